@@ -1,0 +1,2 @@
+//! ZEO, the database server of the ZODB, in Rust.
+fn main() {}

@@ -1,0 +1,71 @@
+//! Object ids and transaction ids.
+//!
+//! Both are eight bytes on the wire and on disk, big-endian, compared as numbers (which is the same
+//! as comparing the bytes). A tid also encodes a time, see [`crate::time`].
+
+use core::fmt;
+
+/// Identifies an object in one storage. The root object is [`Oid::ROOT`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Oid(pub u64);
+
+/// Identifies a committed transaction; as `serial`, the revision of an object that it wrote.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Tid(pub u64);
+
+impl Oid {
+    /// The root object, never handed out by `new_oids`.
+    pub const ROOT: Self = Self(0);
+}
+
+impl Tid {
+    /// Eight zero bytes: "no transaction", and the serial of an object that is new.
+    pub const ZERO: Self = Self(0);
+    /// What clients pass as `before` to mean "the current revision" (`maxtid` in ZODB).
+    pub const MAX: Self = Self(0x7fff_ffff_ffff_ffff);
+
+    /// The smallest tid greater than this one; saturates.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+macro_rules! eight_bytes {
+    ($name:ident) => {
+        impl $name {
+            /// The eight bytes used on the wire and on disk.
+            #[must_use]
+            pub const fn to_bytes(self) -> [u8; 8] {
+                self.0.to_be_bytes()
+            }
+
+            /// Reads eight bytes of the wire or the disk.
+            #[must_use]
+            pub const fn from_bytes(bytes: [u8; 8]) -> Self {
+                Self(u64::from_be_bytes(bytes))
+            }
+
+            /// Reads a slice; `None` unless it holds exactly eight bytes.
+            #[must_use]
+            pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+                bytes.try_into().ok().map(Self::from_bytes)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:#018x}", self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{self}")
+            }
+        }
+    };
+}
+
+eight_bytes!(Oid);
+eight_bytes!(Tid);

@@ -1,0 +1,10 @@
+//! ZEO without I/O: the protocol, the server's state machines, and the formats of a ZODB.
+
+#![no_std]
+
+extern crate alloc;
+
+pub mod ids;
+pub mod storage;
+pub mod time;
+pub mod value;

@@ -1,0 +1,1 @@
+//! Serves rzeo storages on tokio.

@@ -1,0 +1,1 @@
+//! FileStorage and MappingStorage for rzeo.
