@@ -52,6 +52,17 @@ pub struct Description {
     /// `(module, name)` of the Python interfaces that a client may claim, in the order that
     /// Python's storage lists them.
     pub interfaces: Vec<(&'static str, &'static str)>,
+    /// Which keys an entry of `history` has.
+    pub history: HistoryShape,
+}
+
+/// The keys of a `history` entry differ between Python's storages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HistoryShape {
+    /// The extension's items, then `time user_name description tid size` over them.
+    FileStorage,
+    /// `time tid serial user_name description extension size`.
+    MappingStorage,
 }
 
 /// The two figures of an `info` message.

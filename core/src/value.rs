@@ -6,6 +6,8 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use crate::ids::{Oid, Tid};
+
 /// What a message is made of. Byte strings share the frame they came in.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -60,4 +62,57 @@ pub enum Opaque {
     },
     /// A persistent reference (BINPERSID, PERSID).
     Reference(Value),
+}
+
+impl Value {
+    /// Text.
+    #[must_use]
+    pub fn text(text: &str) -> Self {
+        Self::Str(text.into())
+    }
+
+    /// An oid, as the eight bytes that it is on the wire.
+    #[must_use]
+    pub fn oid(oid: Oid) -> Self {
+        Self::Bytes(Bytes::copy_from_slice(&oid.to_bytes()))
+    }
+
+    /// A tid, as the eight bytes that it is on the wire.
+    #[must_use]
+    pub fn tid(tid: Tid) -> Self {
+        Self::Bytes(Bytes::copy_from_slice(&tid.to_bytes()))
+    }
+
+    /// Python's truth.
+    #[must_use]
+    pub fn is_true(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::Bool(bool) => *bool,
+            Self::Int(int) => *int != 0,
+            Self::Float(float) => *float != 0.0,
+            Self::Bytes(bytes) => !bytes.is_empty(),
+            Self::Str(text) => !text.is_empty(),
+            Self::Tuple(items) | Self::List(items) => !items.is_empty(),
+            Self::Dict(items) => !items.is_empty(),
+            Self::BigInt(_) | Self::Opaque(_) => true,
+        }
+    }
+
+    /// The name of its Python type, for messages.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::None => "None",
+            Self::Bool(_) => "bool",
+            Self::Int(_) | Self::BigInt(_) => "int",
+            Self::Float(_) => "float",
+            Self::Bytes(_) => "bytes",
+            Self::Str(_) => "str",
+            Self::Tuple(_) => "tuple",
+            Self::List(_) => "list",
+            Self::Dict(_) => "dict",
+            Self::Opaque(_) => "object",
+        }
+    }
 }
