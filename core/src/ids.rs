@@ -13,6 +13,19 @@ pub struct Oid(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Tid(pub u64);
 
+/// An id as Python's ZODB prints it in messages and file names: `0x` and lowercase digits without
+/// leading zeros, but an even number of them and at least two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Short(u64);
+
+impl fmt::Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = (u64::BITS - self.0.leading_zeros()).div_ceil(8).max(1);
+        let digits = 2 * usize::try_from(bytes).expect("a u64 has at most eight bytes");
+        write!(f, "0x{:0digits$x}", self.0)
+    }
+}
+
 impl Oid {
     /// The root object, never handed out by `new_oids`.
     pub const ROOT: Self = Self(0);
@@ -51,6 +64,12 @@ macro_rules! eight_bytes {
             pub fn from_slice(bytes: &[u8]) -> Option<Self> {
                 bytes.try_into().ok().map(Self::from_bytes)
             }
+
+            /// The id as Python's messages spell it, like `0x04d2`.
+            #[must_use]
+            pub const fn short(self) -> Short {
+                Short(self.0)
+            }
         }
 
         impl fmt::Display for $name {
@@ -69,3 +88,18 @@ macro_rules! eight_bytes {
 
 eight_bytes!(Oid);
 eight_bytes!(Tid);
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn short_ids_have_whole_bytes() {
+        assert_eq!(Oid(0).short().to_string(), "0x00");
+        assert_eq!(Oid(4).short().to_string(), "0x04");
+        assert_eq!(Oid(1234).short().to_string(), "0x04d2");
+        assert_eq!(Tid::MAX.short().to_string(), "0x7fffffffffffffff");
+    }
+}
