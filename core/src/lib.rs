@@ -5,6 +5,7 @@
 extern crate alloc;
 
 pub mod ids;
+pub mod server;
 pub mod storage;
 pub mod time;
 pub mod value;

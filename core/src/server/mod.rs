@@ -1,0 +1,3 @@
+//! The server's side of ZEO.
+
+pub mod vote;

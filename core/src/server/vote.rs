@@ -1,0 +1,282 @@
+//! Checks one transaction against a storage: what `vote` does between taking its locks and replying.
+//!
+//! A client sends its operations one-way and hears nothing until it votes. They are then played to
+//! the storage's [`Vote`](crate::storage::Vote) in the order in which they were sent:
+//!
+//! ```text
+//!   operations ──► begin_vote ──► store, delete, … ──► seal ──► Ready
+//!                                   │
+//!                                   │ conflict ──► merged here ──► store
+//!                                   │          ──► client's turn: remembered ──► Conflicts
+//!                                   ▼          ──► nobody's: refused
+//!                              any other error: refused
+//! ```
+//!
+//! A conflict that the client is to merge does not end the vote, because the client answers by
+//! sending the merged record as one more store and by voting again over the *whole* list: the stale
+//! store fails again, and the later store of the same object takes that failure back. So one round
+//! of the conversation settles all conflicts at once.
+//!
+//! Every call starts from nothing and leaves nothing behind but the sealed vote. It can therefore be
+//! tried with [`Patience::Now`] and, after [`StorageError::WouldBlock`], again by a thread that may
+//! wait.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::ids::{Oid, Tid};
+use crate::storage::{Patience, Storage, StorageError, TransactionMeta, Vote, Voted};
+
+/// One thing that a transaction does, with the arguments of the message that asked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "fields are the wire arguments")]
+pub enum Operation {
+    /// `storea`, and the record that comes with a blob.
+    Store { oid: Oid, serial: Tid, data: Bytes },
+    /// `deleteObject`.
+    Delete { oid: Oid, serial: Tid },
+    /// `checkCurrentSerialInTransaction`.
+    CheckCurrent { oid: Oid, serial: Tid },
+    /// `restorea`.
+    Restore { oid: Oid, tid: Tid, data: Option<Bytes>, prev_txn: Option<Tid> },
+    /// `undoa`.
+    Undo { tid: Tid },
+}
+
+/// A transaction as the client described it, ready to be checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VoteRequest {
+    /// What it says of itself.
+    pub meta: TransactionMeta,
+    /// What it does, in the order of the messages; blob records last.
+    pub operations: Arc<[Operation]>,
+    /// Whether conflicts of stores go back to the client instead of being merged here.
+    pub client_resolution: bool,
+}
+
+/// How a vote ended that was not refused.
+#[derive(Debug)]
+pub enum VoteOutcome {
+    /// The transaction can be committed.
+    Ready {
+        /// For [`Storage::commit`].
+        voted: Voted,
+        /// What the others hear of with the commit, see [`vote`].
+        changed: Vec<Oid>,
+        /// What the reply lists: objects whose records differ from what the client sent, undone
+        /// ones first, then those merged here.
+        resolved: Vec<Oid>,
+    },
+    /// The client may merge these and vote again. Nothing is held in the storage.
+    Conflicts(Vec<ClientConflict>),
+}
+
+/// A store that needs merging by the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientConflict {
+    /// The object.
+    pub oid: Oid,
+    /// The revision that is current.
+    pub committed: Tid,
+    /// The revision that the client changed.
+    pub read: Tid,
+    /// The record that the client sent.
+    pub data: Bytes,
+}
+
+/// Why a transaction cannot be committed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum VoteError {
+    /// Python: `ConflictError`.
+    #[error("object {oid} was read at {read} but is at {committed}")]
+    Conflict {
+        /// The object.
+        oid: Oid,
+        /// The revision that is current.
+        committed: Tid,
+        /// The revision that the client changed.
+        read: Tid,
+        /// The record that the client sent, whose class the error names; none for a deletion.
+        data: Option<Bytes>,
+    },
+    /// Everything else, `ReadConflict` and `WouldBlock` among it.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Checks a transaction. The caller holds the locks that [`Storage`] asks for.
+///
+/// The list of changed objects is Python's: one entry for each store, in order, and the objects of
+/// undone transactions. Deletions and restored records are absent from it, as the recorded
+/// conversations with Python's server have it.
+///
+/// # Errors
+/// [`VoteError::Conflict`] for a conflict that nobody may merge, [`VoteError::Storage`] for whatever
+/// else the storage refuses; [`StorageError::WouldBlock`] under [`Patience::Now`] also for a conflict
+/// that is to be merged here.
+pub fn vote(
+    storage: &dyn Storage,
+    request: &VoteRequest,
+    patience: Patience,
+) -> Result<VoteOutcome, VoteError> {
+    let mut checking = Checking {
+        storage,
+        patience,
+        client_resolution: request.client_resolution,
+        vote: storage.begin_vote(&request.meta, patience)?,
+        changed: Vec::new(),
+        undone: Vec::new(),
+        merged: Vec::new(),
+        conflicts: Conflicts::default(),
+    };
+    for operation in request.operations.iter() {
+        checking.perform(operation)?;
+    }
+    checking.finish()
+}
+
+/// A vote in progress.
+struct Checking<'a> {
+    storage: &'a dyn Storage,
+    patience: Patience,
+    client_resolution: bool,
+    vote: alloc::boxed::Box<dyn Vote + 'a>,
+    changed: Vec<Oid>,
+    undone: Vec<Oid>,
+    merged: Vec<Oid>,
+    conflicts: Conflicts,
+}
+
+impl Checking<'_> {
+    fn perform(&mut self, operation: &Operation) -> Result<(), VoteError> {
+        match operation {
+            Operation::Store { oid, serial, data } => self.store(*oid, *serial, data),
+            Operation::Delete { oid, serial } => {
+                self.vote.delete(*oid, *serial).map_err(|error| refused(error, None))
+            }
+            Operation::CheckCurrent { oid, serial } => {
+                Ok(self.vote.check_current(*oid, *serial)?)
+            }
+            Operation::Restore { oid, tid, data, prev_txn } => {
+                Ok(self.vote.restore(*oid, *tid, data.clone(), *prev_txn)?)
+            }
+            Operation::Undo { tid } => {
+                let oids = self.vote.undo(*tid)?;
+                self.changed.extend_from_slice(&oids);
+                self.undone.extend(oids);
+                Ok(())
+            }
+        }
+    }
+
+    fn store(&mut self, oid: Oid, serial: Tid, data: &Bytes) -> Result<(), VoteError> {
+        match self.vote.store(oid, serial, data.clone()) {
+            Ok(()) => {}
+            Err(StorageError::Conflict { oid, committed, read }) if self.client_resolution => {
+                self.conflicts.remember(ClientConflict {
+                    oid,
+                    committed,
+                    read,
+                    data: data.clone(),
+                });
+                return Ok(());
+            }
+            Err(StorageError::Conflict { oid, committed, read }) => {
+                let conflict = ClientConflict { oid, committed, read, data: data.clone() };
+                self.merge(&conflict)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        self.conflicts.forget(oid);
+        self.changed.push(oid);
+        Ok(())
+    }
+
+    /// Stores what the committed record and the client's have in common with the one both began
+    /// from. A revision that a pack removed cannot be merged with.
+    fn merge(&mut self, conflict: &ClientConflict) -> Result<(), VoteError> {
+        if self.patience == Patience::Now {
+            return Err(StorageError::WouldBlock.into());
+        }
+        let merged = match (
+            self.revision(conflict.oid, conflict.read)?,
+            self.revision(conflict.oid, conflict.committed)?,
+        ) {
+            (Some(old), Some(committed)) => resolve(&old, &committed, &conflict.data),
+            _ => None,
+        };
+        let ClientConflict { oid, committed, read, ref data } = *conflict;
+        let Some(merged) = merged else {
+            return Err(VoteError::Conflict { oid, committed, read, data: Some(data.clone()) });
+        };
+        self.vote.store(oid, committed, merged).map_err(|error| refused(error, Some(data)))?;
+        self.merged.push(oid);
+        Ok(())
+    }
+
+    fn revision(&self, oid: Oid, serial: Tid) -> Result<Option<Bytes>, StorageError> {
+        match self.storage.load_serial(oid, serial, self.patience) {
+            Ok(data) => Ok(Some(data)),
+            Err(StorageError::NoSuchObject(_) | StorageError::NoSuchRevision(..)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn finish(self) -> Result<VoteOutcome, VoteError> {
+        let Self { vote, changed, undone: mut resolved, merged, conflicts, .. } = self;
+        if !conflicts.is_empty() {
+            return Ok(VoteOutcome::Conflicts(conflicts.into_list()));
+        }
+        let voted = vote.seal()?;
+        resolved.extend(merged);
+        Ok(VoteOutcome::Ready { voted, changed, resolved })
+    }
+}
+
+/// Adds to a conflict what the storage does not keep: the record that the client sent.
+fn refused(error: StorageError, data: Option<&Bytes>) -> VoteError {
+    match error {
+        StorageError::Conflict { oid, committed, read } => {
+            VoteError::Conflict { oid, committed, read, data: data.cloned() }
+        }
+        error => VoteError::Storage(error),
+    }
+}
+
+fn resolve(_old: &Bytes, _committed: &Bytes, _new: &Bytes) -> Option<Bytes> {
+    None
+}
+
+/// Conflicts that the client is to merge, at most one an object, in the order in which they came up.
+#[derive(Default)]
+struct Conflicts {
+    by_oid: BTreeMap<Oid, (usize, ClientConflict)>,
+    seen: usize,
+}
+
+impl Conflicts {
+    /// A second conflict of an object replaces the first and keeps its place.
+    fn remember(&mut self, conflict: ClientConflict) {
+        let place = self.by_oid.get(&conflict.oid).map_or(self.seen, |(place, _)| *place);
+        self.seen += 1;
+        self.by_oid.insert(conflict.oid, (place, conflict));
+    }
+
+    fn forget(&mut self, oid: Oid) {
+        self.by_oid.remove(&oid);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.by_oid.is_empty()
+    }
+
+    fn into_list(self) -> Vec<ClientConflict> {
+        let mut list: Vec<_> = self.by_oid.into_values().collect();
+        list.sort_unstable_by_key(|(place, _)| *place);
+        list.into_iter().map(|(_, conflict)| conflict).collect()
+    }
+}
