@@ -1,1 +1,5 @@
 //! FileStorage and MappingStorage for rzeo.
+
+mod mapping;
+
+pub use self::mapping::MappingStorage;

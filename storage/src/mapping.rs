@@ -1,0 +1,553 @@
+//! MappingStorage: a database in memory that is gone with its process.
+//!
+//! Two sorted maps say everything. `objects` has each object's revisions by tid; `transactions` has
+//! each transaction's header and, by oid in the order of the stores, what it wrote. A pack takes
+//! away from both. There are no files, so nothing here ever waits, and there is no way back from a
+//! commit: `undo` is not supported, and neither is `restore`.
+//!
+//! It is the storage to try things with, and because it is so simple it is also the model that the
+//! tests hold the FileStorage against. In two respects it does more than Python's: it can delete
+//! objects, and it does not hand out an oid that somebody stored already.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use bytes::Bytes;
+use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::storage::{
+    CurrentRecord, Description, Finishing, HistoryEntry, HistoryShape, Info, Load, Patience,
+    PreparedPack, Record, RecordIterator, Revision, Storage, StorageError, TransactionHeader,
+    TransactionIterator, TransactionMeta, Vote, Voted,
+};
+use rzeo_core::time::UnixTime;
+
+/// What Python counts for an object in `getSize`, whatever it holds.
+const OBJECT_BYTES: u64 = 50;
+/// What Python counts for a revision, on top of its record.
+const REVISION_BYTES: u64 = 100;
+/// Python's name of a MappingStorage that was not given one by the configuration.
+const DEFAULT_NAME: &str = "Mapping Storage";
+
+/// A storage in memory. See the module's introduction.
+#[derive(Debug)]
+pub struct MappingStorage {
+    name: String,
+    state: Arc<RwLock<State>>,
+}
+
+impl MappingStorage {
+    /// An empty one under the name that Python's has by default.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::named(DEFAULT_NAME)
+    }
+
+    /// An empty one.
+    #[must_use]
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), state: Arc::default() }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        // Nothing panics between two steps of a change, so a poisoned state is still a whole one.
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for MappingStorage {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Storage for MappingStorage {
+    fn description(&self) -> Description {
+        Description {
+            name: self.name.clone(),
+            read_only: false,
+            supports_undo: false,
+            supports_record_iternext: false,
+            interfaces: vec![
+                ("ZODB.interfaces", "IStorage"),
+                ("ZODB.interfaces", "IStorageIteration"),
+                ("zope.interface", "Interface"),
+            ],
+            history: HistoryShape::MappingStorage,
+        }
+    }
+
+    fn info(&self) -> Info {
+        self.read().info()
+    }
+
+    fn last_tid(&self) -> Tid {
+        self.read().last_tid
+    }
+
+    fn recent(&self, _count: usize) -> Result<Option<Vec<(Tid, Vec<Oid>)>>, StorageError> {
+        Ok(None)
+    }
+
+    fn load_before(&self, oid: Oid, before: Tid, _: Patience) -> Result<Load, StorageError> {
+        let state = self.read();
+        let revisions = state.revisions(oid)?;
+        let end = revisions.range(before..).next().map(|(tid, _)| *tid);
+        Ok(match (revisions.range(..before).next_back(), end) {
+            (Some((&serial, Some(data))), end) => {
+                Load::Found(Revision { data: data.clone(), serial, end })
+            }
+            (Some((&serial, None)), end) => Load::Gone { serial, end },
+            (None, Some(first)) => Load::Younger { first },
+            (None, None) => return Err(StorageError::NoSuchObject(oid)),
+        })
+    }
+
+    fn load_serial(&self, oid: Oid, serial: Tid, _: Patience) -> Result<Bytes, StorageError> {
+        let missing = StorageError::NoSuchRevision(oid, serial);
+        match self.read().objects.get(&oid).and_then(|revisions| revisions.get(&serial)) {
+            Some(Some(data)) => Ok(data.clone()),
+            Some(None) | None => Err(missing),
+        }
+    }
+
+    fn current_serial(&self, oid: Oid, _: Patience) -> Result<Tid, StorageError> {
+        self.read().current_serial(oid)
+    }
+
+    fn history(&self, oid: Oid, size: usize) -> Result<Vec<HistoryEntry>, StorageError> {
+        let state = self.read();
+        let newest_first = state.revisions(oid)?.iter().rev().take(size);
+        Ok(newest_first.map(|(tid, data)| state.history_entry(*tid, data.as_ref())).collect())
+    }
+
+    fn next_record(&self, _from: Oid) -> Result<CurrentRecord, StorageError> {
+        Err(StorageError::Unsupported("record_iternext"))
+    }
+
+    fn new_oids(&self, count: usize) -> Result<Vec<Oid>, StorageError> {
+        let mut state = self.write();
+        let first = state.max_oid.0 + 1;
+        let oids: Vec<_> = (first..).take(count).map(Oid).collect();
+        state.max_oid = oids.last().copied().unwrap_or(state.max_oid);
+        Ok(oids)
+    }
+
+    fn undo_log(
+        &self,
+        _visit: &mut dyn FnMut(TransactionHeader) -> ControlFlow<()>,
+    ) -> Result<(), StorageError> {
+        Err(StorageError::Unsupported("undoLog"))
+    }
+
+    fn iterate(
+        &self,
+        start: Option<Tid>,
+        stop: Option<Tid>,
+    ) -> Result<Box<dyn TransactionIterator>, StorageError> {
+        let (start, stop) = (start.unwrap_or(Tid::ZERO), stop.unwrap_or(Tid(u64::MAX)));
+        let walk = if start <= stop { self.read().snapshot(start, stop) } else { Vec::new() };
+        Ok(Box::new(Transactions { rest: walk.into_iter(), records: Vec::new() }))
+    }
+
+    fn begin_vote<'a>(
+        &'a self,
+        meta: &TransactionMeta,
+        _: Patience,
+    ) -> Result<Box<dyn Vote + 'a>, StorageError> {
+        Ok(Box::new(MappingVote { storage: self, checked: Checked::new(meta.clone()) }))
+    }
+
+    fn commit(&self, group: Vec<Finishing>) -> Result<Vec<Info>, StorageError> {
+        let mut state = self.write();
+        let infos = group.into_iter().map(|Finishing { tid, voted }| {
+            let checked = voted.0.downcast::<Checked>().expect("only our own votes are committed");
+            state.apply(tid, *checked);
+            state.info()
+        });
+        Ok(infos.collect())
+    }
+
+    fn pack(&self, time: UnixTime) -> Result<Option<Box<dyn PreparedPack>>, StorageError> {
+        let stop = Tid::from_unix(time);
+        let state = self.read();
+        if state.objects.is_empty() || state.last_pack == Some(stop) {
+            return Ok(None);
+        }
+        if state.last_pack > Some(stop) {
+            return Err(StorageError::Pack("Already packed to a later time".into()));
+        }
+        Ok(Some(Box::new(MappingPack { state: Arc::clone(&self.state), stop })))
+    }
+
+    fn close(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+}
+
+/// An object's records by tid; `None` is a deletion. Never empty.
+type Revisions = BTreeMap<Tid, Option<Bytes>>;
+
+#[derive(Debug, Default)]
+struct State {
+    objects: BTreeMap<Oid, Revisions>,
+    transactions: BTreeMap<Tid, Transaction>,
+    last_tid: Tid,
+    max_oid: Oid,
+    last_pack: Option<Tid>,
+    /// Bytes as Python counts them, except for the objects' own share.
+    revision_bytes: u64,
+}
+
+#[derive(Debug)]
+struct Transaction {
+    meta: TransactionMeta,
+    packed: bool,
+    /// Its records that are still there, in the order in which they were first stored.
+    oids: Vec<Oid>,
+}
+
+impl State {
+    fn info(&self) -> Info {
+        let length = self.objects.len() as u64;
+        Info { length, size: length * OBJECT_BYTES + self.revision_bytes }
+    }
+
+    fn revisions(&self, oid: Oid) -> Result<&Revisions, StorageError> {
+        self.objects.get(&oid).ok_or(StorageError::NoSuchObject(oid))
+    }
+
+    /// The tid of the newest revision, be it a deletion.
+    fn newest(&self, oid: Oid) -> Option<(Tid, Option<&Bytes>)> {
+        let (tid, data) = self.objects.get(&oid)?.last_key_value()?;
+        Some((*tid, data.as_ref()))
+    }
+
+    fn current_serial(&self, oid: Oid) -> Result<Tid, StorageError> {
+        match self.newest(oid) {
+            Some((tid, Some(_))) => Ok(tid),
+            Some((_, None)) | None => Err(StorageError::NoSuchObject(oid)),
+        }
+    }
+
+    fn history_entry(&self, tid: Tid, data: Option<&Bytes>) -> HistoryEntry {
+        let meta = &self.transactions[&tid].meta;
+        HistoryEntry {
+            tid,
+            user: meta.user.clone(),
+            description: meta.description.clone(),
+            extension: meta.extension.clone(),
+            size: data.map_or(0, |data| data.len() as u64),
+        }
+    }
+
+    fn snapshot(&self, start: Tid, stop: Tid) -> Vec<(TransactionHeader, Vec<Record>)> {
+        let range = self.transactions.range(start..=stop);
+        range.map(|(tid, transaction)| self.transaction(*tid, transaction)).collect()
+    }
+
+    fn transaction(&self, tid: Tid, transaction: &Transaction) -> (TransactionHeader, Vec<Record>) {
+        let TransactionMeta { user, description, extension, .. } = transaction.meta.clone();
+        let status = if transaction.packed { b'p' } else { b' ' };
+        let header = TransactionHeader { tid, status, user, description, extension, size: 0 };
+        let record =
+            |&oid| Record { oid, tid, data: self.objects[&oid][&tid].clone(), data_txn: None };
+        (header, transaction.oids.iter().map(record).collect())
+    }
+
+    fn apply(&mut self, tid: Tid, checked: Checked) {
+        for oid in &checked.oids {
+            let data = &checked.records[oid];
+            self.revision_bytes += revision_bytes(data.as_ref());
+            self.objects.entry(*oid).or_default().insert(tid, data.clone());
+        }
+        let Checked { meta, oids, .. } = checked;
+        self.transactions.insert(tid, Transaction { meta, packed: false, oids });
+        self.last_tid = tid;
+    }
+
+    /// Takes away revisions that were replaced by `stop`, then objects that no revision of an object
+    /// reachable from the root refers to. Decides everything before it changes anything.
+    fn pack(&mut self, stop: Tid) -> Result<(), StorageError> {
+        let replaced = self.replaced_by(stop);
+        let reachable = self.reachable(&replaced)?;
+        let mut doomed: BTreeMap<Tid, BTreeSet<Oid>> = BTreeMap::new();
+        for (oid, revisions) in &self.objects {
+            let kept = reachable.contains(oid);
+            for tid in revisions.keys().filter(|tid| !kept || replaced.contains(&(*oid, **tid))) {
+                doomed.entry(*tid).or_default().insert(*oid);
+            }
+        }
+        for (tid, oids) in doomed {
+            self.remove(tid, &oids);
+        }
+        self.last_pack = Some(stop);
+        Ok(())
+    }
+
+    fn replaced_by(&self, stop: Tid) -> BTreeSet<(Oid, Tid)> {
+        let mut replaced = BTreeSet::new();
+        for (oid, revisions) in &self.objects {
+            let mut old = revisions.range(..=stop).rev();
+            // What was current at `stop` stays, unless that is a deletion which nothing precedes.
+            let keep = old.next().filter(|(_, data)| data.is_none() && revisions.len() == 1);
+            replaced.extend(keep.map(|(tid, _)| (*oid, *tid)));
+            replaced.extend(old.map(|(tid, _)| (*oid, *tid)));
+        }
+        replaced
+    }
+
+    fn reachable(&self, replaced: &BTreeSet<(Oid, Tid)>) -> Result<BTreeSet<Oid>, StorageError> {
+        if !self.objects.contains_key(&Oid::ROOT) {
+            return Err(StorageError::Pack("the root object is missing".into()));
+        }
+        let mut reachable = BTreeSet::from([Oid::ROOT]);
+        let mut queue = vec![Oid::ROOT];
+        while let Some(oid) = queue.pop() {
+            for (tid, data) in self.objects.get(&oid).into_iter().flatten() {
+                let Some(data) = data.as_ref().filter(|_| !replaced.contains(&(oid, *tid))) else {
+                    continue;
+                };
+                let found = references(data)
+                    .map_err(|error| StorageError::Pack(format!("object {oid}: {error}")))?;
+                queue.extend(found.into_iter().filter(|oid| reachable.insert(*oid)));
+            }
+        }
+        Ok(reachable)
+    }
+
+    /// Takes these records away from a transaction, and the transaction if none is left.
+    fn remove(&mut self, tid: Tid, oids: &BTreeSet<Oid>) {
+        for oid in oids {
+            let revisions = self.objects.get_mut(oid).expect("a doomed revision's object exists");
+            let data = revisions.remove(&tid).expect("a revision is removed once");
+            self.revision_bytes -= revision_bytes(data.as_ref());
+            if revisions.is_empty() {
+                self.objects.remove(oid);
+            }
+        }
+        let transaction = self.transactions.get_mut(&tid).expect("its revisions were still there");
+        transaction.packed = true;
+        transaction.oids.retain(|oid| !oids.contains(oid));
+        if transaction.oids.is_empty() {
+            self.transactions.remove(&tid);
+        }
+    }
+}
+
+fn revision_bytes(data: Option<&Bytes>) -> u64 {
+    REVISION_BYTES + data.map_or(0, |data| data.len() as u64)
+}
+
+fn references(_data: &Bytes) -> Result<Vec<Oid>, String> {
+    Ok(Vec::new())
+}
+
+/// A transaction that passed, or is passing, its checks.
+#[derive(Debug)]
+struct Checked {
+    meta: TransactionMeta,
+    oids: Vec<Oid>,
+    records: BTreeMap<Oid, Option<Bytes>>,
+}
+
+impl Checked {
+    const fn new(meta: TransactionMeta) -> Self {
+        Self { meta, oids: Vec::new(), records: BTreeMap::new() }
+    }
+
+    /// A later record of the same object replaces the earlier one.
+    fn put(&mut self, oid: Oid, data: Option<Bytes>) {
+        if self.records.insert(oid, data).is_none() {
+            self.oids.push(oid);
+        }
+    }
+}
+
+struct MappingVote<'a> {
+    storage: &'a MappingStorage,
+    checked: Checked,
+}
+
+impl Vote for MappingVote<'_> {
+    fn store(&mut self, oid: Oid, read: Tid, data: Bytes) -> Result<(), StorageError> {
+        let mut state = self.storage.write();
+        state.max_oid = state.max_oid.max(oid);
+        match state.newest(oid) {
+            Some((committed, _)) if committed != read => {
+                return Err(StorageError::Conflict { oid, committed, read });
+            }
+            Some(_) | None => {}
+        }
+        drop(state);
+        self.checked.put(oid, Some(data));
+        Ok(())
+    }
+
+    fn delete(&mut self, oid: Oid, read: Tid) -> Result<(), StorageError> {
+        match self.storage.read().newest(oid) {
+            Some((committed, _)) if committed != read => {
+                return Err(StorageError::Conflict { oid, committed, read });
+            }
+            Some(_) => {}
+            None => return Err(StorageError::NoSuchObject(oid)),
+        }
+        self.checked.put(oid, None);
+        Ok(())
+    }
+
+    fn check_current(&mut self, oid: Oid, read: Tid) -> Result<(), StorageError> {
+        let committed = self.storage.read().current_serial(oid)?;
+        if committed == read {
+            return Ok(());
+        }
+        Err(StorageError::ReadConflict { oid, committed, read })
+    }
+
+    fn restore(
+        &mut self,
+        _oid: Oid,
+        _tid: Tid,
+        _data: Option<Bytes>,
+        _prev_txn: Option<Tid>,
+    ) -> Result<(), StorageError> {
+        Err(StorageError::Unsupported("restore"))
+    }
+
+    fn undo(&mut self, _tid: Tid) -> Result<Vec<Oid>, StorageError> {
+        Err(StorageError::Unsupported("undo"))
+    }
+
+    fn seal(self: Box<Self>) -> Result<Voted, StorageError> {
+        Ok(Voted(Box::new(self.checked)))
+    }
+}
+
+struct MappingPack {
+    state: Arc<RwLock<State>>,
+    stop: Tid,
+}
+
+impl PreparedPack for MappingPack {
+    fn finish(self: Box<Self>) -> Result<(), StorageError> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner).pack(self.stop)
+    }
+}
+
+/// A walk over what there was when it began. Records share their bytes with the storage.
+struct Transactions {
+    rest: std::vec::IntoIter<(TransactionHeader, Vec<Record>)>,
+    records: Vec<Record>,
+}
+
+impl TransactionIterator for Transactions {
+    fn next_transaction(&mut self) -> Result<Option<TransactionHeader>, StorageError> {
+        let Some((header, records)) = self.rest.next() else {
+            return Ok(None);
+        };
+        self.records = records;
+        Ok(Some(header))
+    }
+
+    fn records(&self) -> Result<Box<dyn RecordIterator>, StorageError> {
+        Ok(Box::new(Records(self.records.clone().into_iter())))
+    }
+}
+
+struct Records(std::vec::IntoIter<Record>);
+
+impl RecordIterator for Records {
+    fn next_record(&mut self) -> Result<Option<Record>, StorageError> {
+        Ok(self.0.next())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn commit(storage: &MappingStorage, tid: Tid, records: &[(u64, Tid, &'static str)]) -> Info {
+        let meta = TransactionMeta { user: Bytes::from_static(b"user"), ..Default::default() };
+        let mut vote = storage.begin_vote(&meta, Patience::Now).unwrap();
+        for (oid, serial, data) in records {
+            vote.store(Oid(*oid), *serial, Bytes::from_static(data.as_bytes())).unwrap();
+        }
+        let voted = vote.seal().unwrap();
+        storage.commit(vec![Finishing { tid, voted }]).unwrap()[0]
+    }
+
+    fn transactions(storage: &MappingStorage, start: u64, stop: u64) -> Vec<(Tid, u8, Vec<Oid>)> {
+        let mut walk = storage.iterate(Some(Tid(start)), Some(Tid(stop))).unwrap();
+        let mut seen = Vec::new();
+        while let Some(header) = walk.next_transaction().unwrap() {
+            let mut records = walk.records().unwrap();
+            let mut oids = Vec::new();
+            while let Some(record) = records.next_record().unwrap() {
+                oids.push(record.oid);
+            }
+            seen.push((header.tid, header.status, oids));
+        }
+        seen
+    }
+
+    #[test]
+    fn sizes_are_pythons() {
+        let storage = MappingStorage::new();
+        let data = "0123456789".repeat(5).leak();
+        let one = commit(&storage, Tid(10), &[(1, Tid::ZERO, data)]);
+        assert_eq!(one, Info { length: 1, size: 200 });
+        let two = commit(&storage, Tid(20), &[(1, Tid(10), data)]);
+        assert_eq!(two, Info { length: 1, size: 350 });
+    }
+
+    #[test]
+    fn revisions_are_found_by_time() {
+        let storage = MappingStorage::new();
+        commit(&storage, Tid(10), &[(1, Tid::ZERO, "old")]);
+        commit(&storage, Tid(20), &[(1, Tid(10), "new")]);
+        let load = |before| storage.load_before(Oid(1), before, Patience::Now).unwrap();
+        let found = |data: &'static str, serial, end| {
+            Load::Found(Revision { data: Bytes::from_static(data.as_bytes()), serial, end })
+        };
+        assert_eq!(load(Tid::MAX), found("new", Tid(20), None));
+        assert_eq!(load(Tid(20)), found("old", Tid(10), Some(Tid(20))));
+        assert_eq!(load(Tid(10)), Load::Younger { first: Tid(10) });
+        assert_eq!(load(Tid::ZERO), Load::Younger { first: Tid(10) });
+        let history = storage.history(Oid(1), 5).unwrap();
+        assert_eq!(history.iter().map(|entry| entry.tid.0).collect::<Vec<_>>(), [20, 10]);
+        assert_eq!(
+            storage.load_before(Oid(2), Tid::MAX, Patience::Now),
+            Err(StorageError::NoSuchObject(Oid(2)))
+        );
+    }
+
+    #[test]
+    fn oids_are_not_handed_out_twice_nor_after_a_store() {
+        let storage = MappingStorage::new();
+        assert_eq!(storage.new_oids(2).unwrap(), [Oid(1), Oid(2)]);
+        commit(&storage, Tid(10), &[(7, Tid::ZERO, "x")]);
+        assert_eq!(storage.new_oids(1).unwrap(), [Oid(8)]);
+    }
+
+    #[test]
+    fn iteration_has_both_bounds_inside_and_sees_nothing_newer() {
+        let storage = MappingStorage::new();
+        for (tid, oid) in [(10, 3), (20, 1), (30, 2)] {
+            commit(&storage, Tid(tid), &[(oid, Tid::ZERO, "x")]);
+        }
+        let walk = transactions(&storage, 10, 20);
+        assert_eq!(walk, [(Tid(10), b' ', vec![Oid(3)]), (Tid(20), b' ', vec![Oid(1)])]);
+        assert_eq!(transactions(&storage, 21, 20), []);
+        let mut walk = storage.iterate(None, None).unwrap();
+        commit(&storage, Tid(40), &[(4, Tid::ZERO, "x")]);
+        let mut count = 0;
+        while walk.next_transaction().unwrap().is_some() {
+            count += 1;
+        }
+        assert_eq!(count, 3);
+    }
+}
