@@ -1,5 +1,15 @@
 //! FileStorage and MappingStorage for rzeo.
+//!
+//! [`FileStorage`] keeps a database in one append-only file, in the format of Python's ZODB; either
+//! program can open what the other wrote. All of its disk calls go through [`disk::Disk`], so that a
+//! test can put a disk in memory under it that fails and crashes to order. [`MappingStorage`] keeps
+//! everything in memory.
 
+#![allow(dead_code, reason = "the writing half uses it, which is on its way")]
+
+pub mod disk;
+pub mod file;
 mod mapping;
 
+pub use self::file::FileStorage;
 pub use self::mapping::MappingStorage;

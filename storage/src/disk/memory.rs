@@ -1,0 +1,449 @@
+//! A disk in memory that fails and crashes to order.
+//!
+//! Beside what its files hold it remembers what was not synced yet: for every file the writes, cut
+//! at sector boundaries, and for the names their changes in order. [`MemoryDisk::crash`] then makes
+//! a disk as it might be found after a power cut, with the caller deciding the fate of each piece.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rustix::io::Errno;
+
+use super::{Access, Disk, DiskFile, SECTOR_BYTES};
+
+/// A disk in memory; clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryDisk(Arc<Mutex<World>>);
+
+/// How a disk refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// `ENOSPC`.
+    NoSpace,
+    /// `EIO`.
+    Broken,
+}
+
+#[derive(Debug, Default)]
+struct World {
+    names: BTreeMap<PathBuf, Arc<Mutex<Content>>>,
+    durable_names: BTreeMap<PathBuf, Arc<Mutex<Content>>>,
+    changes: Vec<NameChange>,
+    directories: BTreeSet<PathBuf>,
+    locked: BTreeSet<PathBuf>,
+    calls: u64,
+    fault: Option<(u64, Fault)>,
+    uncached: bool,
+}
+
+#[derive(Clone, Debug)]
+enum NameChange {
+    Create(PathBuf, Arc<Mutex<Content>>),
+    Rename(PathBuf, PathBuf),
+    Remove(PathBuf),
+}
+
+#[derive(Clone, Debug, Default)]
+struct Content {
+    bytes: Vec<u8>,
+    durable: Vec<u8>,
+    pieces: Vec<Piece>,
+}
+
+#[derive(Clone, Debug)]
+enum Piece {
+    Bytes(usize, Vec<u8>),
+    Length(usize),
+}
+
+/// What a crash spares; see [`MemoryDisk::crash`].
+pub trait Survival {
+    /// Whether the next change of a name happened. After the first that did not, none did.
+    fn name_change(&mut self) -> bool;
+    /// Whether this piece of a write, or change of length, reached the disk.
+    fn piece(&mut self, path: &Path) -> bool;
+}
+
+/// Everything that was not synced is lost.
+#[derive(Clone, Copy, Debug)]
+pub struct OnlySynced;
+
+impl Survival for OnlySynced {
+    fn name_change(&mut self) -> bool {
+        false
+    }
+
+    fn piece(&mut self, _: &Path) -> bool {
+        false
+    }
+}
+
+impl MemoryDisk {
+    /// An empty disk.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes a file, durable at once.
+    pub fn put(&self, path: impl Into<PathBuf>, bytes: &[u8]) {
+        let path = path.into();
+        let content = Content { bytes: bytes.to_vec(), durable: bytes.to_vec(), pieces: vec![] };
+        let content = Arc::new(Mutex::new(content));
+        let mut world = self.0.lock();
+        world.names.insert(path.clone(), content.clone());
+        world.durable_names.insert(path, content);
+    }
+
+    /// What a file holds, as the next reader would see it.
+    #[must_use]
+    pub fn bytes(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {
+        let content = self.0.lock().names.get(path.as_ref())?.clone();
+        let bytes = content.lock().bytes.clone();
+        Some(bytes)
+    }
+
+    /// The names of all files.
+    #[must_use]
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.0.lock().names.keys().cloned().collect()
+    }
+
+    /// How many calls that change something were made so far.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.0.lock().calls
+    }
+
+    /// Makes the call number `nth` (counted by [`Self::calls`], from 0) fail once. A write that
+    /// fails has written its first half.
+    pub fn fail_call(&self, nth: u64, fault: Fault) {
+        self.0.lock().fault = Some((nth, fault));
+    }
+
+    /// From now on nothing is in the page cache (or everything is): see
+    /// [`DiskFile::try_read_at`].
+    pub fn set_uncached(&self, uncached: bool) {
+        self.0.lock().uncached = uncached;
+    }
+
+    /// The disk after a power cut now: what was synced, and of the rest what `survival` spares.
+    /// This disk is not touched.
+    #[must_use]
+    pub fn crash(&self, survival: &mut dyn Survival) -> Self {
+        let world = self.0.lock();
+        let mut names = world.durable_names.clone();
+        for change in &world.changes {
+            if !survival.name_change() {
+                break;
+            }
+            change.apply(&mut names);
+        }
+        let mut after = World { directories: world.directories.clone(), ..World::default() };
+        for (path, content) in names {
+            let bytes = content.lock().crash(&path, survival);
+            let content = Content { durable: bytes.clone(), bytes, pieces: vec![] };
+            after.names.insert(path, Arc::new(Mutex::new(content)));
+        }
+        after.durable_names = after.names.clone();
+        Self(Arc::new(Mutex::new(after)))
+    }
+}
+
+impl World {
+    /// Counts a call that changes something, and says how it fails if it must.
+    fn call(&mut self) -> io::Result<()> {
+        let number = self.calls;
+        self.calls += 1;
+        match self.fault {
+            Some((nth, fault)) if nth == number => {
+                self.fault = None;
+                Err(fault.error())
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn change(&mut self, change: NameChange) {
+        change.apply(&mut self.names);
+        self.changes.push(change);
+    }
+}
+
+impl Fault {
+    fn error(self) -> io::Error {
+        match self {
+            Self::NoSpace => Errno::NOSPC.into(),
+            Self::Broken => Errno::IO.into(),
+        }
+    }
+}
+
+impl NameChange {
+    fn apply(&self, names: &mut BTreeMap<PathBuf, Arc<Mutex<Content>>>) {
+        match self {
+            Self::Create(path, content) => _ = names.insert(path.clone(), content.clone()),
+            Self::Remove(path) => _ = names.remove(path),
+            Self::Rename(from, to) => {
+                if let Some(content) = names.remove(from) {
+                    names.insert(to.clone(), content);
+                }
+            }
+        }
+    }
+}
+
+impl Content {
+    fn write(&mut self, at: u64, bytes: &[u8]) {
+        let mut at = at;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let room = SECTOR_BYTES - at % SECTOR_BYTES;
+            let len = usize::try_from(room).expect("a sector is small").min(rest.len());
+            let (now, later) = rest.split_at(len);
+            let piece = Piece::Bytes(usize::try_from(at).expect("it is in memory"), now.to_vec());
+            piece.apply(&mut self.bytes);
+            self.pieces.push(piece);
+            at += len as u64;
+            rest = later;
+        }
+    }
+
+    fn set_len(&mut self, len: u64) {
+        let piece = Piece::Length(usize::try_from(len).expect("it is in memory"));
+        piece.apply(&mut self.bytes);
+        self.pieces.push(piece);
+    }
+
+    fn crash(&self, path: &Path, survival: &mut dyn Survival) -> Vec<u8> {
+        let mut bytes = self.durable.clone();
+        for piece in &self.pieces {
+            if survival.piece(path) {
+                piece.apply(&mut bytes);
+            }
+        }
+        bytes
+    }
+}
+
+impl Piece {
+    fn apply(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Length(len) => bytes.resize(*len, 0),
+            Self::Bytes(at, piece) => {
+                let end = at + piece.len();
+                if bytes.len() < end {
+                    bytes.resize(end, 0);
+                }
+                bytes[*at..end].copy_from_slice(piece);
+            }
+        }
+    }
+}
+
+impl Disk for MemoryDisk {
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>> {
+        let mut world = self.0.lock();
+        let found = world.names.get(path).cloned();
+        let content = match (access, found) {
+            (Access::Read | Access::ReadWrite, None) => {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            (Access::Read | Access::ReadWrite, Some(content)) => content,
+            (Access::Create, Some(content)) => {
+                world.call()?;
+                content.lock().set_len(0);
+                content
+            }
+            (Access::Create, None) => {
+                world.call()?;
+                let content = Arc::<Mutex<Content>>::default();
+                world.change(NameChange::Create(path.to_owned(), content.clone()));
+                content
+            }
+        };
+        Ok(Arc::new(MemoryFile { content, world: self.0.clone() }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut world = self.0.lock();
+        world.call()?;
+        if !world.names.contains_key(from) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        world.change(NameChange::Rename(from.to_owned(), to.to_owned()));
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut world = self.0.lock();
+        world.call()?;
+        if !world.names.contains_key(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        world.change(NameChange::Remove(path.to_owned()));
+        Ok(())
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        let world = self.0.lock();
+        Ok(world.names.contains_key(path) || world.directories.contains(path))
+    }
+
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        let mut world = self.0.lock();
+        world.call()?;
+        for directory in path.ancestors() {
+            world.directories.insert(directory.to_owned());
+        }
+        Ok(())
+    }
+
+    fn names(&self, directory: &Path) -> io::Result<Vec<OsString>> {
+        let world = self.0.lock();
+        let inside: BTreeSet<OsString> = (world.names.keys())
+            .chain(&world.directories)
+            .filter_map(|path| path.strip_prefix(directory).ok()?.iter().next())
+            .map(OsString::from)
+            .collect();
+        if inside.is_empty() && !world.directories.contains(directory) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(inside.into_iter().collect())
+    }
+
+    fn sync_directory(&self, _: &Path) -> io::Result<()> {
+        // One journal for all directories, as journaling file systems have it.
+        let mut world = self.0.lock();
+        world.call()?;
+        world.durable_names = world.names.clone();
+        world.changes.clear();
+        Ok(())
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Send>> {
+        let mut world = self.0.lock();
+        if !world.locked.insert(path.to_owned()) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(Box::new(MemoryLock { path: path.to_owned(), world: self.0.clone() }))
+    }
+}
+
+#[derive(Debug)]
+struct MemoryLock {
+    path: PathBuf,
+    world: Arc<Mutex<World>>,
+}
+
+impl Drop for MemoryLock {
+    fn drop(&mut self) {
+        self.world.lock().locked.remove(&self.path);
+    }
+}
+
+#[derive(Debug)]
+struct MemoryFile {
+    content: Arc<Mutex<Content>>,
+    world: Arc<Mutex<World>>,
+}
+
+impl DiskFile for MemoryFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.content.lock().bytes.len() as u64)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        let content = self.content.lock();
+        let rest = usize::try_from(at).ok().and_then(|at| content.bytes.get(at..)).unwrap_or(&[]);
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        Ok(count)
+    }
+
+    fn try_read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        if self.world.lock().uncached {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.read_at(buffer, at)
+    }
+
+    fn write_at(&self, slices: &[&[u8]], at: u64) -> io::Result<()> {
+        let all = slices.concat();
+        if let Err(error) = self.world.lock().call() {
+            self.content.lock().write(at, &all[..all.len() / 2]);
+            return Err(error);
+        }
+        self.content.lock().write(at, &all);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.world.lock().call()?;
+        self.content.lock().set_len(len);
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.world.lock().call()?;
+        let mut content = self.content.lock();
+        content.durable = content.bytes.clone();
+        content.pieces.clear();
+        Ok(())
+    }
+
+    fn reserve(&self, _: u64, _: u64) -> io::Result<()> {
+        self.world.lock().call()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Every(usize);
+
+    impl Survival for Every {
+        fn name_change(&mut self) -> bool {
+            true
+        }
+
+        fn piece(&mut self, _: &Path) -> bool {
+            self.0 += 1;
+            self.0.is_multiple_of(2)
+        }
+    }
+
+    #[test]
+    fn a_crash_loses_what_was_not_synced() {
+        let disk = MemoryDisk::new();
+        let path = Path::new("f");
+        let file = disk.open(path, Access::Create).unwrap();
+        file.write_at(&[b"safe"], 0).unwrap();
+        file.sync().unwrap();
+        file.write_at(&[&[1; 1024]], 4).unwrap();
+        assert_eq!(disk.crash(&mut OnlySynced).bytes(path), None, "its name was not synced");
+        disk.sync_directory(Path::new("")).unwrap();
+        assert_eq!(disk.crash(&mut OnlySynced).bytes(path).unwrap(), b"safe");
+        // Pieces end at 512, 1024 and 1028; the second survives.
+        let torn = disk.crash(&mut Every(0)).bytes(path).unwrap();
+        assert_eq!(torn.len(), 1024);
+        assert_eq!(&torn[..512], [b"safe".as_slice(), &[0; 508]].concat());
+        assert_eq!(&torn[512..], [1; 512]);
+    }
+
+    #[test]
+    fn a_fault_strikes_once() {
+        let disk = MemoryDisk::new();
+        let file = disk.open(Path::new("f"), Access::Create).unwrap();
+        disk.fail_call(disk.calls(), Fault::NoSpace);
+        let refused = file.write_at(&[b"ab", b"cd"], 0).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(Errno::NOSPC.raw_os_error()));
+        assert_eq!(disk.bytes("f").unwrap(), b"ab");
+        file.write_at(&[b"abcd"], 0).unwrap();
+    }
+}

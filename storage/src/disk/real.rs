@@ -1,0 +1,205 @@
+//! The operating system's files.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, IoSlice, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use super::{Access, Disk, DiskFile};
+
+/// How many slices one `pwritev` takes (`IOV_MAX`).
+const SLICES_MAX: usize = 1024;
+
+/// The operating system's files.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealDisk;
+
+impl Disk for RealDisk {
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        match access {
+            Access::Read => {}
+            Access::ReadWrite => _ = options.write(true),
+            Access::Create => _ = options.write(true).create(true).truncate(true),
+        }
+        Ok(Arc::new(RealFile(options.open(path)?)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        path.try_exists()
+    }
+
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        std::fs::create_dir_all(path)
+    }
+
+    fn names(&self, directory: &Path) -> io::Result<Vec<OsString>> {
+        let entries = std::fs::read_dir(directory)?;
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<_, _>>()?;
+        names.sort();
+        Ok(names)
+    }
+
+    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+        File::open(directory)?.sync_all()
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Send>> {
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        file.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => io::Error::from(io::ErrorKind::WouldBlock),
+            TryLockError::Error(error) => error,
+        })?;
+        let text = format!(" {}\n", std::process::id());
+        file.write_all(text.as_bytes())?;
+        file.set_len(text.len().try_into().expect("a process id is a few digits"))?;
+        Ok(Box::new(file))
+    }
+}
+
+#[derive(Debug)]
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.0.read_at(&mut buffer[filled..], at + filled as u64) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn try_read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        match read_cached(&self.0, buffer, at) {
+            // Network and overlay file systems cannot tell what is in memory.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => self.read_at(buffer, at),
+            result => Ok(result?),
+        }
+    }
+
+    fn write_at(&self, slices: &[&[u8]], at: u64) -> io::Result<()> {
+        let mut at = at;
+        let mut slices: Vec<IoSlice<'_>> = slices.iter().map(|slice| IoSlice::new(slice)).collect();
+        let mut rest = slices.as_mut_slice();
+        IoSlice::advance_slices(&mut rest, 0);
+        while !rest.is_empty() {
+            let batch = &rest[..rest.len().min(SLICES_MAX)];
+            match rustix::io::pwritev(&self.0, batch, at) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    at += count as u64;
+                    IoSlice::advance_slices(&mut rest, count);
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn reserve(&self, from: u64, len: u64) -> io::Result<()> {
+        if len == 0 {
+            return Ok(());
+        }
+        match allocate(&self.0, from, len) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            result => Ok(result?),
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn read_cached(file: &File, buffer: &mut [u8], at: u64) -> rustix::io::Result<usize> {
+    let mut slices = [io::IoSliceMut::new(buffer)];
+    rustix::io::preadv2(file, &mut slices, at, rustix::io::ReadWriteFlags::NOWAIT)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn read_cached(_: &File, _: &mut [u8], _: u64) -> rustix::io::Result<usize> {
+    Err(Errno::OPNOTSUPP)
+}
+
+#[cfg(target_os = "linux")]
+fn allocate(file: &File, from: u64, len: u64) -> rustix::io::Result<()> {
+    rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, from, len)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn allocate(_: &File, _: u64, _: u64) -> rustix::io::Result<()> {
+    Err(Errno::OPNOTSUPP)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_land_one_after_the_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = RealDisk.open(&directory.path().join("f"), Access::Create).unwrap();
+        let many: Vec<&[u8]> = std::iter::repeat_n(&b"ab"[..], 3000).collect();
+        file.write_at(&many, 1).unwrap();
+        file.write_at(&[b"", b"x"], 0).unwrap();
+        assert_eq!(file.len().unwrap(), 6001);
+        let mut read = [0; 4];
+        assert_eq!(file.read_at(&mut read, 5998).unwrap(), 3);
+        assert_eq!(&read[..3], b"bab");
+        assert_eq!(file.try_read_at(&mut read, 0).unwrap(), 4);
+        assert_eq!(&read, b"xaba");
+    }
+
+    #[test]
+    fn reserved_room_does_not_show() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = RealDisk.open(&directory.path().join("f"), Access::Create).unwrap();
+        file.reserve(0, 1 << 16).unwrap();
+        assert_eq!(file.len().unwrap(), 0);
+    }
+
+    #[test]
+    fn a_lock_keeps_others_out_and_names_its_owner() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("Data.fs.lock");
+        std::fs::write(&path, " 1234567890123\n").unwrap();
+        let lock = RealDisk.lock(&path).unwrap();
+        let refused = RealDisk.lock(&path).map(|_| ()).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text, format!(" {}\n", std::process::id()));
+        drop(lock);
+        drop(RealDisk.lock(&path).unwrap());
+    }
+}

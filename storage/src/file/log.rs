@@ -1,0 +1,272 @@
+//! Reading the data file: the part of it that is committed, at any position, from any thread.
+//!
+//! A [`Log`] is a handle on the file together with the position where the committed part ended when
+//! the handle was made. Bytes before that position never change, so whoever holds a `Log` needs no
+//! lock, and a pack that puts another file in place does not disturb him.
+//!
+//! A record is read with one call that fetches its header and what likely is all of its data; see
+//! [`RecordReader`]. Nothing read is trusted: pointers must lead backwards, which also bounds every
+//! walk along them.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use rzeo_core::ids::Oid;
+use rzeo_core::storage::{Patience, StorageError};
+
+use super::format::{
+    FIRST, POINTER, RECORD_HEAD, RecordHead, TRANSACTION_HEAD, TransactionHead, be64,
+};
+use crate::disk::{DiskFile, failed};
+
+/// How much is read along with a record's header.
+const GLIMPSE: usize = 4096;
+
+/// An open data file.
+#[derive(Debug)]
+pub(crate) struct DataFile {
+    pub(crate) disk_file: Arc<dyn DiskFile>,
+    /// The file's name, for messages.
+    pub(crate) name: String,
+}
+
+/// The committed part of a data file.
+#[derive(Clone, Debug)]
+pub(crate) struct Log {
+    pub(crate) file: Arc<DataFile>,
+    /// Where the committed part ends. Nothing is read past it.
+    pub(crate) end: u64,
+}
+
+/// A transaction's texts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Meta {
+    pub(crate) user: Bytes,
+    pub(crate) description: Bytes,
+    pub(crate) extension: Bytes,
+}
+
+/// What follows a record's header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Payload {
+    /// The object's state.
+    Data(Bytes),
+    /// The position of an earlier record with the same state.
+    Back(u64),
+    /// The object does not exist as of this record.
+    Gone,
+}
+
+impl DataFile {
+    /// What is being done to this file, for messages.
+    pub(crate) fn doing(&self, what: &str) -> String {
+        format!("{what} {}", self.name)
+    }
+
+    /// A contradiction in the file.
+    pub(crate) fn corrupt(&self, position: u64, what: &str) -> StorageError {
+        StorageError::Corrupt { file: self.name.clone(), position, what: what.to_owned() }
+    }
+}
+
+impl Log {
+    /// Reads as much as there is before the end.
+    pub(crate) fn fill(
+        &self,
+        buffer: &mut [u8],
+        at: u64,
+        patience: Patience,
+    ) -> Result<usize, StorageError> {
+        let left = usize::try_from(self.end.saturating_sub(at)).unwrap_or(usize::MAX);
+        let len = buffer.len().min(left);
+        let buffer = &mut buffer[..len];
+        let result = match patience {
+            Patience::Now => self.file.disk_file.try_read_at(buffer, at),
+            Patience::Wait => self.file.disk_file.read_at(buffer, at),
+        };
+        result.map_err(|error| failed(|| self.file.doing("read"), &error))
+    }
+
+    /// Reads exactly that many bytes.
+    pub(crate) fn exact(
+        &self,
+        buffer: &mut [u8],
+        at: u64,
+        patience: Patience,
+    ) -> Result<(), StorageError> {
+        let filled = self.fill(buffer, at, patience)?;
+        self.enough(filled, buffer.len(), at, patience)
+    }
+
+    /// Says why fewer bytes were read than needed, if they were.
+    fn enough(
+        &self,
+        filled: usize,
+        needed: usize,
+        at: u64,
+        patience: Patience,
+    ) -> Result<(), StorageError> {
+        if filled >= needed {
+            return Ok(());
+        }
+        let within = at.checked_add(needed as u64).is_some_and(|end| end <= self.end);
+        if within && patience == Patience::Now {
+            return Err(StorageError::WouldBlock);
+        }
+        Err(self.corrupt(at, "a transaction or record passes the end of the file"))
+    }
+
+    /// The header of the transaction at a position.
+    pub(crate) fn transaction(
+        &self,
+        at: u64,
+        patience: Patience,
+    ) -> Result<TransactionHead, StorageError> {
+        let mut head = [0; TRANSACTION_HEAD];
+        self.exact(&mut head, at, patience)?;
+        Ok(TransactionHead::parse(&head))
+    }
+
+    /// The texts of the transaction at a position.
+    pub(crate) fn meta(
+        &self,
+        at: u64,
+        head: TransactionHead,
+        patience: Patience,
+    ) -> Result<Meta, StorageError> {
+        let mut all = BytesMut::zeroed(head.meta_len());
+        self.exact(&mut all, at + TRANSACTION_HEAD as u64, patience)?;
+        let user = all.split_to(head.user_len.into()).freeze();
+        let description = all.split_to(head.description_len.into()).freeze();
+        Ok(Meta { user, description, extension: all.freeze() })
+    }
+
+    /// The transaction that ends at a position, which is [`FIRST`] or a transaction's start or end;
+    /// `None` at the beginning of the file. May wait.
+    pub(crate) fn transaction_before(
+        &self,
+        end: u64,
+    ) -> Result<Option<(u64, TransactionHead)>, StorageError> {
+        if end <= FIRST {
+            return Ok(None);
+        }
+        let mut trailer = [0; POINTER];
+        let trailer_at = end.saturating_sub(POINTER as u64);
+        self.exact(&mut trailer, trailer_at, Patience::Wait)?;
+        let len = u64::from_be_bytes(trailer);
+        let at = (trailer_at.checked_sub(len)).filter(|at| *at >= FIRST && *at < trailer_at);
+        let Some(at) = at else {
+            return Err(self.corrupt(trailer_at, "a trailing length leads nowhere"));
+        };
+        let head = self.transaction(at, Patience::Wait)?;
+        if head.len != len || head.len < head.head_len() {
+            return Err(self.corrupt(at, "a transaction's two lengths differ"));
+        }
+        Ok(Some((at, head)))
+    }
+
+    /// A contradiction in the file.
+    pub(crate) fn corrupt(&self, position: u64, what: &str) -> StorageError {
+        self.file.corrupt(position, what)
+    }
+}
+
+/// Reads one record after the other, each with one call where it is not long.
+pub(crate) struct RecordReader<'a> {
+    log: &'a Log,
+    patience: Patience,
+    buffer: [u8; GLIMPSE],
+    filled: usize,
+    at: u64,
+    head: RecordHead,
+}
+
+impl<'a> RecordReader<'a> {
+    /// Reads the record at a position, which must be of the given object.
+    pub(crate) fn new(
+        log: &'a Log,
+        oid: Oid,
+        at: u64,
+        patience: Patience,
+    ) -> Result<Self, StorageError> {
+        let head = RecordHead::parse(&[0; RECORD_HEAD]);
+        let mut reader = Self { log, patience, buffer: [0; GLIMPSE], filled: 0, at, head };
+        reader.read(oid, at)?;
+        Ok(reader)
+    }
+
+    /// The record's header.
+    pub(crate) fn head(&self) -> RecordHead {
+        self.head
+    }
+
+    /// Where the record is.
+    pub(crate) fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Goes on to the record that this one replaced; `false` if there is none.
+    pub(crate) fn go_to_prev(&mut self) -> Result<bool, StorageError> {
+        match self.head.prev {
+            0 => Ok(false),
+            prev => self.go_back(prev).map(|()| true),
+        }
+    }
+
+    /// What the record itself says of its object's state.
+    pub(crate) fn payload(&self) -> Result<Payload, StorageError> {
+        if self.head.data_len == 0 {
+            self.log.enough(self.filled, RECORD_HEAD + POINTER, self.at, self.patience)?;
+            return Ok(match be64(&self.buffer, RECORD_HEAD) {
+                0 => Payload::Gone,
+                back => Payload::Back(back),
+            });
+        }
+        let here = &self.buffer[RECORD_HEAD..self.filled];
+        match usize::try_from(self.head.data_len) {
+            Ok(len) if len <= here.len() => Ok(Payload::Data(Bytes::copy_from_slice(&here[..len]))),
+            Ok(len) if self.head.end(self.at).is_some_and(|end| end <= self.log.end) => {
+                let mut data = BytesMut::zeroed(len);
+                data[..here.len()].copy_from_slice(here);
+                let rest_at = self.at + self.filled as u64;
+                self.log.exact(&mut data[here.len()..], rest_at, self.patience)?;
+                Ok(Payload::Data(data.freeze()))
+            }
+            _ => Err(self.log.corrupt(self.at, "a record passes the end of the file")),
+        }
+    }
+
+    /// The object's state as of this record, wherever it is; `None` if the object does not exist.
+    /// Leaves the reader at the record that holds it.
+    pub(crate) fn data(&mut self) -> Result<Option<Bytes>, StorageError> {
+        loop {
+            match self.payload()? {
+                Payload::Data(data) => return Ok(Some(data)),
+                Payload::Gone => return Ok(None),
+                Payload::Back(back) => self.go_back(back)?,
+            }
+        }
+    }
+
+    fn go_back(&mut self, to: u64) -> Result<(), StorageError> {
+        if to < FIRST || to >= self.at {
+            return Err(self.log.corrupt(self.at, "a record's pointer does not lead backwards"));
+        }
+        self.read(self.head.oid, to)
+    }
+
+    fn read(&mut self, oid: Oid, at: u64) -> Result<(), StorageError> {
+        self.filled = self.log.fill(&mut self.buffer, at, self.patience)?;
+        self.at = at;
+        self.log.enough(self.filled, RECORD_HEAD, at, self.patience)?;
+        let head = self.buffer.first_chunk().expect("the buffer is longer than a header");
+        self.head = RecordHead::parse(head);
+        if self.head.oid != oid {
+            return Err(self.log.corrupt(at, "a record is of another object than it should be"));
+        }
+        if self.head.version_len != 0 {
+            return Err(self.log.corrupt(at, "a record has a version"));
+        }
+        Ok(())
+    }
+}

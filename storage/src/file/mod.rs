@@ -1,0 +1,310 @@
+//! FileStorage: a database in one append-only file, as Python's ZODB writes it.
+//!
+//! ```text
+//!   PATH         the log: transactions one after the other (`format`)
+//!   PATH.index   where each object's current record is, as of the last close (`index_file`)
+//!   PATH.lock    held by the process that may write
+//!   PATH.old     the log before the last pack
+//!   PATH.trN     what an interrupted write left at the end, cut off when the log was opened
+//! ```
+//!
+//! [`recover`] opens: it reads the index file, walks whatever was committed since, and decides what
+//! to do with an end that does not look right. From then on the index is in memory and everybody
+//! shares a [`State`] behind a read-write lock. A reader holds that lock only while it looks up a
+//! position and takes a handle on the file; then it reads without any lock, because what is
+//! committed never changes. The writer appends behind everybody's back, and takes the lock to make a
+//! commit visible after it is durable. A pack writes a new file and swaps the whole state; those who
+//! still read the old file keep it open.
+
+mod format;
+pub mod index;
+mod index_file;
+mod log;
+mod read;
+mod recover;
+mod scan;
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::storage::{
+    CurrentRecord, Description, Finishing, HistoryEntry, HistoryShape, Info, Load, Patience,
+    PreparedPack, Storage, StorageError, TransactionHeader, TransactionIterator, TransactionMeta,
+    Vote,
+};
+use rzeo_core::time::UnixTime;
+
+use self::index::Index;
+use self::log::Log;
+pub use self::recover::{Cut, IndexUse, Opening};
+use crate::disk::{Disk, RealDisk};
+
+/// How a FileStorage is opened.
+#[derive(Clone, Debug)]
+pub struct FileOptions {
+    /// Change nothing, take no lock; a writer may be at work at the same time.
+    pub read_only: bool,
+    /// Start with an empty database, whatever the file holds.
+    pub create: bool,
+    /// Refuse to grow once the file is longer than this.
+    pub quota: Option<u64>,
+    /// Whether a pack removes unreachable objects too, or only old revisions.
+    pub pack_gc: bool,
+    /// Whether a pack keeps the previous file as `PATH.old`.
+    pub pack_keep_old: bool,
+    /// Where blobs are.
+    pub blob_dir: Option<PathBuf>,
+}
+
+impl Default for FileOptions {
+    fn default() -> Self {
+        Self {
+            read_only: false,
+            create: false,
+            quota: None,
+            pack_gc: true,
+            pack_keep_old: true,
+            blob_dir: None,
+        }
+    }
+}
+
+/// A database in a file. See the module's introduction.
+pub struct FileStorage {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) path: PathBuf,
+    pub(crate) options: FileOptions,
+    pub(crate) state: RwLock<State>,
+    /// Held while something is appended to the file or the file is replaced; what it holds is
+    /// poisoned when an append could not be taken back.
+    pub(crate) append: Mutex<Append>,
+    /// The greatest oid in use or handed out.
+    last_oid: AtomicU64,
+    opening: Opening,
+    lock: Mutex<Option<Box<dyn Send>>>,
+}
+
+/// What readers see.
+pub(crate) struct State {
+    /// The file, up to the end of the last visible commit.
+    pub(crate) log: Log,
+    /// Where every object's current record is.
+    pub(crate) index: Index,
+    /// The last visible commit.
+    pub(crate) last_tid: Tid,
+}
+
+/// What whoever appends to the file needs to know.
+#[derive(Debug, Default)]
+pub(crate) struct Append {
+    /// Why nothing may be appended any more.
+    pub(crate) broken: Option<String>,
+}
+
+impl FileStorage {
+    /// Opens a database, and makes it if there is none and it is to be written.
+    ///
+    /// # Errors
+    /// `Disk` if a file cannot be opened or somebody else has the lock; `Corrupt` if the file is not
+    /// a FileStorage, or is damaged in a way that no interrupted write explains: then nothing was
+    /// changed.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        path: impl Into<PathBuf>,
+        options: FileOptions,
+    ) -> Result<Self, StorageError> {
+        let path = path.into();
+        let lock = recover::lock(&*disk, &path, &options)?;
+        let (state, opening) = recover::open(&*disk, &path, &options)?;
+        let last_oid = state.index.last_oid().unwrap_or_default();
+        Ok(Self {
+            disk,
+            path,
+            options,
+            state: RwLock::new(state),
+            append: Mutex::default(),
+            last_oid: AtomicU64::new(last_oid.0),
+            opening,
+            lock: Mutex::new(lock),
+        })
+    }
+
+    /// Opens a database in the operating system's files.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_file(path: impl Into<PathBuf>, options: FileOptions) -> Result<Self, StorageError> {
+        Self::open(Arc::new(RealDisk), path, options)
+    }
+
+    /// What was found when the file was opened.
+    #[must_use]
+    pub fn opening(&self) -> &Opening {
+        &self.opening
+    }
+
+    /// The file's path as given.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The greatest oid in use or handed out.
+    #[must_use]
+    pub fn last_oid(&self) -> Oid {
+        Oid(self.last_oid.load(Ordering::Relaxed))
+    }
+
+    /// Sees to it that an oid is not handed out any more.
+    pub(crate) fn use_oid(&self, oid: Oid) {
+        self.last_oid.fetch_max(oid.0, Ordering::Relaxed);
+    }
+
+    /// A handle on what is committed now.
+    pub(crate) fn log(&self) -> Log {
+        self.state.read().log.clone()
+    }
+
+    fn writable(&self) -> Result<(), StorageError> {
+        if self.options.read_only { Err(StorageError::ReadOnly) } else { Ok(()) }
+    }
+}
+
+impl fmt::Debug for FileStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileStorage").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// What Python's FileStorage provides, in the order of its class.
+const INTERFACES: [(&str, &str); 9] = [
+    ("ZODB.interfaces", "IBlobStorageRestoreable"),
+    ("ZODB.interfaces", "IBlobStorage"),
+    ("ZODB.interfaces", "IStorageRestoreable"),
+    ("ZODB.interfaces", "IStorageIteration"),
+    ("ZODB.interfaces", "IStorageUndoable"),
+    ("ZODB.interfaces", "IStorageCurrentRecordIteration"),
+    ("ZODB.interfaces", "IExternalGC"),
+    ("ZODB.interfaces", "IStorage"),
+    ("zope.interface", "Interface"),
+];
+/// How many of them are only for storages with blobs.
+const BLOB_INTERFACES: usize = 2;
+
+impl Storage for FileStorage {
+    fn description(&self) -> Description {
+        let skipped = if self.options.blob_dir.is_some() { 0 } else { BLOB_INTERFACES };
+        Description {
+            name: self.path.display().to_string(),
+            read_only: self.options.read_only,
+            supports_undo: true,
+            supports_record_iternext: true,
+            interfaces: INTERFACES[skipped..].to_vec(),
+            history: HistoryShape::FileStorage,
+        }
+    }
+
+    fn info(&self) -> Info {
+        let state = self.state.read();
+        Info { length: state.index.len(), size: state.log.end }
+    }
+
+    fn last_tid(&self) -> Tid {
+        self.state.read().last_tid
+    }
+
+    fn recent(&self, count: usize) -> Result<Option<Vec<(Tid, Vec<Oid>)>>, StorageError> {
+        let _ = count;
+        Err(StorageError::Unsupported("recent"))
+    }
+
+    fn load_before(&self, oid: Oid, before: Tid, patience: Patience) -> Result<Load, StorageError> {
+        read::load_before(self, oid, before, patience)
+    }
+
+    fn load_serial(
+        &self,
+        oid: Oid,
+        serial: Tid,
+        patience: Patience,
+    ) -> Result<Bytes, StorageError> {
+        read::load_serial(self, oid, serial, patience)
+    }
+
+    fn current_serial(&self, oid: Oid, patience: Patience) -> Result<Tid, StorageError> {
+        read::current_serial(self, oid, patience)
+    }
+
+    fn history(&self, oid: Oid, size: usize) -> Result<Vec<HistoryEntry>, StorageError> {
+        let _ = (oid, size);
+        Err(StorageError::Unsupported("history"))
+    }
+
+    fn next_record(&self, from: Oid) -> Result<CurrentRecord, StorageError> {
+        read::next_record(self, from)
+    }
+
+    fn new_oids(&self, count: usize) -> Result<Vec<Oid>, StorageError> {
+        self.writable()?;
+        let count = count as u64;
+        let last = self
+            .last_oid
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| last.checked_add(count))
+            .map_err(|_| StorageError::Broken("there are no oids left".to_owned()))?;
+        Ok((1..=count).map(|n| Oid(last + n)).collect())
+    }
+
+    fn undo_log(
+        &self,
+        visit: &mut dyn FnMut(TransactionHeader) -> ControlFlow<()>,
+    ) -> Result<(), StorageError> {
+        let _ = visit;
+        Err(StorageError::Unsupported("undo_log"))
+    }
+
+    fn iterate(
+        &self,
+        start: Option<Tid>,
+        stop: Option<Tid>,
+    ) -> Result<Box<dyn TransactionIterator>, StorageError> {
+        let _ = (start, stop);
+        Err(StorageError::Unsupported("iterate"))
+    }
+
+    fn begin_vote<'a>(
+        &'a self,
+        meta: &TransactionMeta,
+        patience: Patience,
+    ) -> Result<Box<dyn Vote + 'a>, StorageError> {
+        let _ = (meta, patience);
+        Err(StorageError::Unsupported("begin_vote"))
+    }
+
+    fn commit(&self, group: Vec<Finishing>) -> Result<Vec<Info>, StorageError> {
+        let _ = group;
+        Err(StorageError::Unsupported("commit"))
+    }
+
+    fn pack(&self, time: UnixTime) -> Result<Option<Box<dyn PreparedPack>>, StorageError> {
+        let _ = time;
+        Err(StorageError::Unsupported("pack"))
+    }
+
+    fn close(&self) -> Result<(), StorageError> {
+        let saved = if self.options.read_only {
+            Ok(())
+        } else {
+            let state = self.state.read();
+            index_file::save(&*self.disk, &self.path, state.log.end, &state.index)
+        };
+        // Only now may another process open the file.
+        drop(self.lock.lock().take());
+        saved
+    }
+}

@@ -1,0 +1,84 @@
+//! Loads: from an oid to its current record, and from there along the revisions.
+//!
+//! Everything is one index lookup and, for a current record of ordinary size, one read.
+
+use bytes::Bytes;
+use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::storage::{CurrentRecord, Load, Patience, Revision, StorageError};
+
+use super::FileStorage;
+use super::log::{Log, Payload, RecordReader};
+
+impl FileStorage {
+    /// Where an object's current record is, and the file to find it in.
+    pub(crate) fn locate(&self, oid: Oid) -> Result<(Log, u64), StorageError> {
+        let state = self.state.read();
+        let at = state.index.position(oid).ok_or(StorageError::NoSuchObject(oid))?;
+        Ok((state.log.clone(), at))
+    }
+}
+
+pub(super) fn load_before(
+    storage: &FileStorage,
+    oid: Oid,
+    before: Tid,
+    patience: Patience,
+) -> Result<Load, StorageError> {
+    let (log, at) = storage.locate(oid)?;
+    let mut reader = RecordReader::new(&log, oid, at, patience)?;
+    let mut end = None;
+    while reader.head().tid >= before {
+        let first = reader.head().tid;
+        if !reader.go_to_prev()? {
+            return Ok(Load::Younger { first });
+        }
+        end = Some(first);
+    }
+    let serial = reader.head().tid;
+    Ok(match reader.data()? {
+        Some(data) => Load::Found(Revision { data, serial, end }),
+        None => Load::Gone { serial, end },
+    })
+}
+
+pub(super) fn load_serial(
+    storage: &FileStorage,
+    oid: Oid,
+    serial: Tid,
+    patience: Patience,
+) -> Result<Bytes, StorageError> {
+    let (log, at) = storage.locate(oid)?;
+    let mut reader = RecordReader::new(&log, oid, at, patience)?;
+    while reader.head().tid != serial {
+        if reader.head().tid < serial || !reader.go_to_prev()? {
+            return Err(StorageError::NoSuchObject(oid));
+        }
+    }
+    reader.data()?.ok_or(StorageError::NoSuchObject(oid))
+}
+
+/// Looks at one record only: a pointer counts as existence, wherever it leads.
+pub(super) fn current_serial(
+    storage: &FileStorage,
+    oid: Oid,
+    patience: Patience,
+) -> Result<Tid, StorageError> {
+    let (log, at) = storage.locate(oid)?;
+    let reader = RecordReader::new(&log, oid, at, patience)?;
+    let gone = reader.head().data_len == 0 && reader.payload()? == Payload::Gone;
+    if gone { Err(StorageError::NoSuchObject(oid)) } else { Ok(reader.head().tid) }
+}
+
+pub(super) fn next_record(storage: &FileStorage, from: Oid) -> Result<CurrentRecord, StorageError> {
+    let (log, (oid, at), next) = {
+        let state = storage.state.read();
+        let mut entries = state.index.range(from..);
+        let empty = state.index.is_empty();
+        let first = entries.next().ok_or(StorageError::NoMoreRecords { empty })?;
+        (state.log.clone(), first, entries.next().map(|(oid, _)| oid))
+    };
+    let mut reader = RecordReader::new(&log, oid, at, Patience::Wait)?;
+    let serial = reader.head().tid;
+    let data = reader.data()?.ok_or(StorageError::NoSuchObject(oid))?;
+    Ok(CurrentRecord { oid, serial, data, next })
+}

@@ -1,0 +1,385 @@
+//! Opening: from a file that may have been left in any state to an index, or to a clear refusal.
+//!
+//! The index file says where everything was when the storage was last closed; what was committed
+//! since is walked transaction by transaction. The walk ends at the end of the file, or at something
+//! that is no committed transaction, and then the question is what that is.
+//!
+//! **What an interrupted write leaves.** The writer appends a group of transactions, each with the
+//! status `c` and a length in its header that spans from there to the end of the group; syncs;
+//! rewrites each header's length and status (which lie within one sector, except in the last of a
+//! group, where only the one status byte changes); syncs again; and only then tells anybody. Python's
+//! writer does the same with one transaction and one sync. So after a crash there may be, behind the
+//! last committed transaction:
+//!
+//! - a `c` transaction whose span reaches the end of the file, whatever is inside;
+//! - or bytes that are no transaction at all: cut short, zeros, or the end of a group whose beginning
+//!   was lost. No transaction in there was finished.
+//!
+//! That is cut off, after it was saved as `PATH.trN`.
+//!
+//! **What it does not leave** is a committed transaction behind something unreadable, or a
+//! committed transaction that contradicts itself. That is damage, and cutting there would throw away
+//! commits that somebody was told of. The storage does not open, says where, and touches nothing.
+//!
+//! The last transaction is always the last one *accepted*, never one that was cut.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rzeo_core::ids::Tid;
+use rzeo_core::storage::{Patience, StorageError};
+
+use super::format::{FIRST, MAGIC, MAGIC_PYTHON_2, Status, TransactionHead};
+use super::index::Index;
+use super::index_file::{self, Unusable, with_suffix};
+use super::log::{DataFile, Log};
+use super::scan::{self, Flaw, FlawKind, Found, Window};
+use super::{FileOptions, State};
+use crate::disk::{Access, Disk, DiskFile, failed};
+
+/// Positions below this are not believed of an index, as in Python.
+const INDEXED_MIN: u64 = 100;
+/// How many records an index is tried on.
+const INDEX_PROBES: usize = 5;
+/// How many warnings are kept.
+const WARNINGS_MAX: usize = 100;
+/// How much of a tail is copied at once.
+const COPY_BYTES: usize = 1 << 20;
+
+/// What was found when a file was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// Whether the index file was of use.
+    pub index: IndexUse,
+    /// What was ignored at the end of the file.
+    pub cut: Option<Cut>,
+    /// What looked odd but did no harm.
+    pub warnings: Vec<String>,
+}
+
+/// Whether an index file was of use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IndexUse {
+    /// The part of the file before this position did not have to be read.
+    Used {
+        /// The position.
+        end: u64,
+    },
+    /// There was none.
+    Missing,
+    /// It was not used, and why.
+    Ignored(String),
+}
+
+/// An interrupted write at the end of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// Where it starts, which is where the file ends now unless it was opened read-only.
+    pub position: u64,
+    /// Its length.
+    pub bytes: u64,
+    /// What it looked like.
+    pub what: &'static str,
+    /// Where the bytes were saved; `None` when opened read-only.
+    pub saved: Option<PathBuf>,
+}
+
+/// Takes the lock that a writer needs.
+pub(super) fn lock(
+    disk: &dyn Disk,
+    path: &Path,
+    options: &FileOptions,
+) -> Result<Option<Box<dyn Send>>, StorageError> {
+    if options.read_only {
+        return Ok(None);
+    }
+    let lock = with_suffix(path, ".lock");
+    match disk.lock(&lock) {
+        Ok(held) => Ok(Some(held)),
+        Err(error) => Err(StorageError::Disk {
+            doing: format!("lock {}", lock.display()),
+            text: match error.kind() {
+                io::ErrorKind::WouldBlock => "another process has the database open".to_owned(),
+                _ => error.to_string(),
+            },
+            code: error.raw_os_error(),
+        }),
+    }
+}
+
+/// Opens the data file, with whatever repair an interrupted write makes necessary.
+pub(super) fn open(
+    disk: &dyn Disk,
+    path: &Path,
+    options: &FileOptions,
+) -> Result<(State, Opening), StorageError> {
+    let file = open_file(disk, path, options)?;
+    let len = file.disk_file.len().map_err(|error| failed(|| file.doing("measure"), &error))?;
+    let log = Log { file, end: len };
+    check_magic(&log)?;
+
+    let mut walk = Walk::new(log);
+    let index = walk.take_index(index_file::load(disk, path, len))?;
+    let flaw = walk.to_the_end()?;
+    let mut state = walk.state;
+    let mut opening = Opening { index, cut: None, warnings: walk.warnings };
+    if let Some(flaw) = flaw {
+        opening.cut = Some(cut(disk, path, &mut state.log, walk.at, flaw, options.read_only)?);
+    }
+    let end = state.log.end;
+    if !options.read_only && !matches!(opening.index, IndexUse::Used { .. }) {
+        // Only a slower start next time, if it fails.
+        if let Err(error) = index_file::save(disk, path, end, &state.index) {
+            opening.warnings.push(error.to_string());
+        }
+    }
+    Ok((state, opening))
+}
+
+/// Opens or makes the file itself.
+fn open_file(
+    disk: &dyn Disk,
+    path: &Path,
+    options: &FileOptions,
+) -> Result<Arc<DataFile>, StorageError> {
+    let name = path.display().to_string();
+    let fail = |error: io::Error| failed(|| format!("open {name}"), &error);
+    if options.read_only {
+        if options.create {
+            return Err(StorageError::ReadOnly);
+        }
+        let disk_file = disk.open(path, Access::Read).map_err(fail)?;
+        return Ok(Arc::new(DataFile { disk_file, name }));
+    }
+    let old = match disk.open(path, Access::ReadWrite) {
+        Ok(file) if !options.create && !file.is_empty().map_err(fail)? => Some(file),
+        Ok(_) => None,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(fail(error)),
+    };
+    let disk_file = match old {
+        Some(file) => file,
+        None => create_file(disk, path).map_err(fail)?,
+    };
+    Ok(Arc::new(DataFile { disk_file, name }))
+}
+
+/// Makes an empty database.
+fn create_file(disk: &dyn Disk, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+    // An index without its file would be believed once the file has grown.
+    match disk.remove(&index_file::path_of(path)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let file = disk.open(path, Access::Create)?;
+    file.write_at(&[&MAGIC], 0)?;
+    file.sync()?;
+    disk.sync_directory(path.parent().unwrap_or(Path::new("")))?;
+    Ok(file)
+}
+
+fn check_magic(log: &Log) -> Result<(), StorageError> {
+    let mut magic = [0; MAGIC.len()];
+    let filled = log.fill(&mut magic, 0, Patience::Wait)?;
+    match &magic[..filled] {
+        magic if magic == MAGIC => Ok(()),
+        magic if magic == MAGIC_PYTHON_2 => {
+            Err(log.file.corrupt(0, "it was written by Python 2; convert it with zodbupdate"))
+        }
+        _ => Err(log.file.corrupt(0, "it is not a FileStorage: it does not start with FS30")),
+    }
+}
+
+/// What has been read of the file so far.
+struct Walk {
+    state: State,
+    at: u64,
+    warnings: Vec<String>,
+}
+
+impl Walk {
+    fn new(log: Log) -> Self {
+        let state = State { log, index: Index::new(), last_tid: Tid::ZERO };
+        Self { state, at: FIRST, warnings: Vec::new() }
+    }
+
+    /// Starts from an index file, if that can be trusted.
+    fn take_index(
+        &mut self,
+        loaded: Result<(u64, Index), Unusable>,
+    ) -> Result<IndexUse, StorageError> {
+        let (end, index) = match loaded {
+            Ok(loaded) => loaded,
+            Err(Unusable::Missing) => return Ok(IndexUse::Missing),
+            Err(reason) => return Ok(self.ignored(&reason.to_string())),
+        };
+        match trusted(&self.state.log, end, &index)? {
+            None => Ok(self.ignored("it does not fit the data file")),
+            Some(last_tid) => {
+                self.state.index = index;
+                self.state.last_tid = last_tid;
+                self.at = end;
+                Ok(IndexUse::Used { end })
+            }
+        }
+    }
+
+    fn ignored(&mut self, reason: &str) -> IndexUse {
+        self.warn(|| format!("the index file is ignored: {reason}"));
+        IndexUse::Ignored(reason.to_owned())
+    }
+
+    /// Walks until the end of the file or an interrupted write.
+    fn to_the_end(&mut self) -> Result<Option<Flaw>, StorageError> {
+        let mut window = Window::new(self.state.log.clone());
+        let mut records = Vec::new();
+        while self.at < self.state.log.end {
+            match scan::check(&mut window, self.at, &mut records)? {
+                Ok(head) => self.accept(head, &records),
+                Err(flaw) => {
+                    refuse_damage(&mut window, self.at, flaw)?;
+                    return Ok(Some(flaw));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn accept(&mut self, head: TransactionHead, records: &[Found]) {
+        let at = self.at;
+        if head.tid <= self.state.last_tid {
+            self.warn(|| format!("the transaction at {at} is not later than the one before it"));
+        }
+        if !head.status.is_final() && head.status != Status::UNDONE {
+            self.warn(|| {
+                format!("the transaction at {at} has the unknown status {}", head.status.0)
+            });
+        }
+        for record in records {
+            self.state.index.insert(record.oid, record.at);
+        }
+        self.state.last_tid = head.tid;
+        self.at = head.end(at).expect("the scan found the transaction within the file");
+    }
+
+    fn warn(&mut self, text: impl FnOnce() -> String) {
+        if self.warnings.len() < WARNINGS_MAX {
+            self.warnings.push(text());
+        }
+    }
+}
+
+/// Whether an index, good up to `end`, fits the file: its last transaction with records must be
+/// where the index says. Gives the last transaction's tid.
+fn trusted(log: &Log, end: u64, index: &Index) -> Result<Option<Tid>, StorageError> {
+    if end < INDEXED_MIN || end > log.end {
+        return Ok(None);
+    }
+    let log = Log { file: log.file.clone(), end };
+    let mut window = Window::new(log.clone());
+    let mut records = Vec::new();
+    let mut last_tid = None;
+    let mut at = end;
+    loop {
+        let head = match log.transaction_before(at) {
+            Ok(Some((start, head))) => {
+                at = start;
+                head
+            }
+            Ok(None) | Err(StorageError::Corrupt { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let last_tid = *last_tid.get_or_insert(head.tid);
+        if scan::check(&mut window, at, &mut records)?.is_err() {
+            return Ok(None);
+        }
+        if !head.status.is_final() && head.status != Status::UNDONE {
+            return Ok(None);
+        }
+        if !records.is_empty() {
+            // An object may have several records in one transaction; the last one counts.
+            let end = head.end(at).expect("the scan found the transaction within the file");
+            let fits = (records.iter().take(INDEX_PROBES)).all(|record| {
+                index.position(record.oid).is_some_and(|at| (record.at..end).contains(&at))
+            });
+            return Ok(fits.then_some(last_tid));
+        }
+    }
+}
+
+/// Fails unless the flawed end of the file is what an interrupted write leaves.
+fn refuse_damage(window: &mut Window, at: u64, flaw: Flaw) -> Result<(), StorageError> {
+    const ADVICE: &str = "nothing was changed; restore a backup, or salvage what can be read with \
+                          ZODB's fsrecover";
+    let log = window.log().clone();
+    let refuse = |what: String| {
+        Err(StorageError::Corrupt {
+            file: log.file.name.clone(),
+            position: flaw.at,
+            what: format!("{what}; {ADVICE}"),
+        })
+    };
+    match flaw.kind {
+        FlawKind::Wrong => return refuse(flaw.what.to_owned()),
+        FlawKind::Stub => return Ok(()),
+        FlawKind::Voted { end } if end == log.end => return Ok(()),
+        FlawKind::Voted { .. } | FlawKind::PassesEnd | FlawKind::Unwritten => {}
+    }
+    if scan::complete_but_for_length(window, at)? {
+        return refuse("a transaction is complete but its length is wrong".to_owned());
+    }
+    match scan::find_committed(&log, at + 1)? {
+        Some(later) => refuse(format!("{}, but another is complete at {later}", flaw.what)),
+        None => Ok(()),
+    }
+}
+
+/// Saves the end of the file and cuts it off, or only looks away from it.
+fn cut(
+    disk: &dyn Disk,
+    path: &Path,
+    log: &mut Log,
+    position: u64,
+    flaw: Flaw,
+    read_only: bool,
+) -> Result<Cut, StorageError> {
+    let bytes = log.end - position;
+    let mut cut = Cut { position, bytes, what: flaw.what, saved: None };
+    if !read_only {
+        let saved = save_tail(disk, path, log, position)
+            .map_err(|error| failed(|| log.file.doing("save the end of"), &error))?;
+        cut.saved = Some(saved);
+        (log.file.disk_file.set_len(position))
+            .and_then(|()| log.file.disk_file.sync())
+            .map_err(|error| failed(|| log.file.doing("cut the end of"), &error))?;
+    }
+    log.end = position;
+    Ok(cut)
+}
+
+/// Copies the log from a position on to the first free `PATH.trN`.
+fn save_tail(disk: &dyn Disk, path: &Path, log: &Log, from: u64) -> io::Result<PathBuf> {
+    let mut number = 0_u64;
+    let saved = loop {
+        let saved = with_suffix(path, &format!(".tr{number}"));
+        if !disk.exists(&saved)? {
+            break saved;
+        }
+        number += 1;
+    };
+    let copy = disk.open(&saved, Access::Create)?;
+    let mut buffer = vec![0; COPY_BYTES];
+    let mut at = from;
+    loop {
+        let filled = log.file.disk_file.read_at(&mut buffer, at)?;
+        if filled == 0 {
+            break;
+        }
+        copy.write_at(&[&buffer[..filled]], at - from)?;
+        at += filled as u64;
+    }
+    copy.sync()?;
+    disk.sync_directory(path.parent().unwrap_or(Path::new("")))?;
+    Ok(saved)
+}

@@ -1,0 +1,220 @@
+//! Walking the log from front to back, with nothing taken on trust.
+//!
+//! [`check`] reads one transaction and either agrees with all of it, handing over where its records
+//! are, or names the first [`Flaw`]. What a flaw means is for the caller to decide; its kind says
+//! what it looks like.
+
+use rzeo_core::ids::Oid;
+use rzeo_core::storage::{Patience, StorageError};
+
+use super::format::{
+    FIRST, POINTER, RECORD_HEAD, RecordHead, Status, TRANSACTION_HEAD, TransactionHead, be64,
+};
+use super::log::Log;
+
+/// How much is read at once when walking.
+const WALK_BYTES: usize = 256 << 10;
+/// How much is read at once when looking at a single place.
+const LOOK_BYTES: usize = 4096;
+
+/// A buffer that moves over the log.
+pub(crate) struct Window {
+    log: Log,
+    buffer: Vec<u8>,
+    start: u64,
+    capacity: usize,
+}
+
+impl Window {
+    /// For walking.
+    pub(crate) fn new(log: Log) -> Self {
+        Self { log, buffer: Vec::new(), start: 0, capacity: WALK_BYTES }
+    }
+
+    /// For looking at places far apart.
+    pub(crate) fn narrow(log: Log) -> Self {
+        Self { log, buffer: Vec::new(), start: 0, capacity: LOOK_BYTES }
+    }
+
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// The bytes at a position; fewer than `len` only at the end of the log.
+    pub(crate) fn bytes(&mut self, at: u64, len: usize) -> Result<&[u8], StorageError> {
+        let offset = at.checked_sub(self.start).and_then(|offset| usize::try_from(offset).ok());
+        let held = offset.filter(|offset| *offset + len <= self.buffer.len());
+        let offset = match held {
+            Some(offset) => offset,
+            None => {
+                self.buffer.resize(self.capacity.max(len), 0);
+                let filled = self.log.fill(&mut self.buffer, at, Patience::Wait)?;
+                self.buffer.truncate(filled);
+                self.start = at;
+                0
+            }
+        };
+        let rest = &self.buffer[offset..];
+        Ok(&rest[..len.min(rest.len())])
+    }
+
+    fn record_head(&mut self, at: u64) -> Result<Option<RecordHead>, StorageError> {
+        Ok(self.bytes(at, RECORD_HEAD)?.first_chunk().map(RecordHead::parse))
+    }
+
+    fn number(&mut self, at: u64) -> Result<Option<u64>, StorageError> {
+        Ok(self.bytes(at, POINTER)?.first_chunk().map(|bytes| u64::from_be_bytes(*bytes)))
+    }
+}
+
+/// A record found by [`check`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) oid: Oid,
+    pub(crate) at: u64,
+}
+
+/// What is wrong with a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Flaw {
+    pub(crate) kind: FlawKind,
+    pub(crate) at: u64,
+    pub(crate) what: &'static str,
+}
+
+/// What a flaw looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FlawKind {
+    /// The log ends within the transaction's fixed header.
+    Stub,
+    /// It would pass the end of the log.
+    PassesEnd,
+    /// It was voted and not finished; its span reaches up to here.
+    Voted {
+        /// Where the span ends.
+        end: u64,
+    },
+    /// There are zeros where something must be: bytes that never reached the disk.
+    Unwritten,
+    /// It contradicts itself.
+    Wrong,
+}
+
+/// Reads the transaction at a position, and lists its records.
+pub(crate) fn check(
+    window: &mut Window,
+    at: u64,
+    records: &mut Vec<Found>,
+) -> Result<Result<TransactionHead, Flaw>, StorageError> {
+    records.clear();
+    let Some(head) = window.bytes(at, TRANSACTION_HEAD)?.first_chunk() else {
+        return flaw(FlawKind::Stub, at, "the file ends within a transaction's header");
+    };
+    let head = TransactionHead::parse(head);
+    let unwritten = head.len == 0 || head.status.0 == 0;
+    let doubt = if unwritten { FlawKind::Unwritten } else { FlawKind::Wrong };
+    let Some(end) = head.end(at).filter(|end| *end <= window.log.end) else {
+        return flaw(FlawKind::PassesEnd, at, "a transaction passes the end of the file");
+    };
+    if head.status == Status::VOTED {
+        return flaw(FlawKind::Voted { end }, at, "a transaction was not finished");
+    }
+    if head.len < head.head_len() {
+        return flaw(doubt, at, "a transaction is shorter than its own header");
+    }
+    if !head.status.0.is_ascii() {
+        return flaw(doubt, at, "a transaction has an impossible status");
+    }
+    let trailer_at = end - POINTER as u64;
+    if head.status != Status::UNDONE
+        && let Err(flaw) = check_records(window, at, head, trailer_at, records)?
+    {
+        return Ok(Err(flaw));
+    }
+    match window.number(trailer_at)? {
+        Some(len) if len == head.len => Ok(Ok(head)),
+        Some(0) => flaw(FlawKind::Unwritten, trailer_at, "a trailing length is zero"),
+        Some(_) | None => flaw(doubt, trailer_at, "a transaction's two lengths differ"),
+    }
+}
+
+fn check_records(
+    window: &mut Window,
+    transaction: u64,
+    head: TransactionHead,
+    end: u64,
+    records: &mut Vec<Found>,
+) -> Result<Result<(), Flaw>, StorageError> {
+    let mut at = transaction + head.head_len();
+    while at < end {
+        let Some(record) = window.record_head(at)? else {
+            return flaw(FlawKind::Wrong, at, "the file ends within a record");
+        };
+        if record.transaction == 0 {
+            return flaw(FlawKind::Unwritten, at, "a record is all zeros");
+        }
+        if record.transaction != transaction {
+            return flaw(FlawKind::Wrong, at, "a record names another transaction as its own");
+        }
+        if record.version_len != 0 {
+            return flaw(FlawKind::Wrong, at, "a record has a version");
+        }
+        let Some(next) = record.end(at).filter(|next| *next <= end) else {
+            return flaw(FlawKind::Wrong, at, "a record passes the end of its transaction");
+        };
+        records.push(Found { oid: record.oid, at });
+        at = next;
+    }
+    Ok(Ok(()))
+}
+
+/// Whether a committed transaction is at this position, complete in all but the length in its
+/// header.
+pub(crate) fn complete_but_for_length(
+    window: &mut Window,
+    transaction: u64,
+) -> Result<bool, StorageError> {
+    let Some(head) = window.bytes(transaction, TRANSACTION_HEAD)?.first_chunk() else {
+        return Ok(false);
+    };
+    let head = TransactionHead::parse(head);
+    let mut at = transaction + head.head_len();
+    while let Some(record) = window.record_head(at)?
+        && record.transaction == transaction
+        && let Some(next) = record.end(at)
+    {
+        at = next;
+    }
+    Ok(head.status.is_final()
+        && at > transaction + head.head_len()
+        && window.number(at)? == Some(at - transaction))
+}
+
+/// The first committed transaction at or after a position that need not be a transaction's start.
+///
+/// Only transactions with records count: a record names its transaction's position, which nothing
+/// but a committed transaction at that very place does. (The data of a record may well be a
+/// FileStorage themselves.)
+pub(crate) fn find_committed(log: &Log, from: u64) -> Result<Option<u64>, StorageError> {
+    let mut window = Window::new(log.clone());
+    let mut closer = Window::narrow(log.clone());
+    let mut records = Vec::new();
+    for at in from.max(FIRST)..log.end {
+        let Some(head) = window.bytes(at, TRANSACTION_HEAD)?.first_chunk::<TRANSACTION_HEAD>()
+        else {
+            return Ok(None);
+        };
+        if !Status(head[16]).is_final() || be64(head, 8) > log.end {
+            continue;
+        }
+        let candidate = check(&mut closer, at, &mut records)?;
+        if candidate.is_ok() && !records.is_empty() {
+            return Ok(Some(at));
+        }
+    }
+    Ok(None)
+}
+
+fn flaw<T>(kind: FlawKind, at: u64, what: &'static str) -> Result<Result<T, Flaw>, StorageError> {
+    Ok(Err(Flaw { kind, at, what }))
+}
