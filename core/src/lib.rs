@@ -5,7 +5,9 @@
 extern crate alloc;
 
 pub mod ids;
+pub mod pickle;
 pub mod server;
 pub mod storage;
 pub mod time;
 pub mod value;
+pub mod wire;

@@ -1,8 +1,15 @@
 //! Plain values, as both encodings carry them.
+//!
+//! A [`Value`] is a tree: what a pickle shares is repeated, and what refers to itself has no value.
+//! Byte strings are slices of the frame or record that they came in; keeping one keeps all of it.
+//!
+//! Trees are walked recursively (to compare, print, write and drop them), so their depth is bounded
+//! where they are made from bytes, and their size with it: see [`ReadLimits`].
 
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::mem::size_of;
 
 use bytes::Bytes;
 
@@ -23,14 +30,15 @@ pub enum Value {
     Float(f64),
     /// Bytes.
     Bytes(Bytes),
-    /// Text.
+    /// Text. A lone surrogate, which Python's text can hold, is read as U+FFFD.
     Str(String),
     /// A tuple. Msgpack arrays are read as tuples, as Python does.
-    Tuple(Vec<Value>),
+    Tuple(Vec<Self>),
     /// A list.
-    List(Vec<Value>),
-    /// A dict, in insertion order.
-    Dict(Vec<(Value, Value)>),
+    List(Vec<Self>),
+    /// A dict, in insertion order. A repeated key, which no Python peer writes, is kept: the last
+    /// one counts, see [`Value::item`].
+    Dict(Vec<(Self, Self)>),
     /// Something that only Python could build (pickle only): kept to be named or refused, never
     /// executed.
     Opaque(Box<Opaque>),
@@ -46,11 +54,18 @@ pub enum Opaque {
         /// Its name there.
         name: String,
     },
-    /// A call or instantiation (REDUCE, NEWOBJ, OBJ, INST).
+    /// The result of a call (REDUCE, OBJ, INST).
     Call {
         /// What is called.
         callable: Value,
         /// With what.
+        args: Value,
+    },
+    /// An instance made without calling its class (NEWOBJ).
+    New {
+        /// The class.
+        class: Value,
+        /// What its `__new__` gets.
         args: Value,
     },
     /// An object whose state is set (BUILD).
@@ -59,6 +74,20 @@ pub enum Opaque {
         object: Value,
         /// Its state.
         state: Value,
+    },
+    /// An object that is no list and has items appended (APPEND, APPENDS).
+    Extend {
+        /// The object.
+        object: Value,
+        /// The items, in order.
+        items: Vec<Value>,
+    },
+    /// An object that is no dict and has items set (SETITEM, SETITEMS).
+    Update {
+        /// The object.
+        object: Value,
+        /// The items, in order.
+        items: Vec<(Value, Value)>,
     },
     /// A persistent reference (BINPERSID, PERSID).
     Reference(Value),
@@ -114,5 +143,133 @@ impl Value {
             Self::Dict(_) => "dict",
             Self::Opaque(_) => "object",
         }
+    }
+
+    /// What a dict holds under a text key; `None` also for everything that is not a dict.
+    #[must_use]
+    pub fn item(&self, key: &str) -> Option<&Self> {
+        let Self::Dict(items) = self else { return None };
+        items.iter().rev().find(|(k, _)| matches!(k, Self::Str(k) if k == key)).map(|(_, v)| v)
+    }
+
+    /// An integer from two's complement, little-endian bytes of any length.
+    #[must_use]
+    pub fn from_le_bytes(bytes: Bytes) -> Self {
+        let negative = bytes.last().is_some_and(|top| top & 0x80 != 0);
+        let padding = if negative { 0xff } else { 0 };
+        let mut len = bytes.len();
+        // A top byte is redundant if it only repeats the sign bit of the byte below.
+        while len > 1 && bytes[len - 1] == padding && (bytes[len - 2] & 0x80 != 0) == negative {
+            len -= 1;
+        }
+        if len > 8 {
+            return Self::BigInt(bytes.slice(..len));
+        }
+        let mut wide = [padding; 8];
+        wide[..len].copy_from_slice(&bytes[..len]);
+        Self::Int(i64::from_le_bytes(wide))
+    }
+}
+
+impl From<Opaque> for Value {
+    fn from(opaque: Opaque) -> Self {
+        Self::Opaque(Box::new(opaque))
+    }
+}
+
+/// How much a reader builds from bytes of a stranger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadLimits {
+    /// How deep values may be nested. The precedent is serde_json with 128.
+    pub depth_max: u32,
+    /// Memory for what is built, beyond the bytes themselves. Every value counts, so that a message
+    /// of a million one-byte values is measured by what it becomes.
+    pub memory_bytes_max: usize,
+}
+
+impl ReadLimits {
+    /// What no peer in good faith comes near: about one and a half million values in a message.
+    pub const DEFAULT: Self = Self { depth_max: 128, memory_bytes_max: 64 << 20 };
+}
+
+impl Default for ReadLimits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// What is left of [`ReadLimits::memory_bytes_max`] while a reader runs.
+#[derive(Debug)]
+pub(crate) struct Budget(usize);
+
+/// The budget does not suffice.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Spent;
+
+impl Budget {
+    pub(crate) const fn new(limits: &ReadLimits) -> Self {
+        Self(limits.memory_bytes_max)
+    }
+
+    pub(crate) fn spend(&mut self, bytes: usize) -> Result<(), Spent> {
+        self.0 = self.0.checked_sub(bytes).ok_or(Spent)?;
+        Ok(())
+    }
+
+    /// Room for `count` values, not counting what they own.
+    pub(crate) fn spend_values(&mut self, count: usize) -> Result<(), Spent> {
+        self.spend(count.checked_mul(size_of::<Value>()).ok_or(Spent)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    #[test]
+    fn integers_are_narrowed() {
+        let int = |bytes: &'static [u8]| Value::from_le_bytes(Bytes::from_static(bytes));
+        assert_eq!(int(b""), Value::Int(0));
+        assert_eq!(int(b"\xff"), Value::Int(-1));
+        assert_eq!(int(b"\xff\x00"), Value::Int(255));
+        assert_eq!(int(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"), Value::Int(-1));
+        assert_eq!(int(b"\x00\x00\x00\x00\x00\x00\x00\x80\xff"), Value::Int(i64::MIN));
+        let big = b"\x00\x00\x00\x00\x00\x00\x00\x80\x00\x00";
+        assert_eq!(int(big), Value::BigInt(Bytes::from_static(&big[..9])));
+    }
+
+    #[test]
+    fn the_last_of_repeated_keys_counts() {
+        let dict = Value::Dict(vec![
+            (Value::text("a"), Value::Int(1)),
+            (Value::None, Value::Int(3)),
+            (Value::text("a"), Value::Int(2)),
+        ]);
+        assert_eq!(dict.item("a"), Some(&Value::Int(2)));
+        assert_eq!(dict.item("b"), None);
+        assert_eq!(Value::None.item("a"), None);
+    }
+
+    #[test]
+    fn truth_is_python_s() {
+        let empty = [
+            Value::None,
+            Value::Int(0),
+            Value::Float(-0.0),
+            Value::text(""),
+            Value::Bytes(Bytes::new()),
+            Value::Tuple(vec![]),
+            Value::Dict(vec![]),
+        ];
+        assert!(empty.iter().all(|value| !value.is_true()));
+        let full = [
+            Value::Int(-1),
+            Value::Float(f64::NAN),
+            Value::text("0"),
+            Value::List(vec![Value::None]),
+        ];
+        assert!(full.iter().all(Value::is_true));
     }
 }

@@ -1,0 +1,325 @@
+//! The graph that a pickle describes, as nodes in a vector.
+//!
+//! Pickles share parts (by memo and DUP) and may refer to themselves; as nodes that name each other
+//! by number, both are cheap, and nothing is walked recursively to build, copy or drop them. Byte
+//! strings and text stay where they came in and are named by their place. Every node costs a bounded
+//! amount of memory, so a graph is never larger than some fifty times its pickle, whatever it would
+//! be as a tree. The tree is made, bounded, by [`Arena::value`].
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use bytes::Bytes;
+
+use super::{Unreadable, text};
+use crate::value::{Budget, Opaque, ReadLimits, Value};
+
+/// Names a node of an [`Arena`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct NodeId(u32);
+
+/// Names a list of nodes that can grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SequenceId(u32);
+
+/// A stretch of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    source: u32,
+    start: u32,
+    len: u32,
+}
+
+impl Span {
+    /// Its first `len` bytes.
+    pub(super) fn shortened(self, len: usize) -> Self {
+        let len = u32::try_from(len).expect("a part is no longer than the whole");
+        Self { len, ..self }
+    }
+}
+
+/// A stretch of the arena's items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Items {
+    start: u32,
+    len: u32,
+}
+
+/// What a pickle builds; see [`Opaque`] for the things that are not plain.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Node {
+    None,
+    Bool(bool),
+    Int(i64),
+    /// More than 64 bits, as in [`Value::BigInt`].
+    BigInt(Span),
+    Float(f64),
+    Bytes(Span),
+    /// UTF-8, except for lone surrogates.
+    Text(Span),
+    /// A string of Python 2, which knew no difference: ASCII is text, anything else bytes.
+    OldText(Span),
+    Tuple(Items),
+    List(SequenceId),
+    /// Keys and values by turns.
+    Dict(SequenceId),
+    /// Module and name, two entries of `names` from this one on.
+    Global(u32),
+    /// A class or object by its number in a registry that only Python has.
+    Extension(u32),
+    Call {
+        callable: NodeId,
+        args: NodeId,
+    },
+    New {
+        class: NodeId,
+        args: NodeId,
+    },
+    Build {
+        object: NodeId,
+        state: NodeId,
+    },
+    Extend {
+        object: NodeId,
+        items: SequenceId,
+    },
+    Update {
+        object: NodeId,
+        items: SequenceId,
+    },
+    Reference(NodeId),
+}
+
+/// Nodes of one or more pickles.
+#[derive(Debug)]
+pub(crate) struct Arena {
+    sources: Vec<Bytes>,
+    nodes: Vec<Node>,
+    /// What tuples hold.
+    items: Vec<NodeId>,
+    /// What lists and dicts hold.
+    sequences: Vec<Vec<NodeId>>,
+    /// Modules and names of globals.
+    names: Vec<Span>,
+    budget: Budget,
+    limits: ReadLimits,
+}
+
+impl Arena {
+    pub(crate) fn new(limits: ReadLimits) -> Self {
+        Self {
+            sources: Vec::new(),
+            nodes: Vec::new(),
+            items: Vec::new(),
+            sequences: Vec::new(),
+            names: Vec::new(),
+            budget: Budget::new(&limits),
+            limits,
+        }
+    }
+
+    /// Adds bytes that nodes are going to point into.
+    pub(super) fn add_source(&mut self, bytes: Bytes) -> Result<u32, Unreadable> {
+        if u32::try_from(bytes.len()).is_err() {
+            return Err(Unreadable::TooLong { length: bytes.len() });
+        }
+        self.spend(size_of::<Bytes>())?;
+        self.sources.push(bytes);
+        index(self.sources.len() - 1)
+    }
+
+    /// Adds the text that a line of protocol 0 spells with escapes.
+    pub(super) fn add_text(&mut self, text: Vec<u8>) -> Result<Span, Unreadable> {
+        self.spend(text.capacity())?;
+        let len = index(text.len())?;
+        let source = self.add_source(text.into())?;
+        Ok(Span { source, start: 0, len })
+    }
+
+    pub(super) fn span(source: u32, range: Range<usize>) -> Span {
+        let start = u32::try_from(range.start).expect("sources are below 4 GiB");
+        let len = u32::try_from(range.len()).expect("sources are below 4 GiB");
+        Span { source, start, len }
+    }
+
+    pub(super) fn add(&mut self, node: Node) -> Result<NodeId, Unreadable> {
+        self.spend(size_of::<Node>())?;
+        self.nodes.push(node);
+        index(self.nodes.len() - 1).map(NodeId)
+    }
+
+    pub(super) fn add_tuple(&mut self, items: &[NodeId]) -> Result<NodeId, Unreadable> {
+        self.spend(size_of_val(items))?;
+        let start = index(self.items.len())?;
+        self.items.extend_from_slice(items);
+        let len = index(items.len())?;
+        self.add(Node::Tuple(Items { start, len }))
+    }
+
+    pub(super) fn add_sequence(&mut self, items: &[NodeId]) -> Result<SequenceId, Unreadable> {
+        self.spend(size_of::<Vec<NodeId>>() + size_of_val(items))?;
+        self.sequences.push(items.to_vec());
+        index(self.sequences.len() - 1).map(SequenceId)
+    }
+
+    pub(super) fn add_global(&mut self, module: Span, name: Span) -> Result<NodeId, Unreadable> {
+        self.spend(2 * size_of::<Span>())?;
+        let first = index(self.names.len())?;
+        self.names.extend([module, name]);
+        self.add(Node::Global(first))
+    }
+
+    pub(super) fn extend(&mut self, to: SequenceId, items: &[NodeId]) -> Result<(), Unreadable> {
+        // Vectors double.
+        self.spend(2 * size_of_val(items))?;
+        self.sequences[place(to.0)].extend_from_slice(items);
+        Ok(())
+    }
+
+    /// Changes what a node is, for all who share it.
+    pub(super) fn replace(&mut self, id: NodeId, node: Node) {
+        self.nodes[place(id.0)] = node;
+    }
+
+    pub(super) fn spend(&mut self, bytes: usize) -> Result<(), Unreadable> {
+        let limit = self.limits.memory_bytes_max;
+        self.budget.spend(bytes).map_err(|_| Unreadable::TooLarge { limit })
+    }
+
+    pub(crate) fn node(&self, id: NodeId) -> Node {
+        self.nodes[place(id.0)]
+    }
+
+    pub(crate) fn bytes(&self, span: Span) -> &[u8] {
+        &self.sources[place(span.source)][range(span)]
+    }
+
+    /// The same bytes, shared rather than borrowed.
+    pub(crate) fn shared(&self, span: Span) -> Bytes {
+        self.sources[place(span.source)].slice(range(span))
+    }
+
+    pub(crate) fn tuple(&self, items: Items) -> &[NodeId] {
+        let start = place(items.start);
+        &self.items[start..start + place(items.len)]
+    }
+
+    /// Module and name of a [`Node::Global`].
+    pub(crate) fn global(&self, first: u32) -> (&[u8], &[u8]) {
+        let first = place(first);
+        (self.bytes(self.names[first]), self.bytes(self.names[first + 1]))
+    }
+
+    /// The tree below a node. Shared parts are repeated; the limits bound the whole.
+    pub(crate) fn value(&mut self, id: NodeId) -> Result<Value, Unreadable> {
+        self.value_within(id, self.limits.depth_max)
+    }
+
+    fn value_within(&mut self, id: NodeId, depth: u32) -> Result<Value, Unreadable> {
+        self.spend(size_of::<Value>())?;
+        Ok(match self.node(id) {
+            Node::None => Value::None,
+            Node::Bool(truth) => Value::Bool(truth),
+            Node::Int(int) => Value::Int(int),
+            Node::BigInt(span) => Value::BigInt(self.shared(span)),
+            Node::Float(float) => Value::Float(float),
+            Node::Bytes(span) => Value::Bytes(self.shared(span)),
+            Node::Text(span) => Value::Str(self.text(span)?),
+            Node::OldText(span) if self.bytes(span).is_ascii() => Value::Str(self.text(span)?),
+            Node::OldText(span) => Value::Bytes(self.shared(span)),
+            container => self.container(container, self.below(depth)?)?,
+        })
+    }
+
+    /// `depth` counts what may be nested within.
+    fn container(&mut self, node: Node, depth: u32) -> Result<Value, Unreadable> {
+        let opaque = match node {
+            Node::Tuple(items) => {
+                let range = place(items.start)..place(items.start) + place(items.len);
+                let items = range.map(|at| self.value_within(self.items[at], depth));
+                return items.collect::<Result<_, _>>().map(Value::Tuple);
+            }
+            Node::List(list) => return self.list(list, depth).map(Value::List),
+            Node::Dict(dict) => return self.dict(dict, depth).map(Value::Dict),
+            Node::Global(first) => {
+                let [module, name] = [0, 1].map(|part| self.names[place(first) + part]);
+                Opaque::Global { module: self.text(module)?, name: self.text(name)? }
+            }
+            Node::Extension(code) => return Err(Unreadable::ExtensionCode { code }),
+            Node::Call { callable, args } => Opaque::Call {
+                callable: self.value_within(callable, depth)?,
+                args: self.value_within(args, depth)?,
+            },
+            Node::New { class, args } => Opaque::New {
+                class: self.value_within(class, depth)?,
+                args: self.value_within(args, depth)?,
+            },
+            Node::Build { object, state } => Opaque::Build {
+                object: self.value_within(object, depth)?,
+                state: self.value_within(state, depth)?,
+            },
+            Node::Extend { object, items } => Opaque::Extend {
+                object: self.value_within(object, depth)?,
+                items: self.list(items, depth)?,
+            },
+            Node::Update { object, items } => Opaque::Update {
+                object: self.value_within(object, depth)?,
+                items: self.dict(items, depth)?,
+            },
+            Node::Reference(id) => Opaque::Reference(self.value_within(id, depth)?),
+            Node::None
+            | Node::Bool(_)
+            | Node::Int(_)
+            | Node::BigInt(_)
+            | Node::Float(_)
+            | Node::Bytes(_)
+            | Node::Text(_)
+            | Node::OldText(_) => unreachable!("scalars are no containers"),
+        };
+        self.spend(size_of::<Opaque>())?;
+        Ok(Value::Opaque(Box::new(opaque)))
+    }
+
+    fn list(&mut self, list: SequenceId, depth: u32) -> Result<Vec<Value>, Unreadable> {
+        let list = place(list.0);
+        let items = 0..self.sequences[list].len();
+        items.map(|at| self.value_within(self.sequences[list][at], depth)).collect()
+    }
+
+    fn dict(&mut self, dict: SequenceId, depth: u32) -> Result<Vec<(Value, Value)>, Unreadable> {
+        let dict = place(dict.0);
+        let items = 0..self.sequences[dict].len() / 2;
+        items
+            .map(|pair| {
+                let key = self.value_within(self.sequences[dict][2 * pair], depth)?;
+                Ok((key, self.value_within(self.sequences[dict][2 * pair + 1], depth)?))
+            })
+            .collect()
+    }
+
+    fn text(&mut self, span: Span) -> Result<String, Unreadable> {
+        self.spend(place(span.len))?;
+        let text = text::decode(self.bytes(span)).ok_or(Unreadable::NotUtf8)?;
+        Ok(text.into_owned())
+    }
+
+    fn below(&self, depth: u32) -> Result<u32, Unreadable> {
+        let limit = self.limits.depth_max;
+        depth.checked_sub(1).ok_or(Unreadable::TooDeep { limit })
+    }
+}
+
+fn index(number: usize) -> Result<u32, Unreadable> {
+    u32::try_from(number).map_err(|_| Unreadable::TooLong { length: number })
+}
+
+fn place(index: u32) -> usize {
+    usize::try_from(index).expect("every index was the length of a vector")
+}
+
+fn range(span: Span) -> Range<usize> {
+    let start = place(span.start);
+    start..start + place(span.len)
+}

@@ -1,0 +1,124 @@
+//! Frames out of a stream of bytes.
+//!
+//! A frame is four bytes of length, big-endian, and as many bytes of payload. The bytes that a
+//! socket gave are copied once, into one growing buffer; the frames are slices of it and keep it
+//! alive, so a record is not copied again on its way into the storage.
+//!
+//! What a length prefix promises is not believed: the buffer grows with what has really arrived, by
+//! doubling. So a stranger pays for every byte that we hold, and a frame costs the same however it is
+//! chopped.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::Malformed;
+
+/// Bytes of the length prefix.
+pub(super) const PREFIX: usize = 4;
+
+/// Cuts a stream into frames.
+#[derive(Debug)]
+pub struct Deframer {
+    buffer: BytesMut,
+    frame_bytes_max: u32,
+}
+
+impl Deframer {
+    /// A stream from its beginning. Frames longer than `frame_bytes_max` are refused.
+    #[must_use]
+    pub fn new(frame_bytes_max: u32) -> Self {
+        Self { buffer: BytesMut::new(), frame_bytes_max }
+    }
+
+    /// Takes what has arrived, in chunks of any size.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The payload of the next frame, once it is complete.
+    ///
+    /// # Errors
+    /// [`Malformed::FrameTooLong`], again and again: the stream cannot be followed any further.
+    pub fn next_frame(&mut self) -> Result<Option<Bytes>, Malformed> {
+        let Some((prefix, rest)) = self.buffer.split_first_chunk::<PREFIX>() else {
+            return Ok(None);
+        };
+        let length = u32::from_be_bytes(*prefix);
+        if length > self.frame_bytes_max {
+            return Err(Malformed::FrameTooLong { length, limit: self.frame_bytes_max });
+        }
+        let Some(length) = usize::try_from(length).ok().filter(|length| *length <= rest.len())
+        else {
+            return Ok(None);
+        };
+        self.buffer.advance(PREFIX);
+        Ok(Some(self.buffer.split_to(length).freeze()))
+    }
+
+    /// How many bytes have arrived that are not part of a frame already taken. Not zero at the end of
+    /// a stream means that it ended within a frame.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.buffer.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frames(chunks: impl Iterator<Item = impl AsRef<[u8]>>) -> Vec<Bytes> {
+        let mut deframer = Deframer::new(1 << 20);
+        let mut frames = Vec::new();
+        for chunk in chunks {
+            deframer.push(chunk.as_ref());
+            while let Some(frame) = deframer.next_frame().expect("no frame is too long") {
+                frames.push(frame);
+            }
+        }
+        assert_eq!(deframer.buffered(), 0);
+        frames
+    }
+
+    #[test]
+    fn a_promised_length_takes_no_memory() {
+        let mut deframer = Deframer::new(u32::MAX);
+        deframer.push(b"\xff\xff\xff\xffonly this");
+        assert_eq!(deframer.next_frame(), Ok(None));
+        assert!(deframer.buffer.capacity() < 1024);
+    }
+
+    #[test]
+    fn a_frame_over_the_limit_is_refused_before_it_has_arrived() {
+        let mut deframer = Deframer::new(255);
+        deframer.push(b"\0\0\0\x01x\0\0\x01\0");
+        assert_eq!(deframer.next_frame(), Ok(Some(Bytes::from_static(b"x"))));
+        let refused = Err(Malformed::FrameTooLong { length: 256, limit: 255 });
+        assert_eq!(deframer.next_frame(), refused);
+        assert_eq!(deframer.next_frame(), refused);
+    }
+
+    #[test]
+    fn an_empty_frame_is_a_frame() {
+        assert_eq!(frames([b"\0\0\0\0\0\0\0\0"].iter()), [Bytes::new(), Bytes::new()]);
+    }
+
+    proptest! {
+        #[test]
+        fn chopping_does_not_matter(
+            payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..20),
+            chop in 1usize..50,
+        ) {
+            let mut stream = Vec::new();
+            for payload in &payloads {
+                stream.extend_from_slice(&u32::try_from(payload.len()).unwrap().to_be_bytes());
+                stream.extend_from_slice(payload);
+            }
+            prop_assert_eq!(frames(core::iter::once(&stream)), payloads.clone());
+            prop_assert_eq!(frames(stream.chunks(chop)), payloads);
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! Msgpack, as ZEO's peers write it and as Python's reader is set up.
+//!
+//! Arrays are read as tuples; map keys are text or bytes; what is left over after a value is an
+//! error. Integers take the least room, bytes and text are told apart, floats are doubles. Extension
+//! types exist in msgpack, but no peer sends any, so they are refused.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::pickle::Sink;
+use crate::pickle::emit::Unwritable;
+use crate::value::{Budget, ReadLimits, Value};
+
+/// Bytes that are not one msgpack value, or one that asks for more than it should.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Unreadable {
+    /// The bytes end within a value.
+    #[error("the value ends too early, in what begins at byte {at}")]
+    Truncated {
+        /// Where the incomplete part begins.
+        at: usize,
+    },
+    /// A marker that stands for nothing, or for an extension type.
+    #[error("marker {marker:#04x} at byte {at} is not used in ZEO")]
+    UnknownMarker {
+        /// The marker.
+        marker: u8,
+        /// Where it is.
+        at: usize,
+    },
+    /// Text that is not UTF-8.
+    #[error("text at byte {at} is not UTF-8")]
+    NotUtf8 {
+        /// Where the text begins.
+        at: usize,
+    },
+    /// A map key that Python would not accept.
+    #[error("the map key at byte {at} is neither text nor bytes, but {kind}")]
+    BadKey {
+        /// Where the key begins.
+        at: usize,
+        /// What it is instead.
+        kind: &'static str,
+    },
+    /// Arrays within maps within arrays.
+    #[error("values are nested deeper than {limit}")]
+    TooDeep {
+        /// [`ReadLimits::depth_max`].
+        limit: u32,
+    },
+    /// What is built takes too much memory.
+    #[error("values take more than {limit} bytes of memory")]
+    TooLarge {
+        /// [`ReadLimits::memory_bytes_max`].
+        limit: usize,
+    },
+    /// There is more after the value.
+    #[error("{left} bytes are left over")]
+    LeftOver {
+        /// How many.
+        left: usize,
+    },
+}
+
+/// Reads the one value that the bytes are.
+///
+/// # Errors
+/// [`Unreadable`], for malformed bytes and for those beyond the limits.
+pub fn read(input: &Bytes, limits: &ReadLimits) -> Result<Value, Unreadable> {
+    let mut reader = Reader { input, at: 0, budget: Budget::new(limits), limits };
+    let value = reader.value(limits.depth_max)?;
+    match input.len() - reader.at {
+        0 => Ok(value),
+        left => Err(Unreadable::LeftOver { left }),
+    }
+}
+
+struct Reader<'a> {
+    input: &'a Bytes,
+    at: usize,
+    budget: Budget,
+    limits: &'a ReadLimits,
+}
+
+impl Reader<'_> {
+    /// `depth` is how many more levels may be nested.
+    fn value(&mut self, depth: u32) -> Result<Value, Unreadable> {
+        let at = self.at;
+        let [marker] = self.array()?;
+        Ok(match marker {
+            0x00..=0x7f => Value::Int(marker.into()),
+            0x80..=0x8f => self.map(usize::from(marker & 0x0f), depth)?,
+            0x90..=0x9f => self.tuple(usize::from(marker & 0x0f), depth)?,
+            0xa0..=0xbf => self.text(usize::from(marker & 0x1f))?,
+            0xc0 => Value::None,
+            0xc2 => Value::Bool(false),
+            0xc3 => Value::Bool(true),
+            0xc4..=0xc6 => {
+                let len = self.length(marker - 0xc4)?;
+                Value::Bytes(self.input.slice(self.span(len)?))
+            }
+            0xca => Value::Float(f32::from_be_bytes(self.array()?).into()),
+            0xcb => Value::Float(f64::from_be_bytes(self.array()?)),
+            0xcc => Value::Int(u8::from_be_bytes(self.array()?).into()),
+            0xcd => Value::Int(u16::from_be_bytes(self.array()?).into()),
+            0xce => Value::Int(u32::from_be_bytes(self.array()?).into()),
+            0xcf => unsigned(u64::from_be_bytes(self.array()?)),
+            0xd0 => Value::Int(i8::from_be_bytes(self.array()?).into()),
+            0xd1 => Value::Int(i16::from_be_bytes(self.array()?).into()),
+            0xd2 => Value::Int(i32::from_be_bytes(self.array()?).into()),
+            0xd3 => Value::Int(i64::from_be_bytes(self.array()?)),
+            0xd9..=0xdb => {
+                let len = self.length(marker - 0xd9)?;
+                self.text(len)?
+            }
+            0xdc | 0xdd => {
+                let len = self.length(marker - 0xdc + 1)?;
+                self.tuple(len, depth)?
+            }
+            0xde | 0xdf => {
+                let len = self.length(marker - 0xde + 1)?;
+                self.map(len, depth)?
+            }
+            0xe0..=0xff => Value::Int(marker.cast_signed().into()),
+            0xc1 | 0xc7..=0xc9 | 0xd4..=0xd8 => {
+                return Err(Unreadable::UnknownMarker { marker, at });
+            }
+        })
+    }
+
+    fn tuple(&mut self, len: usize, depth: u32) -> Result<Value, Unreadable> {
+        let depth = self.enter(len, 1, depth)?;
+        let mut items = Vec::with_capacity(len);
+        for _ in 0..len {
+            items.push(self.value(depth)?);
+        }
+        Ok(Value::Tuple(items))
+    }
+
+    fn map(&mut self, len: usize, depth: u32) -> Result<Value, Unreadable> {
+        let depth = self.enter(len, 2, depth)?;
+        let mut items = Vec::with_capacity(len);
+        for _ in 0..len {
+            let at = self.at;
+            let key = self.value(depth)?;
+            if !matches!(key, Value::Str(_) | Value::Bytes(_)) {
+                return Err(Unreadable::BadKey { at, kind: key.kind() });
+            }
+            items.push((key, self.value(depth)?));
+        }
+        Ok(Value::Dict(items))
+    }
+
+    /// Checks a container before room for it is made: its items must at least be able to exist.
+    fn enter(&mut self, len: usize, each: usize, depth: u32) -> Result<u32, Unreadable> {
+        let limit = self.limits.depth_max;
+        let depth = depth.checked_sub(1).ok_or(Unreadable::TooDeep { limit })?;
+        let count = len.saturating_mul(each);
+        if count > self.input.len() - self.at {
+            return Err(Unreadable::Truncated { at: self.at });
+        }
+        let limit = self.limits.memory_bytes_max;
+        self.budget.spend_values(count).map_err(|_| Unreadable::TooLarge { limit })?;
+        Ok(depth)
+    }
+
+    fn text(&mut self, len: usize) -> Result<Value, Unreadable> {
+        let at = self.at;
+        let span = self.span(len)?;
+        let limit = self.limits.memory_bytes_max;
+        self.budget.spend(len).map_err(|_| Unreadable::TooLarge { limit })?;
+        let text = core::str::from_utf8(&self.input[span]);
+        text.map(|text| Value::Str(String::from(text))).map_err(|_| Unreadable::NotUtf8 { at })
+    }
+
+    /// A length of one, two or four bytes.
+    fn length(&mut self, log2: u8) -> Result<usize, Unreadable> {
+        let at = self.at;
+        match log2 {
+            0 => Ok(u8::from_be_bytes(self.array()?).into()),
+            1 => Ok(u16::from_be_bytes(self.array()?).into()),
+            _ => usize::try_from(u32::from_be_bytes(self.array()?))
+                .map_err(|_| Unreadable::Truncated { at }),
+        }
+    }
+
+    fn span(&mut self, len: usize) -> Result<Range<usize>, Unreadable> {
+        let start = self.at;
+        match start.checked_add(len) {
+            Some(end) if end <= self.input.len() => {
+                self.at = end;
+                Ok(start..end)
+            }
+            _ => Err(Unreadable::Truncated { at: start }),
+        }
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Unreadable> {
+        let rest = &self.input[self.at..];
+        let (array, _) = rest.split_first_chunk().ok_or(Unreadable::Truncated { at: self.at })?;
+        self.at += N;
+        Ok(*array)
+    }
+}
+
+fn unsigned(number: u64) -> Value {
+    match i64::try_from(number) {
+        Ok(number) => Value::Int(number),
+        Err(_) => {
+            let mut bytes = [0; 9];
+            bytes[..8].copy_from_slice(&number.to_le_bytes());
+            Value::BigInt(Bytes::copy_from_slice(&bytes))
+        }
+    }
+}
+
+/// Writes a value.
+pub(super) fn write(sink: &mut impl Sink, value: &Value) -> Result<(), Unwritable> {
+    match value {
+        Value::None => sink.put(&[0xc0]),
+        Value::Bool(false) => sink.put(&[0xc2]),
+        Value::Bool(true) => sink.put(&[0xc3]),
+        Value::Int(number) => int(sink, *number),
+        Value::BigInt(bytes) => big_int(sink, bytes)?,
+        Value::Float(number) => {
+            sink.put(&[0xcb]);
+            sink.put(&number.to_be_bytes());
+        }
+        Value::Bytes(bytes) => {
+            header(sink, bytes.len(), &BIN)?;
+            sink.put_shared(bytes);
+        }
+        Value::Str(string) => text(sink, string)?,
+        Value::Tuple(items) | Value::List(items) => {
+            header(sink, items.len(), &ARRAY)?;
+            items.iter().try_for_each(|item| write(sink, item))?;
+        }
+        Value::Dict(items) => {
+            header(sink, items.len(), &MAP)?;
+            for (key, value) in items {
+                if !matches!(key, Value::Str(_) | Value::Bytes(_)) {
+                    return Err(Unwritable::BadKey { kind: key.kind() });
+                }
+                write(sink, key)?;
+                write(sink, value)?;
+            }
+        }
+        Value::Opaque(_) => return Err(Unwritable::Opaque),
+    }
+    Ok(())
+}
+
+/// Writes text.
+pub(super) fn text(sink: &mut impl Sink, text: &str) -> Result<(), Unwritable> {
+    header(sink, text.len(), &STR)?;
+    sink.put(text.as_bytes());
+    Ok(())
+}
+
+/// The markers of one kind of value, by the width of its length.
+struct Markers {
+    /// Marker and number of lengths that are part of it.
+    within: Option<(u8, u8)>,
+    one_byte: Option<u8>,
+    two_bytes: u8,
+    four_bytes: u8,
+}
+
+const BIN: Markers =
+    Markers { within: None, one_byte: Some(0xc4), two_bytes: 0xc5, four_bytes: 0xc6 };
+const STR: Markers =
+    Markers { within: Some((0xa0, 32)), one_byte: Some(0xd9), two_bytes: 0xda, four_bytes: 0xdb };
+const ARRAY: Markers =
+    Markers { within: Some((0x90, 16)), one_byte: None, two_bytes: 0xdc, four_bytes: 0xdd };
+const MAP: Markers =
+    Markers { within: Some((0x80, 16)), one_byte: None, two_bytes: 0xde, four_bytes: 0xdf };
+
+fn header(sink: &mut impl Sink, length: usize, markers: &Markers) -> Result<(), Unwritable> {
+    if let Ok(len) = u8::try_from(length) {
+        if let Some((marker, _)) = markers.within.filter(|(_, lengths)| len < *lengths) {
+            sink.put(&[marker | len]);
+            return Ok(());
+        }
+        if let Some(marker) = markers.one_byte {
+            sink.put(&[marker, len]);
+            return Ok(());
+        }
+    }
+    if let Ok(len) = u16::try_from(length) {
+        let [high, low] = len.to_be_bytes();
+        sink.put(&[markers.two_bytes, high, low]);
+        return Ok(());
+    }
+    let len = u32::try_from(length).map_err(|_| Unwritable::TooLong { length })?;
+    sink.put(&[markers.four_bytes]);
+    sink.put(&len.to_be_bytes());
+    Ok(())
+}
+
+/// The narrowest form; unsigned ones are preferred.
+fn int(sink: &mut impl Sink, number: i64) {
+    if let Ok(number) = u64::try_from(number) {
+        return unsigned_int(sink, number);
+    }
+    if let Ok(byte) = i8::try_from(number) {
+        return if byte >= -32 {
+            sink.put(&byte.to_be_bytes());
+        } else {
+            sink.put(&[0xd0, byte.cast_unsigned()]);
+        };
+    }
+    if let Ok(short) = i16::try_from(number) {
+        sink.put(&[0xd1]);
+        sink.put(&short.to_be_bytes());
+    } else if let Ok(int) = i32::try_from(number) {
+        sink.put(&[0xd2]);
+        sink.put(&int.to_be_bytes());
+    } else {
+        sink.put(&[0xd3]);
+        sink.put(&number.to_be_bytes());
+    }
+}
+
+fn unsigned_int(sink: &mut impl Sink, number: u64) {
+    if let Ok(byte) = u8::try_from(number) {
+        if byte >= 0x80 {
+            sink.put(&[0xcc]);
+        }
+        sink.put(&[byte]);
+    } else if let Ok(short) = u16::try_from(number) {
+        sink.put(&[0xcd]);
+        sink.put(&short.to_be_bytes());
+    } else if let Ok(int) = u32::try_from(number) {
+        sink.put(&[0xce]);
+        sink.put(&int.to_be_bytes());
+    } else {
+        sink.put(&[0xcf]);
+        sink.put(&number.to_be_bytes());
+    }
+}
+
+fn big_int(sink: &mut impl Sink, bytes: &[u8]) -> Result<(), Unwritable> {
+    match bytes {
+        [low @ .., 0] if low.len() == 8 => {
+            let low = low.try_into().expect("the length was just looked at");
+            unsigned_int(sink, u64::from_le_bytes(low));
+            Ok(())
+        }
+        _ => Err(Unwritable::IntTooWide { length: bytes.len() }),
+    }
+}

@@ -1,0 +1,116 @@
+//! Bytes on their way to a socket.
+//!
+//! Small things are gathered in one buffer, so that a batch of replies becomes one write. A byte
+//! string of [`SHARED_FROM`] bytes or more is chained as it is: a loaded record goes from the
+//! storage's read to the socket's write without being copied.
+
+use alloc::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::pickle::Sink;
+
+/// From this length on a byte string is chained rather than copied. Measured with 1 KB to 64 KB
+/// records over loopback: below 16 KiB a copy is cheaper than another entry in a vectored write.
+pub const SHARED_FROM: usize = 16 * 1024;
+
+/// Frames that wait to be written.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    /// What comes before `tail`.
+    chunks: VecDeque<Bytes>,
+    /// What new small things are appended to.
+    tail: BytesMut,
+    /// Total of `chunks` and `tail`.
+    len: usize,
+}
+
+impl Outgoing {
+    /// Nothing to write yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends bytes as they are.
+    pub fn push_raw(&mut self, bytes: &[u8]) {
+        self.tail.extend_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    /// Appends a short payload that is in no codec, such as a handshake, with its length before it.
+    pub fn push_frame(&mut self, payload: &[u8]) {
+        let length = u32::try_from(payload.len()).expect("handshakes are short");
+        self.push_raw(&length.to_be_bytes());
+        self.push_raw(payload);
+    }
+
+    /// The next bytes to write. Everything small between two shared byte strings is one chunk.
+    pub fn take_chunk(&mut self) -> Option<Bytes> {
+        let chunk = match self.chunks.pop_front() {
+            Some(chunk) => chunk,
+            None if self.tail.is_empty() => return None,
+            None => self.tail.split().freeze(),
+        };
+        self.len -= chunk.len();
+        Some(chunk)
+    }
+
+    /// Whether everything was taken.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// How many bytes wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl Sink for Outgoing {
+    fn put(&mut self, bytes: &[u8]) {
+        self.push_raw(bytes);
+    }
+
+    fn put_shared(&mut self, bytes: &Bytes) {
+        if bytes.len() < SHARED_FROM {
+            return self.push_raw(bytes);
+        }
+        if !self.tail.is_empty() {
+            self.chunks.push_back(self.tail.split().freeze());
+        }
+        self.chunks.push_back(bytes.clone());
+        self.len += bytes.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    #[test]
+    fn small_things_share_a_chunk_and_large_ones_share_their_bytes() {
+        let record = Bytes::from(vec![7; SHARED_FROM]);
+        let mut outgoing = Outgoing::new();
+        assert!(outgoing.is_empty());
+        outgoing.push_raw(b"a");
+        outgoing.push_frame(b"Z5");
+        outgoing.put_shared(&record.slice(1..));
+        outgoing.put_shared(&record);
+        outgoing.put(b"b");
+        assert_eq!(outgoing.len(), 7 + 2 * SHARED_FROM);
+
+        let head = outgoing.take_chunk().expect("small things come first");
+        assert_eq!(head.len(), 7 + SHARED_FROM - 1);
+        assert!(head.starts_with(b"a\0\0\0\x02Z5\x07"));
+        let shared = outgoing.take_chunk().expect("then the record");
+        assert_eq!(shared.as_ptr(), record.as_ptr());
+        assert_eq!(outgoing.take_chunk(), Some(Bytes::from_static(b"b")));
+        assert_eq!(outgoing.take_chunk(), None);
+        assert!(outgoing.is_empty());
+    }
+}
