@@ -1,9 +1,15 @@
 //! What goes over the wire, from bytes to messages.
 
+pub mod base64;
+pub mod call;
 mod codec;
 mod frame;
+pub mod hello;
 pub mod msgpack;
 mod outgoing;
+pub mod refusal;
+pub mod reply;
+pub mod status;
 
 use thiserror::Error;
 

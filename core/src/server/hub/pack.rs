@@ -1,0 +1,97 @@
+//! The one pack of a storage.
+//!
+//! It runs beside everything else until the packed copy has nearly caught up; for the last step it
+//! queues for the whole storage like a vote, so it waits for transactions that are between vote and
+//! finish, and those that come after it wait for the switch.
+
+use alloc::boxed::Box;
+use alloc::format;
+
+use super::{Hub, LockSet, Owner};
+use crate::server::{ConnId, HubJob, HubOutput, LogLevel, Notice, Ticket};
+use crate::storage::{Info, PreparedPack, StorageError};
+use crate::time::{Now, UnixTime};
+use crate::wire::refusal::Refusal;
+
+/// A pack in progress.
+pub(super) struct Packing {
+    /// Who wants to hear how it went.
+    asked: Option<(ConnId, Ticket)>,
+    /// Set while it waits for the whole storage.
+    prepared: Option<Box<dyn PreparedPack>>,
+}
+
+impl core::fmt::Debug for Packing {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Packing for {:?}, prepared: {}", self.asked, self.prepared.is_some())
+    }
+}
+
+impl Hub {
+    pub(super) fn pack(&mut self, conn: ConnId, time: UnixTime, ticket: Option<Ticket>) {
+        if self.packing.is_some() {
+            match ticket {
+                Some(ticket) => {
+                    let result = Err(Refusal::from(StorageError::AlreadyPacking));
+                    self.deliver(conn, Notice::Packed { ticket, result });
+                }
+                None => self.log(LogLevel::Warning, "pack: already packing".into()),
+            }
+            return;
+        }
+        let asked = ticket.map(|ticket| (conn, ticket));
+        self.packing = Some(Packing { asked, prepared: None });
+        self.outputs.push_back(HubOutput::Perform(HubJob::Pack(time)));
+    }
+
+    /// The first part is done; the second needs the whole storage.
+    pub(super) fn packed(
+        &mut self,
+        now: Now,
+        result: Result<Option<Box<dyn PreparedPack>>, StorageError>,
+        info: Info,
+    ) {
+        match result {
+            Ok(Some(prepared)) => {
+                let packing = self.packing.as_mut().expect("only a pack in progress is done");
+                packing.prepared = Some(prepared);
+                if self.locks.lock(Owner::Pack, LockSet::whole()).is_ok() {
+                    self.switch();
+                }
+            }
+            Ok(None) => self.pack_ended(now, Ok(()), info),
+            Err(error) => self.pack_ended(now, Err(error), info),
+        }
+    }
+
+    /// The whole storage is held.
+    pub(super) fn switch(&mut self) {
+        let packing = self.packing.as_mut().expect("only a pack in progress gets the storage");
+        let prepared = packing.prepared.take().expect("a pack waits when it is prepared");
+        self.outputs.push_back(HubOutput::Perform(HubJob::FinishPack(prepared)));
+    }
+
+    pub(super) fn switched(&mut self, now: Now, result: Result<(), StorageError>, info: Info) {
+        self.locks.unlock(Owner::Pack);
+        self.pack_ended(now, result, info);
+    }
+
+    /// Everybody gets the new figures, then the one who waits gets the result
+    /// (`spec: zeo-protocol 14.2`).
+    fn pack_ended(&mut self, now: Now, result: Result<(), StorageError>, info: Info) {
+        let packing = self.packing.take().expect("only a pack in progress ends");
+        match &result {
+            Ok(()) => {
+                for conn in &self.connections {
+                    self.outputs.push_back(HubOutput::Deliver(*conn, Notice::Info(info)));
+                }
+            }
+            Err(error) => self.log(LogLevel::Error, format!("pack failed: {error}")),
+        }
+        if let Some((conn, ticket)) = packing.asked {
+            let result = result.map_err(Refusal::from);
+            self.deliver(conn, Notice::Packed { ticket, result });
+        }
+        self.grant(now);
+    }
+}

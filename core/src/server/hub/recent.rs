@@ -1,0 +1,70 @@
+//! The latest commits, for clients that come back with a cache.
+//!
+//! The arithmetic is Python's (`spec: zeo-protocol 12`): the queue can answer for a tid if its
+//! *oldest* entry is at or before that tid, so N entries cover N-1 missed commits.
+
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::ids::{Oid, Tid};
+
+/// The invalidation queue, oldest first.
+#[derive(Debug)]
+pub(super) struct Recent {
+    size: usize,
+    entries: VecDeque<(Tid, Arc<[Oid]>)>,
+}
+
+impl Recent {
+    /// Starts with the newest commits of the storage, oldest first, as far as it can tell them.
+    pub(super) fn new(size: usize, known: Vec<(Tid, Vec<Oid>)>) -> Self {
+        let mut recent = Self { size: size.max(1), entries: VecDeque::new() };
+        for (tid, oids) in known {
+            recent.push(tid, oids.into());
+        }
+        recent
+    }
+
+    pub(super) fn push(&mut self, tid: Tid, oids: Arc<[Oid]>) {
+        if self.entries.len() == self.size {
+            self.entries.pop_front();
+        }
+        self.entries.push_back((tid, oids));
+    }
+
+    /// What changed after `since`, each oid once; `None` if the queue does not reach back that far.
+    pub(super) fn since(&self, since: Tid) -> Option<(Tid, Vec<Oid>)> {
+        let (oldest, _) = self.entries.front()?;
+        let (newest, _) = self.entries.back()?;
+        if *oldest > since {
+            return None;
+        }
+        let later = self.entries.iter().filter(|(tid, _)| *tid > since);
+        let oids: BTreeSet<Oid> = later.flat_map(|(_, oids)| oids.iter().copied()).collect();
+        Some((*newest, oids.into_iter().collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    #[test]
+    fn three_entries_cover_two_missed_commits() {
+        let known = (1..=5).map(|n| (Tid(n * 10), vec![Oid(n), Oid(9)])).collect();
+        let recent = Recent::new(3, known);
+        assert_eq!(recent.since(Tid(29)), None);
+        assert_eq!(recent.since(Tid(30)), Some((Tid(50), vec![Oid(4), Oid(5), Oid(9)])));
+        assert_eq!(recent.since(Tid(45)), Some((Tid(50), vec![Oid(5), Oid(9)])));
+        assert_eq!(recent.since(Tid(50)), Some((Tid(50), vec![])));
+        assert_eq!(recent.since(Tid(99)), Some((Tid(50), vec![])), "also for the future");
+    }
+
+    #[test]
+    fn an_empty_queue_knows_nothing() {
+        assert_eq!(Recent::new(3, vec![]).since(Tid::ZERO), None);
+    }
+}

@@ -1,0 +1,181 @@
+//! The outgoing half of a connection: how things are said, in which order, and how it ends.
+//!
+//! Everything that a session wants done goes through here into two queues: actions for the adapter,
+//! and bytes. Actions come out first, so that the replies to everything that arrived together are
+//! gathered into one chunk; among themselves each queue keeps its order, and the order of the bytes is
+//! the protocol's promise. A close comes last.
+
+use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::server::{
+    CloseReason, HubRequest, JobId, Limits, LogLevel, LogLine, Output, StorageCall, StorageId,
+};
+use crate::value::Value;
+use crate::wire::refusal::Refusal;
+use crate::wire::reply::Reply;
+use crate::wire::{Codec, Flag, Outgoing};
+
+/// Who asked, and whether he listens.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Caller {
+    pub(super) msgid: Value,
+    pub(super) oneway: bool,
+}
+
+/// The outgoing half.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) codec: Codec,
+    outgoing: Outgoing,
+    actions: VecDeque<Output>,
+    /// Bytes given to the adapter and not yet taken by the socket.
+    unsent: usize,
+    backlog_bytes_max: usize,
+    backlog_bytes_high: usize,
+    end: End,
+    /// `host:port` of the peer, and what it calls itself.
+    peer: String,
+    label: Option<String>,
+}
+
+/// How far the end has come.
+#[derive(Debug, PartialEq)]
+enum End {
+    Open,
+    /// Close after what is queued.
+    Closing(CloseReason),
+    /// The close was given to the adapter.
+    Closed,
+}
+
+impl Line {
+    pub(super) fn new(codec: Codec, limits: &Limits, peer: String) -> Self {
+        Self {
+            codec,
+            outgoing: Outgoing::new(),
+            actions: VecDeque::new(),
+            unsent: 0,
+            backlog_bytes_max: limits.backlog_bytes_max,
+            backlog_bytes_high: limits.backlog_bytes_high,
+            end: End::Open,
+            peer,
+            label: None,
+        }
+    }
+
+    /// A payload that is no message: a greeting or a status.
+    pub(super) fn raw(&mut self, payload: &[u8]) {
+        self.outgoing.push_frame(payload);
+    }
+
+    /// Answers a call. A one-way caller hears nothing, and a refusal to it ends the connection, since
+    /// there is no other way to say no.
+    pub(super) fn answer(&mut self, caller: Caller, result: Result<Reply, Refusal>) {
+        let (flag, value) = match result {
+            Ok(_) if caller.oneway => return,
+            Err(refusal) if caller.oneway => {
+                return self.close(CloseReason::OneWayRefused { refusal });
+            }
+            Ok(reply) => (Flag::Reply, reply.into_value()),
+            Err(refusal) => (Flag::Error, refusal.to_value()),
+        };
+        self.send(&caller.msgid, flag, ".reply", &value);
+    }
+
+    /// Tells the peer something that it did not ask for.
+    pub(super) fn notify(&mut self, name: &str, args: Vec<Value>) {
+        self.send(&Value::Int(0), Flag::Oneway, name, &Value::Tuple(args));
+    }
+
+    /// Shorthand for a notice with one dict, as `info` is.
+    pub(super) fn notify_dict(&mut self, name: &str, items: Vec<(Value, Value)>) {
+        self.notify(name, vec![Value::Dict(items)]);
+    }
+
+    /// Sends a message. A value that the peer's encoding cannot carry becomes the error reply that
+    /// Python's server sends then.
+    fn send(&mut self, msgid: &Value, flag: Flag, name: &str, args: &Value) {
+        if !self.is_open() {
+            return;
+        }
+        if let Err(unwritable) = self.codec.write(&mut self.outgoing, msgid, flag, name, args) {
+            self.log(
+                LogLevel::Error,
+                &format!("the result of a call cannot be sent: {unwritable}"),
+            );
+            let refusal = Refusal::text("builtins.ValueError", "Couldn't pickle response");
+            let refusal = refusal.to_value();
+            if self.codec.write(&mut self.outgoing, msgid, Flag::Error, name, &refusal).is_err() {
+                return self.close(CloseReason::Unanswerable(unwritable));
+            }
+        }
+        let queued = self.unsent + self.outgoing.len();
+        if queued > self.backlog_bytes_max {
+            self.close(CloseReason::Backlog { queued, limit: self.backlog_bytes_max });
+        }
+    }
+
+    pub(super) fn perform(&mut self, storage: StorageId, job: JobId, call: StorageCall) {
+        self.actions.push_back(Output::Perform(storage, job, call));
+    }
+
+    pub(super) fn ask(&mut self, storage: StorageId, request: HubRequest) {
+        self.actions.push_back(Output::Ask(storage, request));
+    }
+
+    /// Logs in the form of Python's server: `(LABEL host:port) text`.
+    pub(super) fn log(&mut self, level: LogLevel, text: &str) {
+        let text = match &self.label {
+            Some(label) => format!("({label} {}) {text}", self.peer),
+            None => format!("({}) {text}", self.peer),
+        };
+        self.actions.push_back(Output::Log(LogLine { level, text }));
+    }
+
+    pub(super) fn set_label(&mut self, label: String) {
+        self.label = Some(label);
+    }
+
+    /// Ends the connection after what is queued. Only the first reason counts.
+    pub(super) fn close(&mut self, reason: CloseReason) {
+        if self.is_open() {
+            self.log(reason.level(), &reason.to_string());
+            self.end = End::Closing(reason);
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.end == End::Open
+    }
+
+    pub(super) fn sent(&mut self, bytes: usize) {
+        self.unsent = self.unsent.saturating_sub(bytes);
+    }
+
+    /// Whether the peer has so much to read that its requests can wait.
+    pub(super) fn is_congested(&self) -> bool {
+        self.unsent + self.outgoing.len() > self.backlog_bytes_high
+    }
+
+    pub(super) fn poll(&mut self) -> Option<Output> {
+        if let Some(action) = self.actions.pop_front() {
+            return Some(action);
+        }
+        if let Some(chunk) = self.outgoing.take_chunk() {
+            self.unsent += chunk.len();
+            return Some(Output::Transmit(chunk));
+        }
+        match core::mem::replace(&mut self.end, End::Closed) {
+            End::Open => {
+                self.end = End::Open;
+                None
+            }
+            End::Closing(reason) => Some(Output::Close(reason)),
+            End::Closed => None,
+        }
+    }
+}

@@ -1,0 +1,434 @@
+//! A connection's transaction: two-phase commit as the client sees it.
+//!
+//! ```text
+//!              Vote                Locked               Ready               Finish        Finished
+//!   Building ───────► Asked ──────────────► Preparing ───────► Voted ──────────► Finishing ───────►
+//!      ▲                └─► Waiting ──────────┘ │ Conflicts
+//!      └────────────────────────────────────────┘
+//! ```
+//!
+//! Operations are only collected; nothing is checked before the vote, which takes the locks through
+//! the hub and then plays the operations to the storage. `Asked`, `Preparing` and `Finishing` are the
+//! stages in which something is under way; calls of the transaction that arrive meanwhile are held
+//! back until it is done, because a client may send `vote` and `tpc_finish` in one go. Loads and all
+//! other calls go on.
+
+use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use super::desk::{Desk, Job, send_info};
+use super::line::{Caller, Line};
+use crate::ids::{Oid, Tid};
+use crate::server::vote::{Operation, VoteError, VoteOutcome, VoteRequest};
+use crate::server::{Counters, Finish, HubRequest, LockSet, LogLevel, StorageCall, Ticket, count};
+use crate::storage::{Info, StorageError, TransactionMeta, Voted};
+use crate::value::Value;
+use crate::wire::Codec;
+use crate::wire::base64::{self, NotATid};
+use crate::wire::call::{TxnCall, TxnHandle};
+use crate::wire::refusal::Refusal;
+use crate::wire::reply::Reply;
+
+/// Calls that may be held back before the connection is no longer listened to.
+const HELD_MAX: usize = 1_000;
+
+/// The transaction of a connection, and the calls that wait for it.
+#[derive(Debug, Default)]
+pub(super) struct Transactions {
+    open: Option<Transaction>,
+    held: VecDeque<(Caller, TxnCall)>,
+}
+
+#[derive(Debug)]
+struct Transaction {
+    handle: TxnHandle,
+    meta: TransactionMeta,
+    operations: Vec<Operation>,
+    /// An operation that cannot even be named; the vote will be refused with it.
+    doomed: Option<Refusal>,
+    /// Names this transaction's votes to the hub.
+    ticket: Ticket,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Building,
+    Asked(Caller),
+    Waiting(Caller),
+    Preparing(Caller),
+    Voted { voted: Voted, changed: Vec<Oid> },
+    Finishing(Caller),
+}
+
+impl Stage {
+    /// Whether calls of the transaction have to wait.
+    const fn is_under_way(&self) -> bool {
+        match self {
+            Self::Asked(_) | Self::Preparing(_) | Self::Finishing(_) => true,
+            Self::Building | Self::Waiting(_) | Self::Voted { .. } => false,
+        }
+    }
+
+    /// Whether the hub knows of the vote.
+    const fn is_known_to_hub(&self) -> bool {
+        !matches!(self, Self::Building)
+    }
+}
+
+impl Transactions {
+    /// Whether so many calls wait that no more should be read.
+    pub(super) fn is_held_up(&self) -> bool {
+        self.held.len() >= HELD_MAX
+    }
+
+    fn is_under_way(&self) -> bool {
+        self.open.as_ref().is_some_and(|txn| txn.stage.is_under_way())
+    }
+
+    /// The connection ends. What is on its way to the disk is committed all the same.
+    pub(super) fn leave(&self, counters: &Counters) {
+        if let Some(txn) = &self.open {
+            counters.active_txns.fetch_sub(1, Ordering::Relaxed);
+            if !matches!(txn.stage, Stage::Finishing(_)) {
+                count(&counters.aborts);
+            }
+        }
+    }
+
+    /// The open transaction, if it is the one named.
+    fn named(&mut self, handle: &TxnHandle) -> Result<&mut Transaction, Refusal> {
+        let open = self.open.as_ref().map(|txn| txn.handle.clone());
+        match &mut self.open {
+            Some(txn) if open.as_ref() == Some(handle) => Ok(txn),
+            _ => Err(Refusal::WrongTransaction(open, handle.clone())),
+        }
+    }
+}
+
+impl Desk {
+    pub(super) fn transaction_call(&mut self, line: &mut Line, caller: Caller, call: TxnCall) {
+        if self.transactions.is_under_way() || !self.transactions.held.is_empty() {
+            self.transactions.held.push_back((caller, call));
+        } else {
+            self.transact(line, caller, call);
+        }
+    }
+
+    /// Goes on with the calls that were held back.
+    fn resume(&mut self, line: &mut Line) {
+        while line.is_open() && !self.transactions.is_under_way() {
+            let Some((caller, call)) = self.transactions.held.pop_front() else { return };
+            self.transact(line, caller, call);
+        }
+    }
+
+    fn transact(&mut self, line: &mut Line, caller: Caller, call: TxnCall) {
+        if self.read_only {
+            return line.answer(caller, Err(Refusal::ReadOnly));
+        }
+        match call {
+            TxnCall::TpcBegin { txn, user, description, extension, tid, status } => {
+                let result = pickled(extension).and_then(|extension| {
+                    let resolve_conflicts = !self.settings.client_conflict_resolution;
+                    let meta = TransactionMeta {
+                        user,
+                        description,
+                        extension,
+                        tid,
+                        status,
+                        resolve_conflicts,
+                    };
+                    self.begin(txn, meta)
+                });
+                line.answer(caller, result.map(|()| Reply::Nil));
+            }
+            TxnCall::Vote { txn } => self.vote(line, caller, &txn),
+            TxnCall::TpcFinish { txn } => self.finish(line, caller, &txn),
+            TxnCall::TpcAbort { txn } => self.abort(line, caller, &txn),
+            TxnCall::Storea { .. }
+            | TxnCall::Restorea { .. }
+            | TxnCall::DeleteObject { .. }
+            | TxnCall::CheckCurrentSerialInTransaction { .. }
+            | TxnCall::Undoa { .. } => {
+                let result = self.add_operation(call);
+                line.answer(caller, result.map(|()| Reply::Nil));
+            }
+        }
+    }
+
+    fn begin(&mut self, handle: TxnHandle, meta: TransactionMeta) -> Result<(), Refusal> {
+        match &self.transactions.open {
+            Some(open) if open.handle == handle => Ok(()),
+            Some(_) => Err(Refusal::Transaction(
+                "Multiple simultaneous tpc_begin requests from one client.",
+            )),
+            None => {
+                let ticket = Ticket(self.number());
+                self.transactions.open = Some(Transaction {
+                    handle,
+                    meta,
+                    operations: Vec::new(),
+                    doomed: None,
+                    ticket,
+                    stage: Stage::Building,
+                });
+                count(&self.counters().active_txns);
+                Ok(())
+            }
+        }
+    }
+
+    fn add_operation(&mut self, call: TxnCall) -> Result<(), Refusal> {
+        let (operation, handle, is_store) = match call {
+            TxnCall::Storea { oid, serial, data, txn } => {
+                (Ok(Operation::Store { oid, serial, data }), txn, true)
+            }
+            TxnCall::Restorea { oid, serial, data, prev_txn, txn } => {
+                (Ok(Operation::Restore { oid, tid: serial, data, prev_txn }), txn, true)
+            }
+            TxnCall::DeleteObject { oid, serial, txn } => {
+                (Ok(Operation::Delete { oid, serial }), txn, true)
+            }
+            TxnCall::CheckCurrentSerialInTransaction { oid, serial, txn } => {
+                (Ok(Operation::CheckCurrent { oid, serial }), txn, false)
+            }
+            TxnCall::Undoa { id, txn } => (undo_of(&id), txn, false),
+            TxnCall::TpcBegin { .. }
+            | TxnCall::Vote { .. }
+            | TxnCall::TpcFinish { .. }
+            | TxnCall::TpcAbort { .. } => unreachable!("these are no operations"),
+        };
+        let txn = self.transactions.named(&handle)?;
+        match (operation, &txn.stage) {
+            // Python forgets what comes after a successful vote (spec: zeo-protocol 9.2).
+            (_, Stage::Voted { .. }) => {}
+            (Ok(operation), _) => txn.operations.push(operation),
+            (Err(refusal), _) => txn.doomed = txn.doomed.take().or(Some(refusal)),
+        }
+        if is_store {
+            count(&self.counters().stores);
+        }
+        Ok(())
+    }
+
+    fn vote(&mut self, line: &mut Line, caller: Caller, handle: &TxnHandle) {
+        let txn = match self.transactions.named(handle) {
+            Ok(txn) => txn,
+            Err(refusal) => return line.answer(caller, Err(refusal)),
+        };
+        let refusal = match (&txn.stage, &txn.doomed) {
+            (Stage::Building, None) => {
+                let (ticket, locks) = (txn.ticket, txn.locks());
+                txn.stage = Stage::Asked(caller);
+                return line.ask(self.storage, HubRequest::Lock(ticket, locks));
+            }
+            (Stage::Building, Some(refusal)) => {
+                let refusal = refusal.clone();
+                return self.refuse(line, caller, refusal);
+            }
+            (Stage::Waiting(_), _) => "Already voting (waiting)",
+            _ => "Already voting (locked)",
+        };
+        line.answer(caller, Err(Refusal::Transaction(refusal)));
+    }
+
+    /// The vote stands in the queue.
+    pub(super) fn waiting(&mut self, line: &mut Line, ticket: Ticket, ahead: usize) {
+        let Some(txn) = &mut self.transactions.open else { return };
+        if txn.ticket != ticket {
+            return;
+        }
+        if let Stage::Asked(caller) = core::mem::replace(&mut txn.stage, Stage::Building) {
+            txn.stage = Stage::Waiting(caller);
+            let text = format!("vote waits for its locks behind {} others", ahead + 1);
+            line.log(if ahead < 3 { LogLevel::Debug } else { LogLevel::Warning }, &text);
+        }
+        self.resume(line);
+    }
+
+    /// The locks are held: the operations are checked. A vote that was given up meanwhile has told
+    /// the hub so.
+    pub(super) fn locked(&mut self, line: &mut Line, ticket: Ticket) {
+        let client_resolution = self.settings.client_conflict_resolution;
+        let Some(txn) = self.transactions.open.as_mut().filter(|txn| txn.ticket == ticket) else {
+            return;
+        };
+        match core::mem::replace(&mut txn.stage, Stage::Building) {
+            Stage::Asked(caller) | Stage::Waiting(caller) => {
+                txn.stage = Stage::Preparing(caller);
+                let request = VoteRequest {
+                    meta: txn.meta.clone(),
+                    operations: txn.operations.as_slice().into(),
+                    client_resolution,
+                };
+                self.perform(line, Job::Vote, StorageCall::Vote(request.into()));
+            }
+            stage => txn.stage = stage,
+        }
+    }
+
+    pub(super) fn voted(&mut self, line: &mut Line, result: Result<VoteOutcome, VoteError>) {
+        let txn = self.transactions.open.as_mut().expect("a vote under way keeps it open");
+        let Stage::Preparing(caller) = core::mem::replace(&mut txn.stage, Stage::Building) else {
+            unreachable!("only one vote is under way")
+        };
+        match result {
+            Ok(VoteOutcome::Ready { voted, changed, resolved }) => {
+                txn.stage = Stage::Voted { voted, changed };
+                line.answer(caller, Ok(Reply::Oids(resolved)));
+            }
+            // The transaction stays open, the client stores again and votes again.
+            Ok(VoteOutcome::Conflicts(conflicts)) => {
+                line.ask(self.storage, HubRequest::Unlock(txn.ticket));
+                line.answer(caller, Ok(Reply::Conflicts(conflicts)));
+            }
+            Err(error) => {
+                line.ask(self.storage, HubRequest::Unlock(txn.ticket));
+                self.vote_failed(line, caller, error);
+            }
+        }
+        self.resume(line);
+    }
+
+    fn vote_failed(&mut self, line: &mut Line, caller: Caller, error: VoteError) {
+        let is_conflict = matches!(
+            error,
+            VoteError::Conflict { .. } | VoteError::Storage(StorageError::ReadConflict { .. })
+        );
+        if is_conflict {
+            count(&self.counters().conflicts);
+        }
+        if let VoteError::Storage(
+            StorageError::Disk { .. } | StorageError::Broken(_) | StorageError::Corrupt { .. },
+        ) = error
+        {
+            line.log(LogLevel::Critical, &format!("vote failed: {error}"));
+        }
+        self.refuse(line, caller, refusal_of(error));
+    }
+
+    /// A failed vote ends the transaction (`spec: zeo-protocol 10`).
+    fn refuse(&mut self, line: &mut Line, caller: Caller, refusal: Refusal) {
+        self.close_transaction();
+        line.answer(caller, Err(refusal));
+    }
+
+    fn close_transaction(&mut self) {
+        self.transactions.open = None;
+        self.counters().active_txns.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Python answers an unknown transaction with `None`, which its own client cannot bear
+    /// (`spec: zeo-protocol 11.1`); here it is refused.
+    fn finish(&mut self, line: &mut Line, caller: Caller, handle: &TxnHandle) {
+        let storage = self.storage;
+        let txn = match self.transactions.named(handle) {
+            Ok(txn) => txn,
+            Err(refusal) => return line.answer(caller, Err(refusal)),
+        };
+        match core::mem::replace(&mut txn.stage, Stage::Finishing(caller)) {
+            Stage::Voted { voted, changed } => {
+                let finish = Finish { voted, changed, tid: txn.meta.tid };
+                line.ask(storage, HubRequest::Finish(txn.ticket, finish));
+            }
+            stage => {
+                let Stage::Finishing(caller) = core::mem::replace(&mut txn.stage, stage) else {
+                    unreachable!("the stage was set above")
+                };
+                let text = "finished called wo lock";
+                line.answer(caller, Err(Refusal::text("builtins.AssertionError", text)));
+            }
+        }
+    }
+
+    /// The commit is visible and everybody has been told, or it failed.
+    pub(super) fn finished(
+        &mut self,
+        line: &mut Line,
+        ticket: Ticket,
+        result: Result<(Tid, Info), Refusal>,
+        changed: &[Oid],
+    ) {
+        let Some(txn) = self.transactions.open.take_if(|txn| txn.ticket == ticket) else { return };
+        self.counters().active_txns.fetch_sub(1, Ordering::Relaxed);
+        let Stage::Finishing(caller) = txn.stage else {
+            unreachable!("only a finishing transaction is finished")
+        };
+        let result = result.map(|(tid, info)| {
+            self.learn(tid, changed);
+            send_info(line, info);
+            Reply::Tid(tid)
+        });
+        line.answer(caller, result);
+        self.resume(line);
+    }
+
+    /// Aborting what is not there is no error. A vote that waits gets no reply any more
+    /// (`spec: zeo-protocol-gotchas 25`).
+    fn abort(&mut self, line: &mut Line, caller: Caller, handle: &TxnHandle) {
+        if let Some(txn) = self.transactions.open.take_if(|txn| txn.handle == *handle) {
+            self.counters().active_txns.fetch_sub(1, Ordering::Relaxed);
+            count(&self.counters().aborts);
+            if txn.stage.is_known_to_hub() {
+                line.ask(self.storage, HubRequest::Unlock(txn.ticket));
+            }
+        }
+        line.answer(caller, Ok(Reply::Nil));
+    }
+}
+
+impl Transaction {
+    /// Undo, restore and a given tid concern more than the objects named, so they take everything.
+    fn locks(&self) -> LockSet {
+        let mut locks = LockSet { whole: self.meta.tid.is_some(), ..LockSet::default() };
+        for operation in &self.operations {
+            match operation {
+                Operation::Store { oid, .. } | Operation::Delete { oid, .. } => {
+                    locks.exclusive.push(*oid);
+                }
+                Operation::CheckCurrent { oid, .. } => locks.shared.push(*oid),
+                Operation::Restore { .. } | Operation::Undo { .. } => locks.whole = true,
+            }
+        }
+        locks
+    }
+}
+
+/// The extension as FileStorage keeps it: nothing for none, else a pickled dict. Bytes are taken as
+/// such a pickle (`spec: zeo-protocol 9.1`).
+fn pickled(extension: Value) -> Result<Bytes, Refusal> {
+    match extension {
+        Value::None => Ok(Bytes::new()),
+        Value::Bytes(bytes) => Ok(bytes),
+        Value::Dict(items) if items.is_empty() => Ok(Bytes::new()),
+        dict @ Value::Dict(_) => Codec::Pickle.write_value(&dict).map_err(|error| {
+            Refusal::text("builtins.TypeError", format!("tpc_begin: extension: {error}"))
+        }),
+        other => {
+            let text = format!("tpc_begin: a dict expected as extension, not {}", other.kind());
+            Err(Refusal::text("builtins.TypeError", text))
+        }
+    }
+}
+
+fn undo_of(id: &[u8]) -> Result<Operation, Refusal> {
+    match base64::decode(id) {
+        Ok(tid) => Ok(Operation::Undo { tid }),
+        Err(NotATid::Base64) => Err(Refusal::text("binascii.Error", "Incorrect padding")),
+        Err(NotATid::Length) => Err(Refusal::Other("builtins.AssertionError", Vec::new())),
+    }
+}
+
+fn refusal_of(error: VoteError) -> Refusal {
+    match error {
+        VoteError::Conflict { oid, committed, read, data } => {
+            Refusal::Conflict { oid, class_name: data.and(None), committed, read }
+        }
+        VoteError::Storage(error) => error.into(),
+    }
+}

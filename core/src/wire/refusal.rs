@@ -1,0 +1,206 @@
+//! Refusals: error replies under the names of the Python exceptions they stand for.
+//!
+//! A client rebuilds a Python exception from a class name and a payload; a name that it does not
+//! know, or a payload of another shape, leaves the caller waiting for ever
+//! (`spec: zeo-protocol 6.4`). So every refusal is a variant here and the shapes are in one place.
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::ids::{Oid, Tid};
+use crate::storage::StorageError;
+use crate::value::Value;
+use crate::wire::call::TxnHandle;
+
+/// A typed "no". The connection lives on, unless the call was one-way.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// `ZODB.POSException.POSKeyError`, with what identifies the object.
+    PosKey(Vec<Value>),
+    /// `ZODB.POSException.ConflictError`.
+    Conflict {
+        /// The object.
+        oid: Oid,
+        /// `module.Class` of the record that was to be written.
+        class_name: Option<String>,
+        /// What is current.
+        committed: Tid,
+        /// What the client had read.
+        read: Tid,
+    },
+    /// `ZODB.POSException.ReadConflictError`.
+    ReadConflict {
+        /// The object.
+        oid: Oid,
+        /// What is current.
+        committed: Tid,
+        /// What the client had read.
+        read: Tid,
+    },
+    /// `ZODB.POSException.ReadOnlyError`.
+    ReadOnly,
+    /// `ZODB.POSException.StorageTransactionError` about the wrong transaction: the open one, the
+    /// one named.
+    WrongTransaction(Option<TxnHandle>, TxnHandle),
+    /// `ZODB.POSException.StorageTransactionError` with a text.
+    Transaction(&'static str),
+    /// `ZODB.POSException.UndoError`.
+    Undo {
+        /// In Python's words.
+        reason: String,
+        /// The object, if it is about one.
+        oid: Option<Oid>,
+    },
+    /// `ZODB.POSException.MultipleUndoErrors`. The second half of each pair goes out as text, which
+    /// both encodings carry and `str()` on the client shows (`spec: zeo-protocol 6.3`).
+    UndoFailures(Vec<(Oid, String)>),
+    /// Any other exception class, with its `args`.
+    Other(&'static str, Vec<Value>),
+}
+
+impl Refusal {
+    /// A refusal of class `builtins.…` or other with one text.
+    pub fn text(class: &'static str, text: impl Into<String>) -> Self {
+        Self::Other(class, vec![Value::Str(text.into())])
+    }
+
+    /// `builtins.KeyError` with the key.
+    #[must_use]
+    pub fn key(key: Value) -> Self {
+        Self::Other("builtins.KeyError", vec![key])
+    }
+
+    /// `builtins.AttributeError`, which is how a Python server says "not here".
+    #[must_use]
+    pub fn missing_method(name: &str) -> Self {
+        let text = format!("'ZEOStorage' object has no attribute '{name}'");
+        Self::text("builtins.AttributeError", text)
+    }
+
+    /// The exception's `module.Class`.
+    #[must_use]
+    pub const fn class(&self) -> &'static str {
+        match self {
+            Self::PosKey(_) => "ZODB.POSException.POSKeyError",
+            Self::Conflict { .. } => "ZODB.POSException.ConflictError",
+            Self::ReadConflict { .. } => "ZODB.POSException.ReadConflictError",
+            Self::ReadOnly => "ZODB.POSException.ReadOnlyError",
+            Self::WrongTransaction(..) | Self::Transaction(_) => {
+                "ZODB.POSException.StorageTransactionError"
+            }
+            Self::Undo { .. } => "ZODB.POSException.UndoError",
+            Self::UndoFailures(_) => "ZODB.POSException.MultipleUndoErrors",
+            Self::Other(class, _) => class,
+        }
+    }
+
+    /// `(class, payload)`, the result of an error reply.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        Value::Tuple(vec![Value::Str(self.class().to_owned()), self.payload()])
+    }
+
+    fn payload(&self) -> Value {
+        match self {
+            Self::PosKey(args) | Self::Other(_, args) => Value::Tuple(args.clone()),
+            Self::Conflict { oid, class_name, committed, read } => conflict(
+                "database conflict error",
+                *oid,
+                class_name.as_ref().map_or(Value::None, |name| Value::Str(name.clone())),
+                *committed,
+                *read,
+            ),
+            Self::ReadConflict { oid, committed, read } => {
+                conflict("database read conflict error", *oid, Value::None, *committed, *read)
+            }
+            Self::ReadOnly => Value::Tuple(vec![]),
+            Self::WrongTransaction(open, named) => {
+                let open = open.clone().map_or(Value::None, |txn| txn.0);
+                Value::Tuple(vec![open, named.0.clone()])
+            }
+            Self::Transaction(text) => Value::Tuple(vec![Value::Str((*text).to_owned())]),
+            Self::Undo { reason, oid } => Value::Dict(vec![
+                (Value::text("_reason"), Value::Str(reason.clone())),
+                (Value::text("_oid"), oid.map_or(Value::None, Value::oid)),
+            ]),
+            Self::UndoFailures(failures) => undo_failures(failures),
+        }
+    }
+}
+
+fn conflict(message: &str, oid: Oid, class_name: Value, committed: Tid, read: Tid) -> Value {
+    Value::Dict(vec![
+        (Value::text("message"), Value::text(message)),
+        (Value::text("oid"), Value::oid(oid)),
+        (Value::text("class_name"), class_name),
+        (Value::text("serials"), Value::Tuple(vec![Value::tid(committed), Value::tid(read)])),
+    ])
+}
+
+/// As FileStorage fills it: `_reason` and `_oid` hold the first failure, the wrong way round
+/// (`spec: filestorage 13`).
+fn undo_failures(failures: &[(Oid, String)]) -> Value {
+    let errors = failures
+        .iter()
+        .map(|(oid, reason)| Value::Tuple(vec![Value::oid(*oid), Value::Str(reason.clone())]))
+        .collect();
+    let (oid, reason) = failures.first().map_or((Value::None, Value::None), |(oid, reason)| {
+        (Value::oid(*oid), Value::Str(reason.clone()))
+    });
+    Value::Dict(vec![
+        (Value::text("_reason"), oid),
+        (Value::text("_oid"), reason),
+        (Value::text("_errs"), Value::List(errors)),
+    ])
+}
+
+impl From<StorageError> for Refusal {
+    fn from(error: StorageError) -> Self {
+        let text = error.to_string();
+        match error {
+            StorageError::NoSuchObject(oid) => Self::PosKey(vec![Value::oid(oid)]),
+            StorageError::NoSuchRevision(oid, serial) => {
+                Self::PosKey(vec![Value::oid(oid), Value::tid(serial)])
+            }
+            StorageError::NoMoreRecords { empty } => {
+                let text = if empty { "empty tree" } else { "no key satisfies the conditions" };
+                Self::text("builtins.ValueError", text)
+            }
+            StorageError::Conflict { oid, committed, read } => {
+                Self::Conflict { oid, class_name: None, committed, read }
+            }
+            StorageError::ReadConflict { oid, committed, read } => {
+                Self::ReadConflict { oid, committed, read }
+            }
+            StorageError::Undo { reason, oid } => Self::Undo { reason, oid },
+            StorageError::UndoFailures(failures) => Self::UndoFailures(failures),
+            StorageError::ReadOnly => Self::ReadOnly,
+            StorageError::MetadataTooLong { field, .. } => {
+                Self::text("ZODB.FileStorage.FileStorage.FileStorageError", field)
+            }
+            StorageError::Quota { .. } => Self::text(
+                "ZODB.FileStorage.FileStorage.FileStorageQuotaError",
+                "The storage quota has been exceeded.",
+            ),
+            StorageError::AlreadyPacking => {
+                Self::text("ZODB.FileStorage.FileStorage.FileStorageError", "Already packing")
+            }
+            StorageError::EmptyRecord(_) => Self::text("builtins.ValueError", text),
+            StorageError::Unsupported(name) => Self::missing_method(name),
+            StorageError::Disk { code: Some(code), .. } => {
+                Self::Other("builtins.OSError", vec![Value::Int(i64::from(code)), Value::Str(text)])
+            }
+            StorageError::Corrupt { .. } => {
+                Self::text("ZODB.FileStorage.format.CorruptedDataError", text)
+            }
+            StorageError::Pack(_)
+            | StorageError::Disk { .. }
+            | StorageError::Broken(_)
+            | StorageError::WouldBlock => Self::text("ZODB.POSException.StorageError", text),
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! One storage with its hub and its threads.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+
+use rzeo_core::server::{
+    ConnId, Hub, HubInput, HubJob, HubOutput, HubRequest, HubSettings, perform_for_hub,
+};
+use rzeo_core::storage::{Finishing, Storage, StorageError};
+
+use crate::{Clock, Inboxes, Wake, lock, log, read};
+
+/// See the crate's introduction.
+pub(crate) struct Unit {
+    name: String,
+    core: Arc<Core>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What the threads of a unit share.
+struct Core {
+    storage: Arc<dyn Storage>,
+    state: Mutex<State>,
+    /// Rings when the hub's next timeout may have changed, or at the end.
+    timer: Condvar,
+    inboxes: Arc<Inboxes>,
+    clock: Clock,
+}
+
+struct State {
+    hub: Hub,
+    /// `None` when the unit is closing: no more commits, no more jobs.
+    writer: Option<Sender<Vec<Finishing>>>,
+    /// A pack that is switching files, which must not be interrupted by the end of the process.
+    switching: Option<JoinHandle<()>>,
+}
+
+impl Unit {
+    pub(crate) fn start(
+        settings: HubSettings,
+        storage: Arc<dyn Storage>,
+        inboxes: Arc<Inboxes>,
+        clock: Clock,
+    ) -> Result<Self, StorageError> {
+        let recent = storage.recent(settings.invalidation_queue_size)?;
+        let name = settings.name.clone();
+        let has_timeouts = settings.transaction_timeout.is_some();
+        let hub = Hub::new(settings, storage.last_tid(), recent);
+        let (writer, groups) = channel();
+        let state = State { hub, writer: Some(writer), switching: None };
+        let core = Arc::new(Core {
+            storage,
+            state: Mutex::new(state),
+            timer: Condvar::new(),
+            inboxes,
+            clock,
+        });
+        let mut threads = vec![spawn("writer", &core, move |core| core.write(&groups))];
+        if has_timeouts {
+            threads.push(spawn("timer", &core, |core| core.keep_time()));
+        }
+        Ok(Self { name, core, threads: Mutex::new(threads) })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn storage(&self) -> &dyn Storage {
+        &*self.core.storage
+    }
+
+    pub(crate) fn request(&self, conn: ConnId, request: HubRequest) {
+        self.core.handle(HubInput::Request(conn, request));
+    }
+
+    /// Ends the threads after what was given to them, then closes the storage. A pack that has not
+    /// begun to switch files is left behind: the end of the process undoes it.
+    pub(crate) fn close(&self) -> Result<(), StorageError> {
+        let switching = {
+            let mut state = lock(&self.core.state);
+            state.writer = None;
+            self.core.timer.notify_all();
+            state.switching.take()
+        };
+        let threads = core::mem::take(&mut *lock(&self.threads));
+        for thread in threads.into_iter().chain(switching) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of storage {:?} had panicked", self.name);
+            }
+        }
+        self.core.storage.close()
+    }
+}
+
+impl Core {
+    /// Feeds the hub and does what it says, under its lock, so that everything is delivered in the
+    /// hub's order. If a panic poisoned the lock, the hub is between two whole steps or the storage
+    /// writer is gone; either way no order is lost.
+    fn handle(self: &Arc<Self>, input: HubInput) {
+        let mut state = lock(&self.state);
+        state.hub.handle_input(self.clock.now(), input);
+        self.drain(&mut state);
+    }
+
+    fn drain(self: &Arc<Self>, state: &mut State) {
+        let inboxes = read(&self.inboxes);
+        while let Some(output) = state.hub.poll_output() {
+            match output {
+                HubOutput::Deliver(conn, notice) => {
+                    if let Some(inbox) = inboxes.get(&conn) {
+                        inbox.push(Wake::Notice(notice));
+                    }
+                }
+                HubOutput::Commit(group) => {
+                    if let Some(writer) = &state.writer {
+                        writer
+                            .send(group)
+                            .expect("the writer lives as long as it is not told to end");
+                    }
+                }
+                HubOutput::Perform(job) => self.start(state, job),
+                HubOutput::Log(line) => log(&line),
+            }
+        }
+        self.timer.notify_one();
+    }
+
+    /// The disk writer: one group at a time, and none is begun while another is under way, because
+    /// the hub gives the next when the result of the last was fed.
+    fn write(self: &Arc<Self>, groups: &Receiver<Vec<Finishing>>) {
+        while let Ok(group) = groups.recv() {
+            let result = self.storage.commit(group);
+            self.handle(HubInput::Committed(result));
+        }
+    }
+
+    fn start(self: &Arc<Self>, state: &mut State, job: HubJob) {
+        if state.writer.is_none() {
+            return;
+        }
+        let is_switch = matches!(job, HubJob::FinishPack(_));
+        let thread = spawn("pack", self, move |core| {
+            let done = perform_for_hub(&*core.storage, job);
+            core.handle(HubInput::Done(done));
+        });
+        state.switching = is_switch.then_some(thread);
+    }
+
+    fn keep_time(self: &Arc<Self>) {
+        let mut state = lock(&self.state);
+        while state.writer.is_some() {
+            let now = self.clock.now();
+            state.hub.handle_timeout(now);
+            self.drain(&mut state);
+            state = match state.hub.poll_timeout() {
+                Some(deadline) => {
+                    let wait = deadline.0.saturating_sub(now.instant.0);
+                    let woken = self.timer.wait_timeout(state, wait);
+                    woken.unwrap_or_else(std::sync::PoisonError::into_inner).0
+                }
+                None => self.timer.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner),
+            };
+        }
+    }
+}
+
+/// A thread of its own for something of this unit. Without threads there is no server.
+fn spawn(
+    what: &str,
+    core: &Arc<Core>,
+    body: impl FnOnce(&Arc<Core>) + Send + 'static,
+) -> JoinHandle<()> {
+    let core = core.clone();
+    std::thread::Builder::new()
+        .name(what.to_owned())
+        .spawn(move || body(&core))
+        .expect("the system has room for one more thread")
+}
