@@ -11,9 +11,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::RwLock;
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{
     CurrentRecord, Description, Finishing, HistoryEntry, HistoryShape, Info, Load, Patience,
@@ -48,15 +49,6 @@ impl MappingStorage {
     pub fn named(name: impl Into<String>) -> Self {
         Self { name: name.into(), state: Arc::default() }
     }
-
-    fn read(&self) -> RwLockReadGuard<'_, State> {
-        // Nothing panics between two steps of a change, so a poisoned state is still a whole one.
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Default for MappingStorage {
@@ -82,11 +74,11 @@ impl Storage for MappingStorage {
     }
 
     fn info(&self) -> Info {
-        self.read().info()
+        self.state.read().info()
     }
 
     fn last_tid(&self) -> Tid {
-        self.read().last_tid
+        self.state.read().last_tid
     }
 
     fn recent(&self, _count: usize) -> Result<Option<Vec<(Tid, Vec<Oid>)>>, StorageError> {
@@ -94,7 +86,7 @@ impl Storage for MappingStorage {
     }
 
     fn load_before(&self, oid: Oid, before: Tid, _: Patience) -> Result<Load, StorageError> {
-        let state = self.read();
+        let state = self.state.read();
         let revisions = state.revisions(oid)?;
         let end = revisions.range(before..).next().map(|(tid, _)| *tid);
         Ok(match (revisions.range(..before).next_back(), end) {
@@ -109,18 +101,18 @@ impl Storage for MappingStorage {
 
     fn load_serial(&self, oid: Oid, serial: Tid, _: Patience) -> Result<Bytes, StorageError> {
         let missing = StorageError::NoSuchRevision(oid, serial);
-        match self.read().objects.get(&oid).and_then(|revisions| revisions.get(&serial)) {
+        match self.state.read().objects.get(&oid).and_then(|revisions| revisions.get(&serial)) {
             Some(Some(data)) => Ok(data.clone()),
             Some(None) | None => Err(missing),
         }
     }
 
     fn current_serial(&self, oid: Oid, _: Patience) -> Result<Tid, StorageError> {
-        self.read().current_serial(oid)
+        self.state.read().current_serial(oid)
     }
 
     fn history(&self, oid: Oid, size: usize) -> Result<Vec<HistoryEntry>, StorageError> {
-        let state = self.read();
+        let state = self.state.read();
         let newest_first = state.revisions(oid)?.iter().rev().take(size);
         Ok(newest_first.map(|(tid, data)| state.history_entry(*tid, data.as_ref())).collect())
     }
@@ -130,7 +122,7 @@ impl Storage for MappingStorage {
     }
 
     fn new_oids(&self, count: usize) -> Result<Vec<Oid>, StorageError> {
-        let mut state = self.write();
+        let mut state = self.state.write();
         let first = state.max_oid.0 + 1;
         let oids: Vec<_> = (first..).take(count).map(Oid).collect();
         state.max_oid = oids.last().copied().unwrap_or(state.max_oid);
@@ -150,7 +142,7 @@ impl Storage for MappingStorage {
         stop: Option<Tid>,
     ) -> Result<Box<dyn TransactionIterator>, StorageError> {
         let (start, stop) = (start.unwrap_or(Tid::ZERO), stop.unwrap_or(Tid(u64::MAX)));
-        let walk = if start <= stop { self.read().snapshot(start, stop) } else { Vec::new() };
+        let walk = if start <= stop { self.state.read().snapshot(start, stop) } else { Vec::new() };
         Ok(Box::new(Transactions { rest: walk.into_iter(), records: Vec::new() }))
     }
 
@@ -163,7 +155,7 @@ impl Storage for MappingStorage {
     }
 
     fn commit(&self, group: Vec<Finishing>) -> Result<Vec<Info>, StorageError> {
-        let mut state = self.write();
+        let mut state = self.state.write();
         let infos = group.into_iter().map(|Finishing { tid, voted }| {
             let checked = voted.0.downcast::<Checked>().expect("only our own votes are committed");
             state.apply(tid, *checked);
@@ -174,7 +166,7 @@ impl Storage for MappingStorage {
 
     fn pack(&self, time: UnixTime) -> Result<Option<Box<dyn PreparedPack>>, StorageError> {
         let stop = Tid::from_unix(time);
-        let state = self.read();
+        let state = self.state.read();
         if state.objects.is_empty() || state.last_pack == Some(stop) {
             return Ok(None);
         }
@@ -375,7 +367,7 @@ struct MappingVote<'a> {
 
 impl Vote for MappingVote<'_> {
     fn store(&mut self, oid: Oid, read: Tid, data: Bytes) -> Result<(), StorageError> {
-        let mut state = self.storage.write();
+        let mut state = self.storage.state.write();
         state.max_oid = state.max_oid.max(oid);
         match state.newest(oid) {
             Some((committed, _)) if committed != read => {
@@ -389,7 +381,7 @@ impl Vote for MappingVote<'_> {
     }
 
     fn delete(&mut self, oid: Oid, read: Tid) -> Result<(), StorageError> {
-        match self.storage.read().newest(oid) {
+        match self.storage.state.read().newest(oid) {
             Some((committed, _)) if committed != read => {
                 return Err(StorageError::Conflict { oid, committed, read });
             }
@@ -401,7 +393,7 @@ impl Vote for MappingVote<'_> {
     }
 
     fn check_current(&mut self, oid: Oid, read: Tid) -> Result<(), StorageError> {
-        let committed = self.storage.read().current_serial(oid)?;
+        let committed = self.storage.state.read().current_serial(oid)?;
         if committed == read {
             return Ok(());
         }
@@ -434,7 +426,7 @@ struct MappingPack {
 
 impl PreparedPack for MappingPack {
     fn finish(self: Box<Self>) -> Result<(), StorageError> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner).pack(self.stop)
+        self.state.write().pack(self.stop)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The vote driver, played against a storage in memory.
 
+#![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
+
 use bytes::Bytes;
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::server::vote::{

@@ -16,13 +16,18 @@
 //! commit visible after it is durable. A pack writes a new file and swaps the whole state; those who
 //! still read the old file keep it open.
 
+mod commit;
 mod format;
 pub mod index;
 mod index_file;
 mod log;
 mod read;
 mod recover;
+mod restore;
+mod room;
 mod scan;
+mod undo;
+mod vote;
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -43,6 +48,8 @@ use rzeo_core::time::UnixTime;
 use self::index::Index;
 use self::log::Log;
 pub use self::recover::{Cut, IndexUse, Opening};
+use self::room::Room;
+use self::vote::FileVote;
 use crate::disk::{Disk, RealDisk};
 
 /// How a FileStorage is opened.
@@ -86,6 +93,7 @@ pub struct FileStorage {
     pub(crate) append: Mutex<Append>,
     /// The greatest oid in use or handed out.
     last_oid: AtomicU64,
+    room: Arc<Room>,
     opening: Opening,
     lock: Mutex<Option<Box<dyn Send>>>,
 }
@@ -130,6 +138,7 @@ impl FileStorage {
             state: RwLock::new(state),
             append: Mutex::default(),
             last_oid: AtomicU64::new(last_oid.0),
+            room: Arc::default(),
             opening,
             lock: Mutex::new(lock),
         })
@@ -282,13 +291,13 @@ impl Storage for FileStorage {
         meta: &TransactionMeta,
         patience: Patience,
     ) -> Result<Box<dyn Vote + 'a>, StorageError> {
-        let _ = (meta, patience);
-        Err(StorageError::Unsupported("begin_vote"))
+        self.writable()?;
+        Ok(Box::new(FileVote::new(self, meta, patience)?))
     }
 
     fn commit(&self, group: Vec<Finishing>) -> Result<Vec<Info>, StorageError> {
-        let _ = group;
-        Err(StorageError::Unsupported("commit"))
+        self.writable()?;
+        commit::commit(self, group)
     }
 
     fn pack(&self, time: UnixTime) -> Result<Option<Box<dyn PreparedPack>>, StorageError> {
@@ -301,6 +310,7 @@ impl Storage for FileStorage {
             Ok(())
         } else {
             let state = self.state.read();
+            self.room.release(&state.log);
             index_file::save(&*self.disk, &self.path, state.log.end, &state.index)
         };
         // Only now may another process open the file.

@@ -1,0 +1,238 @@
+//! Committing: from voted transactions to durable ones that everybody sees.
+//!
+//! A FileStorage has no checksums. A transaction that is half on the disk after a power cut can look
+//! exactly like a whole one, so it takes two syncs to tell them apart:
+//!
+//! ```text
+//!   1. write the group, every header saying  c, up to the end of the group
+//!   2. sync          what a crash leaves until here is cut off when the file is opened
+//!   3. rewrite each header's length and status to the true ones
+//!   4. sync          each transaction is whole, and committed or not, at every instant of 3
+//!   5. show it: index, end of the file, last tid
+//! ```
+//!
+//! Step 3 changes up to nine bytes, 8 to 16 of a header, and a disk writes whole sectors. Where a
+//! sector ends among the bytes that change, the old and the new half could meet after a crash. Such a
+//! transaction is made the last of a *round*: its length is then the true one from the beginning, and
+//! only the status changes. The rest of the group follows in a round of its own.
+//!
+//! Where a step fails, the file is cut back to what it was, and all of the group is refused. If even
+//! that fails, nobody can say what the disk holds, and nothing more is committed until the file was
+//! opened anew.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+
+use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::storage::{Finishing, Info, StorageError};
+
+use super::format::{LEN_AND_STATUS, POINTER, RecordHead, Status, TransactionHead};
+use super::log::{Log, Payload};
+use super::vote::{Planned, Ready};
+use super::{FileStorage, State};
+use crate::disk::{SECTOR_BYTES, failed};
+
+/// Data shorter than this are copied together; longer ones are written from where they are.
+const COPIED_BYTES: usize = 1024;
+
+pub(super) fn commit(
+    storage: &FileStorage,
+    group: Vec<Finishing>,
+) -> Result<Vec<Info>, StorageError> {
+    let mut append = storage.append.lock();
+    if let Some(why) = &append.broken {
+        return Err(StorageError::Broken(why.clone()));
+    }
+    let log = storage.log();
+    let placed = place(log.end, group);
+    if let Err(error) = write_group(storage, &log, &placed) {
+        if let Err(again) = take_back(&log) {
+            append.broken = Some(format!("{error}, and then {again}"));
+        }
+        storage.room.renew(&log);
+        return Err(failed(|| log.file.doing("append to"), &error));
+    }
+    // The promises go with `placed`, after the end of the file has moved over what they were for.
+    Ok(show(storage, &placed))
+}
+
+/// A transaction that got its place in the file.
+struct Placed {
+    at: u64,
+    tid: Tid,
+    ready: Box<Ready>,
+}
+
+/// Puts transactions one behind the other, from a position on.
+fn place(from: u64, group: Vec<Finishing>) -> Vec<Placed> {
+    let mut at = from;
+    let place = |Finishing { tid, voted }| {
+        let ready: Box<Ready> = voted.0.downcast().expect("only our own votes are committed");
+        let placed = Placed { at, tid, ready };
+        at = placed.end();
+        placed
+    };
+    group.into_iter().map(place).collect()
+}
+
+impl Placed {
+    fn end(&self) -> u64 {
+        self.at + self.ready.bytes
+    }
+
+    /// The header as it will finally be.
+    fn head(&self) -> TransactionHead {
+        TransactionHead { tid: self.tid, ..self.ready.frame.head }
+    }
+
+    /// The header as it is until everything up to `end` is on the disk.
+    fn pending_head(&self, end: u64) -> TransactionHead {
+        let len = end - POINTER as u64 - self.at;
+        TransactionHead { len, status: Status::VOTED, ..self.head() }
+    }
+
+    /// The records with their positions.
+    fn records(&self) -> impl Iterator<Item = (u64, &Planned)> {
+        let mut next = self.at + self.ready.frame.head.head_len();
+        self.ready.records.iter().map(move |record| {
+            let at = next;
+            next += record.bytes();
+            (at, record)
+        })
+    }
+
+    /// Whether a sector ends among the header's bytes that change when a round up to `end` is
+    /// finished. Both lengths are less than what is left until there, so their leading bytes are zero.
+    fn may_tear(&self, end: u64) -> bool {
+        let same = u64::from((end - self.at).leading_zeros() / 8);
+        let first = self.at + LEN_AND_STATUS.start as u64 + same;
+        let last = self.at + LEN_AND_STATUS.end as u64 - 1;
+        first / SECTOR_BYTES != last / SECTOR_BYTES
+    }
+}
+
+/// Steps 1 to 4, round by round.
+fn write_group(storage: &FileStorage, log: &Log, group: &[Placed]) -> io::Result<()> {
+    let Some(end) = group.last().map(Placed::end) else {
+        return Ok(());
+    };
+    let mut earlier = BTreeMap::new();
+    for round in group.split_inclusive(|placed| placed.may_tear(end)) {
+        let bytes = RoundBytes::new(&storage.state.read(), round, &mut earlier);
+        write_round(log, round, &bytes)?;
+    }
+    Ok(())
+}
+
+fn write_round(log: &Log, round: &[Placed], bytes: &RoundBytes<'_>) -> io::Result<()> {
+    let file = &log.file.disk_file;
+    file.write_at(&bytes.slices(), round[0].at)?;
+    file.sync()?;
+    for placed in round {
+        let head = placed.head().to_bytes();
+        file.write_at(&[&head[LEN_AND_STATUS]], placed.at + LEN_AND_STATUS.start as u64)?;
+    }
+    file.sync()
+}
+
+/// Makes the file what it was.
+fn take_back(log: &Log) -> io::Result<()> {
+    log.file.disk_file.set_len(log.end)?;
+    log.file.disk_file.sync()
+}
+
+/// Step 5.
+fn show(storage: &FileStorage, group: &[Placed]) -> Vec<Info> {
+    let mut state = storage.state.write();
+    let mut infos = Vec::with_capacity(group.len());
+    for placed in group {
+        for (at, record) in placed.records() {
+            state.index.insert(record.oid, at);
+        }
+        state.log.end = placed.end();
+        state.last_tid = placed.tid;
+        infos.push(Info { length: state.index.len(), size: state.log.end });
+    }
+    infos
+}
+
+/// What a round looks like on the disk before it is finished.
+#[derive(Default)]
+struct RoundBytes<'a> {
+    /// Headers, pointers, lengths and short data, one after the other.
+    small: Vec<u8>,
+    pieces: Vec<Piece<'a>>,
+}
+
+enum Piece<'a> {
+    Small(Range<usize>),
+    Data(&'a [u8]),
+}
+
+impl<'a> RoundBytes<'a> {
+    /// `earlier` has the records of the rounds before, which the index does not know yet.
+    fn new(state: &State, round: &'a [Placed], earlier: &mut BTreeMap<Oid, u64>) -> Self {
+        let mut bytes = Self::default();
+        let end = round.last().map_or(0, Placed::end);
+        for placed in round {
+            bytes.put(&placed.pending_head(end).to_bytes());
+            let meta = &placed.ready.frame.meta;
+            bytes.put_data(&meta.user);
+            bytes.put_data(&meta.description);
+            bytes.put_data(&meta.extension);
+            for (_, record) in placed.records() {
+                let prev = earlier.get(&record.oid).copied();
+                let prev = prev.or_else(|| state.index.position(record.oid)).unwrap_or(0);
+                bytes.put_record(placed, record, prev);
+            }
+            bytes.put(&placed.head().len.to_be_bytes());
+            earlier.extend(placed.records().map(|(at, record)| (record.oid, at)));
+        }
+        bytes
+    }
+
+    fn put_record(&mut self, placed: &Placed, record: &'a Planned, prev: u64) {
+        let head = RecordHead {
+            oid: record.oid,
+            tid: record.tid.unwrap_or(placed.tid),
+            prev,
+            transaction: placed.at,
+            version_len: 0,
+            data_len: record.data_len(),
+        };
+        self.put(&head.to_bytes());
+        match &record.payload {
+            Payload::Data(data) => self.put_data(data),
+            Payload::Back(back) => self.put(&back.to_be_bytes()),
+            Payload::Gone => self.put(&[0; POINTER]),
+        }
+    }
+
+    fn put_data(&mut self, data: &'a [u8]) {
+        if data.len() < COPIED_BYTES {
+            self.put(data);
+        } else {
+            self.pieces.push(Piece::Data(data));
+        }
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        let start = self.small.len();
+        self.small.extend_from_slice(bytes);
+        let end = self.small.len();
+        match self.pieces.last_mut() {
+            Some(Piece::Small(range)) => range.end = end,
+            Some(Piece::Data(_)) | None => self.pieces.push(Piece::Small(start..end)),
+        }
+    }
+
+    fn slices(&self) -> Vec<&[u8]> {
+        let pieces = self.pieces.iter();
+        let slices = pieces.map(|piece| match piece {
+            Piece::Small(range) => &self.small[range.clone()],
+            Piece::Data(data) => *data,
+        });
+        slices.collect()
+    }
+}

@@ -1,0 +1,99 @@
+//! Restoring: writing a record as it was in another database, for copies and repairs.
+//!
+//! Nothing is checked, and the record keeps its tid. The one thing to find out is whether its data
+//! can be shared: the source says in which transaction the same data were, and if that transaction's
+//! record here has the same data, or shares some itself, then pointing there is enough.
+
+use bytes::Bytes;
+use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::storage::{Patience, StorageError};
+
+use super::format::{RECORD_HEAD, RecordHead, TransactionHead};
+use super::log::{Log, Payload, RecordReader};
+use super::scan::Window;
+use super::vote::{FileVote, Planned};
+
+impl FileVote<'_> {
+    pub(super) fn restore_record(
+        &mut self,
+        oid: Oid,
+        tid: Tid,
+        data: Option<Bytes>,
+        prev_txn: Option<Tid>,
+    ) -> Result<(), StorageError> {
+        if self.patience == Patience::Now {
+            return Err(StorageError::WouldBlock);
+        }
+        if data.as_ref().is_some_and(Bytes::is_empty) {
+            return Err(StorageError::EmptyRecord(oid));
+        }
+        self.storage.use_oid(oid);
+        let shared = match prev_txn {
+            Some(source) => find_data(&self.storage.log(), source, oid, data.as_ref())?,
+            None => None,
+        };
+        let payload = match (shared, data) {
+            (Some(at), _) => Payload::Back(at),
+            (None, Some(data)) => Payload::Data(data),
+            (None, None) => Payload::Gone,
+        };
+        self.plan(Planned { oid, tid: Some(tid), payload });
+        Ok(())
+    }
+}
+
+/// The last record that a transaction has of an object, if it can stand for these data.
+fn find_data(
+    log: &Log,
+    transaction: Tid,
+    oid: Oid,
+    data: Option<&Bytes>,
+) -> Result<Option<u64>, StorageError> {
+    let (at, head) = find_transaction(log, transaction)?;
+    let records = record_heads(log, at, head)?;
+    let Some((at, head)) = records.into_iter().rfind(|(_, head)| head.oid == oid) else {
+        return Ok(None);
+    };
+    if head.data_len == 0 {
+        return Ok(Some(at));
+    }
+    let here = RecordReader::new(log, oid, at, Patience::Wait)?.data()?;
+    Ok((here.as_ref() == data).then_some(at))
+}
+
+/// The newest transaction of this tid, looked for from the end.
+pub(super) fn find_transaction(
+    log: &Log,
+    tid: Tid,
+) -> Result<(u64, TransactionHead), StorageError> {
+    let mut end = log.end;
+    while let Some((at, head)) = log.transaction_before(end)? {
+        if head.tid == tid {
+            return Ok((at, head));
+        }
+        end = at;
+    }
+    Err(StorageError::Undo { reason: "Invalid transaction id".to_owned(), oid: None })
+}
+
+/// Where a transaction's records are, and their headers, in file order.
+pub(super) fn record_heads(
+    log: &Log,
+    transaction: u64,
+    head: TransactionHead,
+) -> Result<Vec<(u64, RecordHead)>, StorageError> {
+    let mut window = Window::new(log.clone());
+    let end = transaction + head.len;
+    let mut at = transaction + head.head_len();
+    let mut heads = Vec::new();
+    while at < end {
+        let record = window.bytes(at, RECORD_HEAD)?.first_chunk().map(RecordHead::parse);
+        let next = record.and_then(|record| record.end(at)).filter(|next| *next <= end);
+        let (Some(record), Some(next)) = (record, next) else {
+            return Err(log.corrupt(at, "a record passes the end of its transaction"));
+        };
+        heads.push((at, record));
+        at = next;
+    }
+    Ok(heads)
+}

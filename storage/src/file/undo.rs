@@ -1,0 +1,174 @@
+//! Undoing: writing, for each object that a transaction changed, what it was before.
+//!
+//! For a record at `P` whose predecessor is at `prev`:
+//!
+//! ```text
+//!   is what is current the same data as P's?
+//!     yes ── the object was made by P ──── write: it does not exist
+//!        └── otherwise ─────────────────── write: a pointer to prev
+//!     no ─── the object was made by P ──── refuse
+//!        └── otherwise ─────────────────── merge prev with the later changes, or refuse
+//! ```
+//!
+//! "The same data" means the same record, or a pointer to it, or equal bytes somewhere else: a change
+//! that was itself undone later stands in nobody's way. Unlike other operations, undoing looks at
+//! what the same transaction did before, so that several transactions can be undone together, newest
+//! first. All that can be undone is planned before the refusals are told, all of them at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::storage::{Patience, StorageError};
+
+use super::format::{RecordHead, Status};
+use super::log::{Log, Payload, RecordReader};
+use super::read;
+use super::restore::{find_transaction, record_heads};
+use super::vote::{FileVote, Planned};
+
+const ADDED: &str = "Can't undo an add transaction followed by conflicting transactions.";
+const MODIFIED: &str = "Some data were modified by a later transaction";
+const NO_DATA: &str = "_loadBack() failed";
+
+/// Why a record cannot be undone.
+enum Refusal {
+    /// In Python's words.
+    Because(&'static str),
+    Storage(StorageError),
+}
+
+impl From<StorageError> for Refusal {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(error)
+    }
+}
+
+/// Where an object's current data are.
+enum Current {
+    /// In a committed record, directly or further back.
+    At(u64),
+    /// In a record of this very transaction.
+    Here(Bytes),
+    Nowhere,
+}
+
+impl FileVote<'_> {
+    pub(super) fn undo_transaction(&mut self, tid: Tid) -> Result<Vec<Oid>, StorageError> {
+        if self.patience == Patience::Now {
+            return Err(StorageError::WouldBlock);
+        }
+        let log = self.storage.log();
+        let (transaction, head) = find_transaction(&log, tid)?;
+        if head.status != Status::COMMITTED {
+            let reason = "non-undoable transaction".to_owned();
+            return Err(StorageError::Undo { reason, oid: None });
+        }
+        let undoing = Undoing { vote: self, log: &log, newest: self.newest() };
+        let mut undone = Vec::new();
+        let mut failures: Vec<(Oid, String)> = Vec::new();
+        for (at, record) in record_heads(&log, transaction, head)? {
+            let oid = record.oid;
+            // A later record of the same object may redeem an earlier one.
+            failures.retain(|(failed, _)| *failed != oid);
+            match undoing.undo(at, record) {
+                Ok(payload) => undone.push(Planned { oid, tid: None, payload }),
+                Err(Refusal::Because(reason)) => failures.push((oid, reason.to_owned())),
+                Err(Refusal::Storage(error)) => return Err(error),
+            }
+        }
+        if !failures.is_empty() {
+            return Err(StorageError::UndoFailures(failures));
+        }
+        Ok(self.plan_undone(undone))
+    }
+
+    /// The last record that the transaction has so far of each object.
+    fn newest(&self) -> BTreeMap<Oid, &Payload> {
+        self.records.iter().map(|record| (record.oid, &record.payload)).collect()
+    }
+
+    /// Adds the records; returns their oids, each once.
+    fn plan_undone(&mut self, undone: Vec<Planned>) -> Vec<Oid> {
+        let mut oids = Vec::new();
+        let mut seen = BTreeSet::new();
+        for record in undone {
+            if seen.insert(record.oid) {
+                oids.push(record.oid);
+            }
+            self.plan(record);
+        }
+        oids
+    }
+}
+
+struct Undoing<'a> {
+    vote: &'a FileVote<'a>,
+    log: &'a Log,
+    newest: BTreeMap<Oid, &'a Payload>,
+}
+
+impl Undoing<'_> {
+    /// What to write so that the record at this position is undone.
+    fn undo(&self, at: u64, record: RecordHead) -> Result<Payload, Refusal> {
+        let (oid, prev) = (record.oid, record.prev);
+        let current = match self.current(oid, at)? {
+            Current::At(current) if current == at => return Ok(before(prev)),
+            Current::At(current) => self.data(oid, current)?,
+            Current::Here(data) => data,
+            Current::Nowhere => return Err(Refusal::Because(NO_DATA)),
+        };
+        if self.data(oid, at)? == current {
+            return Ok(before(prev));
+        }
+        if prev == 0 {
+            return Err(Refusal::Because(ADDED));
+        }
+        let new = self.data(oid, prev)?;
+        if !self.vote.may_merge {
+            return Err(Refusal::Because(MODIFIED));
+        }
+        let old = match read::load_serial(self.vote.storage, oid, record.tid, Patience::Wait) {
+            Err(StorageError::NoSuchObject(_)) => return Err(Refusal::Because(MODIFIED)),
+            old => old?,
+        };
+        resolve(&old, &current, &new).map(Payload::Data).ok_or(Refusal::Because(MODIFIED))
+    }
+
+    /// Where the object's data are now; at `undone` itself if that is current.
+    fn current(&self, oid: Oid, undone: u64) -> Result<Current, StorageError> {
+        if let Some(planned) = self.newest.get(&oid) {
+            return Ok(match planned {
+                Payload::Data(data) => Current::Here(data.clone()),
+                Payload::Back(back) => Current::At(*back),
+                Payload::Gone => Current::Nowhere,
+            });
+        }
+        let Some(at) = self.vote.storage.state.read().index.position(oid) else {
+            return Ok(Current::Nowhere);
+        };
+        if at == undone {
+            return Ok(Current::At(at));
+        }
+        Ok(match RecordReader::new(self.log, oid, at, Patience::Wait)?.payload()? {
+            Payload::Data(_) => Current::At(at),
+            Payload::Back(back) => Current::At(back),
+            Payload::Gone => Current::Nowhere,
+        })
+    }
+
+    /// The data as of a record; an object that does not exist has none.
+    fn data(&self, oid: Oid, at: u64) -> Result<Bytes, Refusal> {
+        let data = RecordReader::new(self.log, oid, at, Patience::Wait)?.data()?;
+        data.ok_or(Refusal::Because(NO_DATA))
+    }
+}
+
+/// What an object was before a record: what its predecessor says, or nothing.
+fn before(prev: u64) -> Payload {
+    if prev == 0 { Payload::Gone } else { Payload::Back(prev) }
+}
+
+fn resolve(_old: &Bytes, _committed: &Bytes, _new: &Bytes) -> Option<Bytes> {
+    None
+}

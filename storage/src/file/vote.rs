@@ -1,0 +1,212 @@
+//! Checking a transaction, without a trace on the disk.
+//!
+//! A vote collects the records that the transaction will consist of. Each operation is checked
+//! against what is committed, never against what the same transaction did before: that is how
+//! Python's FileStorage has it, and what makes a second store of the same object legal. (Undoing is
+//! the exception, see [`super::undo`].)
+//!
+//! Where the records will lie, and which records they replace, is only decided when they are
+//! committed. What a record points back to is decided here; positions of committed records stay what
+//! they are, because nobody packs while a transaction is between vote and finish.
+
+use bytes::Bytes;
+use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::storage::{Patience, StorageError, TransactionMeta, Vote, Voted};
+
+use super::FileStorage;
+use super::format::{POINTER, RECORD_HEAD, RecordHead, Status, TransactionHead};
+use super::log::{Meta, Payload};
+use super::read;
+use super::room::Promise;
+
+/// A record to be written.
+#[derive(Debug)]
+pub(super) struct Planned {
+    pub(super) oid: Oid,
+    /// The record's own tid, where it is not its transaction's.
+    pub(super) tid: Option<Tid>,
+    pub(super) payload: Payload,
+}
+
+/// What a transaction says of itself, as it will be written.
+#[derive(Debug)]
+pub(super) struct Frame {
+    pub(super) meta: Meta,
+    /// Its length and its tid are filled in when it is committed.
+    pub(super) head: TransactionHead,
+}
+
+/// A transaction that passed its checks.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) frame: Frame,
+    pub(super) records: Vec<Planned>,
+    /// Its bytes in the file, all of them.
+    pub(super) bytes: u64,
+    /// Never read; it holds the room until the transaction is written or given up.
+    _room: Promise,
+}
+
+/// A transaction that is being checked.
+pub(super) struct FileVote<'a> {
+    pub(super) storage: &'a FileStorage,
+    pub(super) patience: Patience,
+    /// Whether an undo may merge with later changes.
+    pub(super) may_merge: bool,
+    frame: Frame,
+    pub(super) records: Vec<Planned>,
+    /// Length of `records` in the file.
+    record_bytes: u64,
+}
+
+impl Planned {
+    /// Its length in the file.
+    pub(super) fn bytes(&self) -> u64 {
+        (RECORD_HEAD + self.payload_bytes()) as u64
+    }
+
+    fn payload_bytes(&self) -> usize {
+        match &self.payload {
+            Payload::Data(data) => data.len(),
+            Payload::Back(_) | Payload::Gone => POINTER,
+        }
+    }
+
+    /// What the header says of the payload's length.
+    pub(super) fn data_len(&self) -> u64 {
+        match &self.payload {
+            Payload::Data(data) => data.len() as u64,
+            Payload::Back(_) | Payload::Gone => 0,
+        }
+    }
+}
+
+impl Frame {
+    fn new(meta: &TransactionMeta) -> Result<Self, StorageError> {
+        let head = TransactionHead {
+            tid: Tid::ZERO,
+            len: 0,
+            status: status(meta.status)?,
+            user_len: len16("user name too long", &meta.user)?,
+            description_len: len16("description too long", &meta.description)?,
+            extension_len: len16("too much extension data", &meta.extension)?,
+        };
+        let TransactionMeta { user, description, extension, .. } = meta.clone();
+        Ok(Self { meta: Meta { user, description, extension }, head })
+    }
+}
+
+/// Only what a later opening takes for a commit may be written; 0 is a status left open.
+fn status(status: u8) -> Result<Status, StorageError> {
+    match Status(status) {
+        Status(0) => Ok(Status::COMMITTED),
+        status if status.is_final() => Ok(status),
+        _ => Err(StorageError::Unsupported("such transaction status")),
+    }
+}
+
+fn len16(field: &'static str, text: &Bytes) -> Result<u16, StorageError> {
+    u16::try_from(text.len()).map_err(|_| StorageError::MetadataTooLong { field, len: text.len() })
+}
+
+impl<'a> FileVote<'a> {
+    pub(super) fn new(
+        storage: &'a FileStorage,
+        meta: &TransactionMeta,
+        patience: Patience,
+    ) -> Result<Self, StorageError> {
+        let frame = Frame::new(meta)?;
+        let may_merge = meta.resolve_conflicts;
+        Ok(Self { storage, patience, may_merge, frame, records: Vec::new(), record_bytes: 0 })
+    }
+
+    /// The tid of an object's current record, whatever the record says.
+    fn committed(&self, oid: Oid) -> Result<Option<Tid>, StorageError> {
+        let (log, at) = match self.storage.locate(oid) {
+            Ok(found) => found,
+            Err(StorageError::NoSuchObject(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut head = [0; RECORD_HEAD];
+        log.exact(&mut head, at, self.patience)?;
+        let head = RecordHead::parse(&head);
+        if head.oid != oid {
+            return Err(log.corrupt(at, "a record is of another object than it should be"));
+        }
+        Ok(Some(head.tid))
+    }
+
+    /// Adds a record to the transaction.
+    pub(super) fn plan(&mut self, record: Planned) {
+        self.record_bytes += record.bytes();
+        self.records.push(record);
+    }
+
+    /// Adds a record, unless it starts past the quota. (So the last one may pass it.)
+    fn plan_within_quota(&mut self, record: Planned) -> Result<(), StorageError> {
+        if let Some(quota) = self.storage.options.quota {
+            let before = self.frame.head.head_len() + self.record_bytes;
+            if self.storage.state.read().log.end.saturating_add(before) > quota {
+                return Err(StorageError::Quota { quota });
+            }
+        }
+        self.plan(record);
+        Ok(())
+    }
+}
+
+impl Vote for FileVote<'_> {
+    fn store(&mut self, oid: Oid, read: Tid, data: Bytes) -> Result<(), StorageError> {
+        if data.is_empty() {
+            return Err(StorageError::EmptyRecord(oid));
+        }
+        self.storage.use_oid(oid);
+        match self.committed(oid)? {
+            Some(committed) if committed != read => {
+                Err(StorageError::Conflict { oid, committed, read })
+            }
+            // Whatever was read of an object that does not exist is beside the point.
+            Some(_) | None => {
+                self.plan_within_quota(Planned { oid, tid: None, payload: Payload::Data(data) })
+            }
+        }
+    }
+
+    fn delete(&mut self, oid: Oid, read: Tid) -> Result<(), StorageError> {
+        let committed = self.committed(oid)?.ok_or(StorageError::NoSuchObject(oid))?;
+        if committed != read {
+            return Err(StorageError::Conflict { oid, committed, read });
+        }
+        self.plan_within_quota(Planned { oid, tid: None, payload: Payload::Gone })
+    }
+
+    fn check_current(&mut self, oid: Oid, read: Tid) -> Result<(), StorageError> {
+        let committed = read::current_serial(self.storage, oid, self.patience)?;
+        if committed == read {
+            return Ok(());
+        }
+        Err(StorageError::ReadConflict { oid, committed, read })
+    }
+
+    fn restore(
+        &mut self,
+        oid: Oid,
+        tid: Tid,
+        data: Option<Bytes>,
+        prev_txn: Option<Tid>,
+    ) -> Result<(), StorageError> {
+        self.restore_record(oid, tid, data, prev_txn)
+    }
+
+    fn undo(&mut self, tid: Tid) -> Result<Vec<Oid>, StorageError> {
+        self.undo_transaction(tid)
+    }
+
+    fn seal(self: Box<Self>) -> Result<Voted, StorageError> {
+        let bytes = self.frame.head.head_len() + self.record_bytes + POINTER as u64;
+        let room = self.storage.promise(bytes, self.patience)?;
+        let Self { mut frame, records, .. } = *self;
+        frame.head.len = bytes - POINTER as u64;
+        Ok(Voted(Box::new(Ready { frame, records, bytes, _room: room })))
+    }
+}
