@@ -6,6 +6,7 @@ extern crate alloc;
 
 pub mod ids;
 pub mod pickle;
+pub mod record;
 pub mod server;
 pub mod storage;
 pub mod time;

@@ -183,6 +183,34 @@ pub(crate) fn text(sink: &mut impl Sink, utf8: &[u8]) -> Result<(), Unwritable> 
     Ok(())
 }
 
+pub(crate) fn global(sink: &mut impl Sink, module: &[u8], name: &[u8]) {
+    sink.put(&[op::GLOBAL]);
+    sink.put(module);
+    sink.put(b"\n");
+    sink.put(name);
+    sink.put(b"\n");
+}
+
+/// Puts the top of the stack into a memo slot.
+pub(crate) fn put(sink: &mut impl Sink, slot: u32) {
+    memo(sink, slot, [op::BINPUT, op::LONG_BINPUT]);
+}
+
+/// Gets what is in a memo slot.
+pub(crate) fn get(sink: &mut impl Sink, slot: u32) {
+    memo(sink, slot, [op::BINGET, op::LONG_BINGET]);
+}
+
+fn memo(sink: &mut impl Sink, slot: u32, [short, long]: [u8; 2]) {
+    match u8::try_from(slot) {
+        Ok(slot) => sink.put(&[short, slot]),
+        Err(_) => {
+            sink.put(&[long]);
+            sink.put(&slot.to_le_bytes());
+        }
+    }
+}
+
 /// The opcode that makes a tuple of so many values; from four on they stand behind a mark.
 pub(crate) const fn tuple_opcode(len: usize) -> u8 {
     match len {
@@ -196,11 +224,11 @@ pub(crate) const fn tuple_opcode(len: usize) -> u8 {
 
 /// Writes the items of a list or dict as the C pickler does: a single one by the first opcode,
 /// otherwise batches behind marks by the second.
-pub(crate) fn batches<S: Sink, T>(
+pub(crate) fn batches<'a, S: Sink, T>(
     sink: &mut S,
-    items: &[T],
+    items: &'a [T],
     [one, many]: [u8; 2],
-    mut write: impl FnMut(&mut S, &T) -> Result<(), Unwritable>,
+    mut write: impl FnMut(&mut S, &'a T) -> Result<(), Unwritable>,
 ) -> Result<(), Unwritable> {
     if let [item] = items {
         write(sink, item)?;

@@ -64,6 +64,11 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// What every reference so far refers to, in order of appearance.
+    pub(crate) fn into_references(self) -> Vec<NodeId> {
+        self.references
+    }
+
     fn step(&mut self) -> Result<(), Unreadable> {
         match self.opcode {
             op::PROTO => self.protocol(),

@@ -19,6 +19,7 @@
 pub(crate) mod arena;
 mod cursor;
 mod direct;
+mod dump;
 pub(crate) mod emit;
 pub(crate) mod machine;
 pub(crate) mod opcode;
@@ -28,6 +29,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use self::arena::Arena;
+pub use self::dump::dump;
 pub(crate) use self::emit::{Count, Sink};
 use self::machine::Machine;
 use crate::value::{ReadLimits, Value};
