@@ -23,11 +23,12 @@ use bytes::Bytes;
 use super::desk::{Desk, Job, send_info};
 use super::line::{Caller, Line};
 use crate::ids::{Oid, Tid};
+use crate::pickle;
+use crate::record;
 use crate::server::vote::{Operation, VoteError, VoteOutcome, VoteRequest};
 use crate::server::{Counters, Finish, HubRequest, LockSet, LogLevel, StorageCall, Ticket, count};
 use crate::storage::{Info, StorageError, TransactionMeta, Voted};
 use crate::value::Value;
-use crate::wire::Codec;
 use crate::wire::base64::{self, NotATid};
 use crate::wire::call::{TxnCall, TxnHandle};
 use crate::wire::refusal::Refusal;
@@ -406,8 +407,9 @@ fn pickled(extension: Value) -> Result<Bytes, Refusal> {
         Value::None => Ok(Bytes::new()),
         Value::Bytes(bytes) => Ok(bytes),
         Value::Dict(items) if items.is_empty() => Ok(Bytes::new()),
-        dict @ Value::Dict(_) => Codec::Pickle.write_value(&dict).map_err(|error| {
-            Refusal::text("builtins.TypeError", format!("tpc_begin: extension: {error}"))
+        dict @ Value::Dict(_) => pickle::dump(&dict).map_err(|unwritable| {
+            let text = format!("tpc_begin: the extension cannot be kept: {unwritable}");
+            Refusal::text("builtins.TypeError", text)
         }),
         other => {
             let text = format!("tpc_begin: a dict expected as extension, not {}", other.kind());
@@ -426,9 +428,12 @@ fn undo_of(id: &[u8]) -> Result<Operation, Refusal> {
 
 fn refusal_of(error: VoteError) -> Refusal {
     match error {
-        VoteError::Conflict { oid, committed, read, data } => {
-            Refusal::Conflict { oid, class_name: data.and(None), committed, read }
-        }
+        VoteError::Conflict { oid, committed, read, data } => Refusal::Conflict {
+            oid,
+            class_name: data.as_ref().and_then(record::class_name),
+            committed,
+            read,
+        },
         VoteError::Storage(error) => error.into(),
     }
 }
