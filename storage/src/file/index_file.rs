@@ -183,7 +183,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<(u64, Index), Unusable> {
 fn add_buckets(index: &mut Index, prefix: &[u8], buckets: &[u8]) -> Result<(), Unusable> {
     let prefix: [u8; 6] = prefix.try_into().map_err(|_| Unusable::Absurd)?;
     let count = buckets.len() / 8;
-    if buckets.len() % 8 != 0 {
+    if !buckets.len().is_multiple_of(8) {
         return Err(Unusable::Absurd);
     }
     let (suffixes, positions) = buckets.split_at(count * 2);

@@ -248,7 +248,8 @@ impl<'a> RecordReader<'a> {
         }
     }
 
-    fn go_back(&mut self, to: u64) -> Result<(), StorageError> {
+    /// Goes on to an earlier record of the same object.
+    pub(crate) fn go_back(&mut self, to: u64) -> Result<(), StorageError> {
         if to < FIRST || to >= self.at {
             return Err(self.log.corrupt(self.at, "a record's pointer does not lead backwards"));
         }

@@ -18,8 +18,10 @@
 
 mod commit;
 mod format;
+mod history;
 pub mod index;
 mod index_file;
+mod iterate;
 mod log;
 mod read;
 mod recover;
@@ -229,8 +231,7 @@ impl Storage for FileStorage {
     }
 
     fn recent(&self, count: usize) -> Result<Option<Vec<(Tid, Vec<Oid>)>>, StorageError> {
-        let _ = count;
-        Err(StorageError::Unsupported("recent"))
+        history::recent(&self.log(), count).map(Some)
     }
 
     fn load_before(&self, oid: Oid, before: Tid, patience: Patience) -> Result<Load, StorageError> {
@@ -251,8 +252,7 @@ impl Storage for FileStorage {
     }
 
     fn history(&self, oid: Oid, size: usize) -> Result<Vec<HistoryEntry>, StorageError> {
-        let _ = (oid, size);
-        Err(StorageError::Unsupported("history"))
+        history::history(self, oid, size)
     }
 
     fn next_record(&self, from: Oid) -> Result<CurrentRecord, StorageError> {
@@ -273,8 +273,7 @@ impl Storage for FileStorage {
         &self,
         visit: &mut dyn FnMut(TransactionHeader) -> ControlFlow<()>,
     ) -> Result<(), StorageError> {
-        let _ = visit;
-        Err(StorageError::Unsupported("undo_log"))
+        history::undo_log(&self.log(), visit)
     }
 
     fn iterate(
@@ -282,8 +281,7 @@ impl Storage for FileStorage {
         start: Option<Tid>,
         stop: Option<Tid>,
     ) -> Result<Box<dyn TransactionIterator>, StorageError> {
-        let _ = (start, stop);
-        Err(StorageError::Unsupported("iterate"))
+        Ok(Box::new(iterate::Transactions::new(self.log(), start, stop)?))
     }
 
     fn begin_vote<'a>(

@@ -121,7 +121,7 @@ pub(super) fn open(
 
     let mut walk = Walk::new(log);
     let index = walk.take_index(index_file::load(disk, path, len))?;
-    let flaw = walk.to_the_end()?;
+    let flaw = walk.go_on()?;
     let mut state = walk.state;
     let mut opening = Opening { index, cut: None, warnings: walk.warnings };
     if let Some(flaw) = flaw {
@@ -231,7 +231,7 @@ impl Walk {
     }
 
     /// Walks until the end of the file or an interrupted write.
-    fn to_the_end(&mut self) -> Result<Option<Flaw>, StorageError> {
+    fn go_on(&mut self) -> Result<Option<Flaw>, StorageError> {
         let mut window = Window::new(self.state.log.clone());
         let mut records = Vec::new();
         while self.at < self.state.log.end {
