@@ -9,6 +9,8 @@
 //! The file is a hint. Whatever is wrong with it, the storage opens without it, so all that reading
 //! owes is to be quick, to say no, and to take no more memory than a few times the file's size.
 
+mod old;
+
 use std::path::{Path, PathBuf};
 
 use rzeo_core::ids::Oid;
@@ -32,8 +34,6 @@ pub(crate) enum Unusable {
     Unexpected(usize),
     #[error("it ends too early")]
     CutOff,
-    #[error("it is of an old form")]
-    OldForm,
     #[error("it holds an oid or a position that cannot be")]
     Absurd,
 }
@@ -65,7 +65,7 @@ pub(crate) fn load(disk: &dyn Disk, data: &Path, data_len: u64) -> Result<(u64, 
         std::io::ErrorKind::NotFound => Unusable::Missing,
         _ => Unusable::Unreadable(error.to_string()),
     })?;
-    parse(&bytes)
+    parse(bytes)
 }
 
 /// Writes an index file. `end` is the position up to which the index is good. What was there before
@@ -157,12 +157,14 @@ fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Reads an index file's bytes.
-pub(crate) fn parse(bytes: &[u8]) -> Result<(u64, Index), Unusable> {
+pub(crate) fn parse(bytes: Vec<u8>) -> Result<(u64, Index), Unusable> {
+    let old = bytes.first() == Some(&b'}') || bytes.get(2) == Some(&b'}');
+    if old { old::parse(bytes) } else { parse_rows(&bytes) }
+}
+
+fn parse_rows(bytes: &[u8]) -> Result<(u64, Index), Unusable> {
     let mut input = Input { bytes, at: 0 };
     input.expect(b"\x80\x03")?;
-    if bytes.get(2) == Some(&b'}') {
-        return Err(Unusable::OldForm);
-    }
     let end = input.int()?;
     input.expect(b".")?;
     let mut index = Index::new();
@@ -175,12 +177,12 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<(u64, Index), Unusable> {
         let prefix = input.byte_string()?;
         let buckets = input.byte_string()?;
         input.expect(b"\x86.")?;
-        add_buckets(&mut index, prefix, buckets)?;
+        add_buckets(&mut index, end, prefix, buckets)?;
     }
 }
 
-/// Adds the oids with a common prefix.
-fn add_buckets(index: &mut Index, prefix: &[u8], buckets: &[u8]) -> Result<(), Unusable> {
+/// Adds the oids with a common prefix. All positions must be before `end`.
+fn add_buckets(index: &mut Index, end: u64, prefix: &[u8], buckets: &[u8]) -> Result<(), Unusable> {
     let prefix: [u8; 6] = prefix.try_into().map_err(|_| Unusable::Absurd)?;
     let count = buckets.len() / 8;
     if !buckets.len().is_multiple_of(8) {
@@ -192,7 +194,7 @@ fn add_buckets(index: &mut Index, prefix: &[u8], buckets: &[u8]) -> Result<(), U
     for (suffix, position) in suffixes.chunks_exact(2).zip(positions.chunks_exact(6)) {
         oid[6..].copy_from_slice(suffix);
         let position = position.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
-        if position == 0 {
+        if position == 0 || position >= end {
             return Err(Unusable::Absurd);
         }
         index.insert(Oid::from_bytes(oid), position);
@@ -229,10 +231,6 @@ impl<'a> Input<'a> {
 
     fn int(&mut self) -> Result<u64, Unusable> {
         let opcode = self.byte()?;
-        self.int_of(opcode)
-    }
-
-    fn int_of(&mut self, opcode: u8) -> Result<u64, Unusable> {
         let len = match opcode {
             b'K' => 1,
             b'M' => 2,
@@ -249,14 +247,9 @@ impl<'a> Input<'a> {
     }
 
     fn byte_string(&mut self) -> Result<&'a [u8], Unusable> {
-        let opcode = self.byte()?;
-        self.byte_string_of(opcode)
-    }
-
-    fn byte_string_of(&mut self, opcode: u8) -> Result<&'a [u8], Unusable> {
-        let len = match opcode {
-            b'C' | b'U' => usize::from(self.byte()?),
-            b'B' | b'T' => {
+        let len = match self.byte()? {
+            b'C' => usize::from(self.byte()?),
+            b'B' => {
                 let len = self.take(4)?.try_into().expect("four bytes were taken");
                 usize::try_from(u32::from_le_bytes(len)).map_err(|_| Unusable::Absurd)?
             }
@@ -299,25 +292,25 @@ mod tests {
 
     #[test]
     fn every_way_to_be_unusable() {
-        assert_eq!(parse(b""), Err(Unusable::CutOff));
-        assert_eq!(parse(b"\x80\x03K\x04.\x80\x03"), Err(Unusable::CutOff));
-        assert_eq!(parse(b"\x80\x04K\x04."), Err(Unusable::Unexpected(0)));
-        assert_eq!(parse(b"\x80\x03K\x04.\x80\x03K\x01."), Err(Unusable::Unexpected(7)));
-        assert_eq!(parse(b"\x80\x03J\xff\xff\xff\xff."), Err(Unusable::Absurd));
+        assert_eq!(parse_rows(b""), Err(Unusable::CutOff));
+        assert_eq!(parse_rows(b"\x80\x03K\x04.\x80\x03"), Err(Unusable::CutOff));
+        assert_eq!(parse_rows(b"\x80\x04K\x04."), Err(Unusable::Unexpected(0)));
+        assert_eq!(parse_rows(b"\x80\x03K\x04.\x80\x03K\x01."), Err(Unusable::Unexpected(7)));
+        assert_eq!(parse_rows(b"\x80\x03J\xff\xff\xff\xff."), Err(Unusable::Absurd));
         let zero = b"\x80\x03K\x04.\x80\x03C\x06abcdefC\x08\0\0\0\0\0\0\0\0\x86.\x80\x03N.";
-        assert_eq!(parse(zero), Err(Unusable::Absurd));
+        assert_eq!(parse_rows(zero), Err(Unusable::Absurd));
     }
 
     #[test]
     fn a_hostile_length_allocates_nothing() {
         let claim = b"\x80\x03K\x04.\x80\x03C\x06abcdefB\xff\xff\xff\xff\0";
-        assert_eq!(parse(claim), Err(Unusable::CutOff));
+        assert_eq!(parse_rows(claim), Err(Unusable::CutOff));
     }
 
     proptest! {
         #[test]
         fn what_is_written_is_read(
-            end in any::<u64>(),
+            end in 1_u64 << 48..,
             entries in proptest::collection::vec(
                 (prop_oneof![0_u64..200_000, any::<u64>()], 1_u64..1 << 48),
                 0..500,
@@ -327,14 +320,14 @@ mod tests {
             for (oid, position) in entries {
                 index.insert(Oid(oid), position);
             }
-            prop_assert_eq!(parse(&bytes(end, &index)), Ok((end, index)));
+            prop_assert_eq!(parse(bytes(end, &index)), Ok((end, index)));
         }
 
         #[test]
         fn arbitrary_bytes_do_no_harm(tail in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = parse(&tail);
-            let _ = parse(&[b"\x80\x03}", tail.as_slice()].concat());
-            let _ = parse(&[b"\x80\x03K\x04.\x80\x03", tail.as_slice()].concat());
+            let _ = parse(tail.clone());
+            let _ = parse([b"\x80\x03}", tail.as_slice()].concat());
+            let _ = parse([b"\x80\x03K\x04.\x80\x03", tail.as_slice()].concat());
         }
     }
 }
