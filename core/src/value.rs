@@ -223,10 +223,54 @@ impl Budget {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use alloc::vec;
 
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Any plain value that both pickle and its reader can hold.
+    pub(crate) fn any_value() -> impl Strategy<Value = Value> {
+        any_leaf().prop_recursive(5, 60, 10, |inner| {
+            let items = prop::collection::vec(inner.clone(), 0..10);
+            prop_oneof![
+                items.clone().prop_map(Value::Tuple),
+                items.prop_map(Value::List),
+                prop::collection::vec((inner.clone(), inner), 0..10).prop_map(Value::Dict),
+            ]
+        })
+    }
+
+    /// Any plain value that msgpack can hold as well and gives back the same.
+    pub(crate) fn any_msgpack_value() -> impl Strategy<Value = Value> {
+        let text = any::<String>().prop_map(Value::Str);
+        let bytes = prop::collection::vec(any::<u8>(), 0..300);
+        let key = prop_oneof![text, bytes.prop_map(|bytes| Value::Bytes(bytes.into()))];
+        any_leaf().prop_recursive(5, 60, 10, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..20).prop_map(Value::Tuple),
+                prop::collection::vec((key.clone(), inner), 0..20).prop_map(Value::Dict),
+            ]
+        })
+    }
+
+    fn any_leaf() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            Just(Value::None),
+            any::<bool>().prop_map(Value::Bool),
+            any::<i64>().prop_map(Value::Int),
+            any::<i16>().prop_map(|int| Value::Int(int.into())),
+            (i64::MAX as u64 + 1..).prop_map(|int| {
+                Value::from_le_bytes([&int.to_le_bytes()[..], &[0]].concat().into())
+            }),
+            any::<f64>()
+                .prop_filter("NaN is not equal to itself", |float| !float.is_nan())
+                .prop_map(Value::Float),
+            any::<String>().prop_map(Value::Str),
+            prop::collection::vec(any::<u8>(), 0..300).prop_map(|bytes| Value::Bytes(bytes.into())),
+        ]
+    }
 
     #[test]
     fn integers_are_narrowed() {

@@ -311,7 +311,7 @@ impl Arena {
     }
 }
 
-fn index(number: usize) -> Result<u32, Unreadable> {
+pub(super) fn index(number: usize) -> Result<u32, Unreadable> {
     u32::try_from(number).map_err(|_| Unreadable::TooLong { length: number })
 }
 

@@ -23,6 +23,8 @@ mod dump;
 pub(crate) mod emit;
 pub(crate) mod machine;
 pub(crate) mod opcode;
+#[cfg(test)]
+mod tests;
 pub(crate) mod text;
 
 use bytes::Bytes;

@@ -155,3 +155,99 @@ impl Flag {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::value::Opaque;
+    use crate::value::tests::{any_msgpack_value, any_value};
+    use crate::wire::{Deframer, SHARED_FROM};
+
+    const LIMITS: ReadLimits = ReadLimits::DEFAULT;
+
+    fn stream(mut out: Outgoing) -> Vec<u8> {
+        core::iter::from_fn(|| out.take_chunk()).flatten().collect()
+    }
+
+    fn round_trip(codec: Codec, msgid: Value, args: Value) {
+        let mut out = Outgoing::new();
+        codec.write(&mut out, &msgid, Flag::Error, "name", &args).expect("these can be written");
+        let mut deframer = Deframer::new(u32::MAX);
+        deframer.push(&stream(out));
+        let frame = deframer.next_frame().expect("no limit").expect("the whole frame is there");
+        assert_eq!(deframer.buffered(), 0);
+        let envelope = Envelope { msgid, flag: true, name: "name".into(), args };
+        assert_eq!(codec.read(&frame, &LIMITS), Ok(envelope));
+    }
+
+    #[test]
+    fn a_record_is_neither_copied_on_its_way_in_nor_out() {
+        let record = Value::Bytes(vec![7; SHARED_FROM].into());
+        for codec in [Codec::Msgpack, Codec::Pickle] {
+            let mut out = Outgoing::new();
+            let reply = Value::Tuple(vec![record.clone(), Value::None]);
+            codec.write(&mut out, &Value::Int(1), Flag::Reply, ".reply", &reply).unwrap();
+            let len = out.len();
+            let chunks: Vec<_> = core::iter::from_fn(|| out.take_chunk()).collect();
+            assert_eq!(chunks.len(), 3);
+            let Value::Bytes(record) = &record else { unreachable!("it was made of bytes") };
+            assert_eq!(chunks[1].as_ptr(), record.as_ptr());
+
+            let frame = Bytes::from(chunks.concat()).slice(4..);
+            assert_eq!(frame.len(), len - 4);
+            let envelope = codec.read(&frame, &LIMITS).unwrap();
+            let Value::Tuple(parts) = envelope.args else { unreachable!("it was a tuple") };
+            let Value::Bytes(record) = &parts[0] else { unreachable!("it was made of bytes") };
+            assert!(frame.as_ptr_range().contains(&record.as_ptr()));
+        }
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_written_leaves_nothing_behind() {
+        let args = Value::Tuple(vec![Value::text("a"), Opaque::Reference(Value::None).into()]);
+        for codec in [Codec::Msgpack, Codec::Pickle] {
+            let mut out = Outgoing::new();
+            let refused = codec.write(&mut out, &Value::None, Flag::Call, "x", &args);
+            assert_eq!(refused, Err(Unwritable::Opaque));
+            assert!(out.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_says_why() {
+        let read = |codec: Codec, bytes: &'static [u8]| {
+            codec.read(&Bytes::from_static(bytes), &LIMITS).expect_err("this is no message")
+        };
+        assert_eq!(read(Codec::Pickle, b"N."), Malformed::NotATuple { kind: "None" });
+        assert_eq!(read(Codec::Pickle, b"K\x01\x85."), Malformed::NotFourParts { parts: 1 });
+        assert_eq!(read(Codec::Pickle, b"(NNNNt."), Malformed::NameNotText { kind: "None" });
+        let truncated = pickle::Unreadable::Truncated { at: 0 };
+        assert_eq!(read(Codec::Pickle, b""), Malformed::Pickle(truncated));
+        let left_over = msgpack::Unreadable::LeftOver { left: 1 };
+        assert_eq!(read(Codec::Msgpack, b"\xc0\xc0"), Malformed::Msgpack(left_over));
+    }
+
+    #[test]
+    fn a_list_of_four_is_a_message_too() {
+        let list = Bytes::from_static(b"](K\x01K\x07X\x04\0\0\0nameNe.");
+        let envelope =
+            Envelope { msgid: Value::Int(1), flag: true, name: "name".into(), args: Value::None };
+        assert_eq!(Codec::Pickle.read(&list, &LIMITS), Ok(envelope));
+    }
+
+    proptest! {
+        #[test]
+        fn messages_survive_pickle(msgid in any_value(), args in any_value()) {
+            round_trip(Codec::Pickle, msgid, args);
+        }
+
+        #[test]
+        fn messages_survive_msgpack(msgid in any_msgpack_value(), args in any_msgpack_value()) {
+            round_trip(Codec::Msgpack, msgid, args);
+        }
+    }
+}

@@ -354,3 +354,92 @@ fn big_int(sink: &mut impl Sink, bytes: &[u8]) -> Result<(), Unwritable> {
         _ => Err(Unwritable::IntTooWide { length: bytes.len() }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::value::tests::any_msgpack_value;
+
+    const LIMITS: ReadLimits = ReadLimits::DEFAULT;
+
+    fn load(bytes: &[u8]) -> Result<Value, Unreadable> {
+        read(&Bytes::copy_from_slice(bytes), &LIMITS)
+    }
+
+    #[test]
+    fn wide_spellings_are_read_too() {
+        let spellings: &[(&[u8], Value)] = &[
+            (b"\xd3\xff\xff\xff\xff\xff\xff\xff\xff", Value::Int(-1)),
+            (b"\xcf\0\0\0\0\0\0\0\x07", Value::Int(7)),
+            (b"\xd0\x80", Value::Int(-128)),
+            (b"\xca\x3f\xc0\0\0", Value::Float(1.5)),
+            (b"\xdb\0\0\0\x01a", Value::text("a")),
+            (b"\xc6\0\0\0\x01a", Value::Bytes(Bytes::from_static(b"a"))),
+            (b"\xdd\0\0\0\x01\xc0", Value::Tuple(vec![Value::None])),
+            (b"\xdf\0\0\0\0", Value::Dict(vec![])),
+        ];
+        for (bytes, value) in spellings {
+            assert_eq!(load(bytes).as_ref(), Ok(value), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn malformed_bytes_say_what_is_wrong() {
+        use Unreadable as U;
+        let cases: &[(&[u8], Unreadable)] = &[
+            (b"", U::Truncated { at: 0 }),
+            (b"\xa5ab", U::Truncated { at: 1 }),
+            (b"\xdd\xff\xff\xff\xff\xc0", U::Truncated { at: 5 }),
+            (b"\xdf\x7f\xff\xff\xff\xc0", U::Truncated { at: 5 }),
+            (b"\x91\xc1", U::UnknownMarker { marker: 0xc1, at: 1 }),
+            (b"\xd6\xff\0\0\0\0", U::UnknownMarker { marker: 0xd6, at: 0 }),
+            (b"\xa1\xff", U::NotUtf8 { at: 1 }),
+            (b"\x81\x01\x02", U::BadKey { at: 1, kind: "int" }),
+            (b"\xc0\xc0\xc0", U::LeftOver { left: 2 }),
+        ];
+        for (bytes, error) in cases {
+            assert_eq!(load(bytes).as_ref(), Err(error), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn depth_and_memory_are_limited() {
+        let nested = |depth| [vec![0x91; depth], vec![0xc0]].concat();
+        assert!(load(&nested(128)).is_ok());
+        assert_eq!(load(&nested(129)), Err(Unreadable::TooDeep { limit: 128 }));
+        assert_eq!(load(&nested(1 << 20)), Err(Unreadable::TooDeep { limit: 128 }));
+        let wide = [&b"\xdd\x00\x20\x00\x00"[..], &vec![0xc0; 0x20_0000]].concat();
+        let limit = LIMITS.memory_bytes_max;
+        assert_eq!(load(&wide), Err(Unreadable::TooLarge { limit }));
+    }
+
+    #[test]
+    fn what_msgpack_cannot_say_is_refused() {
+        let mut out = Vec::new();
+        let wide = Value::BigInt(Bytes::from_static(b"\0\0\0\0\0\0\0\0\x01"));
+        assert_eq!(write(&mut out, &wide), Err(Unwritable::IntTooWide { length: 9 }));
+        let by_number = Value::Dict(vec![(Value::Int(1), Value::None)]);
+        assert_eq!(write(&mut out, &by_number), Err(Unwritable::BadKey { kind: "int" }));
+        let reference = crate::value::Opaque::Reference(Value::None).into();
+        assert_eq!(write(&mut out, &reference), Err(Unwritable::Opaque));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = load(&bytes);
+        }
+
+        #[test]
+        fn what_is_written_is_read(value in any_msgpack_value()) {
+            let mut bytes = Vec::new();
+            write(&mut bytes, &value).unwrap();
+            prop_assert_eq!(load(&bytes), Ok(value));
+            prop_assert!(load(&bytes[..bytes.len() - 1]).is_err());
+        }
+    }
+}
