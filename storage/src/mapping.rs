@@ -16,6 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::RwLock;
 use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::record::references;
 use rzeo_core::storage::{
     CurrentRecord, Description, Finishing, HistoryEntry, HistoryShape, Info, Load, Patience,
     PreparedPack, Record, RecordIterator, Revision, Storage, StorageError, TransactionHeader,
@@ -285,9 +286,10 @@ impl State {
         let mut replaced = BTreeSet::new();
         for (oid, revisions) in &self.objects {
             let mut old = revisions.range(..=stop).rev();
-            // What was current at `stop` stays, unless that is a deletion which nothing precedes.
-            let keep = old.next().filter(|(_, data)| data.is_none() && revisions.len() == 1);
-            replaced.extend(keep.map(|(tid, _)| (*oid, *tid)));
+            // What was current at `stop` stays, unless that is a deletion, and current still.
+            let newest = revisions.keys().next_back();
+            let current = old.next().filter(|(tid, data)| data.is_none() && Some(*tid) == newest);
+            replaced.extend(current.map(|(tid, _)| (*oid, *tid)));
             replaced.extend(old.map(|(tid, _)| (*oid, *tid)));
         }
         replaced
@@ -333,10 +335,6 @@ impl State {
 
 fn revision_bytes(data: Option<&Bytes>) -> u64 {
     REVISION_BYTES + data.map_or(0, |data| data.len() as u64)
-}
-
-fn references(_data: &Bytes) -> Result<Vec<Oid>, String> {
-    Ok(Vec::new())
 }
 
 /// A transaction that passed, or is passing, its checks.
@@ -459,87 +457,4 @@ impl RecordIterator for Records {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn commit(storage: &MappingStorage, tid: Tid, records: &[(u64, Tid, &'static str)]) -> Info {
-        let meta = TransactionMeta { user: Bytes::from_static(b"user"), ..Default::default() };
-        let mut vote = storage.begin_vote(&meta, Patience::Now).unwrap();
-        for (oid, serial, data) in records {
-            vote.store(Oid(*oid), *serial, Bytes::from_static(data.as_bytes())).unwrap();
-        }
-        let voted = vote.seal().unwrap();
-        storage.commit(vec![Finishing { tid, voted }]).unwrap()[0]
-    }
-
-    fn transactions(storage: &MappingStorage, start: u64, stop: u64) -> Vec<(Tid, u8, Vec<Oid>)> {
-        let mut walk = storage.iterate(Some(Tid(start)), Some(Tid(stop))).unwrap();
-        let mut seen = Vec::new();
-        while let Some(header) = walk.next_transaction().unwrap() {
-            let mut records = walk.records().unwrap();
-            let mut oids = Vec::new();
-            while let Some(record) = records.next_record().unwrap() {
-                oids.push(record.oid);
-            }
-            seen.push((header.tid, header.status, oids));
-        }
-        seen
-    }
-
-    #[test]
-    fn sizes_are_pythons() {
-        let storage = MappingStorage::new();
-        let data = "0123456789".repeat(5).leak();
-        let one = commit(&storage, Tid(10), &[(1, Tid::ZERO, data)]);
-        assert_eq!(one, Info { length: 1, size: 200 });
-        let two = commit(&storage, Tid(20), &[(1, Tid(10), data)]);
-        assert_eq!(two, Info { length: 1, size: 350 });
-    }
-
-    #[test]
-    fn revisions_are_found_by_time() {
-        let storage = MappingStorage::new();
-        commit(&storage, Tid(10), &[(1, Tid::ZERO, "old")]);
-        commit(&storage, Tid(20), &[(1, Tid(10), "new")]);
-        let load = |before| storage.load_before(Oid(1), before, Patience::Now).unwrap();
-        let found = |data: &'static str, serial, end| {
-            Load::Found(Revision { data: Bytes::from_static(data.as_bytes()), serial, end })
-        };
-        assert_eq!(load(Tid::MAX), found("new", Tid(20), None));
-        assert_eq!(load(Tid(20)), found("old", Tid(10), Some(Tid(20))));
-        assert_eq!(load(Tid(10)), Load::Younger { first: Tid(10) });
-        assert_eq!(load(Tid::ZERO), Load::Younger { first: Tid(10) });
-        let history = storage.history(Oid(1), 5).unwrap();
-        assert_eq!(history.iter().map(|entry| entry.tid.0).collect::<Vec<_>>(), [20, 10]);
-        assert_eq!(
-            storage.load_before(Oid(2), Tid::MAX, Patience::Now),
-            Err(StorageError::NoSuchObject(Oid(2)))
-        );
-    }
-
-    #[test]
-    fn oids_are_not_handed_out_twice_nor_after_a_store() {
-        let storage = MappingStorage::new();
-        assert_eq!(storage.new_oids(2).unwrap(), [Oid(1), Oid(2)]);
-        commit(&storage, Tid(10), &[(7, Tid::ZERO, "x")]);
-        assert_eq!(storage.new_oids(1).unwrap(), [Oid(8)]);
-    }
-
-    #[test]
-    fn iteration_has_both_bounds_inside_and_sees_nothing_newer() {
-        let storage = MappingStorage::new();
-        for (tid, oid) in [(10, 3), (20, 1), (30, 2)] {
-            commit(&storage, Tid(tid), &[(oid, Tid::ZERO, "x")]);
-        }
-        let walk = transactions(&storage, 10, 20);
-        assert_eq!(walk, [(Tid(10), b' ', vec![Oid(3)]), (Tid(20), b' ', vec![Oid(1)])]);
-        assert_eq!(transactions(&storage, 21, 20), []);
-        let mut walk = storage.iterate(None, None).unwrap();
-        commit(&storage, Tid(40), &[(4, Tid::ZERO, "x")]);
-        let mut count = 0;
-        while walk.next_transaction().unwrap().is_some() {
-            count += 1;
-        }
-        assert_eq!(count, 3);
-    }
-}
+mod tests;
