@@ -1,0 +1,35 @@
+//! Reads the configuration files of Python's server: ZConfig.
+//!
+//! | module | knows |
+//! |---|---|
+//! | [`syntax`] | what a line says |
+//! | [`substitution`] | `$name` in values |
+//! | [`python`] | numbers and quoted text as Python writes them |
+//! | [`types`] | what a value may be |
+//! | [`schema`] | which sections and keys there can be at all: tables |
+//! | [`reader`] | how files become a tree of sections that fits a schema |
+//! | [`server`] | the tables for a server, and the settings in the tree |
+//! | [`error`] | what can be wrong, and where |
+//! | [`system`] | files and environment variables |
+//!
+//! Messages are Python's where Python has one, because tools and people know them; the place is added
+//! where Python leaves it out. Nothing unknown is skipped: a server with a setting that it does not obey
+//! is worse than one that does not start.
+
+mod error;
+pub(crate) mod python;
+mod reader;
+mod schema;
+mod server;
+mod substitution;
+mod syntax;
+pub(crate) mod system;
+#[cfg(test)]
+mod tests;
+mod types;
+
+pub(crate) use error::ConfigError;
+pub(crate) use server::{
+    FileConfig, INVALIDATION_QUEUE_SIZE, ServerConfig, StorageConfig, StorageKind,
+};
+pub(crate) use types::{InvalidValue, SocketAddress};

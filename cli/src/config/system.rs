@@ -1,0 +1,93 @@
+//! What reading a configuration needs of the system.
+//!
+//! The result depends on other files, on environment variables and on which directories exist; all of
+//! that comes through [`System`], so that tests, also those with arbitrary text, read no real file.
+
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+/// The largest configuration file.
+pub(crate) const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// Files and variables.
+pub(crate) trait System {
+    /// A file's bytes. Refuses files over [`FILE_BYTES_MAX`].
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// An environment variable; one that is not UTF-8 counts as not set.
+    fn variable(&self, name: &str) -> Option<String>;
+    /// Whether a directory of that name exists.
+    fn is_directory(&self, path: &Path) -> bool;
+    /// Whether anything of that name exists.
+    fn exists(&self, path: &Path) -> bool;
+    /// The path seen from the root. Need not exist.
+    fn absolute(&self, path: &Path) -> PathBuf;
+}
+
+/// The real one.
+pub(crate) struct RealSystem;
+
+impl System for RealSystem {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        std::fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        if u64::try_from(bytes.len()).is_ok_and(|len| len > FILE_BYTES_MAX) {
+            return Err(io::Error::other(format!("over {FILE_BYTES_MAX} bytes")));
+        }
+        Ok(bytes)
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn is_directory(&self, path: &Path) -> bool {
+        path.is_dir()
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        path.exists()
+    }
+
+    fn absolute(&self, path: &Path) -> PathBuf {
+        std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod fake {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// Files in memory. Directories are `/` and `/dir`, the variable `HOME` is `/dir`.
+    #[derive(Default)]
+    pub(crate) struct FakeSystem(pub(crate) BTreeMap<PathBuf, Vec<u8>>);
+
+    impl FakeSystem {
+        pub(crate) fn with(files: &[(&str, &str)]) -> Self {
+            Self(files.iter().map(|(path, text)| (path.into(), text.as_bytes().to_vec())).collect())
+        }
+    }
+
+    impl System for FakeSystem {
+        fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+            self.0.get(path).cloned().ok_or_else(|| io::Error::from_raw_os_error(2))
+        }
+
+        fn variable(&self, name: &str) -> Option<String> {
+            (name == "HOME").then(|| "/dir".to_owned())
+        }
+
+        fn is_directory(&self, path: &Path) -> bool {
+            path == Path::new("/") || path == Path::new("/dir")
+        }
+
+        fn exists(&self, path: &Path) -> bool {
+            self.is_directory(path) || self.0.contains_key(path)
+        }
+
+        fn absolute(&self, path: &Path) -> PathBuf {
+            Path::new("/dir").join(path)
+        }
+    }
+}

@@ -1,0 +1,428 @@
+//! Whole configurations: what is read from good ones, what is said about bad ones.
+//!
+//! The messages were compared with those of Python's `runzeo` 6.2; where Python leaves out the place, the
+//! second line here is an addition.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::reader::{INCLUDE_DEPTH_MAX, INCLUDES_MAX, SECTION_DEPTH_MAX};
+use super::system::fake::FakeSystem;
+use super::*;
+use crate::logging::{DateFormat, Destination, EventLog, Level, LogFile, RecordFormat};
+
+const ZEO: &str = "<zeo>\naddress 8100\n</zeo>\n";
+const MAPPING: &str = "<mappingstorage/>\n";
+
+fn read_files(files: &[(&str, &str)]) -> Result<ServerConfig, ConfigError> {
+    ServerConfig::read(&FakeSystem::with(files), Path::new("c.conf"))
+}
+
+fn read(text: &str) -> Result<ServerConfig, ConfigError> {
+    read_files(&[("/dir/c.conf", text)])
+}
+
+/// What is said about a configuration, without the file's name.
+fn message(text: &str) -> String {
+    read(text).unwrap_err().to_string().replace("file:///dir/c.conf", "c.conf")
+}
+
+/// What is said about a line in `<zeo>`, where it is the third.
+fn message_in_zeo(line: &str) -> String {
+    message(&format!("<zeo>\naddress 8100\n{line}\n</zeo>\n{MAPPING}"))
+}
+
+/// What is said about lines after a complete configuration, where they start at 5.
+fn message_after(lines: &str) -> String {
+    message(&format!("{ZEO}{MAPPING}{lines}"))
+}
+
+fn address(text: &str) -> SocketAddress {
+    SocketAddress::parse(text).unwrap()
+}
+
+#[test]
+fn the_least_configuration() {
+    let config = read(&format!("{ZEO}{MAPPING}")).unwrap();
+    let mapping = StorageKind::Mapping { name: "Mapping Storage".to_owned() };
+    let expected = ServerConfig {
+        address: address("8100"),
+        read_only: false,
+        invalidation_queue_size: 100,
+        invalidation_age: None,
+        transaction_timeout: None,
+        client_conflict_resolution: false,
+        msgpack: None,
+        pid_filename: None,
+        storages: vec![StorageConfig { name: "1".to_owned(), kind: mapping }],
+        eventlog: None,
+    };
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn a_configuration_with_everything() {
+    let config = read(include_str!("../../tests/everything.conf")).unwrap();
+    let file = FileConfig {
+        path: "/dir/Data.fs".into(),
+        blob_dir: None,
+        create: true,
+        read_only: false,
+        quota: Some(1 << 20),
+        pack_gc: false,
+        pack_keep_old: false,
+    };
+    let blobs = StorageKind::Blob {
+        directory: "/dir/blobs".into(),
+        base: Box::new(StorageKind::File(file)),
+    };
+    let own_blobs = FileConfig {
+        blob_dir: Some("/dir/b".into()),
+        read_only: true,
+        ..FileConfig::at("other.fs".into())
+    };
+    let named = StorageKind::Mapping { name: "in memory: 1$".to_owned() };
+    let file_log = LogFile {
+        destination: Destination::File { path: "/dir/log".into(), delay: true },
+        level: Level::ERROR,
+        format: RecordFormat::parse("%(message)s").unwrap(),
+        date_format: DateFormat::parse("%d.%m.").unwrap(),
+    };
+    let stream_log =
+        LogFile { destination: Destination::Stdout, ..EventLog::to_stderr().handlers.remove(0) };
+    let expected = ServerConfig {
+        address: SocketAddress::Unix("/dir/sock".into()),
+        read_only: true,
+        invalidation_queue_size: 7,
+        invalidation_age: Some(0.5),
+        transaction_timeout: Some(30.0),
+        client_conflict_resolution: true,
+        msgpack: Some(false),
+        pid_filename: Some("/dir/pid".into()),
+        storages: vec![
+            StorageConfig { name: "main".to_owned(), kind: blobs },
+            StorageConfig { name: "$n".to_owned(), kind: StorageKind::File(own_blobs) },
+            StorageConfig { name: "1".to_owned(), kind: named },
+        ],
+        eventlog: Some(EventLog { level: Level::BLATHER, handlers: vec![file_log, stream_log] }),
+    };
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn storages_have_names_of_their_own() {
+    let cases = [
+        ("", "not enough values for section type 'zodb.storage'; 0 found, 1 required"),
+        ("<mappingstorage/>\n<mappingstorage/>", "No more than one storage may be unnamed."),
+        (
+            "<mappingstorage/>\n<mappingstorage 1/>",
+            "Can't have an unnamed storage and a storage named 1.",
+        ),
+        (
+            "<mappingstorage 1/>\n<mappingstorage 1/>",
+            "section names must not be re-used within the same container:'1'\n(line 5 in c.conf)",
+        ),
+        (
+            "<mappingstorage X/>\n<eventlog x/>",
+            "section names must not be re-used within the same container:'x'\n(line 5 in c.conf)",
+        ),
+    ];
+    for (storages, expected) in cases {
+        assert_eq!(message(&format!("{ZEO}{storages}")), expected);
+    }
+    let config =
+        read(&format!("{ZEO}<mappingstorage x/>\n<mappingstorage Y>\n</mappingstorage>")).unwrap();
+    let names: Vec<_> = config.storages.iter().map(|storage| storage.name.as_str()).collect();
+    assert_eq!(names, ["x", "y"]);
+}
+
+#[test]
+fn sections_are_where_they_belong() {
+    let cases = [
+        ("<foo>\n</foo>", "unknown type name: 'foo'\n(line 5 in c.conf)"),
+        ("<foo", "malformed section start\n(line 5 in c.conf)"),
+        ("</foo>", "unexpected section end\n(line 5 in c.conf)"),
+        ("<mappingstorage x>", "unclosed sections not allowed\n(line 5 in c.conf)"),
+        ("<mappingstorage x>\n</zeo>", "unbalanced section end\n(line 6 in c.conf)"),
+        ("<mappingstorage a b>", "malformed section header\n(line 5 in c.conf)"),
+        (
+            "<zodb main>",
+            "no matching section defined for type='zodb', name='main'\n(line 5 in c.conf)",
+        ),
+        (
+            "<logfile>",
+            "no matching section defined for type='logfile', name='None'\n(line 5 in c.conf)",
+        ),
+        (
+            "<ZODB.storage/>",
+            "concrete sections cannot match abstract section types; found abstract type \
+             'zodb.storage'\n(line 5 in c.conf)",
+        ),
+        ("<zeo>\naddress 1\n</zeo>", "too many instances of 'zeo' section\n(line 7 in c.conf)"),
+        (
+            "<eventlog/>\n<eventlog/>",
+            "too many instances of 'eventlog' section\n(line 6 in c.conf)",
+        ),
+        ("<filestorage a/>", "no values for 'path'; 1 required\n(line 5 in c.conf)"),
+        ("<runner>\n</runner>", "no values for 'program'; 1 required\n(line 6 in c.conf)"),
+        (
+            "<blobstorage b>\nblob-dir b\n</blobstorage>",
+            "no values for section type 'zodb.storage'; 1 required\n(line 7 in c.conf)",
+        ),
+        (
+            "<blobstorage b>\nblob-dir b\n<mappingstorage/>\n<mappingstorage/>\n</blobstorage>",
+            "too many instances of 'zodb.storage' section\n(line 8 in c.conf)",
+        ),
+        (
+            "<blobstorage b>\nblob-dir b\n<filestorage>\npath x\nblob-dir c\n</filestorage>\n\
+             </blobstorage>",
+            "<filestorage> in <blobstorage> already has blobs of its own\n(line 10 in c.conf)",
+        ),
+        (
+            "<demostorage/>",
+            "<demostorage>: demo storages come in a later version\n(line 5 in c.conf)",
+        ),
+    ];
+    for (lines, expected) in cases {
+        assert_eq!(message_after(lines), expected, "{lines:?}");
+    }
+    assert_eq!(message(MAPPING), "no values for section type 'zeo'; 1 required");
+    assert_eq!(
+        message(&format!("<zeo>\n</zeo>\n{MAPPING}")),
+        "no values for 'address'; 1 required\n(line 2 in c.conf)"
+    );
+    assert_eq!(message_in_zeo("<ssl>"), "<ssl>: TLS comes in a later version\n(line 3 in c.conf)");
+}
+
+#[test]
+fn keys_and_values() {
+    let cases = [
+        ("foo 1", "'foo' is not a known key name\n(line 3 in c.conf)"),
+        ("read_only true", "'read_only' is not a known key name\n(line 3 in c.conf)"),
+        ("address 1", "'address' does not support multiple values\n(line 3 in c.conf)"),
+        ("key=value", "value did not match regular expression: 'key=value'\n(line 3 in c.conf)"),
+        ("1a b", "value did not match regular expression: '1a'\n(line 3 in c.conf)"),
+        ("(x) y", "malformed configuration data\n(line 3 in c.conf)"),
+        ("READ-ONLY 1", "not a valid boolean value: '1' (line 3, in c.conf)"),
+        ("read-only true # x", "not a valid boolean value: 'true # x' (line 3, in c.conf)"),
+        (
+            "transaction-timeout x",
+            "invalid literal for int() with base 10: 'x' (line 3, in c.conf)",
+        ),
+        ("invalidation-age x", "could not convert string to float: 'x' (line 3, in c.conf)"),
+        (
+            "pid-filename /nowhere/x",
+            "The directory named as part of the path /nowhere/x does not exist. (line 3, in c.conf)",
+        ),
+        ("msgpack $$", "not a valid boolean value: '$' (line 3, in c.conf)"),
+        ("msgpack $x", "no replacement for 'x'\n(line 3 in c.conf)"),
+        ("msgpack $", "illegal lone '$' at end of source\n(line 3 in c.conf)"),
+    ];
+    for (line, expected) in cases {
+        assert_eq!(message_in_zeo(line), expected, "{line:?}");
+    }
+    assert_eq!(message("key value\n"), "'key' is not a known key name\n(line 1 in c.conf)");
+    let address = |text: &str| message(&format!("<zeo>\naddress {text}\n</zeo>\n{MAPPING}"));
+    assert_eq!(address("a b"), "not a valid host name: 'a b' (line 2, in c.conf)");
+    assert_eq!(address(":70000"), "70000 is above upper bound (65535) (line 2, in c.conf)");
+}
+
+#[test]
+fn logs_that_cannot_be() {
+    let cases = [
+        ("level 51", "log level not in range: 51 (line 6, in c.conf)"),
+        (
+            "<logfile>\npath STDOUT\ndelay yes\n</logfile>",
+            "cannot delay opening STDERR or STDOUT\n(line 9 in c.conf)",
+        ),
+        (
+            "<logfile>\npath l\nmax-size 1mb\n</logfile>",
+            "this server does not rotate logs itself; rename the file and send SIGUSR2, as \
+             logrotate does (line 8, in c.conf)",
+        ),
+        (
+            "<logfile>\npath l\nformat %(foo)s\n</logfile>",
+            "no log record has a field 'foo' (line 8, in c.conf)",
+        ),
+        (
+            "<logfile>\npath l\nformatter a.b\n</logfile>",
+            "Python code cannot be used by this server (line 8, in c.conf)",
+        ),
+        ("<syslog/>", "<syslog>: logging to syslog comes in a later version\n(line 6 in c.conf)"),
+    ];
+    for (lines, expected) in cases {
+        assert_eq!(message_after(&format!("<eventlog>\n{lines}\n</eventlog>")), expected);
+    }
+}
+
+#[test]
+fn what_was_expected_is_said() {
+    let expected = |text: &str| read(text).unwrap_err().expected().unwrap_or_default();
+    assert_eq!(expected("<mappingstorage>\npath x\n"), "one of the keys name");
+    assert_eq!(expected("path x\n"), "nothing");
+    assert_eq!(
+        expected("<logfile>\n"),
+        "one of the sections zeo, runner, filestorage, mappingstorage, blobstorage, eventlog"
+    );
+    assert_eq!(
+        expected("<zeo>\naddress 1\nread-only 1\n</zeo>\n"),
+        "yes, true, on, no, false or off"
+    );
+    assert_eq!(expected("<zeo\n"), "");
+}
+
+#[test]
+fn definitions() {
+    let cases = [
+        ("%define a b\n%define A c", "cannot redefine 'a'\n(line 2 in c.conf)"),
+        ("%define 1a b", "not a substitution legal name: '1a'\n(line 1 in c.conf)"),
+        ("%define a b$x", "no replacement for 'x'\n(line 1 in c.conf)"),
+        ("%define", "missing argument to %define directive\n(line 1 in c.conf)"),
+        ("%define x 1\n%define a b$x\n%define a b$x", "cannot redefine 'a'\n(line 3 in c.conf)"),
+    ];
+    for (lines, expected) in cases {
+        assert_eq!(message(&format!("{lines}\n{ZEO}{MAPPING}")), expected, "{lines:?}");
+    }
+    let text = "<zeo>\n%define p 81\naddress ${P}00\n</zeo>\n%define p 81\n<mappingstorage/>";
+    assert_eq!(read(text).unwrap().address, address("8100"));
+}
+
+#[test]
+fn imports() {
+    for package in ["ZODB", "ZConfig.components.logger", "zdaemon"] {
+        assert!(read(&format!("%import {package}\n%import {package}\n{ZEO}{MAPPING}")).is_ok());
+    }
+    assert_eq!(message("%import ZEO"), "type name cannot be redefined: 'ssl'\n(line 1 in c.conf)");
+    assert_eq!(
+        message("%import relstorage"),
+        "could not load package relstorage: section types of Python packages need Python's server\n\
+         (line 1 in c.conf)"
+    );
+}
+
+#[test]
+fn includes() {
+    let main = format!("%define port 8\n<zeo>\n%include sub/keys\n</zeo>\n%include file:///s\n");
+    let files = [
+        ("/dir/c.conf", main.as_str()),
+        ("/dir/sub/keys", "%define more 9\n%include deeper"),
+        ("/dir/sub/deeper", "address $port$more"),
+        ("/s", "<mappingstorage m$more/>\n<mappingstorage>\nname $more\n</mappingstorage>"),
+    ];
+    let config = read_files(&files).unwrap();
+    assert_eq!(config.address, address("89"));
+    assert_eq!(config.storages[0].name, "m$more");
+    assert_eq!(config.storages[1].kind, StorageKind::Mapping { name: "9".to_owned() });
+}
+
+#[test]
+fn includes_that_cannot_be() {
+    let included = |text: &str| {
+        let main = format!("<zeo>\naddress 1\n%include a b\n</zeo>\n{MAPPING}");
+        let files = [("/dir/c.conf", main.as_str()), ("/dir/a b", text)];
+        read_files(&files).unwrap_err().to_string()
+    };
+    let cases = [
+        ("foo 1", "'foo' is not a known key name\n(line 1 in file:///dir/a%20b)"),
+        ("</zeo>", "unexpected section end\n(line 1 in file:///dir/a%20b)"),
+        ("%include c.conf", "/dir/c.conf includes itself\n(line 1 in file:///dir/a%20b)"),
+        (
+            "%include http://x/",
+            "http://x/ is not a file: only files can be included\n(line 1 in file:///dir/a%20b)",
+        ),
+        ("%include none", "error opening file /dir/none: No such file or directory (os error 2)"),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(included(text), expected);
+    }
+    let open = [("/dir/c.conf", "%include i"), ("/dir/i", "<zeo>\n\n")];
+    assert_eq!(
+        read_files(&open).unwrap_err().to_string(),
+        "unclosed sections not allowed\n(line 2 in file:///dir/i)"
+    );
+    let system = FakeSystem([("/dir/c.conf".into(), b"\xff".to_vec())].into());
+    assert_eq!(
+        ServerConfig::read(&system, Path::new("c.conf")).unwrap_err().to_string(),
+        "error opening file /dir/c.conf: invalid utf-8 sequence of 1 bytes from index 0"
+    );
+}
+
+#[test]
+fn nothing_goes_on_for_ever() {
+    let deep: Vec<(String, String)> = (0..=INCLUDE_DEPTH_MAX)
+        .map(|n| (format!("/dir/{n}"), format!("%include {}", n + 1)))
+        .chain([("/dir/c.conf".to_owned(), "%include 0".to_owned())])
+        .collect();
+    let deep: Vec<_> = deep.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    let said = read_files(&deep).unwrap_err().to_string();
+    assert!(said.starts_with("more than 16 files within each other\n"), "{said}");
+
+    let wide = "%include x\n".repeat(INCLUDES_MAX + 1);
+    let said = read_files(&[("/dir/c.conf", &wide), ("/dir/x", "")]).unwrap_err().to_string();
+    assert!(said.starts_with("more than 256 files included\n"), "{said}");
+
+    let said = message(&"<blobstorage>\n".repeat(SECTION_DEPTH_MAX + 1));
+    assert_eq!(said, "more than 32 sections within each other\n(line 33 in c.conf)");
+
+    let doubling: String = (1..40).map(|n| format!("%define a{n} $a{0}$a{0}\n", n - 1)).collect();
+    let said = message(&format!("%define a0 x\n{doubling}"));
+    assert_eq!(said, "value of more than 65536 bytes\n(line 18 in c.conf)");
+}
+
+/// Lines that are likely to mean something, so that arbitrary text gets past the first line.
+fn line() -> impl Strategy<Value = String> {
+    const LINES: &[&str] = &[
+        "<zeo>",
+        "</zeo>",
+        "<mappingstorage 1/>",
+        "<filestorage>",
+        "</filestorage>",
+        "<blobstorage>",
+        "</blobstorage>",
+        "<eventlog>",
+        "</eventlog>",
+        "<logfile>",
+        "</logfile>",
+        "address 1",
+        "path $x",
+        "path l",
+        "blob-dir b",
+        "level info",
+        "%define x a$$",
+        "%define y $x${x}",
+        "%include c.conf",
+        "%include i",
+        "%import ZODB",
+        "format %(message)s %(lineno)05d",
+    ];
+    const KEYS: &[&str] =
+        &["address", "path", "level", "format", "dateformat", "quota", "name", "%define", "<"];
+    prop_oneof![
+        4 => proptest::sample::select(LINES).prop_map(str::to_owned),
+        2 => (proptest::sample::select(KEYS), "\\PC{0,12}")
+            .prop_map(|(key, value)| format!("{key} {value}")),
+        1 => "[<>/%$(){}a-c \t#]{0,12}",
+        1 => any::<String>(),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_text_never_panics(
+        main in proptest::collection::vec(line(), 0..20),
+        included in proptest::collection::vec(line(), 0..6),
+    ) {
+        let (main, included) = (main.join("\n"), included.join("\n"));
+        if let Err(error) = read_files(&[("/dir/c.conf", &main), ("/dir/i", &included)]) {
+            prop_assert!(!error.to_string().is_empty());
+            let _ = error.expected();
+        }
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in any::<Vec<u8>>()) {
+        let system = FakeSystem([("/dir/c.conf".into(), bytes)].into());
+        let _ = ServerConfig::read(&system, Path::new("c.conf"));
+    }
+}

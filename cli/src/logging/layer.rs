@@ -1,0 +1,227 @@
+//! From `tracing` events to records.
+
+use std::fmt::{self, Write as _};
+use std::io::Write as _;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tracing::field::{Field, Visit};
+use tracing::subscriber::Interest;
+use tracing::{Event, Metadata, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::Context;
+
+use super::format::{DateFormat, RecordFormat};
+use super::level::Level;
+use super::record::Record;
+use super::sink::{Destination, Sink};
+
+/// An open log file, and what it shows of a record.
+#[derive(Debug)]
+pub(super) struct Handler {
+    pub(super) destination: Destination,
+    pub(super) sink: Sink,
+    pub(super) level: Level,
+    pub(super) format: RecordFormat,
+    pub(super) date_format: DateFormat,
+}
+
+/// Makes records of events and gives them to the handlers.
+#[derive(Debug)]
+pub(super) struct PythonLayer {
+    level: Level,
+    handlers: Arc<[Handler]>,
+    start: Timestamp,
+}
+
+impl PythonLayer {
+    pub(super) fn new(level: Level, handlers: Arc<[Handler]>) -> Self {
+        Self { level, handlers, start: Timestamp::now() }
+    }
+
+    /// Whether an event of that origin can become a record anywhere.
+    fn wants(&self, metadata: &Metadata<'_>) -> bool {
+        let highest = highest_level(*metadata.level());
+        let wanted = |handler: &Handler| highest >= self.level.max(handler.level);
+        metadata.is_event() && self.handlers.iter().any(wanted)
+    }
+}
+
+/// The level of an ordinary event.
+fn level_of(level: tracing::Level) -> Level {
+    match level {
+        tracing::Level::ERROR => Level::ERROR,
+        tracing::Level::WARN => Level::WARNING,
+        tracing::Level::INFO => Level::INFO,
+        tracing::Level::DEBUG => Level::DEBUG,
+        tracing::Level::TRACE => Level::TRACE,
+    }
+}
+
+/// The highest level that an event's fields can give it.
+fn highest_level(level: tracing::Level) -> Level {
+    match level {
+        tracing::Level::ERROR => Level::CRITICAL,
+        tracing::Level::DEBUG => Level::BLATHER,
+        other => level_of(other),
+    }
+}
+
+impl<S: Subscriber> Layer<S> for PythonLayer {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if self.wants(metadata) { Interest::always() } else { Interest::never() }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        self.wants(metadata)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        let levels = self.handlers.iter().map(|handler| self.level.max(handler.level));
+        Some(match levels.min() {
+            None => LevelFilter::OFF,
+            Some(level) if level > Level::WARNING => LevelFilter::ERROR,
+            Some(level) if level > Level::INFO => LevelFilter::WARN,
+            Some(level) if level > Level::BLATHER => LevelFilter::INFO,
+            Some(level) if level > Level::TRACE => LevelFilter::DEBUG,
+            Some(_) => LevelFilter::TRACE,
+        })
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let metadata = event.metadata();
+        let mut fields = Fields::new(level_of(*metadata.level()));
+        event.record(&mut fields);
+        let message = fields.message + &fields.others;
+        let record = Record {
+            time: Timestamp::now(),
+            level: fields.level,
+            name: metadata.target(),
+            message: &message,
+            file: metadata.file().unwrap_or("(unknown file)"),
+            line: metadata.line().unwrap_or(0),
+            start: self.start,
+        };
+        for handler in self.handlers.iter() {
+            if record.level >= self.level.max(handler.level) {
+                handler.handle(&record);
+            }
+        }
+    }
+}
+
+impl Handler {
+    fn handle(&self, record: &Record<'_>) {
+        let mut text = self.format.render(record, &self.date_format);
+        text.push('\n');
+        if let Err(error) = self.sink.write(text.as_bytes()) {
+            // The last resort; there is nobody left to tell when this fails too.
+            let to_stderr = format!("cannot log to {:?}: {error}\n{text}", self.destination);
+            let _ = std::io::stderr().write_all(to_stderr.as_bytes());
+        }
+    }
+}
+
+/// Collects an event's fields.
+struct Fields {
+    level: Level,
+    message: String,
+    others: String,
+}
+
+impl Fields {
+    fn new(level: Level) -> Self {
+        Self { level, message: String::new(), others: String::new() }
+    }
+}
+
+impl Visit for Fields {
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        match field.name() {
+            "critical" if value => self.level = Level::CRITICAL,
+            "blather" if value => self.level = Level::BLATHER,
+            "critical" | "blather" => {}
+            _ => self.record_debug(field, &value),
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let written = match field.name() {
+            "message" => write!(Escaping(&mut self.message), "{value:?}"),
+            name => write!(Escaping(&mut self.others), " {name}={value:?}"),
+        };
+        written.expect("writing to a string cannot fail, and values can be shown");
+    }
+}
+
+/// Escapes control characters: one record is one message, whatever a peer put into it.
+struct Escaping<'a>(&'a mut String);
+
+impl fmt::Write for Escaping<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            if c.is_control() || c == '\u{2028}' || c == '\u{2029}' {
+                self.0.extend(c.escape_default());
+            } else {
+                self.0.push(c);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::{debug, error, info, trace, warn};
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
+    use crate::logging::{EventLog, Log, LogFile};
+
+    /// What a log of that level shows of one event of each kind.
+    fn records(level: Level, handler_level: Level) -> Vec<String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("l");
+        let handler = LogFile {
+            destination: Destination::File { path: path.clone(), delay: false },
+            level: handler_level,
+            format: RecordFormat::parse("%(levelname)s %(name)s %(message)s").unwrap(),
+            date_format: DateFormat::default(),
+        };
+        let (_log, layer) = Log::open(EventLog { level, handlers: vec![handler] }).unwrap();
+        let subscriber = tracing_subscriber::registry().with(layer);
+        tracing::subscriber::with_default(subscriber, || {
+            error!(target: "ZEO.a", critical = true, "1 of {}", "the worst");
+            error!(target: "ZEO.a", "2");
+            warn!(target: "ZEO.b", count = 3, peer = "x\ny", "3");
+            info!(target: "ZEO.b", "4 {}", "one\ntwo\u{1b}[0m\u{85}");
+            debug!(target: "ZEO.c", blather = true, "5");
+            debug!(target: "ZEO.c", "6");
+            trace!(target: "ZEO.c", "7");
+        });
+        std::fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    const ALL: [&str; 7] = [
+        "CRITICAL ZEO.a 1 of the worst",
+        "ERROR ZEO.a 2",
+        "WARNING ZEO.b 3 count=3 peer=x\\ny",
+        "INFO ZEO.b 4 one\\ntwo\\u{1b}[0m\\u{85}",
+        "BLATHER ZEO.c 5",
+        "DEBUG ZEO.c 6",
+        "TRACE ZEO.c 7",
+    ];
+
+    #[test]
+    fn events_become_records() {
+        assert_eq!(records(Level::NOTSET, Level::NOTSET), ALL);
+        assert_eq!(records(Level::INFO, Level::NOTSET), ALL[..4]);
+        assert_eq!(records(Level::NOTSET, Level::CRITICAL), ALL[..1]);
+        assert_eq!(records(Level::BLATHER, Level::DEBUG), ALL[..5]);
+    }
+}
