@@ -1,6 +1,24 @@
 //! ZEO, the database server of the ZODB, in Rust.
+//!
+//! `rzeo serve` takes the options and the configuration files of Python's `runzeo`. Everything about the
+//! protocol and about storing is in the libraries; here are arguments, configuration, logging,
+//! signals, and the order in which a server starts and stops.
 
+mod args;
+mod blob_dir;
 mod config;
 mod logging;
+mod process;
+mod serve;
+mod signals;
+mod storages;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    match args::Args::parse().command {
+        args::Command::Serve(options) => serve::run(&options),
+    }
+}

@@ -57,6 +57,9 @@ pub(crate) enum ConfigError {
         /// Where.
         place: Place,
     },
+    /// A URL for the configuration itself that is no file's.
+    #[error("error opening URL {0}: only files can be read")]
+    NotAFile(String),
     /// A file that cannot be read.
     #[error("error opening file {}: {source}", path.display())]
     Unreadable {
@@ -116,6 +119,7 @@ impl ConfigError {
             Self::Value { expected, .. } => expected.map(str::to_owned),
             Self::Schema { error, .. } => error.expected(),
             Self::Directive { .. }
+            | Self::NotAFile(_)
             | Self::Substitution { .. }
             | Self::Syntax { .. }
             | Self::Unreadable { .. } => None,

@@ -17,19 +17,22 @@
 //! is worse than one that does not start.
 
 mod error;
-pub(crate) mod python;
+mod python;
 mod reader;
 mod schema;
 mod server;
 mod substitution;
 mod syntax;
-pub(crate) mod system;
+mod system;
 #[cfg(test)]
 mod tests;
 mod types;
 
 pub(crate) use error::ConfigError;
+pub(crate) use python::repr;
+pub(crate) use reader::path_of;
 pub(crate) use server::{
     FileConfig, INVALIDATION_QUEUE_SIZE, ServerConfig, StorageConfig, StorageKind,
 };
-pub(crate) use types::{InvalidValue, SocketAddress};
+pub(crate) use system::{RealSystem, System};
+pub(crate) use types::{InvalidValue, Kind, SocketAddress, Value};

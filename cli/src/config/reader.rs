@@ -41,7 +41,7 @@ pub(crate) struct Section {
     /// Where it ends.
     pub(crate) place: Place,
     /// The sections in it, in order.
-    pub(crate) sections: Vec<Section>,
+    pub(crate) sections: Vec<Self>,
     values: BTreeMap<&'static str, Value>,
 }
 
@@ -207,7 +207,10 @@ impl Reader<'_> {
         let directive = |error| ConfigError::Directive { error, place: place.clone() };
         let including = self.files.last().expect("only a file can include another");
         let directory = including.parent().unwrap_or(Path::new("/"));
-        let path = directory.join(file_path(&target).map_err(directive)?);
+        let Some(file) = file_path(&target) else {
+            return Err(directive(DirectiveError::NotAFile(target)));
+        };
+        let path = directory.join(file);
         self.included += 1;
         if self.files.contains(&path) {
             return Err(directive(DirectiveError::Cycle(path)));
@@ -230,17 +233,20 @@ impl Reader<'_> {
     }
 }
 
-/// The path in a text that may be a `file:` URL.
-pub(super) fn file_path(text: &str) -> Result<&str, DirectiveError> {
+/// The file that a command line names, as a path or a URL.
+pub(crate) fn path_of(text: &str) -> Result<&Path, ConfigError> {
+    file_path(text).map(Path::new).ok_or_else(|| ConfigError::NotAFile(text.to_owned()))
+}
+
+/// The path in a text that may be a `file:` URL; `None` if it is the URL of something else.
+fn file_path(text: &str) -> Option<&str> {
     let is_scheme_character = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
     match text.split_once(':') {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("file") => {
-            Ok(rest.strip_prefix("//").unwrap_or(rest))
+            Some(rest.strip_prefix("//").unwrap_or(rest))
         }
-        Some((scheme, _)) if !scheme.is_empty() && scheme.chars().all(is_scheme_character) => {
-            Err(DirectiveError::NotAFile(text.to_owned()))
-        }
-        _ => Ok(text),
+        Some((scheme, _)) if !scheme.is_empty() && scheme.chars().all(is_scheme_character) => None,
+        _ => Some(text),
     }
 }
 

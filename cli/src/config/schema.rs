@@ -209,7 +209,7 @@ impl SectionType {
     }
 
     /// The slot that sections of a type go into.
-    pub(crate) fn slot(&self, section_type: &SectionType) -> Option<&'static Slot> {
+    pub(crate) fn slot(&self, section_type: &Self) -> Option<&'static Slot> {
         self.slots.iter().find(|slot| slot.accepts.fits(section_type.name))
     }
 

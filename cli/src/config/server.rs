@@ -54,7 +54,7 @@ pub(crate) enum StorageKind {
         /// Where the blobs are.
         directory: PathBuf,
         /// Where the records are.
-        base: Box<StorageKind>,
+        base: Box<Self>,
     },
     /// `<filestorage>`
     File(FileConfig),

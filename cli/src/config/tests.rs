@@ -303,9 +303,9 @@ fn imports() {
 
 #[test]
 fn includes() {
-    let main = format!("%define port 8\n<zeo>\n%include sub/keys\n</zeo>\n%include file:///s\n");
+    let main = "%define port 8\n<zeo>\n%include sub/keys\n</zeo>\n%include file:///s\n";
     let files = [
-        ("/dir/c.conf", main.as_str()),
+        ("/dir/c.conf", main),
         ("/dir/sub/keys", "%define more 9\n%include deeper"),
         ("/dir/sub/deeper", "address $port$more"),
         ("/s", "<mappingstorage m$more/>\n<mappingstorage>\nname $more\n</mappingstorage>"),

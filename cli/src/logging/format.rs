@@ -10,7 +10,7 @@ use jiff::{Timestamp, Zoned};
 use thiserror::Error;
 
 use super::record::{Field, FieldValue, Record};
-use crate::config::python::repr;
+use crate::config::repr;
 
 /// The widest column, and the most digits, that a layout may ask for.
 const WIDTH_MAX: usize = 1000;

@@ -117,7 +117,7 @@ impl Handler {
         text.push('\n');
         if let Err(error) = self.sink.write(text.as_bytes()) {
             // The last resort; there is nobody left to tell when this fails too.
-            let to_stderr = format!("cannot log to {:?}: {error}\n{text}", self.destination);
+            let to_stderr = format!("cannot log to {}: {error}\n{text}", self.destination);
             let _ = std::io::stderr().write_all(to_stderr.as_bytes());
         }
     }

@@ -57,7 +57,7 @@ pub(crate) struct LogFile {
 
 /// A log file that cannot be written.
 #[derive(Debug, Error)]
-#[error("cannot open the log {destination:?}: {source}")]
+#[error("cannot open the log {destination}: {source}")]
 pub(crate) struct LogError {
     destination: Destination,
     source: io::Error,

@@ -1,5 +1,6 @@
 //! Where records end up: a standard stream, or a file that can be opened anew.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,16 @@ pub(crate) enum Destination {
     Stderr,
     /// Standard output.
     Stdout,
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, .. } => write!(f, "{}", path.display()),
+            Self::Stderr => f.write_str("STDERR"),
+            Self::Stdout => f.write_str("STDOUT"),
+        }
+    }
 }
 
 /// An open destination. Records of several threads come out whole, one after the other.

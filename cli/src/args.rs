@@ -1,0 +1,121 @@
+//! The command line.
+//!
+//! `rzeo serve` understands all that scripts give to `runzeo`: values joined to short options (`-a:0`),
+//! long options cut short (`--addr`), and the same names.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{InvalidValue, Kind, RealSystem, SocketAddress, Value};
+
+/// ZEO, the database server of the ZODB, in Rust.
+#[derive(Debug, Parser)]
+#[command(name = "rzeo", version, infer_long_args = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Serve(ServeOptions),
+}
+
+/// Serve databases to ZEO clients.
+///
+/// Without options, ./Data.fs is served on 127.0.0.1:8100; it is made if there is none.
+#[derive(Clone, Debug, Default, PartialEq, clap::Args)]
+pub(crate) struct ServeOptions {
+    /// The database to serve, a FileStorage [default: Data.fs]
+    #[arg(value_name = "DATA.FS", conflicts_with = "filename")]
+    pub(crate) data: Option<PathBuf>,
+
+    /// A configuration file as for runzeo; the other options win over it
+    #[arg(short = 'C', long, value_name = "FILE")]
+    pub(crate) configure: Option<String>,
+
+    /// Where to listen: HOST:PORT, PORT, [IPV6]:PORT, or a path with a slash
+    /// [default: 127.0.0.1:8100]
+    // runzeo has no --address-file, so it understands --addr.
+    #[arg(short, long, aliases = ["a", "ad", "add", "addr", "addre", "addres"])]
+    #[arg(overrides_with = "address", value_parser = SocketAddress::parse)]
+    pub(crate) address: Option<SocketAddress>,
+
+    /// A FileStorage to serve; several are called 1, 2, and so on
+    #[arg(short, long, value_name = "DATA.FS")]
+    pub(crate) filename: Vec<PathBuf>,
+
+    /// Disconnect clients whose transaction takes longer to commit [default: no limit]
+    #[arg(short, long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) timeout: Option<f64>,
+
+    /// Write the process id there [default: $INSTANCE_HOME/var/ZEO.pid if that variable is set]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) pid_file: Option<PathBuf>,
+
+    /// Write the address there once clients can connect
+    #[arg(long, value_name = "PATH")]
+    pub(crate) address_file: Option<PathBuf>,
+
+    /// Speak msgpack with clients that can, instead of pickle
+    #[arg(long)]
+    pub(crate) msgpack: bool,
+
+    /// Do everything up to listening, then exit
+    #[arg(long)]
+    pub(crate) test: bool,
+}
+
+fn seconds(text: &str) -> Result<f64, InvalidValue> {
+    match Kind::Float.convert(text, &RealSystem)? {
+        Value::Float(seconds) => Ok(seconds),
+        other => unreachable!("a float was asked for, not {other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<ServeOptions, clap::Error> {
+        let arguments = ["rzeo", "serve"].iter().chain(arguments);
+        let Command::Serve(options) = Args::try_parse_from(arguments)?.command;
+        Ok(options)
+    }
+
+    #[test]
+    fn runzeos_habits_are_understood() {
+        let joined = parse(&["-a:0", "-ft", "--test"]).unwrap();
+        let apart = parse(&["--addr", ":0", "--file=t", "--test"]).unwrap();
+        assert_eq!(joined, apart);
+        assert_eq!(joined.address, Some(SocketAddress::parse(":0").unwrap()));
+        assert_eq!(joined.filename, [PathBuf::from("t")]);
+        assert!(joined.test);
+
+        assert_eq!(parse(&["-Cc"]).unwrap().configure.as_deref(), Some("c"));
+        assert_eq!(parse(&["-t1_0.5"]).unwrap().timeout, Some(10.5));
+        let last = parse(&["-a1", "-a2", "-fx", "-fy"]).unwrap();
+        assert_eq!(last.address, Some(SocketAddress::parse("2").unwrap()));
+        assert_eq!(last.filename.len(), 2);
+        assert_eq!(parse(&["my.fs"]).unwrap().data, Some("my.fs".into()));
+        assert_eq!(parse(&[]).unwrap(), ServeOptions::default());
+    }
+
+    #[test]
+    fn mistakes_are_usage_errors() {
+        let cases: [(&[&str], &str); 6] = [
+            (&["-q"], "unexpected argument '-q'"),
+            (&["-C"], "a value is required for '--configure <FILE>'"),
+            (&["-Ca", "-Cb"], "cannot be used multiple times"),
+            (&["-a:70000"], "70000 is above upper bound (65535)"),
+            (&["-tx"], "could not convert string to float: 'x'"),
+            (&["a.fs", "-fb.fs"], "cannot be used with"),
+        ];
+        for (arguments, message) in cases {
+            let error = parse(arguments).unwrap_err();
+            assert!(error.to_string().contains(message), "{error}");
+            assert_eq!(error.exit_code(), 2);
+        }
+    }
+}
