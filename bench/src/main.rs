@@ -1,0 +1,90 @@
+//! Loads and commits per second of rzeo, of Python's ZEO and of a floor, taken in turns in one run.
+//!
+//! Absolute times on a shared machine mean little, so what counts are the ratios, and each figure is
+//! the median of several rounds in which the three alternate. The floor of loads is a thread per
+//! connection that reads a record from a file for every request and sends it; the floor of commits is
+//! one thread that appends as many bytes as a commit takes and syncs, for each commit alone.
+
+mod client;
+mod floor;
+mod servers;
+
+use std::time::Duration;
+
+use clap::Parser;
+
+/// Compares rzeo with Python's ZEO and with the machine.
+#[derive(Parser)]
+struct Args {
+    /// The command that starts rzeo; it gets `-C FILE --address-file FILE`.
+    #[arg(long, default_value = "target/release/rzeo serve")]
+    rzeo: String,
+    /// The Python that has ZEO installed.
+    #[arg(long, default_value = ".venv/bin/python")]
+    python: String,
+    /// Seconds for each measurement.
+    #[arg(long, default_value_t = 1.0)]
+    seconds: f64,
+    /// Rounds of each measurement; the median counts.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+}
+
+fn main() -> std::io::Result<()> {
+    let args = Args::parse();
+    let time = Duration::from_secs_f64(args.seconds);
+    let rzeo = servers::start_rzeo(&args.rzeo)?;
+    let python = servers::start_python(&args.python)?;
+    let floor = floor::start_loads()?;
+    for address in [rzeo.address, python.address] {
+        client::populate(address)?;
+    }
+
+    println!(
+        "loads of 1 KB per second        rzeo      floor     Python   rzeo/floor  rzeo/Python"
+    );
+    for (connections, window) in [(1, 1), (1, 32), (8, 1), (8, 32), (32, 32)] {
+        let figures = rounds(args.rounds, || {
+            Ok([rzeo.address, floor, python.address]
+                .map(|address| client::loads(address, connections, window, time)))
+        })?;
+        print_row(&format!("{connections:2} connections, {window:2} in flight"), figures);
+    }
+
+    println!(
+        "commits of 1 KB per second      rzeo      floor     Python   rzeo/floor  rzeo/Python"
+    );
+    for connections in [1, 8, 32] {
+        let figures = rounds(args.rounds, || {
+            Ok([
+                client::commits(rzeo.address, connections, time),
+                floor::commits(time),
+                client::commits(python.address, connections, time),
+            ])
+        })?;
+        print_row(&format!("{connections:2} connections"), figures);
+    }
+    Ok(())
+}
+
+/// The medians of several rounds.
+fn rounds(
+    count: usize,
+    mut round: impl FnMut() -> std::io::Result<[std::io::Result<f64>; 3]>,
+) -> std::io::Result<[f64; 3]> {
+    let mut all: [Vec<f64>; 3] = Default::default();
+    for _ in 0..count {
+        for (figures, figure) in all.iter_mut().zip(round()?) {
+            figures.push(figure?);
+        }
+    }
+    Ok(all.map(|mut figures| {
+        figures.sort_by(f64::total_cmp);
+        figures[figures.len() / 2]
+    }))
+}
+
+fn print_row(what: &str, [rzeo, floor, python]: [f64; 3]) {
+    let (to_floor, to_python) = (rzeo / floor, rzeo / python);
+    println!("{what:26} {rzeo:10.0} {floor:10.0} {python:10.0} {to_floor:11.2} {to_python:12.1}");
+}
