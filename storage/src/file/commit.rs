@@ -47,10 +47,10 @@ pub(super) fn commit(
     let log = storage.log();
     let placed = place(log.end, group);
     if let Err(error) = write_group(storage, &log, &placed) {
-        if let Err(again) = take_back(&log) {
-            append.broken = Some(format!("{error}, and then {again}"));
+        match take_back(&log) {
+            Ok(()) => storage.room.renew(&log),
+            Err(again) => append.broken = Some(format!("{error}, and then {again}")),
         }
-        storage.room.renew(&log);
         return Err(failed(|| log.file.doing("append to"), &error));
     }
     // The promises go with `placed`, after the end of the file has moved over what they were for.

@@ -115,6 +115,12 @@ impl<'a> FileVote<'a> {
         meta: &TransactionMeta,
         patience: Patience,
     ) -> Result<Self, StorageError> {
+        // If a commit is under way, then it will tell.
+        if let Some(append) = storage.append.try_lock()
+            && let Some(why) = &append.broken
+        {
+            return Err(StorageError::Broken(why.clone()));
+        }
         let frame = Frame::new(meta)?;
         let may_merge = meta.resolve_conflicts;
         Ok(Self { storage, patience, may_merge, frame, records: Vec::new(), record_bytes: 0 })
