@@ -56,6 +56,12 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// The system's.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Gives a file a second name, which must be free.
+    ///
+    /// # Errors
+    /// The system's, such as that the file system has no such thing.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+
     /// Removes a file's name; those who have it open keep it.
     ///
     /// # Errors

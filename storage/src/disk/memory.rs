@@ -43,6 +43,7 @@ struct World {
 #[derive(Clone, Debug)]
 enum NameChange {
     Create(PathBuf, Arc<Mutex<Content>>),
+    Link(PathBuf, PathBuf),
     Rename(PathBuf, PathBuf),
     Remove(PathBuf),
 }
@@ -188,6 +189,11 @@ impl NameChange {
         match self {
             Self::Create(path, content) => _ = names.insert(path.clone(), content.clone()),
             Self::Remove(path) => _ = names.remove(path),
+            Self::Link(from, to) => {
+                if let Some(content) = names.get(from).cloned() {
+                    names.insert(to.clone(), content);
+                }
+            }
             Self::Rename(from, to) => {
                 if let Some(content) = names.remove(from) {
                     names.insert(to.clone(), content);
@@ -276,6 +282,19 @@ impl Disk for MemoryDisk {
             return Err(io::ErrorKind::NotFound.into());
         }
         world.change(NameChange::Rename(from.to_owned(), to.to_owned()));
+        Ok(())
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut world = self.0.lock();
+        world.call()?;
+        if world.names.contains_key(to) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        if !world.names.contains_key(from) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        world.change(NameChange::Link(from.to_owned(), to.to_owned()));
         Ok(())
     }
 

@@ -76,15 +76,36 @@ pub(crate) fn save(
     end: u64,
     index: &Index,
 ) -> Result<(), StorageError> {
-    let path = path_of(data);
-    let temporary = with_suffix(&path, ".index_tmp");
+    prepare(disk, data, end, index)?;
+    install(disk, data)
+}
+
+/// The first half of [`save`]: writes the file under another name.
+pub(crate) fn prepare(
+    disk: &dyn Disk,
+    data: &Path,
+    end: u64,
+    index: &Index,
+) -> Result<(), StorageError> {
+    let temporary = temporary(data);
     let write = || {
         let file = disk.open(&temporary, Access::Create)?;
         write(&*file, end, index)?;
-        file.sync()?;
-        disk.rename(&temporary, &path)
+        file.sync()
     };
-    write().map_err(|error| failed(|| format!("write {}", path.display()), &error))
+    write().map_err(|error| failed(|| format!("write {}", temporary.display()), &error))
+}
+
+/// The second half of [`save`]: gives the file its name.
+pub(crate) fn install(disk: &dyn Disk, data: &Path) -> Result<(), StorageError> {
+    let path = path_of(data);
+    disk.rename(&temporary(data), &path)
+        .map_err(|error| failed(|| format!("write {}", path.display()), &error))
+}
+
+fn temporary(data: &Path) -> PathBuf {
+    // The doubled suffix is Python's.
+    with_suffix(&path_of(data), ".index_tmp")
 }
 
 fn write(file: &dyn DiskFile, end: u64, index: &Index) -> std::io::Result<()> {

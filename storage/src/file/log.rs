@@ -215,36 +215,49 @@ impl<'a> RecordReader<'a> {
 
     /// What the record itself says of its object's state.
     pub(crate) fn payload(&self) -> Result<Payload, StorageError> {
-        if self.head.data_len == 0 {
-            self.log.enough(self.filled, RECORD_HEAD + POINTER, self.at, self.patience)?;
-            return Ok(match be64(&self.buffer, RECORD_HEAD) {
-                0 => Payload::Gone,
-                back => Payload::Back(back),
-            });
+        if self.head.data_len > 0 {
+            return self.own_data().map(Payload::Data);
         }
-        let here = &self.buffer[RECORD_HEAD..self.filled];
-        match usize::try_from(self.head.data_len) {
-            Ok(len) if len <= here.len() => Ok(Payload::Data(Bytes::copy_from_slice(&here[..len]))),
-            Ok(len) if self.head.end(self.at).is_some_and(|end| end <= self.log.end) => {
-                let mut data = BytesMut::zeroed(len);
-                data[..here.len()].copy_from_slice(here);
-                let rest_at = self.at + self.filled as u64;
-                self.log.exact(&mut data[here.len()..], rest_at, self.patience)?;
-                Ok(Payload::Data(data.freeze()))
-            }
-            _ => Err(self.log.corrupt(self.at, "a record passes the end of the file")),
-        }
+        Ok(match self.pointer()? {
+            0 => Payload::Gone,
+            back => Payload::Back(back),
+        })
     }
 
     /// The object's state as of this record, wherever it is; `None` if the object does not exist.
     /// Leaves the reader at the record that holds it.
     pub(crate) fn data(&mut self) -> Result<Option<Bytes>, StorageError> {
-        loop {
-            match self.payload()? {
-                Payload::Data(data) => return Ok(Some(data)),
-                Payload::Gone => return Ok(None),
-                Payload::Back(back) => self.go_back(back)?,
+        if self.go_to_data()? { self.own_data().map(Some) } else { Ok(None) }
+    }
+
+    /// Goes to the record that holds the data of this one; `false` if the object does not exist.
+    pub(crate) fn go_to_data(&mut self) -> Result<bool, StorageError> {
+        while self.head.data_len == 0 {
+            match self.pointer()? {
+                0 => return Ok(false),
+                back => self.go_back(back)?,
             }
+        }
+        Ok(true)
+    }
+
+    fn pointer(&self) -> Result<u64, StorageError> {
+        self.log.enough(self.filled, RECORD_HEAD + POINTER, self.at, self.patience)?;
+        Ok(be64(&self.buffer, RECORD_HEAD))
+    }
+
+    fn own_data(&self) -> Result<Bytes, StorageError> {
+        let here = &self.buffer[RECORD_HEAD..self.filled];
+        match usize::try_from(self.head.data_len) {
+            Ok(len) if len <= here.len() => Ok(Bytes::copy_from_slice(&here[..len])),
+            Ok(len) if self.head.end(self.at).is_some_and(|end| end <= self.log.end) => {
+                let mut data = BytesMut::zeroed(len);
+                data[..here.len()].copy_from_slice(here);
+                let rest_at = self.at + self.filled as u64;
+                self.log.exact(&mut data[here.len()..], rest_at, self.patience)?;
+                Ok(data.freeze())
+            }
+            _ => Err(self.log.corrupt(self.at, "a record passes the end of the file")),
         }
     }
 

@@ -23,6 +23,7 @@ pub mod index;
 mod index_file;
 mod iterate;
 mod log;
+mod pack;
 mod read;
 mod recover;
 mod restore;
@@ -89,10 +90,11 @@ pub struct FileStorage {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) path: PathBuf,
     pub(crate) options: FileOptions,
-    pub(crate) state: RwLock<State>,
+    pub(crate) state: Arc<RwLock<State>>,
     /// Held while something is appended to the file or the file is replaced; what it holds is
     /// poisoned when an append could not be taken back.
-    pub(crate) append: Mutex<Append>,
+    pub(crate) append: Arc<Mutex<Append>>,
+    pack_flag: pack::PackFlag,
     /// The greatest oid in use or handed out.
     last_oid: AtomicU64,
     room: Arc<Room>,
@@ -137,8 +139,9 @@ impl FileStorage {
             disk,
             path,
             options,
-            state: RwLock::new(state),
-            append: Mutex::default(),
+            state: Arc::new(RwLock::new(state)),
+            append: Arc::default(),
+            pack_flag: pack::PackFlag::default(),
             last_oid: AtomicU64::new(last_oid.0),
             room: Arc::default(),
             opening,
@@ -273,6 +276,12 @@ impl Storage for FileStorage {
         &self,
         visit: &mut dyn FnMut(TransactionHeader) -> ControlFlow<()>,
     ) -> Result<(), StorageError> {
+        if self.pack_flag.is_set() {
+            return Err(StorageError::Undo {
+                reason: "Undo is currently disabled for database maintenance.<p>".to_owned(),
+                oid: None,
+            });
+        }
         history::undo_log(&self.log(), visit)
     }
 
@@ -299,12 +308,13 @@ impl Storage for FileStorage {
     }
 
     fn pack(&self, time: UnixTime) -> Result<Option<Box<dyn PreparedPack>>, StorageError> {
-        let _ = time;
-        Err(StorageError::Unsupported("pack"))
+        self.writable()?;
+        pack::pack(self, Tid::from_unix(time))
     }
 
     fn close(&self) -> Result<(), StorageError> {
-        let saved = if self.options.read_only {
+        let append = self.append.lock();
+        let saved = if self.options.read_only || append.broken.is_some() {
             Ok(())
         } else {
             let state = self.state.read();

@@ -4,7 +4,7 @@
 //! are, or names the first [`Flaw`]. What a flaw means is for the caller to decide; its kind says
 //! what it looks like.
 
-use rzeo_core::ids::Oid;
+use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{Patience, StorageError};
 
 use super::format::{
@@ -72,6 +72,19 @@ impl Window {
 pub(crate) struct Found {
     pub(crate) oid: Oid,
     pub(crate) at: u64,
+    pub(crate) tid: Tid,
+    pub(crate) payload: Shape,
+}
+
+/// What follows a record's header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// That many bytes of data.
+    Data(u64),
+    /// The position of an earlier record with the same data.
+    Back(u64),
+    /// The object does not exist as of this record.
+    Gone,
 }
 
 /// What is wrong with a transaction.
@@ -162,7 +175,14 @@ fn check_records(
         let Some(next) = record.end(at).filter(|next| *next <= end) else {
             return flaw(FlawKind::Wrong, at, "a record passes the end of its transaction");
         };
-        records.push(Found { oid: record.oid, at });
+        let payload = match record.data_len {
+            0 => match window.number(at + RECORD_HEAD as u64)? {
+                Some(0) | None => Shape::Gone,
+                Some(back) => Shape::Back(back),
+            },
+            len => Shape::Data(len),
+        };
+        records.push(Found { oid: record.oid, at, tid: record.tid, payload });
         at = next;
     }
     Ok(Ok(()))

@@ -1,0 +1,248 @@
+//! Copying what stays into the new file.
+//!
+//! Early transactions lose records, get the status `p`, and hold all data in full, with no pointers
+//! and no predecessors. Late ones are copied as they are; only positions change.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use rzeo_core::ids::Oid;
+use rzeo_core::storage::{Patience, StorageError};
+
+use super::Kept;
+use super::mark::references_at;
+use super::moves::Moves;
+use super::output::Output;
+use super::survey::{Step, Walk};
+use crate::disk::{Disk, DiskFile};
+use crate::file::format::{
+    FIRST, MAGIC, POINTER, RECORD_HEAD, RecordHead, Status, TRANSACTION_HEAD, TransactionHead,
+};
+use crate::file::index::Index;
+use crate::file::log::{Log, RecordReader};
+use crate::file::scan::{Found, Shape, Window};
+
+/// Writes the new file.
+pub(super) struct Copier {
+    output: Output,
+    kept: Kept,
+    gc: bool,
+    moves: Moves,
+    /// Where every object's current record is in the new file.
+    index: Index,
+    /// Up to where the old file was copied.
+    copied: u64,
+    /// Objects not in the new file when something that was committed after marking referred to them.
+    missing: BTreeSet<Oid>,
+}
+
+/// A record that is about to be written.
+struct Planned {
+    found: Found,
+    payload: Payload,
+}
+
+/// What it will hold.
+#[derive(Clone, Copy)]
+enum Payload {
+    /// Data to be copied from the old file.
+    Data { at: u64, len: u64 },
+    /// A pointer in the new file; 0 if the object does not exist.
+    Pointer(u64),
+}
+
+impl Copier {
+    pub(super) fn new(
+        disk: &Arc<dyn Disk>,
+        path: &Path,
+        kept: Kept,
+        gc: bool,
+    ) -> Result<Self, StorageError> {
+        Ok(Self {
+            output: Output::create(&**disk, path)?,
+            moves: Moves::new(kept.boundary),
+            copied: kept.boundary,
+            kept,
+            gc,
+            index: Index::new(),
+            missing: BTreeSet::new(),
+        })
+    }
+
+    /// Up to where the old file was copied.
+    pub(super) fn copied(&self) -> u64 {
+        self.copied
+    }
+
+    /// Copies what stays of the part before the pack time. `false` if all of it stays: then there is
+    /// nothing to gain.
+    pub(super) fn copy_early(&mut self, log: &Log) -> Result<bool, StorageError> {
+        self.output.put(&MAGIC)?;
+        let boundary = self.kept.boundary;
+        let early = Log { file: Arc::clone(&log.file), end: boundary };
+        let mut source = Window::new(early.clone());
+        let mut walk = Walk::new(&early, FIRST);
+        while let Some(step) = walk.step()? {
+            // The file's last transaction stays even if it is empty, or the last tid would go back.
+            let end = step.head.end(step.at);
+            let is_last = end == Some(boundary) && boundary == self.kept.marked;
+            let records = self.plan_early(&early, step.records)?;
+            if is_last || !records.is_empty() {
+                self.write(&mut source, step.at, step.head, Status::PACKED, &records)?;
+            }
+        }
+        // All that was needed to decide what stays.
+        self.kept.last = Index::new();
+        Ok(self.output.at() != boundary)
+    }
+
+    /// Copies what was committed after the pack time, as far as it was not copied yet.
+    pub(super) fn copy_late(&mut self, log: &Log) -> Result<(), StorageError> {
+        let mut source = Window::new(log.clone());
+        let mut walk = Walk::new(log, self.copied);
+        while let Some(step) = walk.step()? {
+            if self.gc && step.at >= self.kept.marked {
+                self.note_missing(log, step.records)?;
+            }
+            let records = self.plan_late(log, &step)?;
+            self.write(&mut source, step.at, step.head, step.head.status, &records)?;
+        }
+        self.copied = log.end;
+        Ok(())
+    }
+
+    /// An object that the new file lacks although something committed after marking refers to it,
+    /// and that exists in the old file.
+    pub(super) fn lost(&self, log: &Log, old: &Index) -> Result<Option<Oid>, StorageError> {
+        for oid in &self.missing {
+            if self.index.position(*oid).is_none()
+                && let Some(at) = old.position(*oid)
+                && RecordReader::new(log, *oid, at, Patience::Wait)?.go_to_data()?
+            {
+                return Ok(Some(*oid));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes the new file durable; gives it with its length and its index.
+    pub(super) fn finish(self) -> Result<(Arc<dyn DiskFile>, u64, Index), StorageError> {
+        let end = self.output.at();
+        Ok((self.output.finish()?, end, self.index))
+    }
+
+    fn note_missing(&mut self, log: &Log, records: &[Found]) -> Result<(), StorageError> {
+        for record in records {
+            let references = references_at(log, record.oid, record.at)?;
+            let index = &self.index;
+            self.missing
+                .extend(references.into_iter().filter(|oid| index.position(*oid).is_none()));
+        }
+        Ok(())
+    }
+
+    fn plan_early(&self, log: &Log, records: &[Found]) -> Result<Vec<Planned>, StorageError> {
+        let mut planned = Vec::new();
+        for found in records {
+            if self.kept.has(found.oid, found.at) {
+                let payload = own_data(log, *found)?.unwrap_or(Payload::Pointer(0));
+                planned.push(Planned { found: *found, payload });
+            }
+        }
+        Ok(planned)
+    }
+
+    fn plan_late(&mut self, log: &Log, step: &Step<'_>) -> Result<Vec<Planned>, StorageError> {
+        let mut planned = Vec::with_capacity(step.records.len());
+        let mut new_at = self.output.at() + step.head.head_len();
+        for found in step.records {
+            self.moves.late(found.at, new_at);
+            let new_place = match found.payload {
+                Shape::Back(back) => self.moves.new_place(back),
+                Shape::Gone => Some(0),
+                Shape::Data(_) => None,
+            };
+            let payload = match new_place {
+                Some(new) => Payload::Pointer(new),
+                None => own_data(log, *found)?.unwrap_or(Payload::Pointer(0)),
+            };
+            new_at += RECORD_HEAD as u64 + payload.len();
+            planned.push(Planned { found: *found, payload });
+        }
+        Ok(planned)
+    }
+
+    fn write(
+        &mut self,
+        source: &mut Window,
+        old_at: u64,
+        head: TransactionHead,
+        status: Status,
+        records: &[Planned],
+    ) -> Result<(), StorageError> {
+        let transaction = self.output.at();
+        let records_len: u64 =
+            records.iter().map(|record| RECORD_HEAD as u64 + record.payload.len()).sum();
+        let len = head.head_len() + records_len;
+        self.output.put(&TransactionHead { len, status, ..head }.to_bytes())?;
+        let meta_len = head.meta_len() as u64;
+        self.output.copy(source, old_at + TRANSACTION_HEAD as u64, meta_len)?;
+        let mut places = Vec::with_capacity(records.len());
+        for record in records {
+            places.push((record.found.oid, self.output.at()));
+            self.write_record(source, transaction, record)?;
+        }
+        self.output.put(&len.to_be_bytes())?;
+        // Only now: every record's predecessor is what was current before the transaction.
+        for (oid, at) in places {
+            self.index.insert(oid, at);
+        }
+        Ok(())
+    }
+
+    fn write_record(
+        &mut self,
+        source: &mut Window,
+        transaction: u64,
+        record: &Planned,
+    ) -> Result<(), StorageError> {
+        let Found { oid, at, tid, .. } = record.found;
+        let early = at < self.kept.boundary;
+        if self.kept.pointed_to.contains(&at) {
+            self.moves.early(at, self.output.at());
+        }
+        let prev = if early { None } else { self.index.position(oid) };
+        let data_len = match record.payload {
+            Payload::Data { len, .. } => len,
+            Payload::Pointer(_) => 0,
+        };
+        let prev = prev.unwrap_or(0);
+        let head = RecordHead { oid, tid, prev, transaction, version_len: 0, data_len };
+        self.output.put(&head.to_bytes())?;
+        match record.payload {
+            Payload::Data { at, len } => self.output.copy(source, at, len),
+            Payload::Pointer(pointer) => self.output.put(&pointer.to_be_bytes()),
+        }
+    }
+}
+
+impl Payload {
+    fn len(self) -> u64 {
+        match self {
+            Self::Data { len, .. } => len,
+            Self::Pointer(_) => POINTER as u64,
+        }
+    }
+}
+
+/// Where a record's data are, whichever record holds them; `None` if the object does not exist.
+fn own_data(log: &Log, found: Found) -> Result<Option<Payload>, StorageError> {
+    if let Shape::Data(len) = found.payload {
+        return Ok(Some(Payload::Data { at: found.at + RECORD_HEAD as u64, len }));
+    }
+    let mut reader = RecordReader::new(log, found.oid, found.at, Patience::Wait)?;
+    let exists = reader.go_to_data()?;
+    let at = reader.at() + RECORD_HEAD as u64;
+    Ok(exists.then_some(Payload::Data { at, len: reader.head().data_len }))
+}

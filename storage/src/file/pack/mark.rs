@@ -1,0 +1,110 @@
+//! Finding what can be reached.
+
+use std::collections::BTreeSet;
+
+use rzeo_core::ids::Oid;
+use rzeo_core::record::references;
+use rzeo_core::storage::{Patience, StorageError};
+
+use super::Kept;
+use super::survey::{Survey, Walk};
+use crate::file::index::Index;
+use crate::file::log::{Log, RecordReader};
+use crate::file::scan::Shape;
+
+/// Decides what stays of the part before the pack time. Without `gc` every object's last revision
+/// does.
+pub(super) fn mark(log: &Log, survey: Survey, gc: bool) -> Result<Kept, StorageError> {
+    let Survey { boundary, last } = survey;
+    let mut marker = Marker { log, last, reached: Index::new(), todo: Vec::new(), nowhere: 0 };
+    if gc {
+        marker.mark_from_root()?;
+    }
+    let pointed_to = marker.mark_from_late_records(boundary, gc)?;
+    if marker.nowhere > 0 {
+        tracing::warn!(count = marker.nowhere, "references to objects that are not there");
+    }
+    let last = if gc { marker.reached } else { marker.last };
+    Ok(Kept { boundary, marked: log.end, last, pointed_to })
+}
+
+struct Marker<'a> {
+    log: &'a Log,
+    /// The last revisions as of the pack time.
+    last: Index,
+    /// Those of them that can be reached.
+    reached: Index,
+    /// Objects to be looked at.
+    todo: Vec<Oid>,
+    /// How many references led to no object.
+    nowhere: u64,
+}
+
+impl Marker<'_> {
+    fn mark_from_root(&mut self) -> Result<(), StorageError> {
+        if self.last.position(Oid::ROOT).is_none() && !self.last.is_empty() {
+            return Err(StorageError::NoSuchObject(Oid::ROOT));
+        }
+        self.todo.push(Oid::ROOT);
+        self.follow()
+    }
+
+    /// What late records point to, as positions; and, if asked, all that they refer to is followed.
+    fn mark_from_late_records(
+        &mut self,
+        boundary: u64,
+        follow: bool,
+    ) -> Result<BTreeSet<u64>, StorageError> {
+        let mut pointed_to = BTreeSet::new();
+        let mut walk = Walk::new(self.log, boundary);
+        while let Some(step) = walk.step()? {
+            for record in step.records {
+                let is_new = match record.payload {
+                    Shape::Data(_) => true,
+                    Shape::Back(back) if back < boundary => pointed_to.insert(back),
+                    Shape::Back(_) | Shape::Gone => false,
+                };
+                if is_new && follow {
+                    self.refer(record.oid, record.at)?;
+                    self.follow()?;
+                }
+            }
+        }
+        Ok(pointed_to)
+    }
+
+    /// Follows references as of the pack time until there are no new ones.
+    fn follow(&mut self) -> Result<(), StorageError> {
+        while let Some(oid) = self.todo.pop() {
+            if self.reached.position(oid).is_some() {
+                continue;
+            }
+            match self.last.position(oid) {
+                Some(at) => {
+                    self.reached.insert(oid, at);
+                    self.refer(oid, at)?;
+                }
+                // It may also be younger than the pack time, and stays then anyway.
+                None => self.nowhere += 1,
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts what a record refers to on the list.
+    fn refer(&mut self, oid: Oid, at: u64) -> Result<(), StorageError> {
+        let refers = references_at(self.log, oid, at)?;
+        self.todo.extend(refers.into_iter().filter(|oid| self.reached.position(*oid).is_none()));
+        Ok(())
+    }
+}
+
+/// The objects that a revision keeps alive.
+pub(super) fn references_at(log: &Log, oid: Oid, at: u64) -> Result<Vec<Oid>, StorageError> {
+    match RecordReader::new(log, oid, at, Patience::Wait)?.data()? {
+        None => Ok(Vec::new()),
+        Some(data) => references(&data).map_err(|error| {
+            StorageError::Pack(format!("the record of {oid} at byte {at} is unreadable: {error}"))
+        }),
+    }
+}

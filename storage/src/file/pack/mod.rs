@@ -1,0 +1,143 @@
+//! Packing: a new file without the revisions that nobody needs any more.
+//!
+//! A pack has a time. What was committed later stays as it is. Of what was committed earlier, an
+//! object's last revision stays if the object can be reached, and so do those older ones that later
+//! records point back to (an undo shares data instead of copying it). All else goes.
+//!
+//! ```text
+//!   survey   walk up to the pack time: where is each object's last revision?
+//!   mark     what can be reached? (the roots are below)
+//!   copy     write PATH.pack: what stays of the early part, then the late part as it is
+//!   ───────  until here commits go on; from here writers are kept out ───────
+//!   finish   copy what was committed meanwhile, sync, PATH.pack becomes PATH
+//! ```
+//!
+//! **What counts as reachable**: what the root object reaches as of the pack time, and whatever any
+//! later record refers to, or points back to, as of the pack time. So an object that was out of reach
+//! at the pack time and was linked again later stays. References that lead nowhere are ignored.
+//!
+//! **Positions** change, so everything that holds one is rewritten: pointers of late records are
+//! looked up in [`moves::Moves`], which knows the new place of every old record that anybody can point
+//! to. Where an undo that was committed during the pack points to a revision that was not copied,
+//! the data are written in its place.
+//!
+//! **The switch** is one rename. Before it, the new file is complete and durable and the old index
+//! file is gone; after it, the old file lives on as PATH.old and in the hands of those who still read
+//! it. A crash at any point leaves one of the two under the name of PATH.
+
+mod copy;
+mod mark;
+mod moves;
+mod output;
+mod survey;
+mod switch;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::storage::{PreparedPack, StorageError};
+
+use self::copy::Copier;
+use super::FileStorage;
+use super::index::Index;
+use super::index_file::with_suffix;
+use crate::disk::Disk;
+
+/// When so little is left that writers can be kept out while it is copied.
+const LEFT_FOR_FINISH_BYTES: u64 = 1 << 20;
+/// How often to catch up with writers before keeping them out.
+const ROUNDS_MAX: usize = 10;
+
+/// Whether a pack is going on.
+#[derive(Debug, Default)]
+pub(crate) struct PackFlag(Arc<AtomicBool>);
+
+/// Held as long as a pack goes on.
+struct Packing(Arc<AtomicBool>);
+
+impl PackFlag {
+    pub(super) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn set(&self) -> Result<Packing, StorageError> {
+        if self.0.swap(true, Ordering::AcqRel) {
+            return Err(StorageError::AlreadyPacking);
+        }
+        Ok(Packing(Arc::clone(&self.0)))
+    }
+}
+
+impl Drop for Packing {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// Does what can be done without stopping writers.
+pub(super) fn pack(
+    storage: &FileStorage,
+    stop: Tid,
+) -> Result<Option<Box<dyn PreparedPack>>, StorageError> {
+    let packing = storage.pack_flag.set()?;
+    if storage.state.read().index.is_empty() {
+        return Ok(None);
+    }
+    let log = storage.log();
+    let gc = storage.options.pack_gc;
+    let Some(survey) = survey::survey(&log, stop)? else {
+        return Ok(None);
+    };
+    let kept = mark::mark(&log, survey, gc)?;
+    let path = with_suffix(&storage.path, ".pack");
+    let temporary = Temporary { disk: Arc::clone(&storage.disk), path, _packing: packing };
+    let mut copier = Copier::new(&storage.disk, &temporary.path, kept, gc)?;
+    if !copier.copy_early(&log)? {
+        return Ok(None);
+    }
+    for _ in 0..ROUNDS_MAX {
+        let log = storage.log();
+        let left = log.end - copier.copied();
+        copier.copy_late(&log)?;
+        if left < LEFT_FOR_FINISH_BYTES {
+            break;
+        }
+    }
+    Ok(Some(Box::new(switch::Prepared::new(storage, copier, temporary))))
+}
+
+/// A file that is removed unless it gets another name.
+struct Temporary {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    /// Let go of when the file is gone.
+    _packing: Packing,
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // It may have another name by now. If it cannot be removed, the next pack overwrites it.
+        let _ = self.disk.remove(&self.path);
+    }
+}
+
+/// What stays of the part before the pack time.
+struct Kept {
+    /// Where that part ends.
+    boundary: u64,
+    /// Where it all ended when it was marked. Nothing later was looked at.
+    marked: u64,
+    /// For each object that can be reached, its last revision.
+    last: Index,
+    /// Older revisions that late records point back to.
+    pointed_to: BTreeSet<u64>,
+}
+
+impl Kept {
+    fn has(&self, oid: Oid, at: u64) -> bool {
+        self.last.position(oid) == Some(at) || self.pointed_to.contains(&at)
+    }
+}

@@ -1,0 +1,125 @@
+//! The last phase: with all writers kept out, the new file takes the old one's place.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+use rzeo_core::storage::{PreparedPack, StorageError};
+
+use super::Temporary;
+use super::copy::Copier;
+use crate::disk::{Disk, failed};
+use crate::file::index_file::{self, with_suffix};
+use crate::file::log::{DataFile, Log};
+use crate::file::{Append, FileStorage, State};
+
+/// A pack that has copied nearly all.
+pub(super) struct Prepared {
+    state: Arc<RwLock<State>>,
+    append: Arc<Mutex<Append>>,
+    path: PathBuf,
+    keep_old: bool,
+    copier: Copier,
+    temporary: Temporary,
+}
+
+impl Prepared {
+    pub(super) fn new(storage: &FileStorage, copier: Copier, temporary: Temporary) -> Self {
+        Self {
+            state: Arc::clone(&storage.state),
+            append: Arc::clone(&storage.append),
+            path: storage.path.clone(),
+            keep_old: storage.options.pack_keep_old,
+            copier,
+            temporary,
+        }
+    }
+}
+
+impl PreparedPack for Prepared {
+    fn finish(self: Box<Self>) -> Result<(), StorageError> {
+        let Self { state, append, path, keep_old, mut copier, temporary } = *self;
+        let mut append = append.lock();
+        if let Some(why) = &append.broken {
+            return Err(StorageError::Broken(why.clone()));
+        }
+        let log = state.read().log.clone();
+        copier.copy_late(&log)?;
+        if let Some(oid) = copier.lost(&log, &state.read().index)? {
+            return Err(StorageError::Pack(format!(
+                "object {oid}, out of reach at the pack time, was linked again while the pack ran; \
+                 nothing was changed, pack again"
+            )));
+        }
+        let (disk_file, end, index) = copier.finish()?;
+        let disk = &*temporary.disk;
+        // Without it the next start is slower, no more.
+        let indexed = index_file::prepare(disk, &path, end, &index);
+        switch(disk, &path, &temporary.path, keep_old).map_err(|failure| {
+            let (Failed::Before(error) | Failed::After(error)) = &failure;
+            let error = failed(|| log.file.doing("replace"), error);
+            if let Failed::After(_) = failure {
+                append.broken = Some(error.to_string());
+            }
+            error
+        })?;
+        {
+            let mut state = state.write();
+            let file = Arc::new(DataFile { disk_file, name: log.file.name.clone() });
+            state.log = Log { file, end };
+            state.index = index;
+        }
+        if let Err(error) = indexed.and_then(|()| index_file::install(disk, &path)) {
+            tracing::warn!(%error, "the index of the packed file was not saved");
+        }
+        Ok(())
+    }
+}
+
+/// What a failed switch has left.
+enum Failed {
+    /// The old file is in place.
+    Before(io::Error),
+    /// Nobody can say which file is in place after a crash.
+    After(io::Error),
+}
+
+/// Puts the new file in place of the old one.
+fn switch(disk: &dyn Disk, path: &Path, new: &Path, keep_old: bool) -> Result<(), Failed> {
+    let old = with_suffix(path, ".old");
+    let directory = path.parent().unwrap_or(Path::new(""));
+    // Or it would be taken for the new file's, should that be what a crash leaves.
+    remove(disk, &index_file::path_of(path)).map_err(Failed::Before)?;
+    remove(disk, &old).map_err(Failed::Before)?;
+    if keep_old {
+        // A second name, so that the file has its own until the new one has it.
+        match disk.link(path, &old) {
+            Ok(()) => {}
+            Err(error) => {
+                tracing::debug!(%error, "no second name for the old file");
+                disk.rename(path, &old).map_err(Failed::Before)?;
+            }
+        }
+    }
+    if let Err(error) = disk.rename(new, path) {
+        // If it was renamed rather than linked, it gets its name back.
+        let back = disk.exists(path).and_then(
+            |there| {
+                if there { Ok(()) } else { disk.rename(&old, path) }
+            },
+        );
+        return Err(match back {
+            Ok(()) => Failed::Before(error),
+            Err(error) => Failed::After(error),
+        });
+    }
+    disk.sync_directory(directory).map_err(Failed::After)
+}
+
+fn remove(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    match disk.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
