@@ -5,8 +5,6 @@
 //! test can put a disk in memory under it that fails and crashes to order. [`MappingStorage`] keeps
 //! everything in memory.
 
-#![allow(dead_code, reason = "the writing half uses it, which is on its way")]
-
 pub mod disk;
 pub mod file;
 mod mapping;
