@@ -20,7 +20,7 @@
 mod unit;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
@@ -90,6 +90,8 @@ pub struct Host {
     inboxes: Arc<Inboxes>,
     clock: Clock,
     connections: AtomicU64,
+    /// Set once connections have been asked to end; those that come later end at once.
+    stopping: AtomicBool,
 }
 
 impl Host {
@@ -128,7 +130,8 @@ impl Host {
             storages: entries,
         };
         let settings = Arc::new(settings);
-        Ok(Arc::new(Self { settings, units, inboxes, clock, connections: AtomicU64::new(0) }))
+        let (connections, stopping) = (AtomicU64::new(0), AtomicBool::new(false));
+        Ok(Arc::new(Self { settings, units, inboxes, clock, connections, stopping }))
     }
 
     /// What sessions share.
@@ -147,12 +150,17 @@ impl Host {
     #[must_use]
     pub fn connect(self: &Arc<Self>, inbox: Arc<dyn Inbox>) -> Connected {
         let conn = ConnId(self.connections.fetch_add(1, Ordering::Relaxed));
-        write(&self.inboxes).insert(conn, inbox);
+        write(&self.inboxes).insert(conn, inbox.clone());
+        // Looked at after the inbox is in the list: either this or `stop_connections` reaches it.
+        if self.stopping.load(Ordering::SeqCst) {
+            inbox.push(Wake::Stop);
+        }
         Connected { conn, host: self.clone() }
     }
 
-    /// Asks all connections to end.
+    /// Asks all connections to end, also those that were accepted but have not begun.
     pub fn stop_connections(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
         for inbox in read(&self.inboxes).values() {
             inbox.push(Wake::Stop);
         }
