@@ -12,12 +12,14 @@ use super::copy::Copier;
 use crate::disk::{Disk, failed};
 use crate::file::index_file::{self, with_suffix};
 use crate::file::log::{DataFile, Log};
+use crate::file::room::Room;
 use crate::file::{Append, FileStorage, State};
 
 /// A pack that has copied nearly all.
 pub(super) struct Prepared {
     state: Arc<RwLock<State>>,
     append: Arc<Mutex<Append>>,
+    room: Arc<Room>,
     path: PathBuf,
     keep_old: bool,
     copier: Copier,
@@ -29,6 +31,7 @@ impl Prepared {
         Self {
             state: Arc::clone(&storage.state),
             append: Arc::clone(&storage.append),
+            room: Arc::clone(&storage.room),
             path: storage.path.clone(),
             keep_old: storage.options.pack_keep_old,
             copier,
@@ -39,7 +42,7 @@ impl Prepared {
 
 impl PreparedPack for Prepared {
     fn finish(self: Box<Self>) -> Result<(), StorageError> {
-        let Self { state, append, path, keep_old, mut copier, temporary } = *self;
+        let Self { state, append, room, path, keep_old, mut copier, temporary } = *self;
         let mut append = append.lock();
         if let Some(why) = &append.broken {
             return Err(StorageError::Broken(why.clone()));
@@ -70,6 +73,7 @@ impl PreparedPack for Prepared {
             state.log = Log { file, end };
             state.index = index;
         }
+        room.release(&log);
         if let Err(error) = indexed.and_then(|()| index_file::install(disk, &path)) {
             tracing::warn!(%error, "the index of the packed file was not saved");
         }
