@@ -14,17 +14,13 @@ use super::cursor::Cursor;
 use super::{PROTOCOL, opcode as op};
 use crate::value::{Budget, ReadLimits, Value};
 
-/// A value on the stack, and how deep it is nested: 0 for a scalar, 1 for an empty list.
-struct Built {
-    value: Value,
-    depth: u32,
-}
-
 /// The reader's state.
 struct Direct<'a> {
     input: &'a Bytes,
     cursor: Cursor<'a>,
-    stack: Vec<Built>,
+    stack: Vec<Value>,
+    /// How deep each value of the stack is nested: 0 for a scalar, 1 for an empty list.
+    depths: Vec<u32>,
     marks: Vec<usize>,
     budget: Budget,
     depth_max: u32,
@@ -36,6 +32,7 @@ pub(super) fn read(input: &Bytes, limits: &ReadLimits) -> Option<Value> {
         input,
         cursor: Cursor::new(input),
         stack: Vec::with_capacity(12),
+        depths: Vec::with_capacity(12),
         marks: Vec::new(),
         budget: Budget::new(limits),
         depth_max: limits.depth_max,
@@ -43,7 +40,7 @@ pub(super) fn read(input: &Bytes, limits: &ReadLimits) -> Option<Value> {
     loop {
         let opcode = direct.cursor.u8().ok()?;
         if opcode == op::STOP {
-            return direct.pop().map(|built| built.value);
+            return direct.pop();
         }
         direct.step(opcode)?;
     }
@@ -112,12 +109,13 @@ impl Direct<'_> {
     }
 
     fn push_nested(&mut self, value: Value, depth: u32) -> Option<()> {
-        self.budget.spend(size_of::<Built>()).ok()?;
-        self.stack.push(Built { value, depth });
+        self.budget.spend_values(1).ok()?;
+        self.stack.push(value);
+        self.depths.push(depth);
         (depth <= self.depth_max).then_some(())
     }
 
-    fn pop(&mut self) -> Option<Built> {
+    fn pop(&mut self) -> Option<Value> {
         if self.stack.len() > self.fence() { self.stack.pop() } else { None }
     }
 
@@ -133,14 +131,16 @@ impl Direct<'_> {
         }
         let depth = self.depth_from(start);
         self.budget.spend_values(self.stack.len() - start).ok()?;
-        let items = self.stack.drain(start..).map(|built| built.value).collect();
+        let items = self.stack.split_off(start);
+        self.depths.truncate(start);
         self.push_nested(Value::Tuple(items), depth + 1)
     }
 
     /// Moves everything from `start` on into the list below.
     fn append(&mut self, start: usize) -> Option<()> {
-        let (below, above) = self.container(start)?;
-        let Value::List(list) = &mut below.value else { return None };
+        self.deepen_below(start)?;
+        let (below, above) = self.stack.split_at_mut(start);
+        let Some(Value::List(list)) = below.last_mut() else { return None };
         list.extend(above.iter_mut().map(take));
         self.stack.truncate(start);
         Some(())
@@ -148,8 +148,9 @@ impl Direct<'_> {
 
     /// Moves everything from `start` on, keys and values by turns, into the dict below.
     fn set_items(&mut self, start: usize) -> Option<()> {
-        let (below, above) = self.container(start)?;
-        let Value::Dict(dict) = &mut below.value else { return None };
+        self.deepen_below(start)?;
+        let (below, above) = self.stack.split_at_mut(start);
+        let Some(Value::Dict(dict)) = below.last_mut() else { return None };
         let (pairs, odd) = above.as_chunks_mut::<2>();
         if !odd.is_empty() {
             return None;
@@ -159,24 +160,24 @@ impl Direct<'_> {
         Some(())
     }
 
-    /// The container below `start`, already as deep as its new items make it, and these.
-    fn container(&mut self, start: usize) -> Option<(&mut Built, &mut [Built])> {
+    /// Makes the container below `start` as deep as what it is about to take in.
+    fn deepen_below(&mut self, start: usize) -> Option<()> {
         if start <= self.fence() {
             return None;
         }
         self.budget.spend_values(self.stack.len() - start).ok()?;
         let depth = self.depth_from(start) + 1;
-        let (below, above) = self.stack.split_at_mut(start);
-        let below = below.last_mut()?;
-        below.depth = below.depth.max(depth);
-        (below.depth <= self.depth_max).then_some((below, above))
+        self.depths.truncate(start);
+        let below = self.depths.last_mut()?;
+        *below = depth.max(*below);
+        (*below <= self.depth_max).then_some(())
     }
 
     fn depth_from(&self, start: usize) -> u32 {
-        self.stack[start..].iter().map(|built| built.depth).max().unwrap_or(0)
+        self.depths[start..].iter().copied().max().unwrap_or(0)
     }
 }
 
-fn take(built: &mut Built) -> Value {
-    core::mem::replace(&mut built.value, Value::None)
+fn take(value: &mut Value) -> Value {
+    core::mem::replace(value, Value::None)
 }
