@@ -7,6 +7,7 @@ extern crate alloc;
 pub mod ids;
 pub mod pickle;
 pub mod record;
+pub mod resolve;
 pub mod server;
 pub mod storage;
 pub mod time;

@@ -188,6 +188,11 @@ impl Arena {
         self.budget.spend(bytes).map_err(|_| Unreadable::TooLarge { limit })
     }
 
+    /// Every node, in the order in which they were made.
+    pub(crate) fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
     pub(crate) fn node(&self, id: NodeId) -> Node {
         self.nodes[place(id.0)]
     }
@@ -204,6 +209,11 @@ impl Arena {
     pub(crate) fn tuple(&self, items: Items) -> &[NodeId] {
         let start = place(items.start);
         &self.items[start..start + place(items.len)]
+    }
+
+    /// What a list or dict holds; of a dict, keys and values by turns.
+    pub(crate) fn sequence(&self, id: SequenceId) -> &[NodeId] {
+        &self.sequences[place(id.0)]
     }
 
     /// Module and name of a [`Node::Global`].

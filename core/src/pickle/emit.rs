@@ -146,6 +146,18 @@ fn signed_len(bytes: &[u8; 8]) -> u8 {
     len
 }
 
+/// An integer from little-endian two's complement bytes of any length.
+pub(crate) fn integer(sink: &mut impl Sink, bytes: &Bytes) -> Result<(), Unwritable> {
+    match Value::from_le_bytes(bytes.clone()) {
+        Value::Int(number) => {
+            int(sink, number);
+            Ok(())
+        }
+        Value::BigInt(minimal) => long(sink, &minimal),
+        _ => unreachable!("an integer is one or the other"),
+    }
+}
+
 /// An integer of more than 64 bits.
 pub(crate) fn long(sink: &mut impl Sink, bytes: &[u8]) -> Result<(), Unwritable> {
     match u8::try_from(bytes.len()) {

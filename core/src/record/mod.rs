@@ -24,10 +24,11 @@ use alloc::string::String;
 use bytes::Bytes;
 
 pub use self::refs::{Dangling, references};
+use crate::pickle::Unreadable;
 use crate::pickle::arena::{Arena, Node, NodeId};
 use crate::pickle::machine::Machine;
 use crate::pickle::text;
-use crate::value::ReadLimits;
+use crate::value::{ReadLimits, Value};
 
 /// Records are what clients made of them, and must be read to be packed: the machine's memory stays
 /// in proportion to their length, and that is limit enough.
@@ -55,6 +56,32 @@ pub fn is_blob_record(record: &Bytes) -> bool {
     match class.map(|class| arena.node(class)) {
         Ok(Node::Global(names)) => arena.global(names) == (b"ZODB.blob", b"Blob"),
         _ => false,
+    }
+}
+
+/// Class and state as values, for those who want to look at them.
+///
+/// # Errors
+/// [`Unreadable`], for malformed records and for those beyond the limits.
+pub fn values(record: &Bytes, limits: &ReadLimits) -> Result<(Value, Value), Unreadable> {
+    let mut arena = Arena::new(*limits);
+    let parts = Parts::read(&mut arena, record)?;
+    Ok((arena.value(parts.class)?, arena.value(parts.state)?))
+}
+
+/// Both pickles of a record.
+pub(crate) struct Parts {
+    /// The class, in one of its forms.
+    pub(crate) class: NodeId,
+    /// The state.
+    pub(crate) state: NodeId,
+}
+
+impl Parts {
+    /// Reads a record into an arena, which may hold other records.
+    pub(crate) fn read(arena: &mut Arena, record: &Bytes) -> Result<Self, Unreadable> {
+        let mut machine = Machine::new(arena, record)?;
+        Ok(Self { class: machine.load()?, state: machine.load()? })
     }
 }
 

@@ -1,0 +1,290 @@
+//! Python's `<` and `==`, as far as they can be known.
+//!
+//! `None` as an answer means that Python would raise an exception, or might, or that the comparison
+//! is not worth the trouble; the conflict stands then. In particular
+//!
+//! - `None` comes before everything else, but only as a whole key or value, by BTrees' own rule;
+//!   inside tuples its comparison raises;
+//! - two references that are not certainly to one object cannot be compared at all, not even as
+//!   different;
+//! - of different types, numbers can be compared with each other; others are different, but in no
+//!   order.
+
+use core::cell::Cell;
+use core::cmp::Ordering;
+
+use super::known::Known;
+use super::reference;
+use crate::pickle::arena::{Arena, Node, NodeId};
+
+/// How deep values may be nested to be compared.
+const DEPTH_MAX: u32 = 100;
+
+/// How many pairs of values one resolution compares before it gives up: some thousands for every
+/// item of a leaf.
+const STEPS_MAX: u32 = 1_000_000;
+
+/// Compares nodes of one arena.
+pub(super) struct Compare<'a> {
+    arena: &'a Arena,
+    steps: Cell<u32>,
+}
+
+/// A value by what it can be compared with.
+#[derive(Clone, Copy)]
+enum Shape<'a> {
+    None,
+    Number(Number<'a>),
+    Text(&'a [u8]),
+    Bytes(&'a [u8]),
+    Tuple(&'a [NodeId]),
+    List(&'a [NodeId]),
+    /// Keys and values by turns.
+    Dict(&'a [NodeId]),
+    Set(&'a [NodeId]),
+    /// Class and arguments of something that is equal to what is written alike.
+    Exact(NodeId, &'a [NodeId]),
+    /// Class and state of a date or time.
+    Moment(NodeId, &'a [u8]),
+    Reference(NodeId),
+    Unknown,
+}
+
+/// Numbers of different types are compared by value.
+#[derive(Clone, Copy)]
+enum Number<'a> {
+    Int(i64),
+    /// Beyond 64 bits: little-endian two's complement of minimal length.
+    Big(&'a [u8]),
+    Float(f64),
+}
+
+impl<'a> Compare<'a> {
+    pub(super) const fn new(arena: &'a Arena) -> Self {
+        Self { arena, steps: Cell::new(STEPS_MAX) }
+    }
+
+    /// How BTrees order two keys or values: `<` first, then `==`, and otherwise the first is taken to
+    /// be greater.
+    pub(super) fn order(&self, a: NodeId, b: NodeId) -> Option<Ordering> {
+        match (self.arena.node(a), self.arena.node(b)) {
+            (Node::None, Node::None) => return Some(Ordering::Equal),
+            (Node::None, _) => return Some(Ordering::Less),
+            (_, Node::None) => return Some(Ordering::Greater),
+            _ => {}
+        }
+        if self.less(a, b, DEPTH_MAX)? {
+            return Some(Ordering::Less);
+        }
+        let equal = self.equal(a, b, DEPTH_MAX)?;
+        Some(if equal { Ordering::Equal } else { Ordering::Greater })
+    }
+
+    fn less(&self, a: NodeId, b: NodeId, depth: u32) -> Option<bool> {
+        let depth = self.step(depth)?;
+        match (self.shape(a), self.shape(b)) {
+            (Shape::Number(a), Shape::Number(b)) => Some(a.order(b)? == Some(Ordering::Less)),
+            (Shape::Text(a), Shape::Text(b)) | (Shape::Bytes(a), Shape::Bytes(b)) => Some(a < b),
+            (Shape::Tuple(a), Shape::Tuple(b)) | (Shape::List(a), Shape::List(b)) => {
+                for (a, b) in a.iter().zip(b) {
+                    if !self.equal(*a, *b, depth)? {
+                        return self.less(*a, *b, depth);
+                    }
+                }
+                Some(a.len() < b.len())
+            }
+            (Shape::Set(a), Shape::Set(b)) => {
+                Some(a.len() < b.len() && self.is_subset(a, b, depth)?)
+            }
+            (Shape::Moment(class, a), Shape::Moment(other, b)) => {
+                reference::same_spelling(self.arena, class, other).then_some(a < b)
+            }
+            (Shape::Exact(..), Shape::Exact(..)) | (Shape::Reference(_), Shape::Reference(_)) => {
+                // Equal to itself is all that is known of these, and then it is not less.
+                self.equal(a, b, depth)?.then_some(false)
+            }
+            _ => None,
+        }
+    }
+
+    fn equal(&self, a: NodeId, b: NodeId, depth: u32) -> Option<bool> {
+        let depth = self.step(depth)?;
+        match (self.shape(a), self.shape(b)) {
+            (Shape::Unknown, _) | (_, Shape::Unknown) => None,
+            (Shape::Reference(a), Shape::Reference(b)) => {
+                reference::same(self.arena, a, b).then_some(true)
+            }
+            (Shape::Reference(_), _) | (_, Shape::Reference(_)) => None,
+            (Shape::Exact(class, a), Shape::Exact(other, b)) => {
+                let same = reference::same_spelling(self.arena, class, other);
+                (same && self.all_equal(a, b, depth)?).then_some(true)
+            }
+            (Shape::Moment(class, a), Shape::Moment(other, b)) => {
+                reference::same_spelling(self.arena, class, other).then_some(a == b)
+            }
+            (Shape::Exact(..) | Shape::Moment(..), _)
+            | (_, Shape::Exact(..) | Shape::Moment(..)) => None,
+            (Shape::Number(a), Shape::Number(b)) => Some(a.order(b)? == Some(Ordering::Equal)),
+            (Shape::Text(a), Shape::Text(b)) | (Shape::Bytes(a), Shape::Bytes(b)) => Some(a == b),
+            // Python looks at a list's length first, but at a tuple's only after its items.
+            (Shape::Tuple(a), Shape::Tuple(b)) => {
+                Some(self.all_equal(a, b, depth)? && a.len() == b.len())
+            }
+            (Shape::List(a), Shape::List(b)) => {
+                Some(a.len() == b.len() && self.all_equal(a, b, depth)?)
+            }
+            (Shape::Set(a), Shape::Set(b)) => {
+                Some(a.len() == b.len() && self.is_subset(a, b, depth)?)
+            }
+            (Shape::Dict(a), Shape::Dict(b)) => {
+                Some(a.len() == b.len() && self.is_part_of_dict(a, b, depth)?)
+            }
+            (Shape::None, Shape::None) => Some(true),
+            (
+                Shape::None
+                | Shape::Number(_)
+                | Shape::Text(_)
+                | Shape::Bytes(_)
+                | Shape::Tuple(_)
+                | Shape::List(_)
+                | Shape::Dict(_)
+                | Shape::Set(_),
+                _,
+            ) => Some(false),
+        }
+    }
+
+    /// Whether items are equal as far as both go.
+    fn all_equal(&self, a: &[NodeId], b: &[NodeId], depth: u32) -> Option<bool> {
+        for (a, b) in a.iter().zip(b) {
+            if !self.equal(*a, *b, depth)? {
+                return Some(false);
+            }
+        }
+        Some(true)
+    }
+
+    fn is_subset(&self, a: &[NodeId], b: &[NodeId], depth: u32) -> Option<bool> {
+        for item in a {
+            if self.position(*item, b.iter().copied(), depth)?.is_none() {
+                return Some(false);
+            }
+        }
+        Some(true)
+    }
+
+    fn is_part_of_dict(&self, a: &[NodeId], b: &[NodeId], depth: u32) -> Option<bool> {
+        for [key, value] in a.as_chunks().0 {
+            let keys = b.iter().copied().step_by(2);
+            let Some(at) = self.position(*key, keys, depth)? else { return Some(false) };
+            if !self.equal(*value, b[2 * at + 1], depth)? {
+                return Some(false);
+            }
+        }
+        Some(true)
+    }
+
+    fn position(
+        &self,
+        item: NodeId,
+        among: impl Iterator<Item = NodeId>,
+        depth: u32,
+    ) -> Option<Option<usize>> {
+        for (at, other) in among.enumerate() {
+            if self.equal(item, other, depth)? {
+                return Some(Some(at));
+            }
+        }
+        Some(None)
+    }
+
+    fn step(&self, depth: u32) -> Option<u32> {
+        self.steps.set(self.steps.get().checked_sub(1)?);
+        depth.checked_sub(1)
+    }
+
+    fn shape(&self, id: NodeId) -> Shape<'a> {
+        let arena = self.arena;
+        match arena.node(id) {
+            Node::None => Shape::None,
+            Node::Bool(truth) => Shape::Number(Number::Int(truth.into())),
+            Node::Int(int) => Shape::Number(Number::Int(int)),
+            Node::BigInt(span) => Shape::Number(Number::Big(arena.bytes(span))),
+            Node::Float(float) => Shape::Number(Number::Float(float)),
+            Node::Bytes(span) => Shape::Bytes(arena.bytes(span)),
+            // UTF-8 sorts as code points do, those of lone surrogates included.
+            Node::Text(span) | Node::OldText(span) => Shape::Text(arena.bytes(span)),
+            Node::Tuple(items) => Shape::Tuple(arena.tuple(items)),
+            Node::List(items) => Shape::List(arena.sequence(items)),
+            Node::Dict(items) => Shape::Dict(arena.sequence(items)),
+            Node::Call { callable, args } => match Known::of(arena, callable, args) {
+                Some(Known::Set(items)) => Shape::Set(items),
+                Some(Known::Exact(args)) => Shape::Exact(callable, args),
+                Some(Known::Moment(state)) => Shape::Moment(callable, state),
+                Some(Known::Unordered) | None => Shape::Unknown,
+            },
+            Node::Reference(id) => Shape::Reference(id),
+            Node::Global(_)
+            | Node::Extension(_)
+            | Node::New { .. }
+            | Node::Build { .. }
+            | Node::Extend { .. }
+            | Node::Update { .. } => Shape::Unknown,
+        }
+    }
+}
+
+impl Number<'_> {
+    /// The outer `None` for what is not computed here, the inner one for NaN.
+    fn order(self, other: Self) -> Option<Option<Ordering>> {
+        Some(match (self, other) {
+            (Self::Int(a), Self::Int(b)) => Some(a.cmp(&b)),
+            (Self::Float(a), Self::Float(b)) => a.partial_cmp(&b),
+            (Self::Int(a), Self::Float(b)) => int_with_float(a, b),
+            (Self::Float(a), Self::Int(b)) => int_with_float(b, a).map(Ordering::reverse),
+            (Self::Big(a), Self::Big(b)) => Some(order_of_big(a, b)),
+            (Self::Big(a), Self::Int(_)) => Some(sign_of_big(a)),
+            (Self::Int(_), Self::Big(b)) => Some(sign_of_big(b).reverse()),
+            (Self::Big(_), Self::Float(_)) | (Self::Float(_), Self::Big(_)) => return None,
+        })
+    }
+}
+
+/// Exact, unlike a comparison after conversion.
+#[expect(clippy::cast_possible_truncation, reason = "the fraction is compared separately")]
+#[expect(clippy::cast_precision_loss, reason = "an integer that came from a double is exact")]
+fn int_with_float(int: i64, float: f64) -> Option<Ordering> {
+    const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
+    if float.is_nan() {
+        return None;
+    } else if float >= TWO_TO_63 {
+        return Some(Ordering::Less);
+    } else if float < -TWO_TO_63 {
+        return Some(Ordering::Greater);
+    }
+    let whole = float as i64;
+    let fraction = float - whole as f64;
+    int.cmp(&whole).then(0.0.partial_cmp(&fraction)?).into()
+}
+
+/// Any number beyond 64 bits compared with any within.
+fn sign_of_big(bytes: &[u8]) -> Ordering {
+    if is_negative(bytes) { Ordering::Less } else { Ordering::Greater }
+}
+
+fn order_of_big(a: &[u8], b: &[u8]) -> Ordering {
+    match (is_negative(a), is_negative(b)) {
+        (true, false) => Ordering::Less,
+        (false, true) => Ordering::Greater,
+        // Of negative numbers the longer one is smaller; of equal length, two's complement sorts.
+        (negative, _) => {
+            let by_length = a.len().cmp(&b.len());
+            let by_length = if negative { by_length.reverse() } else { by_length };
+            by_length.then_with(|| a.iter().rev().cmp(b.iter().rev()))
+        }
+    }
+}
+
+fn is_negative(bytes: &[u8]) -> bool {
+    bytes.last().is_some_and(|top| top & 0x80 != 0)
+}

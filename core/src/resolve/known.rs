@@ -1,0 +1,145 @@
+//! What Python can load, whatever code it has besides its standard library.
+//!
+//! A pickle may be fine as far as its opcodes go and still fail to load: by calling a class that is
+//! not installed, or with a list as a dict's key. Python's resolution fails then, and so must ours.
+
+use crate::pickle::arena::{Arena, Node, NodeId};
+use crate::pickle::text;
+
+use super::names;
+use super::reference::Reference;
+
+/// How deep tuples that are dict keys may be nested here; Python knows no such limit.
+const KEY_DEPTH_MAX: u32 = 16;
+
+/// An object of the standard library.
+#[derive(Clone, Copy)]
+pub(super) enum Known<'a> {
+    /// A decimal number or time span: equal when written alike, and not smaller than itself.
+    Exact(&'a [NodeId]),
+    /// A date or time without time zone; with others of its class it compares as its state does.
+    Moment(&'a [u8]),
+    /// A set or frozen set of these.
+    Set(&'a [NodeId]),
+    /// Nothing that should be compared.
+    Unordered,
+}
+
+/// Whether Python loads every node.
+pub(super) fn can_load_all(arena: &Arena) -> bool {
+    arena.nodes().iter().all(|node| can_load(arena, *node))
+}
+
+fn can_load(arena: &Arena, node: Node) -> bool {
+    match node {
+        Node::None
+        | Node::Bool(_)
+        | Node::Int(_)
+        | Node::BigInt(_)
+        | Node::Float(_)
+        | Node::Bytes(_)
+        | Node::Tuple(_)
+        | Node::List(_)
+        | Node::Global(_) => true,
+        Node::Text(span) => text::decode(arena.bytes(span)).is_some(),
+        Node::OldText(span) => arena.bytes(span).is_ascii(),
+        Node::Dict(items) => {
+            arena.sequence(items).iter().step_by(2).all(|key| is_hashable(arena, *key, 0))
+        }
+        Node::Call { callable, args } => Known::of(arena, callable, args).is_some(),
+        Node::Reference(id) => Reference::read(arena, id).is_some(),
+        Node::Extension(_)
+        | Node::New { .. }
+        | Node::Build { .. }
+        | Node::Extend { .. }
+        | Node::Update { .. } => false,
+    }
+}
+
+impl<'a> Known<'a> {
+    /// The object that a call makes, if it is certain that the call succeeds.
+    pub(super) fn of(arena: &'a Arena, callable: NodeId, args: NodeId) -> Option<Self> {
+        let Node::Global(class) = arena.node(callable) else { return None };
+        let Node::Tuple(args) = arena.node(args) else { return None };
+        let args = arena.tuple(args);
+        let (module, name) = names::present(arena.global(class));
+        let node = |at: usize| arena.node(args[at]);
+        match (module, name, args.len()) {
+            (b"builtins", b"set" | b"frozenset", 1) => {
+                let Node::List(items) = node(0) else { return None };
+                let items = arena.sequence(items);
+                let hashable = items.iter().all(|item| is_hashable(arena, *item, 0));
+                hashable.then_some(Self::Set(items))
+            }
+            (b"builtins", b"complex", 2) => {
+                let floats = matches!((node(0), node(1)), (Node::Float(_), Node::Float(_)));
+                floats.then_some(Self::Unordered)
+            }
+            (b"builtins", b"bytearray", 1) => {
+                matches!(node(0), Node::Bytes(_)).then_some(Self::Unordered)
+            }
+            (b"datetime", class, 1) => {
+                let Node::Bytes(state) = node(0) else { return None };
+                let state = arena.bytes(state);
+                is_moment(class, state).then_some(Self::Moment(state))
+            }
+            (b"datetime", b"timedelta", 3) => {
+                let (days, seconds, micros) = (node(0), node(1), node(2));
+                let normal = matches!(days, Node::Int(-999_999_999..=999_999_998))
+                    && matches!(seconds, Node::Int(0..86_400))
+                    && matches!(micros, Node::Int(0..1_000_000));
+                normal.then_some(Self::Exact(args))
+            }
+            (b"decimal", b"Decimal", 1) => {
+                let Node::Text(digits) = node(0) else { return None };
+                is_decimal(arena.bytes(digits)).then_some(Self::Exact(args))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Whether Python takes it as the key of a dict or the member of a set. References it does not.
+fn is_hashable(arena: &Arena, id: NodeId, depth: u32) -> bool {
+    match arena.node(id) {
+        Node::None
+        | Node::Bool(_)
+        | Node::Int(_)
+        | Node::BigInt(_)
+        | Node::Float(_)
+        | Node::Bytes(_)
+        | Node::Text(_)
+        | Node::OldText(_) => true,
+        Node::Tuple(items) => {
+            let mut items = arena.tuple(items).iter();
+            depth < KEY_DEPTH_MAX && items.all(|item| is_hashable(arena, *item, depth + 1))
+        }
+        _ => false,
+    }
+}
+
+/// The packed state of a date or time without time zone.
+fn is_moment(class: &[u8], state: &[u8]) -> bool {
+    let is_date = |century: u8, year: u8, month: u8, day: u8| {
+        let year = u16::from_be_bytes([century, year]);
+        (1..=9999).contains(&year) && (1..=12).contains(&month) && (1..=28).contains(&day)
+    };
+    let is_time = |hour: u8, minute: u8, second: u8| hour < 24 && minute < 60 && second < 60;
+    match (class, state) {
+        (b"date", &[century, year, month, day]) => is_date(century, year, month, day),
+        (b"time", &[hour, minute, second, _, _, _]) => is_time(hour, minute, second),
+        (b"datetime", &[century, year, month, day, hour, minute, second, _, _, _]) => {
+            is_date(century, year, month, day) && is_time(hour, minute, second)
+        }
+        _ => false,
+    }
+}
+
+/// Plain digits. Other spellings include signalling NaNs, whose comparison raises.
+fn is_decimal(text: &[u8]) -> bool {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    let points = digits.iter().filter(|byte| **byte == b'.').count();
+    digits.first().is_some_and(u8::is_ascii_digit)
+        && digits.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
+        && points <= 1
+}

@@ -1,0 +1,89 @@
+//! What the classes of BTrees are called.
+//!
+//! There is a module for every pair of key and value types, with four persistent classes each. They
+//! were pickled under several names over the years: with and without the pair before the class's
+//! name, and in modules with and without an underscore.
+
+/// What a class of BTrees is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Bucket,
+    Set,
+    BTree,
+    TreeSet,
+}
+
+/// The names of one pair of types.
+pub(super) struct Names {
+    /// One letter for the keys, one for the values.
+    pub(super) prefix: [u8; 2],
+    module: &'static str,
+    classes: [(&'static str, Kind); 4],
+}
+
+macro_rules! names {
+    ($($prefix:literal)*) => {
+        &[$(Names {
+            prefix: {
+                let bytes: &[u8; 2] = $prefix.as_bytes().first_chunk().expect("two letters");
+                *bytes
+            },
+            module: concat!("BTrees.", $prefix, "BTree"),
+            classes: [
+                (concat!($prefix, "Bucket"), Kind::Bucket),
+                (concat!($prefix, "Set"), Kind::Set),
+                (concat!($prefix, "BTree"), Kind::BTree),
+                (concat!($prefix, "TreeSet"), Kind::TreeSet),
+            ],
+        }),*]
+    };
+}
+
+const NAMES: &[Names] = names!(
+    "OO" "OI" "OL" "OU" "OQ" "IO" "II" "IF" "IU" "LO" "LL" "LF" "LQ" "UO" "UU" "UF" "UI" "QO" "QQ"
+    "QF" "QL" "fs"
+);
+
+/// Recognizes a class of BTrees by any of its names.
+pub(super) fn btrees_class(module: &[u8], name: &[u8]) -> Option<(&'static Names, Kind)> {
+    let (names, (_, kind)) = find(module, name)?;
+    Some((names, kind))
+}
+
+/// The names under which Python pickles a class today.
+pub(super) fn present<'a>((module, name): (&'a [u8], &'a [u8])) -> (&'a [u8], &'a [u8]) {
+    match find(module, name) {
+        Some((names, (name, _))) => (names.module.as_bytes(), name.as_bytes()),
+        None if module == b"__builtin__" => (b"builtins", name),
+        None => (module, name),
+    }
+}
+
+fn find(module: &[u8], name: &[u8]) -> Option<(&'static Names, (&'static str, Kind))> {
+    let module = module.strip_prefix(b"BTrees.")?;
+    let module = module.strip_prefix(b"_").unwrap_or(module);
+    let prefix = module.strip_suffix(b"BTree")?;
+    let names = NAMES.iter().find(|names| names.prefix == *prefix)?;
+    let bare = name.strip_prefix(prefix).unwrap_or(name);
+    let class = names.classes.iter().find(|(full, _)| full.as_bytes()[2..] == *bare)?;
+    Some((names, *class))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_names_become_present_ones() {
+        let full: (&[u8], &[u8]) = (b"BTrees.OOBTree", b"OOBTree");
+        let old: [(&[u8], &[u8]); 3] =
+            [full, (b"BTrees._OOBTree", b"OOBTree"), (b"BTrees.OOBTree", b"BTree")];
+        for names in old {
+            assert_eq!(present(names), full);
+        }
+        for other in [&b"BTrees.XXBTree"[..], b"BTrees.OOBTreeX", b"BTrees", b"OOBTree"] {
+            assert_eq!(present((other, b"OOBTree")), (other, &b"OOBTree"[..]));
+        }
+        assert_eq!(present((b"BTrees.OOBTree", b"IOBTree")).1, b"IOBTree");
+    }
+}

@@ -1,0 +1,203 @@
+//! The record of a merged state.
+//!
+//! Written as zodbpickle writes records: two pickles with one memo, in which everything that can be
+//! referred to gets a slot. A node that the merged items share is written once, so that it is one
+//! object again when Python loads it.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::names;
+use crate::pickle::arena::{Arena, Node, NodeId};
+use crate::pickle::emit::{self, Sink, Unwritable};
+use crate::pickle::opcode as op;
+
+/// How deep values may be nested to be written.
+const DEPTH_MAX: u32 = 100;
+
+/// A part of the merged state.
+pub(super) enum Part {
+    Float(f64),
+    /// Little-endian two's complement of any length.
+    Int(Bytes),
+    /// Something from one of the three states.
+    Node(NodeId),
+    /// A persistent reference to what the node says.
+    Reference(NodeId),
+    Tuple(Vec<Self>),
+}
+
+/// Writes a record. `None` if something in it cannot be written with certainty.
+pub(super) fn record(arena: &Arena, class: NodeId, state: &Part) -> Option<Bytes> {
+    let mut writer = Writer {
+        arena,
+        out: Vec::new(),
+        slots: 0,
+        nodes: BTreeMap::new(),
+        globals: BTreeMap::new(),
+    };
+    writer.pickle(|writer| writer.node(class, Globals::Allowed, DEPTH_MAX)).ok()?;
+    writer.pickle(|writer| writer.part(state)).ok()?;
+    Some(writer.out.into())
+}
+
+struct Writer<'a> {
+    arena: &'a Arena,
+    out: Vec<u8>,
+    slots: u32,
+    /// Slots of what was written.
+    nodes: BTreeMap<NodeId, u32>,
+    /// Slots of classes, which are one however often they are named.
+    globals: BTreeMap<(&'a [u8], &'a [u8]), u32>,
+}
+
+/// Whether a class may stand here. In references classes are only names; elsewhere Python would have
+/// to import them, and whether it can is not known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Globals {
+    Allowed,
+    Refused,
+}
+
+impl<'a> Writer<'a> {
+    fn pickle(
+        &mut self,
+        write: impl FnOnce(&mut Self) -> Result<(), Unwritable>,
+    ) -> Result<(), Unwritable> {
+        emit::header(&mut self.out);
+        write(self)?;
+        self.out.put(&[op::STOP]);
+        Ok(())
+    }
+
+    fn part(&mut self, part: &Part) -> Result<(), Unwritable> {
+        match part {
+            Part::Float(float) => {
+                emit::float(&mut self.out, *float);
+                Ok(())
+            }
+            Part::Int(bytes) => emit::integer(&mut self.out, bytes),
+            Part::Node(id) => self.node(*id, Globals::Refused, DEPTH_MAX),
+            Part::Reference(id) => self.reference(*id, DEPTH_MAX),
+            Part::Tuple(parts) => {
+                if parts.len() > 3 {
+                    self.out.put(&[op::MARK]);
+                }
+                parts.iter().try_for_each(|part| self.part(part))?;
+                self.out.put(&[emit::tuple_opcode(parts.len())]);
+                self.put();
+                Ok(())
+            }
+        }
+    }
+
+    fn node(&mut self, id: NodeId, globals: Globals, depth: u32) -> Result<(), Unwritable> {
+        let depth = depth.checked_sub(1).ok_or(Unwritable::Opaque)?;
+        if let Some(slot) = self.nodes.get(&id) {
+            emit::get(&mut self.out, *slot);
+            return Ok(());
+        }
+        match self.arena.node(id) {
+            Node::None => self.out.put(&[op::NONE]),
+            Node::Bool(true) => self.out.put(&[op::NEWTRUE]),
+            Node::Bool(false) => self.out.put(&[op::NEWFALSE]),
+            Node::Int(int) => emit::int(&mut self.out, int),
+            Node::BigInt(span) => emit::long(&mut self.out, self.arena.bytes(span))?,
+            Node::Float(float) => emit::float(&mut self.out, float),
+            Node::Bytes(span) => {
+                emit::bytes(&mut self.out, &self.arena.shared(span))?;
+                self.put_node(id);
+            }
+            Node::Text(span) | Node::OldText(span) => {
+                emit::text(&mut self.out, self.arena.bytes(span))?;
+                self.put_node(id);
+            }
+            Node::Tuple(items) => self.tuple(id, self.arena.tuple(items), globals, depth)?,
+            Node::List(items) => {
+                self.out.put(&[op::EMPTY_LIST]);
+                self.put_node(id);
+                let items = self.arena.sequence(items);
+                emit::batches(self, items, [op::APPEND, op::APPENDS], |writer, item| {
+                    writer.node(*item, globals, depth)
+                })?;
+            }
+            Node::Dict(items) => {
+                self.out.put(&[op::EMPTY_DICT]);
+                self.put_node(id);
+                let (items, _) = self.arena.sequence(items).as_chunks::<2>();
+                emit::batches(self, items, [op::SETITEM, op::SETITEMS], |writer, [key, value]| {
+                    writer.node(*key, globals, depth)?;
+                    writer.node(*value, globals, depth)
+                })?;
+            }
+            Node::Global(first) if globals == Globals::Allowed => self.global(first),
+            Node::Call { callable, args } => {
+                self.node(callable, Globals::Allowed, depth)?;
+                self.node(args, globals, depth)?;
+                self.out.put(&[op::REDUCE]);
+                self.put_node(id);
+            }
+            Node::Reference(id) => self.reference(id, depth)?,
+            Node::Global(_)
+            | Node::Extension(_)
+            | Node::New { .. }
+            | Node::Build { .. }
+            | Node::Extend { .. }
+            | Node::Update { .. } => return Err(Unwritable::Opaque),
+        }
+        Ok(())
+    }
+
+    fn tuple(
+        &mut self,
+        id: NodeId,
+        items: &[NodeId],
+        globals: Globals,
+        depth: u32,
+    ) -> Result<(), Unwritable> {
+        if items.len() > 3 {
+            self.out.put(&[op::MARK]);
+        }
+        items.iter().try_for_each(|item| self.node(*item, globals, depth))?;
+        self.out.put(&[emit::tuple_opcode(items.len())]);
+        if !items.is_empty() {
+            self.put_node(id);
+        }
+        Ok(())
+    }
+
+    fn reference(&mut self, id: NodeId, depth: u32) -> Result<(), Unwritable> {
+        self.node(id, Globals::Allowed, depth)?;
+        self.out.put(&[op::BINPERSID]);
+        Ok(())
+    }
+
+    fn global(&mut self, first: u32) {
+        let (module, name) = names::present(self.arena.global(first));
+        if let Some(slot) = self.globals.get(&(module, name)) {
+            return emit::get(&mut self.out, *slot);
+        }
+        emit::global(&mut self.out, module, name);
+        self.globals.insert((module, name), self.slots);
+        self.put();
+    }
+
+    fn put_node(&mut self, id: NodeId) {
+        self.nodes.insert(id, self.slots);
+        self.put();
+    }
+
+    /// Gives what was just written the next slot.
+    fn put(&mut self) {
+        emit::put(&mut self.out, self.slots);
+        self.slots += 1;
+    }
+}
+
+impl Sink for Writer<'_> {
+    fn put(&mut self, bytes: &[u8]) {
+        self.out.put(bytes);
+    }
+}
