@@ -185,6 +185,10 @@ impl Desk {
                     _ => None,
                 };
                 let oid = known.ok_or_else(|| Refusal::PosKey(vec![oid]))?;
+                let Value::Int(size) = size else {
+                    let text = format!("history: int expected, not {}", size.kind());
+                    return Err(Refusal::text("builtins.TypeError", text));
+                };
                 StorageCall::History { oid, size: usize::try_from(size).unwrap_or(0) }
             }
             Call::RecordIternext { next } => {

@@ -28,7 +28,7 @@ use crate::record;
 use crate::server::vote::{Operation, VoteError, VoteOutcome, VoteRequest};
 use crate::server::{Counters, Finish, HubRequest, LockSet, LogLevel, StorageCall, Ticket, count};
 use crate::storage::{Info, StorageError, TransactionMeta, Voted};
-use crate::value::Value;
+use crate::value::{Opaque, Value};
 use crate::wire::base64::{self, NotATid};
 use crate::wire::call::{TxnCall, TxnHandle};
 use crate::wire::refusal::Refusal;
@@ -403,7 +403,7 @@ impl Transaction {
 /// The extension as FileStorage keeps it: nothing for none, else a pickled dict. Bytes are taken as
 /// such a pickle (`spec: zeo-protocol 9.1`).
 fn pickled(extension: Value) -> Result<Bytes, Refusal> {
-    match extension {
+    match as_dict(extension) {
         Value::None => Ok(Bytes::new()),
         Value::Bytes(bytes) => Ok(bytes),
         Value::Dict(items) if items.is_empty() => Ok(Bytes::new()),
@@ -415,6 +415,26 @@ fn pickled(extension: Value) -> Result<Bytes, Refusal> {
             let text = format!("tpc_begin: a dict expected as extension, not {}", other.kind());
             Err(Refusal::text("builtins.TypeError", text))
         }
+    }
+}
+
+/// A subclass of `dict` may pickle itself as `dict(items)`, which is the dict that Python's server
+/// makes of it.
+fn as_dict(extension: Value) -> Value {
+    let Value::Opaque(opaque) = &extension else { return extension };
+    let Opaque::Call { callable: Value::Opaque(class), args: Value::Tuple(args) } = &**opaque
+    else {
+        return extension;
+    };
+    let is_dict = matches!(&**class, Opaque::Global { name, .. } if name == "dict");
+    let [Value::Tuple(items) | Value::List(items)] = args.as_slice() else { return extension };
+    let pairs = items.iter().map(|item| match item {
+        Value::Tuple(pair) | Value::List(pair) => <[Value; 2]>::try_from(pair.clone()).ok(),
+        _ => None,
+    });
+    match pairs.map(|pair| pair.map(<(Value, Value)>::from)).collect() {
+        Some(items) if is_dict => Value::Dict(items),
+        _ => extension,
     }
 }
 
