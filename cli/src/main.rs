@@ -7,7 +7,9 @@
 mod args;
 mod blob_dir;
 mod config;
+mod greeting;
 mod logging;
+mod plan;
 mod process;
 mod serve;
 mod signals;

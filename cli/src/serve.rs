@@ -12,7 +12,7 @@
 //! opened, 2 for options, configuration and an address in use.
 
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,22 +23,17 @@ use rzeo_core::storage::StorageError;
 use rzeo_host::{Host, Settings, StorageSpec};
 use rzeo_tokio::{Address, ListenError, Server};
 use thiserror::Error;
+use tokio::sync::oneshot;
 use tracing::info;
 
 use crate::args::ServeOptions;
-use crate::config::{
-    self, ConfigError, FileConfig, INVALIDATION_QUEUE_SIZE, RealSystem, ServerConfig,
-    SocketAddress, StorageConfig, StorageKind, System, repr,
-};
+use crate::config::{ConfigError, RealSystem, ServerConfig, SocketAddress, StorageConfig, repr};
+use crate::greeting;
 use crate::logging::{EventLog, Log, LogError};
+use crate::plan::Plan;
 use crate::process::{self, PidFile, SocketFile};
 use crate::signals::{self, Ending, log};
 use crate::storages::{self, OpenError};
-
-/// The address when nothing says otherwise: reachable from this machine only.
-const DEFAULT_ADDRESS: &str = "127.0.0.1:8100";
-/// The database when nothing says otherwise.
-const DEFAULT_PATH: &str = "Data.fs";
 
 /// Why a server did not start, or ended badly.
 #[derive(Debug, Error)]
@@ -82,20 +77,9 @@ pub(crate) enum ServeError {
     Start(#[source] StorageError),
 }
 
-/// What to do, once options and configuration are put together.
-#[derive(Debug, PartialEq)]
-struct Plan {
-    config: ServerConfig,
-    address_file: Option<PathBuf>,
-    /// Whether to tell how to connect: those who write a configuration know.
-    greet: bool,
-    test: bool,
-}
-
 /// Serves until a signal comes.
 pub(crate) fn run(options: &ServeOptions) -> ExitCode {
-    let ended =
-        Plan::make(options, &RealSystem).map_err(ServeError::from).and_then(|plan| plan.serve());
+    let ended = Plan::make(options, &RealSystem).map_err(ServeError::from).and_then(serve);
     match ended {
         Ok(Ending::Stop) => ExitCode::SUCCESS,
         Ok(Ending::Restart) => ExitCode::FAILURE,
@@ -140,95 +124,45 @@ impl ServeError {
     }
 }
 
-impl Plan {
-    fn make(options: &ServeOptions, system: &dyn System) -> Result<Self, ConfigError> {
-        let mut config = match &options.configure {
-            Some(file) => ServerConfig::read(system, config::path_of(file)?)?,
-            None => default_config(),
-        };
-        if let Some(address) = &options.address {
-            config.address = address.clone();
-        }
-        let files: Vec<&PathBuf> = options.data.iter().chain(&options.filename).collect();
-        if !files.is_empty() {
-            config.storages =
-                (1..).zip(files).map(|(number, path)| file_storage(number, path)).collect();
-        }
-        config.transaction_timeout = options.timeout.or(config.transaction_timeout);
-        config.pid_filename = options.pid_file.clone().or(config.pid_filename);
-        if config.pid_filename.is_none() {
-            let home = system.variable("INSTANCE_HOME").filter(|home| !home.is_empty());
-            config.pid_filename = home.map(|home| Path::new(&home).join("var/ZEO.pid"));
-        }
-        let from_environment =
-            || system.variable("ZEO_MSGPACK").is_some_and(|text| !text.is_empty());
-        let msgpack = options.msgpack || config.msgpack.unwrap_or_else(from_environment);
-        config.msgpack = Some(msgpack);
-        Ok(Self {
-            config,
-            address_file: options.address_file.clone(),
-            greet: options.configure.is_none() && !options.test,
-            test: options.test,
-        })
+/// Does all that the plan says, in the order of the module's introduction.
+fn serve(plan: Plan) -> Result<Ending, ServeError> {
+    let Plan { config, address_file, greet, test } = plan;
+    let reopenable = config.eventlog.is_some();
+    let log_files = Log::install(config.eventlog.clone().unwrap_or_else(EventLog::to_stderr))?;
+    if process::is_in_use(&config.address) {
+        return Err(ServeError::AddressInUse(config.address));
     }
-
-    fn serve(self) -> Result<Ending, ServeError> {
-        let Self { config, address_file, greet, test } = self;
-        let reopenable = config.eventlog.is_some();
-        let log_files = Log::install(config.eventlog.clone().unwrap_or_else(EventLog::to_stderr))?;
-        if process::is_in_use(&config.address) {
-            return Err(ServeError::AddressInUse(config.address));
+    let _socket_file = SocketFile::claim(&config.address);
+    // A server that writes nothing leaves no pid file either, as in Python.
+    let _pid_file = PidFile::write(config.pid_filename.clone().filter(|_| !config.read_only));
+    let storages = open_storages(&config.storages)?;
+    let ending = signals::watch(reopenable.then_some(log_files)).map_err(ServeError::Run)?;
+    let created = describe(&config, &storages);
+    let host = Host::new(&settings(&config), storages).map_err(ServeError::Start)?;
+    info!(target: "ZEO.StorageServer", "{created}");
+    let ended = bind(&host, &config.address).and_then(|server| {
+        if test {
+            print("testing exit immediately");
+            return Ok(Ending::Stop);
         }
-        let _socket_file = SocketFile::claim(&config.address);
-        // A server that writes nothing leaves no pid file either, as in Python.
-        let _pid_file = PidFile::write(config.pid_filename.clone().filter(|_| !config.read_only));
-        let storages = open_storages(&config.storages)?;
-        let ending = signals::watch(reopenable.then_some(log_files)).map_err(ServeError::Run)?;
-        let created = describe(&config, &storages);
-        let host = Host::new(&settings(&config), storages).map_err(ServeError::Start)?;
-        info!(target: "ZEO.StorageServer", "{created}");
-        let ended = bind(&host, &config.address).and_then(|server| {
-            if test {
-                print("testing exit immediately");
-                return Ok(Ending::Stop);
-            }
-            if greet {
-                print(&greeting(&server, &config.storages));
-            }
-            if let Some(path) = address_file {
-                announce(&server, path)?;
-            }
-            let mut how = Ending::Stop;
-            let stop = async {
-                // Without the sender no signal can come; better to end than to serve for ever.
-                how = ending.await.unwrap_or(Ending::Restart);
-            };
-            server.run(stop).map_err(ServeError::Run)?;
-            Ok(how)
-        });
-        let closed = host.close().map_err(ServeError::Close);
-        ended.and_then(|how| closed.map(|()| how))
-    }
+        if greet {
+            print(&greeting::lines(&server.addresses(), &config.storages));
+        }
+        if let Some(path) = address_file {
+            announce(&server, path)?;
+        }
+        run_until(ending, server)
+    });
+    let closed = host.close().map_err(ServeError::Close);
+    ended.and_then(|how| closed.map(|()| how))
 }
 
-fn default_config() -> ServerConfig {
-    ServerConfig {
-        address: SocketAddress::parse(DEFAULT_ADDRESS).expect("the default is an address"),
-        read_only: false,
-        invalidation_queue_size: INVALIDATION_QUEUE_SIZE,
-        invalidation_age: None,
-        transaction_timeout: None,
-        client_conflict_resolution: false,
-        msgpack: None,
-        pid_filename: None,
-        storages: vec![file_storage(1, Path::new(DEFAULT_PATH))],
-        eventlog: None,
-    }
-}
-
-fn file_storage(number: usize, path: &Path) -> StorageConfig {
-    let kind = StorageKind::File(FileConfig::at(path.to_owned()));
-    StorageConfig { name: number.to_string(), kind }
+fn run_until(ending: oneshot::Receiver<Ending>, server: Server) -> Result<Ending, ServeError> {
+    // Without a sender no signal can come; better to be started again than to serve for ever.
+    let mut how = Ending::Restart;
+    let stop = async { how = ending.await.unwrap_or(how) };
+    server.run(stop).map_err(ServeError::Run)?;
+    Ok(how)
 }
 
 fn open_storages(storages: &[StorageConfig]) -> Result<Vec<StorageSpec>, ServeError> {
@@ -301,52 +235,6 @@ fn announce(server: &Server, path: PathBuf) -> Result<(), ServeError> {
     let address = server.addresses().first().map(ToString::to_string).unwrap_or_default();
     process::write_address(&path, &address)
         .map_err(|source| ServeError::AddressFile { path, source })
-}
-
-/// How to connect, a line for each storage.
-fn greeting(server: &Server, storages: &[StorageConfig]) -> String {
-    let address = server.addresses().into_iter().next().map(reachable);
-    let Some(address) = address else { return String::new() };
-    let lines: Vec<String> =
-        storages.iter().map(|storage| greeting_line(&address, storage)).collect();
-    lines.join("\n")
-}
-
-fn greeting_line(address: &Address, storage: &StorageConfig) -> String {
-    let name = &storage.name;
-    let what = match &storage.kind {
-        StorageKind::File(file) => file.path.display().to_string(),
-        other => other.class_name().to_owned(),
-    };
-    let (client, uri) = match address {
-        Address::Tcp { host, port } => {
-            let host = host.as_deref().unwrap_or("127.0.0.1");
-            (format!("(\"{host}\", {port})"), format!("zeo://{address}"))
-        }
-        Address::Unix(path) => {
-            let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-            (format!("{:?}", path.display().to_string()), format!("zeo://{}", absolute.display()))
-        }
-    };
-    let (argument, query, setting) = if name == "1" {
-        (String::new(), String::new(), String::new())
-    } else {
-        (format!(", storage={name:?}"), format!("?storage={name}"), format!(" storage {name}"))
-    };
-    format!(
-        "serving {what} as storage {name:?} on {address}; connect with \
-         ZEO.client({client}{argument}), {uri}{query}, or <zeoclient> server {address}{setting}"
-    )
-}
-
-/// All interfaces are no address to connect to.
-fn reachable(address: Address) -> Address {
-    match address {
-        Address::Tcp { host: Some(host), port } if host == "0.0.0.0" => {
-            Address::Tcp { host: Some("127.0.0.1".to_owned()), port }
-        }
-        other => other,
-    }
 }
 
 /// To standard output, at once. A closed one is no reason to end.

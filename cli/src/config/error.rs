@@ -34,7 +34,7 @@ pub(crate) enum ConfigError {
         place: Place,
     },
     /// Lines that contradict the schema.
-    #[error("{error}{}", place.as_ref().map(|place| format!("\n{}", in_parentheses(place))).unwrap_or_default())]
+    #[error("{error}{}", on_a_line(place.as_ref()))]
     Schema {
         /// What is wrong.
         error: SchemaError,
@@ -61,12 +61,14 @@ pub(crate) enum ConfigError {
     #[error("error opening URL {0}: only files can be read")]
     NotAFile(String),
     /// A file that cannot be read.
-    #[error("error opening file {}: {source}", path.display())]
+    #[error("error opening file {}: {source}{}", path.display(), on_a_line(place.as_ref()))]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
+        /// Where it is included, if it is.
+        place: Option<Place>,
     },
     /// A value that is not of its key's type.
     #[error("{error} (line {}, in {})", place.line, place.url)]
@@ -125,6 +127,10 @@ impl ConfigError {
             | Self::Unreadable { .. } => None,
         }
     }
+}
+
+fn on_a_line(place: Option<&Place>) -> String {
+    place.map_or_else(String::new, |place| format!("\n{}", in_parentheses(place)))
 }
 
 fn in_parentheses(place: &Place) -> String {

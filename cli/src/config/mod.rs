@@ -34,5 +34,7 @@ pub(crate) use reader::path_of;
 pub(crate) use server::{
     FileConfig, INVALIDATION_QUEUE_SIZE, ServerConfig, StorageConfig, StorageKind,
 };
+#[cfg(test)]
+pub(crate) use system::fake::FakeSystem;
 pub(crate) use system::{RealSystem, System};
 pub(crate) use types::{InvalidValue, Kind, SocketAddress, Value};

@@ -22,7 +22,7 @@ use super::schema::{Count, Need, Schema, SchemaError, SectionType};
 use super::substitution::{Replacements, is_name};
 use super::syntax::{Line, SyntaxError};
 use super::system::System;
-use super::types::Value;
+use super::types::{InvalidValue, Value};
 
 /// How many files may be open at a time.
 pub(crate) const INCLUDE_DEPTH_MAX: usize = 16;
@@ -61,7 +61,7 @@ pub(crate) fn read(
         files: Vec::new(),
         included: 0,
     };
-    let end = reader.read_file(&path)?;
+    let end = reader.read_file(&path, None)?;
     let top = reader.open.pop().expect("a file closes only what it opened");
     top.close(end, system)
 }
@@ -86,9 +86,16 @@ struct OpenSection {
 }
 
 impl Reader<'_> {
-    /// Reads all lines of a file; returns its end.
-    fn read_file(&mut self, path: &Path) -> Result<Place, ConfigError> {
-        let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
+    /// Reads all lines of a file, which is included somewhere or not; returns its end.
+    fn read_file(
+        &mut self,
+        path: &Path,
+        included_at: Option<&Place>,
+    ) -> Result<Place, ConfigError> {
+        let unreadable = |source| {
+            let place = included_at.cloned();
+            ConfigError::Unreadable { path: path.to_owned(), source, place }
+        };
         let bytes = self.system.read(path).map_err(unreadable)?;
         let text = String::from_utf8(bytes)
             .map_err(|error| unreadable(std::io::Error::other(error.utf8_error())))?;
@@ -167,7 +174,8 @@ impl Reader<'_> {
         let is_key = key.starts_with(|c: char| c.is_ascii_alphabetic())
             && key.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
         if !is_key {
-            return Err(schema_error(SchemaError::NotAKey(key.to_owned())));
+            let error = InvalidValue::NotAKey(key.to_owned());
+            return Err(ConfigError::Value { error, expected: None, place: place.clone() });
         }
         let Some(known) = section.section_type.key(&key.to_lowercase()) else {
             let known = section.section_type.keys.iter().map(|key| key.name).collect();
@@ -221,7 +229,7 @@ impl Reader<'_> {
         if self.included > INCLUDES_MAX {
             return Err(directive(DirectiveError::TooManyIncludes));
         }
-        self.read_file(&path)?;
+        self.read_file(&path, Some(place))?;
         Ok(())
     }
 

@@ -106,15 +106,15 @@ pub(crate) enum SchemaError {
     /// A blob storage around a storage with blobs.
     #[error("<{0}> in <blobstorage> already has blobs of its own")]
     BlobsTwice(&'static str),
+    /// A standard stream that is to be opened later: it is open.
+    #[error("cannot delay opening {0}")]
+    CannotDelay(String),
     /// No section where there must be at least one.
     #[error("not enough values for section type {}; 0 found, 1 required", repr(.0))]
     NotEnough(&'static str),
     /// A key that its section needs.
     #[error("no values for {}; 1 required", repr(.0))]
     KeyMissing(&'static str),
-    /// A log that is configured in a way that does not work.
-    #[error("{0}")]
-    Log(&'static str),
     /// Two sections of one name.
     #[error("section names must not be re-used within the same container:{}", repr(.0))]
     NameReused(String),
@@ -134,9 +134,6 @@ pub(crate) enum SchemaError {
     /// A key that is given twice.
     #[error("{} does not support multiple values", repr(.0))]
     KeyRepeated(String),
-    /// Something that cannot be a key anywhere.
-    #[error("value did not match regular expression: {}", repr(.0))]
-    NotAKey(String),
     /// A section type that only Python's server has so far.
     #[error("<{section_type}>: {reason}")]
     NotHere {

@@ -369,8 +369,7 @@ fn logfile(section: &Section) -> Result<LogFile, ConfigError> {
     let delay = section.value("delay").unwrap_or(false);
     let destination = match path.as_str() {
         "STDERR" | "STDOUT" if delay => {
-            let error = SchemaError::Log("cannot delay opening STDERR or STDOUT");
-            return Err(at(error, &section.place));
+            return Err(at(SchemaError::CannotDelay(path), &section.place));
         }
         "STDERR" => Destination::Stderr,
         "STDOUT" => Destination::Stdout,

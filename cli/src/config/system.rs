@@ -59,23 +59,38 @@ pub(crate) mod fake {
 
     use super::*;
 
-    /// Files in memory. Directories are `/` and `/dir`, the variable `HOME` is `/dir`.
-    #[derive(Default)]
-    pub(crate) struct FakeSystem(pub(crate) BTreeMap<PathBuf, Vec<u8>>);
+    /// Files and variables in memory. Directories are `/` and `/dir`, which is the current one; the
+    /// variable `HOME` is `/dir` at first.
+    pub(crate) struct FakeSystem {
+        files: BTreeMap<PathBuf, Vec<u8>>,
+        variables: BTreeMap<String, String>,
+    }
 
     impl FakeSystem {
         pub(crate) fn with(files: &[(&str, &str)]) -> Self {
-            Self(files.iter().map(|(path, text)| (path.into(), text.as_bytes().to_vec())).collect())
+            let files = files.iter().map(|(path, text)| (*path, text.as_bytes().to_vec()));
+            Self::with_bytes(files)
+        }
+
+        pub(crate) fn with_bytes<'a>(files: impl IntoIterator<Item = (&'a str, Vec<u8>)>) -> Self {
+            let files = files.into_iter().map(|(path, bytes)| (path.into(), bytes)).collect();
+            Self { files, variables: [("HOME".to_owned(), "/dir".to_owned())].into() }
+        }
+
+        pub(crate) fn and_variables(mut self, variables: &[(&str, &str)]) -> Self {
+            let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+            self.variables.extend(variables);
+            self
         }
     }
 
     impl System for FakeSystem {
         fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-            self.0.get(path).cloned().ok_or_else(|| io::Error::from_raw_os_error(2))
+            self.files.get(path).cloned().ok_or_else(|| io::Error::from_raw_os_error(2))
         }
 
         fn variable(&self, name: &str) -> Option<String> {
-            (name == "HOME").then(|| "/dir".to_owned())
+            self.variables.get(name).cloned()
         }
 
         fn is_directory(&self, path: &Path) -> bool {
@@ -83,7 +98,7 @@ pub(crate) mod fake {
         }
 
         fn exists(&self, path: &Path) -> bool {
-            self.is_directory(path) || self.0.contains_key(path)
+            self.is_directory(path) || self.files.contains_key(path)
         }
 
         fn absolute(&self, path: &Path) -> PathBuf {

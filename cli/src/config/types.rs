@@ -133,6 +133,9 @@ pub(crate) enum InvalidValue {
     /// Nothing there.
     #[error("{0} is not an existing path")]
     NoSuchPath(String),
+    /// Something that cannot be a key anywhere.
+    #[error("value did not match regular expression: {}", repr(.0))]
+    NotAKey(String),
     /// Neither yes nor no.
     #[error("not a valid boolean value: {}", repr(.0))]
     NotBoolean(String),
