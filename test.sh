@@ -83,6 +83,8 @@ python() {
     for judge in handover hostile; do
         step "$judge" .venv/bin/python fixtures/python/$judge.py --server "$SERVER"
     done
+    step filestorage-tool cargo build --locked -p rzeo-fixtures --example filestorage &&
+        step both-ways .venv/bin/python fixtures/python/both_ways.py
     step bench .venv/bin/python fixtures/python/bench.py --server "$SERVER" --quick
 }
 
