@@ -83,6 +83,24 @@ fn a_conflict_that_nobody_can_merge_names_both_revisions_and_the_record() {
 }
 
 #[test]
+fn a_length_that_two_counted_up_is_merged_here() {
+    let length = |n: u8| {
+        let mut record = b"\x80\x03cBTrees.Length\nLength\nq\x00.\x80\x03K".to_vec();
+        record.extend_from_slice(&[n, b'.']);
+        Bytes::from(record)
+    };
+    let store = |serial, n| Operation::Store { oid: A, serial, data: length(n) };
+    let storage = MappingStorage::new();
+    commit(&storage, FIRST, &[store(Tid::ZERO, 0)]);
+    commit(&storage, SECOND, &[store(FIRST, 5)]);
+    let outcome = vote(&storage, &request(&[store(FIRST, 7)], false), Patience::Wait).unwrap();
+    let VoteOutcome::Ready { voted, changed, resolved } = outcome else { panic!("{outcome:?}") };
+    assert_eq!((changed, resolved), (vec![A], vec![A]));
+    finish(&storage, Tid(300), voted);
+    assert_eq!(storage.load_serial(A, Tid(300), Patience::Now).unwrap(), length(12));
+}
+
+#[test]
 fn the_client_gets_all_its_conflicts_at_once_in_the_order_of_its_stores() {
     let storage = contested();
     commit(&storage, Tid(300), &[store(B, FIRST, "b2")]);

@@ -29,6 +29,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::ids::{Oid, Tid};
+use crate::resolve::resolve;
 use crate::storage::{Patience, Storage, StorageError, TransactionMeta, Vote, Voted};
 
 /// One thing that a transaction does, with the arguments of the message that asked for it.
@@ -245,10 +246,6 @@ fn refused(error: StorageError, data: Option<&Bytes>) -> VoteError {
         }
         error => VoteError::Storage(error),
     }
-}
-
-fn resolve(_old: &Bytes, _committed: &Bytes, _new: &Bytes) -> Option<Bytes> {
-    None
 }
 
 /// Conflicts that the client is to merge, at most one an object, in the order in which they came up.

@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::resolve::resolve;
 use rzeo_core::storage::{Patience, StorageError};
 
 use super::format::{RecordHead, Status};
@@ -167,8 +168,4 @@ impl Undoing<'_> {
 /// What an object was before a record: what its predecessor says, or nothing.
 fn before(prev: u64) -> Payload {
     if prev == 0 { Payload::Gone } else { Payload::Back(prev) }
-}
-
-fn resolve(_old: &Bytes, _committed: &Bytes, _new: &Bytes) -> Option<Bytes> {
-    None
 }
