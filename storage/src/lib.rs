@@ -5,6 +5,7 @@
 //! test can put a disk in memory under it that fails and crashes to order. [`MappingStorage`] keeps
 //! everything in memory.
 
+pub mod blob;
 pub mod disk;
 pub mod file;
 mod mapping;

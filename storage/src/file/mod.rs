@@ -53,6 +53,7 @@ use self::log::Log;
 pub use self::recover::{Cut, IndexUse, Opening};
 use self::room::Room;
 use self::vote::FileVote;
+use crate::blob::BlobDirectory;
 use crate::disk::{Disk, RealDisk};
 
 /// How a FileStorage is opened.
@@ -98,6 +99,7 @@ pub struct FileStorage {
     /// The greatest oid in use or handed out.
     last_oid: AtomicU64,
     room: Arc<Room>,
+    blobs: Option<BlobDirectory>,
     opening: Opening,
     lock: Mutex<Option<Box<dyn Send>>>,
 }
@@ -135,6 +137,9 @@ impl FileStorage {
         let lock = recover::lock(&*disk, &path, &options)?;
         let (state, opening) = recover::open(&*disk, &path, &options)?;
         let last_oid = state.index.last_oid().unwrap_or_default();
+        let blobs = (options.blob_dir.as_ref())
+            .map(|path| BlobDirectory::open(&*disk, path, options.read_only))
+            .transpose()?;
         Ok(Self {
             disk,
             path,
@@ -144,6 +149,7 @@ impl FileStorage {
             pack_flag: pack::PackFlag::default(),
             last_oid: AtomicU64::new(last_oid.0),
             room: Arc::default(),
+            blobs,
             opening,
             lock: Mutex::new(lock),
         })
@@ -161,6 +167,12 @@ impl FileStorage {
     #[must_use]
     pub fn opening(&self) -> &Opening {
         &self.opening
+    }
+
+    /// Where blobs are, if there are any.
+    #[must_use]
+    pub fn blobs(&self) -> Option<&BlobDirectory> {
+        self.blobs.as_ref()
     }
 
     /// The file's path as given.
@@ -213,7 +225,7 @@ const BLOB_INTERFACES: usize = 2;
 
 impl Storage for FileStorage {
     fn description(&self) -> Description {
-        let skipped = if self.options.blob_dir.is_some() { 0 } else { BLOB_INTERFACES };
+        let skipped = if self.blobs.is_some() { 0 } else { BLOB_INTERFACES };
         Description {
             name: self.path.display().to_string(),
             read_only: self.options.read_only,

@@ -36,6 +36,7 @@ use super::index_file::{self, Unusable, with_suffix};
 use super::log::{DataFile, Log};
 use super::scan::{self, Flaw, FlawKind, Found, Window};
 use super::{FileOptions, State};
+use crate::blob::holds_blobs;
 use crate::disk::{Access, Disk, DiskFile, failed};
 
 /// Positions below this are not believed of an index, as in Python.
@@ -160,9 +161,41 @@ fn open_file(
     };
     let disk_file = match old {
         Some(file) => file,
-        None => create_file(disk, path).map_err(fail)?,
+        None => {
+            refuse_to_create(disk, path, options)?;
+            create_file(disk, path).map_err(fail)?
+        }
     };
     Ok(Arc::new(DataFile { disk_file, name }))
+}
+
+/// Fails if there are signs that a database was here.
+fn refuse_to_create(
+    disk: &dyn Disk,
+    path: &Path,
+    options: &FileOptions,
+) -> Result<(), StorageError> {
+    let refuse = |text: String| {
+        let doing = format!("create {}", path.display());
+        Err(StorageError::Disk { doing, text, code: None })
+    };
+    let check = |checked: io::Result<bool>| {
+        checked.map_err(|error| failed(|| format!("look around {}", path.display()), &error))
+    };
+    if let Some(blobs) = &options.blob_dir
+        && check(holds_blobs(disk, blobs))?
+    {
+        let blobs = blobs.display();
+        return refuse(format!("{blobs} holds blobs; they belong to a database that is not there"));
+    }
+    // Python renames twice when it has packed, and may have been interrupted in between.
+    let (old, new) = (with_suffix(path, ".old"), with_suffix(path, ".pack"));
+    let missing = !check(disk.exists(path))?;
+    if missing && check(disk.exists(&old))? && check(disk.exists(&new))? {
+        let old = old.display();
+        return refuse(format!("a pack was interrupted; {old} is the database as it was before"));
+    }
+    Ok(())
 }
 
 /// Makes an empty database.

@@ -1,0 +1,194 @@
+//! Where blobs are: a directory of files beside the database, one for each revision.
+//!
+//! ```text
+//!   BLOBS/.layout                                    the word bushy or lawn
+//!   BLOBS/tmp/                                       uploads in progress
+//!   BLOBS/0x00/0x00/0x00/0x00/0x00/0x00/0x04/0xd2/   bushy: a level for each byte of the oid
+//!   BLOBS/0x04d2/                                    lawn: one directory for each oid
+//!        …/0x03f6fcd22ddddddd.blob                   the revision of that tid
+//! ```
+//!
+//! Both layouts are Python's. An empty directory becomes bushy; one without the marker but with
+//! something in it is lawn, as all were once.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::storage::StorageError;
+
+use crate::disk::{Access, Disk, failed};
+
+/// The file that names the layout.
+const MARKER: &str = ".layout";
+/// The directory of uploads.
+const TEMPORARY: &str = "tmp";
+
+/// A directory of blobs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlobDirectory {
+    path: PathBuf,
+    layout: Layout,
+}
+
+/// How blobs are laid out in their directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// A directory level for each byte of the oid.
+    Bushy,
+    /// One directory for each oid.
+    Lawn,
+}
+
+impl BlobDirectory {
+    /// Opens a directory of blobs; makes it, unless it is only to be read.
+    ///
+    /// # Errors
+    /// `Disk`, also if the layout is none that is known.
+    pub fn open(disk: &dyn Disk, path: &Path, read_only: bool) -> Result<Self, StorageError> {
+        let fail = |error: io::Error| failed(|| format!("open {}", path.display()), &error);
+        let (layout, marked) = match marker(disk, path).map_err(fail)? {
+            Some(layout) => (layout, true),
+            None if holds_blobs(disk, path).map_err(fail)? => (Layout::Lawn, false),
+            None => (Layout::Bushy, false),
+        };
+        if !read_only {
+            disk.create_directory(&path.join(TEMPORARY)).map_err(fail)?;
+            if !marked {
+                mark(disk, path, layout).map_err(fail)?;
+            }
+        }
+        Ok(Self { path: path.to_owned(), layout })
+    }
+
+    /// How it is laid out.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Where uploads go: in the same file system, so that they can be renamed into place.
+    #[must_use]
+    pub fn temporary(&self) -> PathBuf {
+        self.path.join(TEMPORARY)
+    }
+
+    /// The file of a revision.
+    #[must_use]
+    pub fn file(&self, oid: Oid, tid: Tid) -> PathBuf {
+        let mut path = self.path.clone();
+        match self.layout {
+            Layout::Bushy => {
+                path.extend(oid.to_bytes().map(|byte| format!("0x{byte:02x}")));
+            }
+            Layout::Lawn => path.push(oid.short().to_string()),
+        }
+        path.push(format!("{}.blob", tid.short()));
+        path
+    }
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bushy => "bushy",
+            Self::Lawn => "lawn",
+        })
+    }
+}
+
+/// Whether there is anything in a directory but what belongs to an empty one.
+pub(crate) fn holds_blobs(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
+    match disk.names(path) {
+        Ok(names) => Ok(names
+            .iter()
+            .any(|name| name != TEMPORARY && !name.as_encoded_bytes().starts_with(b"."))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The layout that the directory says it has.
+fn marker(disk: &dyn Disk, path: &Path) -> io::Result<Option<Layout>> {
+    let file = match disk.open(&path.join(MARKER), Access::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let mut text = [0; 64];
+    let filled = file.read_at(&mut text, 0)?;
+    match text[..filled].trim_ascii() {
+        b"bushy" => Ok(Some(Layout::Bushy)),
+        b"lawn" => Ok(Some(Layout::Lawn)),
+        other => {
+            let name = String::from_utf8_lossy(other);
+            Err(io::Error::other(format!("the blobs have the unknown layout {name:?}")))
+        }
+    }
+}
+
+fn mark(disk: &dyn Disk, path: &Path, layout: Layout) -> io::Result<()> {
+    let file = disk.open(&path.join(MARKER), Access::Create)?;
+    file.write_at(&[layout.to_string().as_bytes()], 0)?;
+    file.sync()?;
+    disk.sync_directory(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::memory::MemoryDisk;
+
+    const BLOBS: &str = "blobs";
+
+    fn open(disk: &MemoryDisk) -> Result<BlobDirectory, StorageError> {
+        BlobDirectory::open(disk, Path::new(BLOBS), false)
+    }
+
+    #[test]
+    fn files_are_where_python_puts_them() {
+        let (oid, tid) = (Oid(0x04d2), Tid(0x03f6_fcd2_3333_3333));
+        let path = Path::new("b").to_owned();
+        let bushy = BlobDirectory { path: path.clone(), layout: Layout::Bushy };
+        let deep = "b/0x00/0x00/0x00/0x00/0x00/0x00/0x04/0xd2/0x03f6fcd233333333.blob";
+        assert_eq!(bushy.file(oid, tid), Path::new(deep));
+        let lawn = BlobDirectory { path, layout: Layout::Lawn };
+        assert_eq!(lawn.file(oid, tid), Path::new("b/0x04d2/0x03f6fcd233333333.blob"));
+    }
+
+    #[test]
+    fn an_empty_directory_becomes_bushy() {
+        let disk = MemoryDisk::new();
+        for _ in 0..2 {
+            assert_eq!(open(&disk).unwrap().layout(), Layout::Bushy);
+            assert_eq!(disk.bytes("blobs/.layout").unwrap(), b"bushy");
+            assert!(disk.exists(Path::new("blobs/tmp")).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_used_directory_without_marker_is_lawn() {
+        let disk = MemoryDisk::new();
+        disk.put("blobs/0x01/0x02.blob", b"");
+        assert_eq!(open(&disk).unwrap().layout(), Layout::Lawn);
+        assert_eq!(disk.bytes("blobs/.layout").unwrap(), b"lawn");
+    }
+
+    #[test]
+    fn a_marker_is_believed_if_it_is_known() {
+        let disk = MemoryDisk::new();
+        disk.put("blobs/0x01/0x02.blob", b"");
+        disk.put("blobs/.layout", b"bushy\n");
+        assert_eq!(open(&disk).unwrap().layout(), Layout::Bushy);
+        disk.put("blobs/.layout", b"zoned");
+        let refused = open(&disk).unwrap_err().to_string();
+        assert!(refused.contains("zoned"), "{refused}");
+    }
+
+    #[test]
+    fn a_reader_makes_nothing() {
+        let disk = MemoryDisk::new();
+        BlobDirectory::open(&disk, Path::new(BLOBS), true).unwrap();
+        assert_eq!(disk.calls(), 0);
+    }
+}
