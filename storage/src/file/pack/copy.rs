@@ -209,7 +209,7 @@ impl Copier {
     ) -> Result<(), StorageError> {
         let Found { oid, at, tid, .. } = record.found;
         let early = at < self.kept.boundary;
-        if self.kept.pointed_to.contains(&at) {
+        if self.kept.older.contains(&at) {
             self.moves.early(at, self.output.at());
         }
         let prev = if early { None } else { self.index.position(oid) };

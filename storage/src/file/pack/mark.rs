@@ -15,24 +15,26 @@ use crate::file::scan::Shape;
 /// Decides what stays of the part before the pack time. Without `gc` every object's last revision
 /// does.
 pub(super) fn mark(log: &Log, survey: Survey, gc: bool) -> Result<Kept, StorageError> {
-    let Survey { boundary, last } = survey;
-    let mut marker = Marker { log, last, reached: Index::new(), todo: Vec::new(), nowhere: 0 };
+    let Survey { boundary, last, gone } = survey;
+    let mut marker = Marker { log, last, gone, reached: Index::new(), todo: vec![], nowhere: 0 };
     if gc {
         marker.mark_from_root()?;
     }
-    let pointed_to = marker.mark_from_late_records(boundary, gc)?;
+    let older = marker.mark_from_late_records(boundary, gc)?;
     if marker.nowhere > 0 {
         tracing::warn!(count = marker.nowhere, "references to objects that are not there");
     }
     let last = if gc { marker.reached } else { marker.last };
-    Ok(Kept { boundary, marked: log.end, last, pointed_to })
+    Ok(Kept { boundary, marked: log.end, last, older })
 }
 
 struct Marker<'a> {
     log: &'a Log,
     /// The last revisions as of the pack time.
     last: Index,
-    /// Those of them that can be reached.
+    /// Where objects went that are no more.
+    gone: Index,
+    /// Those last revisions that can be reached.
     reached: Index,
     /// Objects to be looked at.
     todo: Vec<Oid>,
@@ -49,19 +51,28 @@ impl Marker<'_> {
         self.follow()
     }
 
-    /// What late records point to, as positions; and, if asked, all that they refer to is followed.
+    /// Finds the older revisions that late records point to, and, if asked, follows all that late
+    /// records refer to. An object with such a revision keeps its last one too, or the word that it
+    /// was gone by then: or else the older one would pass for the last.
     fn mark_from_late_records(
         &mut self,
         boundary: u64,
         follow: bool,
     ) -> Result<BTreeSet<u64>, StorageError> {
-        let mut pointed_to = BTreeSet::new();
+        let mut older = BTreeSet::new();
         let mut walk = Walk::new(self.log, boundary);
         while let Some(step) = walk.step()? {
             for record in step.records {
                 let is_new = match record.payload {
                     Shape::Data(_) => true,
-                    Shape::Back(back) if back < boundary => pointed_to.insert(back),
+                    Shape::Back(back) if back < boundary => {
+                        match self.gone.position(record.oid) {
+                            Some(gone) => _ = older.insert(gone),
+                            None if follow => self.todo.push(record.oid),
+                            None => {}
+                        }
+                        older.insert(back)
+                    }
                     Shape::Back(_) | Shape::Gone => false,
                 };
                 if is_new && follow {
@@ -70,7 +81,7 @@ impl Marker<'_> {
                 }
             }
         }
-        Ok(pointed_to)
+        Ok(older)
     }
 
     /// Follows references as of the pack time until there are no new ones.

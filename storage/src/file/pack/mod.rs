@@ -132,12 +132,13 @@ struct Kept {
     marked: u64,
     /// For each object that can be reached, its last revision.
     last: Index,
-    /// Older revisions that late records point back to.
-    pointed_to: BTreeSet<u64>,
+    /// Other records that are needed: those that late ones point back to, and the deletions of their
+    /// objects.
+    older: BTreeSet<u64>,
 }
 
 impl Kept {
     fn has(&self, oid: Oid, at: u64) -> bool {
-        self.last.position(oid) == Some(at) || self.pointed_to.contains(&at)
+        self.last.position(oid) == Some(at) || self.older.contains(&at)
     }
 }

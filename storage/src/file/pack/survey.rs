@@ -14,6 +14,8 @@ pub(super) struct Survey {
     pub(super) boundary: u64,
     /// Where each object's last revision is; objects that do not exist at that time are left out.
     pub(super) last: Index,
+    /// Where it says of these that they do not exist any more.
+    pub(super) gone: Index,
 }
 
 /// Walks a log in file order, and checks all of it: what contradicts itself is not packed.
@@ -59,7 +61,7 @@ impl Walk {
 /// Walks up to the pack time. `None` if a pack up to then, or a later one, was the last thing that
 /// happened to the file.
 pub(super) fn survey(log: &Log, stop: Tid) -> Result<Option<Survey>, StorageError> {
-    let mut last = Index::new();
+    let (mut last, mut gone) = (Index::new(), Index::new());
     let mut walk = Walk::new(log, FIRST);
     let mut boundary = FIRST;
     let mut all_packed = true;
@@ -72,12 +74,18 @@ pub(super) fn survey(log: &Log, stop: Tid) -> Result<Option<Survey>, StorageErro
         all_packed &= next_packed;
         for record in step.records {
             match record.payload {
-                Shape::Data(_) | Shape::Back(_) => _ = last.insert(record.oid, record.at),
-                Shape::Gone => _ = last.remove(record.oid),
+                Shape::Data(_) | Shape::Back(_) => {
+                    gone.remove(record.oid);
+                    last.insert(record.oid, record.at);
+                }
+                Shape::Gone => {
+                    last.remove(record.oid);
+                    gone.insert(record.oid, record.at);
+                }
             }
         }
         boundary = walk.at;
     }
     let redundant = all_packed && next_packed;
-    Ok((!redundant).then_some(Survey { boundary, last }))
+    Ok((!redundant).then_some(Survey { boundary, last, gone }))
 }
