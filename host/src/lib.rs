@@ -21,7 +21,7 @@ mod unit;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use rzeo_core::server::{
@@ -270,7 +270,9 @@ fn write(inboxes: &Inboxes) -> std::sync::RwLockWriteGuard<'_, BTreeMap<ConnId, 
     inboxes.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Locks a mutex whose holder may have panicked; see the callers for why that is harmless.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// Ends the process, because something that everybody depends on is in an unknown state. A server that
+/// cannot commit any more must not look alive, and starting again is safe at every instant.
+fn abort(what: &str) -> ! {
+    tracing::error!(target: LOG_TARGET, critical = true, "{what}: a bug of the server ends it");
+    std::process::abort()
 }

@@ -1,7 +1,7 @@
 //! One storage with its hub and its threads.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 use rzeo_core::server::{
@@ -9,7 +9,7 @@ use rzeo_core::server::{
 };
 use rzeo_core::storage::{Finishing, Storage, StorageError};
 
-use crate::{Clock, Inboxes, Wake, lock, log, read};
+use crate::{Clock, Inboxes, Wake, abort, log, read};
 
 /// See the crate's introduction.
 pub(crate) struct Unit {
@@ -86,9 +86,8 @@ impl Unit {
         };
         let threads = core::mem::take(&mut *lock(&self.threads));
         for thread in threads.into_iter().chain(switching) {
-            if thread.join().is_err() {
-                tracing::error!("a thread of storage {:?} had panicked", self.name);
-            }
+            // One that panicked would have ended the process.
+            let _ = thread.join();
         }
         self.core.storage.close()
     }
@@ -96,8 +95,7 @@ impl Unit {
 
 impl Core {
     /// Feeds the hub and does what it says, under its lock, so that everything is delivered in the
-    /// hub's order. If a panic poisoned the lock, the hub is between two whole steps or the storage
-    /// writer is gone; either way no order is lost.
+    /// hub's order.
     fn handle(self: &Arc<Self>, input: HubInput) {
         let mut state = lock(&self.state);
         state.hub.handle_input(self.clock.now(), input);
@@ -158,10 +156,26 @@ impl Core {
                 Some(deadline) => {
                     let wait = deadline.0.saturating_sub(now.instant.0);
                     let woken = self.timer.wait_timeout(state, wait);
-                    woken.unwrap_or_else(std::sync::PoisonError::into_inner).0
+                    woken.unwrap_or_else(|_| abort("the hub")).0
                 }
-                None => self.timer.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner),
+                None => self.timer.wait(state).unwrap_or_else(|_| abort("the hub")),
             };
+        }
+    }
+}
+
+/// Nobody may go on with what a panic has left half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|_| abort("the hub"))
+}
+
+/// Ends the process with the thread that holds it.
+struct EndsWithPanic;
+
+impl Drop for EndsWithPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            abort("a thread of a storage");
         }
     }
 }
@@ -175,6 +189,9 @@ fn spawn(
     let core = core.clone();
     std::thread::Builder::new()
         .name(what.to_owned())
-        .spawn(move || body(&core))
+        .spawn(move || {
+            let _guard = EndsWithPanic;
+            body(&core);
+        })
         .expect("the system has room for one more thread")
 }

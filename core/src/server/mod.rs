@@ -356,7 +356,7 @@ pub enum CloseReason {
     #[error("disconnected: method {0:?} is not allowed")]
     UnknownMethod(String),
     /// A one-way call failed, so there is no other way to say no.
-    #[error("disconnected: one-way call refused: {}", .refusal.class())]
+    #[error("disconnected: one-way call refused: {refusal}")]
     OneWayRefused {
         /// What a two-way caller would have got.
         refusal: Refusal,

@@ -9,6 +9,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
+use core::fmt;
 
 use crate::ids::{Oid, Tid};
 use crate::storage::StorageError;
@@ -128,6 +129,27 @@ impl Refusal {
                 (Value::text("_oid"), oid.map_or(Value::None, Value::oid)),
             ]),
             Self::UndoFailures(failures) => undo_failures(failures),
+        }
+    }
+}
+
+/// The class and its text, if it has one, for the log.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.class())?;
+        match self {
+            Self::Transaction(text) => write!(f, ": {text}"),
+            Self::Undo { reason, .. } => write!(f, ": {reason}"),
+            Self::Other(_, args) => args.iter().try_for_each(|arg| match arg {
+                Value::Str(text) => write!(f, ": {text}"),
+                _ => Ok(()),
+            }),
+            Self::PosKey(_)
+            | Self::Conflict { .. }
+            | Self::ReadConflict { .. }
+            | Self::ReadOnly
+            | Self::WrongTransaction(..)
+            | Self::UndoFailures(_) => Ok(()),
         }
     }
 }

@@ -259,16 +259,22 @@ impl Desk {
         line.ask(self.storage, HubRequest::Pack(time, ticket));
     }
 
-    /// Blobs are not moved by this version.
+    /// Blobs are not moved by this version. Python's words for a storage without blobs, and ours.
     fn blob_call(&mut self, line: &mut Line, caller: Caller, call: &BlobCall) {
-        let name = match call {
+        let refusal = match call {
+            BlobCall::SendBlob { .. } => Refusal::text(
+                "builtins.AttributeError",
+                "'MappingStorage' object has no attribute 'loadBlob'",
+            ),
             BlobCall::StoreBlobStart
             | BlobCall::StoreBlobChunk { .. }
-            | BlobCall::StoreBlobEnd { .. } => "storeBlob",
-            BlobCall::StoreBlobShared { .. } => "storeBlobShared",
-            BlobCall::SendBlob { .. } => "loadBlob",
+            | BlobCall::StoreBlobEnd { .. }
+            | BlobCall::StoreBlobShared { .. } => Refusal::text(
+                "builtins.NotImplementedError",
+                "this version of the server does not store blobs",
+            ),
         };
-        line.answer(caller, Err(Refusal::missing_method(name)));
+        line.answer(caller, Err(refusal));
     }
 
     pub(super) fn answered(&mut self, line: &mut Line, id: JobId, reply: StorageReply) {
