@@ -22,12 +22,15 @@ const DEPTH_MAX: u32 = 100;
 
 /// How many pairs of values one resolution compares before it gives up: some thousands for every
 /// item of a leaf.
-const STEPS_MAX: u32 = 1_000_000;
+const STEPS_MAX: usize = 1_000_000;
+
+/// Text and byte strings that can be compared in about the time of any other step.
+const BYTES_PER_STEP: usize = 1024;
 
 /// Compares nodes of one arena.
 pub(super) struct Compare<'a> {
     arena: &'a Arena,
-    steps: Cell<u32>,
+    steps: Cell<usize>,
 }
 
 /// A value by what it can be compared with.
@@ -84,7 +87,10 @@ impl<'a> Compare<'a> {
         let depth = self.step(depth)?;
         match (self.shape(a), self.shape(b)) {
             (Shape::Number(a), Shape::Number(b)) => Some(a.order(b)? == Some(Ordering::Less)),
-            (Shape::Text(a), Shape::Text(b)) | (Shape::Bytes(a), Shape::Bytes(b)) => Some(a < b),
+            (Shape::Text(a), Shape::Text(b)) | (Shape::Bytes(a), Shape::Bytes(b)) => {
+                self.spend(a.len().min(b.len()) / BYTES_PER_STEP)?;
+                Some(a < b)
+            }
             (Shape::Tuple(a), Shape::Tuple(b)) | (Shape::List(a), Shape::List(b)) => {
                 for (a, b) in a.iter().zip(b) {
                     if !self.equal(*a, *b, depth)? {
@@ -125,7 +131,10 @@ impl<'a> Compare<'a> {
             (Shape::Exact(..) | Shape::Moment(..), _)
             | (_, Shape::Exact(..) | Shape::Moment(..)) => None,
             (Shape::Number(a), Shape::Number(b)) => Some(a.order(b)? == Some(Ordering::Equal)),
-            (Shape::Text(a), Shape::Text(b)) | (Shape::Bytes(a), Shape::Bytes(b)) => Some(a == b),
+            (Shape::Text(a), Shape::Text(b)) | (Shape::Bytes(a), Shape::Bytes(b)) => {
+                self.spend(a.len().min(b.len()) / BYTES_PER_STEP)?;
+                Some(a == b)
+            }
             // Python looks at a list's length first, but at a tuple's only after its items.
             (Shape::Tuple(a), Shape::Tuple(b)) => {
                 Some(self.all_equal(a, b, depth)? && a.len() == b.len())
@@ -199,8 +208,13 @@ impl<'a> Compare<'a> {
     }
 
     fn step(&self, depth: u32) -> Option<u32> {
-        self.steps.set(self.steps.get().checked_sub(1)?);
+        self.spend(1)?;
         depth.checked_sub(1)
+    }
+
+    fn spend(&self, steps: usize) -> Option<()> {
+        self.steps.set(self.steps.get().checked_sub(steps)?);
+        Some(())
     }
 
     fn shape(&self, id: NodeId) -> Shape<'a> {

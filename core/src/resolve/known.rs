@@ -12,6 +12,9 @@ use super::reference::Reference;
 /// How deep tuples that are dict keys may be nested here; Python knows no such limit.
 const KEY_DEPTH_MAX: u32 = 16;
 
+/// Looks at keys as often as this for every node of a graph; shared tuples are looked at again.
+const STEPS_PER_NODE: usize = 16;
+
 /// An object of the standard library.
 #[derive(Clone, Copy)]
 pub(super) enum Known<'a> {
@@ -27,37 +30,79 @@ pub(super) enum Known<'a> {
 
 /// Whether Python loads every node.
 pub(super) fn can_load_all(arena: &Arena) -> bool {
-    arena.nodes().iter().all(|node| can_load(arena, *node))
+    let steps = STEPS_PER_NODE.saturating_mul(arena.nodes().len());
+    let mut check = Check { arena, steps };
+    arena.nodes().iter().all(|node| check.can_load(*node))
 }
 
-fn can_load(arena: &Arena, node: Node) -> bool {
-    match node {
-        Node::None
-        | Node::Bool(_)
-        | Node::Int(_)
-        | Node::BigInt(_)
-        | Node::Float(_)
-        | Node::Bytes(_)
-        | Node::Tuple(_)
-        | Node::List(_)
-        | Node::Global(_) => true,
-        Node::Text(span) => text::decode(arena.bytes(span)).is_some(),
-        Node::OldText(span) => arena.bytes(span).is_ascii(),
-        Node::Dict(items) => {
-            arena.sequence(items).iter().step_by(2).all(|key| is_hashable(arena, *key, 0))
+struct Check<'a> {
+    arena: &'a Arena,
+    steps: usize,
+}
+
+impl Check<'_> {
+    fn can_load(&mut self, node: Node) -> bool {
+        let arena = self.arena;
+        match node {
+            Node::None
+            | Node::Bool(_)
+            | Node::Int(_)
+            | Node::BigInt(_)
+            | Node::Float(_)
+            | Node::Bytes(_)
+            | Node::Tuple(_)
+            | Node::List(_)
+            | Node::Global(_) => true,
+            Node::Text(span) => text::decode(arena.bytes(span)).is_some(),
+            Node::OldText(span) => arena.bytes(span).is_ascii(),
+            Node::Dict(items) => arena
+                .sequence(items)
+                .iter()
+                .step_by(2)
+                .all(|key| self.is_hashable(*key, KEY_DEPTH_MAX)),
+            Node::Call { callable, args } => match Known::of(arena, callable, args) {
+                Some(Known::Set(items)) => {
+                    items.iter().all(|item| self.is_hashable(*item, KEY_DEPTH_MAX))
+                }
+                Some(Known::Exact(_) | Known::Moment(_) | Known::Unordered) => true,
+                None => false,
+            },
+            Node::Reference(id) => Reference::read(arena, id).is_some(),
+            Node::Extension(_)
+            | Node::New { .. }
+            | Node::Build { .. }
+            | Node::Extend { .. }
+            | Node::Update { .. } => false,
         }
-        Node::Call { callable, args } => Known::of(arena, callable, args).is_some(),
-        Node::Reference(id) => Reference::read(arena, id).is_some(),
-        Node::Extension(_)
-        | Node::New { .. }
-        | Node::Build { .. }
-        | Node::Extend { .. }
-        | Node::Update { .. } => false,
+    }
+
+    /// Whether Python takes it as the key of a dict or the member of a set. References it does not.
+    fn is_hashable(&mut self, id: NodeId, depth: u32) -> bool {
+        let Some(steps) = self.steps.checked_sub(1) else { return false };
+        self.steps = steps;
+        match self.arena.node(id) {
+            Node::None
+            | Node::Bool(_)
+            | Node::Int(_)
+            | Node::BigInt(_)
+            | Node::Float(_)
+            | Node::Bytes(_)
+            | Node::Text(_)
+            | Node::OldText(_) => true,
+            Node::Tuple(items) => match depth.checked_sub(1) {
+                Some(depth) => {
+                    self.arena.tuple(items).iter().all(|item| self.is_hashable(*item, depth))
+                }
+                None => false,
+            },
+            _ => false,
+        }
     }
 }
 
 impl<'a> Known<'a> {
-    /// The object that a call makes, if it is certain that the call succeeds.
+    /// The object that a call makes, if it is certain that the call succeeds (given that the members
+    /// of a set can be hashed).
     pub(super) fn of(arena: &'a Arena, callable: NodeId, args: NodeId) -> Option<Self> {
         let Node::Global(class) = arena.node(callable) else { return None };
         let Node::Tuple(args) = arena.node(args) else { return None };
@@ -67,9 +112,7 @@ impl<'a> Known<'a> {
         match (module, name, args.len()) {
             (b"builtins", b"set" | b"frozenset", 1) => {
                 let Node::List(items) = node(0) else { return None };
-                let items = arena.sequence(items);
-                let hashable = items.iter().all(|item| is_hashable(arena, *item, 0));
-                hashable.then_some(Self::Set(items))
+                Some(Self::Set(arena.sequence(items)))
             }
             (b"builtins", b"complex", 2) => {
                 let floats = matches!((node(0), node(1)), (Node::Float(_), Node::Float(_)));
@@ -96,25 +139,6 @@ impl<'a> Known<'a> {
             }
             _ => None,
         }
-    }
-}
-
-/// Whether Python takes it as the key of a dict or the member of a set. References it does not.
-fn is_hashable(arena: &Arena, id: NodeId, depth: u32) -> bool {
-    match arena.node(id) {
-        Node::None
-        | Node::Bool(_)
-        | Node::Int(_)
-        | Node::BigInt(_)
-        | Node::Float(_)
-        | Node::Bytes(_)
-        | Node::Text(_)
-        | Node::OldText(_) => true,
-        Node::Tuple(items) => {
-            let mut items = arena.tuple(items).iter();
-            depth < KEY_DEPTH_MAX && items.all(|item| is_hashable(arena, *item, depth + 1))
-        }
-        _ => false,
     }
 }
 

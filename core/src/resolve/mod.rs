@@ -24,6 +24,8 @@ mod known;
 mod length;
 mod names;
 mod reference;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use bytes::Bytes;
