@@ -85,7 +85,6 @@ python() {
     done
     step filestorage-tool cargo build --locked -p rzeo-fixtures --example filestorage &&
         step both-ways .venv/bin/python fixtures/python/both_ways.py
-    step bench .venv/bin/python fixtures/python/bench.py --server "$SERVER" --quick
 }
 
 case "${1:-all}" in
