@@ -32,6 +32,7 @@ use thiserror::Error;
 
 use self::arena::Arena;
 pub use self::dump::dump;
+pub use self::emit::Unwritable;
 pub(crate) use self::emit::{Count, Sink};
 use self::machine::Machine;
 use crate::value::{ReadLimits, Value};
