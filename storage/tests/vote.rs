@@ -141,12 +141,12 @@ fn conflicts_of_deletions_and_checks_are_nothing_to_merge() {
 }
 
 #[test]
-fn deletions_are_committed_but_not_announced() {
+fn deletions_are_changes() {
     let storage = contested();
     let delete = request(&[Operation::Delete { oid: A, serial: SECOND }], false);
     let outcome = vote(&storage, &delete, Patience::Now).unwrap();
     let VoteOutcome::Ready { voted, changed, .. } = outcome else { panic!("{outcome:?}") };
-    assert_eq!(changed, []);
+    assert_eq!(changed, [A]);
     finish(&storage, Tid(300), voted);
     let gone = Load::Gone { serial: Tid(300), end: None };
     assert_eq!(storage.load_before(A, Tid::MAX, Patience::Now), Ok(gone));

@@ -111,9 +111,8 @@ pub enum VoteError {
 
 /// Checks a transaction. The caller holds the locks that [`Storage`] asks for.
 ///
-/// The list of changed objects is Python's: one entry for each store, in order, and the objects of
-/// undone transactions. Deletions and restored records are absent from it, as the recorded
-/// conversations with Python's server have it.
+/// The list of changed objects has one entry for each record, in order. Python's server leaves out
+/// deletions and restored records; a client that holds such an object would never hear of the change.
 ///
 /// # Errors
 /// [`VoteError::Conflict`] for a conflict that nobody may merge, [`VoteError::Storage`] for whatever
@@ -157,13 +156,17 @@ impl Checking<'_> {
         match operation {
             Operation::Store { oid, serial, data } => self.store(*oid, *serial, data),
             Operation::Delete { oid, serial } => {
-                self.vote.delete(*oid, *serial).map_err(|error| refused(error, None))
+                self.vote.delete(*oid, *serial).map_err(|error| refused(error, None))?;
+                self.changed.push(*oid);
+                Ok(())
             }
             Operation::CheckCurrent { oid, serial } => {
                 Ok(self.vote.check_current(*oid, *serial)?)
             }
             Operation::Restore { oid, tid, data, prev_txn } => {
-                Ok(self.vote.restore(*oid, *tid, data.clone(), *prev_txn)?)
+                self.vote.restore(*oid, *tid, data.clone(), *prev_txn)?;
+                self.changed.push(*oid);
+                Ok(())
             }
             Operation::Undo { tid } => {
                 let oids = self.vote.undo(*tid)?;
