@@ -20,7 +20,7 @@ use super::format::{
 use crate::disk::{DiskFile, failed};
 
 /// How much is read along with a record's header.
-const GLIMPSE: usize = 4096;
+const GLIMPSE: usize = 2048;
 
 /// An open data file.
 #[derive(Debug)]

@@ -136,6 +136,7 @@ impl FileStorage {
         let path = path.into();
         let lock = recover::lock(&*disk, &path, &options)?;
         let (state, opening) = recover::open(&*disk, &path, &options)?;
+        opening.log(&path);
         let last_oid = state.index.last_oid().unwrap_or_default();
         let blobs = (options.blob_dir.as_ref())
             .map(|path| BlobDirectory::open(&*disk, path, options.read_only))

@@ -86,6 +86,22 @@ pub struct Cut {
     pub saved: Option<PathBuf>,
 }
 
+impl Opening {
+    /// Tells whoever runs the storage.
+    pub(super) fn log(&self, path: &Path) {
+        let file = path.display();
+        for warning in &self.warnings {
+            tracing::warn!(%file, "{warning}");
+        }
+        if let Some(Cut { position, bytes, what, saved }) = &self.cut {
+            let saved = saved.as_deref().map(Path::display);
+            let saved =
+                saved.map_or_else(|| "left alone".to_owned(), |to| format!("saved as {to}"));
+            tracing::warn!(%file, "{what}: {bytes} bytes from {position} on are ignored, {saved}");
+        }
+    }
+}
+
 /// Takes the lock that a writer needs.
 pub(super) fn lock(
     disk: &dyn Disk,

@@ -112,6 +112,11 @@ impl Copier {
         Ok(())
     }
 
+    /// Makes durable what was copied so far, so that less is left for the end.
+    pub(super) fn sync(&mut self) -> Result<(), StorageError> {
+        self.output.sync()
+    }
+
     /// An object that the new file lacks although something committed after marking refers to it,
     /// and that exists in the old file.
     pub(super) fn lost(&self, log: &Log, old: &Index) -> Result<Option<Oid>, StorageError> {

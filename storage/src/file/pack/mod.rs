@@ -102,6 +102,7 @@ pub(super) fn pack(
         let log = storage.log();
         let left = log.end - copier.copied();
         copier.copy_late(&log)?;
+        copier.sync()?;
         if left < LEFT_FOR_FINISH_BYTES {
             break;
         }

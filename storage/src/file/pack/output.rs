@@ -62,7 +62,7 @@ impl Output {
         Ok(())
     }
 
-    pub(super) fn flush(&mut self) -> Result<(), StorageError> {
+    fn flush(&mut self) -> Result<(), StorageError> {
         let name = &self.name;
         (self.file.write_at(&[&self.buffer], self.flushed))
             .map_err(|error| failed(|| format!("write {name}"), &error))?;
@@ -71,11 +71,16 @@ impl Output {
         Ok(())
     }
 
-    /// Makes everything durable and hands over the file.
-    pub(super) fn finish(mut self) -> Result<Arc<dyn DiskFile>, StorageError> {
+    /// Makes everything so far durable.
+    pub(super) fn sync(&mut self) -> Result<(), StorageError> {
         self.flush()?;
         let name = &self.name;
-        self.file.sync().map_err(|error| failed(|| format!("sync {name}"), &error))?;
+        self.file.sync().map_err(|error| failed(|| format!("sync {name}"), &error))
+    }
+
+    /// Makes everything durable and hands over the file.
+    pub(super) fn finish(mut self) -> Result<Arc<dyn DiskFile>, StorageError> {
+        self.sync()?;
         Ok(self.file)
     }
 }
