@@ -24,7 +24,7 @@ use rzeo_host::{Host, Settings, StorageSpec};
 use rzeo_tokio::{Address, ListenError, Server};
 use thiserror::Error;
 use tokio::sync::oneshot;
-use tracing::info;
+use tracing::{error, info};
 
 use crate::args::ServeOptions;
 use crate::config::{ConfigError, RealSystem, ServerConfig, SocketAddress, StorageConfig, repr};
@@ -129,6 +129,7 @@ fn serve(plan: Plan) -> Result<Ending, ServeError> {
     let Plan { config, address_file, greet, test } = plan;
     let reopenable = config.eventlog.is_some();
     let log_files = Log::install(config.eventlog.clone().unwrap_or_else(EventLog::to_stderr))?;
+    log_panics(reopenable);
     if process::is_in_use(&config.address) {
         return Err(ServeError::AddressInUse(config.address));
     }
@@ -155,6 +156,18 @@ fn serve(plan: Plan) -> Result<Ending, ServeError> {
     });
     let closed = host.close().map_err(ServeError::Close);
     ended.and_then(|how| closed.map(|()| how))
+}
+
+/// A panic is a bug of ours; whoever reads the log has to hear of it, and also on standard error if
+/// the log is elsewhere.
+fn log_panics(log_is_elsewhere: bool) {
+    let to_stderr = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        error!(target: "ZEO.runzeo", critical = true, "({}) {panic}", std::process::id());
+        if log_is_elsewhere {
+            to_stderr(panic);
+        }
+    }));
 }
 
 fn run_until(ending: oneshot::Receiver<Ending>, server: Server) -> Result<Ending, ServeError> {

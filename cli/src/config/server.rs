@@ -412,3 +412,15 @@ from_value! {
     Size => u64,
     Text => String,
 }
+
+/// Whether a section of that type can stand in a server's file.
+#[cfg(test)]
+pub(super) fn is_section_type(name: &str) -> bool {
+    SCHEMA.section_type(name).is_ok()
+}
+
+/// Whether any section has that key.
+#[cfg(test)]
+pub(super) fn is_key(name: &str) -> bool {
+    SCHEMA.types.iter().any(|section_type| section_type.key(name).is_some())
+}

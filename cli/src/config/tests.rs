@@ -110,6 +110,26 @@ fn a_configuration_with_everything() {
     assert_eq!(config, expected);
 }
 
+/// The example in `docs/configuration.md`.
+#[test]
+fn the_documented_configuration_is_one() {
+    let page = include_str!("../../../docs/configuration.md");
+    let example = page.split("```\n").nth(1).unwrap().replace("/srv/zeo", "/dir");
+    let config = read(&example).unwrap();
+    assert_eq!(config.address, address("0.0.0.0:8100"));
+    assert_eq!(config.storages[0].name, "main");
+    for section in page.lines().filter(|line| line.starts_with("| `<")) {
+        for name in section.split('`').skip(3).step_by(2).filter(|name| !name.contains(' ')) {
+            let known = if let Some(section_type) = name.strip_prefix('<') {
+                section_type.strip_suffix('>').is_some_and(server::is_section_type)
+            } else {
+                server::is_key(name) || ["STDERR", "STDOUT"].contains(&name)
+            };
+            assert!(known, "{name}");
+        }
+    }
+}
+
 #[test]
 fn storages_have_names_of_their_own() {
     let cases = [
