@@ -35,11 +35,12 @@ pub(crate) struct ServeOptions {
     #[arg(short = 'C', long, value_name = "FILE")]
     pub(crate) configure: Option<String>,
 
-    /// Where to listen: HOST:PORT, PORT, [IPV6]:PORT, or a path with a slash
-    /// [default: 127.0.0.1:8100]
+    /// Where to listen: a host with a port, a port, or a path
     // runzeo has no --address-file, so it understands --addr.
     #[arg(short, long, aliases = ["a", "ad", "add", "addr", "addre", "addres"])]
     #[arg(overrides_with = "address", value_parser = SocketAddress::parse)]
+    #[arg(help = "Where to listen: HOST:PORT, PORT, [IPV6]:PORT, or a path with a slash \
+                  [default: 127.0.0.1:8100]")]
     pub(crate) address: Option<SocketAddress>,
 
     /// A FileStorage to serve; several are called 1, 2, and so on
