@@ -80,7 +80,8 @@ impl Tid {
         UnixTime((whole + f64::from(fraction) * FRACTION) - exact(TIMESTAMP_DAY_1970 * 86_400))
     }
 
-    /// `self` if it is later than `last`, else the next tid after `last` that is a valid time stamp.
+    /// `self` if it is later than `last`, else the next tid after `last` that is a valid time
+    /// stamp.
     #[must_use]
     pub fn later_than(self, last: Self) -> Self {
         if self > last {

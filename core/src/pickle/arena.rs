@@ -2,9 +2,9 @@
 //!
 //! Pickles share parts (by memo and DUP) and may refer to themselves; as nodes that name each other
 //! by number, both are cheap, and nothing is walked recursively to build, copy or drop them. Byte
-//! strings and text stay where they came in and are named by their place. Every node costs a bounded
-//! amount of memory, so a graph is never larger than some fifty times its pickle, whatever it would
-//! be as a tree. The tree is made, bounded, by [`Arena::value`].
+//! strings and text stay where they came in and are named by their place. Every node costs a
+//! bounded amount of memory, so a graph is never larger than some fifty times its pickle, whatever
+//! it would be as a tree. The tree is made, bounded, by [`Arena::value`].
 
 use alloc::boxed::Box;
 use alloc::string::String;

@@ -1,12 +1,12 @@
 //! The general pickle machine: a stack, marks, and a memo, over the nodes of an [`Arena`].
 //!
 //! It knows every opcode of protocols 0 to 3 and executes nothing: classes are names, calls are
-//! recorded. One machine reads several pickles in a row with one memo, as the records of a ZODB need
-//! it (class first, then state).
+//! recorded. One machine reads several pickles in a row with one memo, as the records of a ZODB
+//! need it (class first, then state).
 //!
-//! Where Python would look at what an object is, this machine keeps what was asked of it: APPENDS on
-//! something that is no list makes a [`Node::Extend`]. So everything is accepted that Python accepts
-//! with the right classes at hand, and more.
+//! Where Python would look at what an object is, this machine keeps what was asked of it: APPENDS
+//! on something that is no list makes a [`Node::Extend`]. So everything is accepted that Python
+//! accepts with the right classes at hand, and more.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;

@@ -11,10 +11,11 @@
 //!                                                                         conflict resolution
 //! ```
 //!
-//! Two writers give the two dialects that Python's peers write: `emit` in "fast" mode, without memo,
-//! for messages, and `dump` with a memo, for what is stored in files.
+//! Two writers give the two dialects that Python's peers write: `emit` in "fast" mode, without
+//! memo, for messages, and `dump` with a memo, for what is stored in files.
 //!
-//! Not here: protocols above 3, which ZODB refuses as well, and the registry behind extension codes.
+//! Not here: protocols above 3, which ZODB refuses as well, and the registry behind extension
+//! codes.
 
 pub(crate) mod arena;
 mod cursor;

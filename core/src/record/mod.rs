@@ -1,8 +1,8 @@
 //! Records: what a storage stores of an object.
 //!
 //! A record is two pickles in a row, written by one pickler with one memo: what class the object is
-//! of, and its state. The second may refer to what the first put into the memo, so reading the state
-//! means reading both. What follows the second is ignored.
+//! of, and its state. The second may refer to what the first put into the memo, so reading the
+//! state means reading both. What follows the second is ignored.
 //!
 //! The class comes in six forms, as classes and the ways to make instances of them changed over the
 //! years:

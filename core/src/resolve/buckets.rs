@@ -6,9 +6,9 @@
 //! their nodes, and no change to those can be merged.
 //!
 //! The merge walks the items of all three states at once, in order, and looks at where they differ:
-//! what one side changed, added or deleted is taken over, what both sides touched is a conflict. Two
-//! peculiarities come from the tree above, which the merge cannot change: a leaf must not become
-//! empty, and its first key must not be deleted, for the parent knows the leaf by it.
+//! what one side changed, added or deleted is taken over, what both sides touched is a conflict.
+//! Two peculiarities come from the tree above, which the merge cannot change: a leaf must not
+//! become empty, and its first key must not be deleted, for the parent knows the leaf by it.
 //!
 //! ```text
 //!   old       a  b  c  d            b is changed in committed, c deleted in new, e added in new

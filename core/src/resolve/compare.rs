@@ -67,8 +67,8 @@ impl<'a> Compare<'a> {
         Self { arena, steps: Cell::new(STEPS_MAX) }
     }
 
-    /// How BTrees order two keys or values: `<` first, then `==`, and otherwise the first is taken to
-    /// be greater.
+    /// How BTrees order two keys or values: `<` first, then `==`, and otherwise the first is taken
+    /// to be greater.
     pub(super) fn order(&self, a: NodeId, b: NodeId) -> Option<Ordering> {
         match (self.arena.node(a), self.arena.node(b)) {
             (Node::None, Node::None) => return Some(Ordering::Equal),

@@ -101,8 +101,8 @@ impl Check<'_> {
 }
 
 impl<'a> Known<'a> {
-    /// The object that a call makes, if it is certain that the call succeeds (given that the members
-    /// of a set can be hashed).
+    /// The object that a call makes, if it is certain that the call succeeds (given that the
+    /// members of a set can be hashed).
     pub(super) fn of(arena: &'a Arena, callable: NodeId, args: NodeId) -> Option<Self> {
         let Node::Global(class) = arena.node(callable) else { return None };
         let Node::Tuple(args) = arena.node(args) else { return None };

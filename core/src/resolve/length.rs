@@ -1,7 +1,8 @@
 //! `BTrees.Length`: a number that many transactions change at once.
 //!
-//! The state is the number itself, and both changes count: committed + new - old, as Python computes
-//! it, with integers of any size. Booleans are integers; with a float it all becomes floats.
+//! The state is the number itself, and both changes count: committed + new - old, as Python
+//! computes it, with integers of any size. Booleans are integers; with a float it all becomes
+//! floats.
 
 use alloc::vec::Vec;
 

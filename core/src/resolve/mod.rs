@@ -35,8 +35,8 @@ use self::names::Kind;
 use crate::pickle::arena::{Arena, Node, NodeId};
 use crate::record::{Parts, RECORD_LIMITS, class_of};
 
-/// Merges `committed` and `new`, both made from `old`. All are whole records; so is the result, which
-/// has the class of `new`. `None` if the conflict stands.
+/// Merges `committed` and `new`, both made from `old`. All are whole records; so is the result,
+/// which has the class of `new`. `None` if the conflict stands.
 #[must_use]
 pub fn resolve(old: &Bytes, committed: &Bytes, new: &Bytes) -> Option<Bytes> {
     let mut arena = Arena::new(RECORD_LIMITS);

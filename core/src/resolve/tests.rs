@@ -21,8 +21,8 @@ fn merged(class: &str, states: [&[u8]; 3]) -> Option<Value> {
     Some(state)
 }
 
-/// A conflict over the value of key 1, changed by the committed transaction only; the other one adds
-/// key 2, so that there is something to merge.
+/// A conflict over the value of key 1, changed by the committed transaction only; the other one
+/// adds key 2, so that there is something to merge.
 fn value_changed(old: &[u8], committed: &[u8]) -> Option<Value> {
     let bucket = |items: &[&[u8]]| [b"(", &items.concat()[..], b"t\x85"].concat();
     let old_state = bucket(&[b"K\x01", old]);
@@ -132,8 +132,9 @@ proptest! {
         )),
     ) {
         let states: Vec<Vec<u8>> = states.into();
-        for class in ["BTrees.OOBTree OOBTree", "BTrees.OOBTree OOBucket", "BTrees.LFBTree LFBucket"] {
-            let _ = merged(class, [&states[0], &states[1], &states[2]]);
+        for class in ["OOBTree OOBTree", "OOBTree OOBucket", "LFBTree LFBucket"] {
+            let class = alloc::format!("BTrees.{class}");
+            let _ = merged(&class, [&states[0], &states[1], &states[2]]);
         }
     }
 }

@@ -53,8 +53,8 @@ struct Writer<'a> {
     globals: BTreeMap<(&'a [u8], &'a [u8]), u32>,
 }
 
-/// Whether a class may stand here. In references classes are only names; elsewhere Python would have
-/// to import them, and whether it can is not known.
+/// Whether a class may stand here. In references classes are only names; elsewhere Python would
+/// have to import them, and whether it can is not known.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Globals {
     Allowed,

@@ -5,8 +5,8 @@
 //! would write; what is read may be spelled in any way that Python understands.
 //!
 //! A message's length stands before it, and large byte strings in it are chained rather than copied
-//! ([`Outgoing`]), so a message is walked twice: once to be measured, once to be written. What cannot
-//! be written is found by the first walk, before anything is in the output.
+//! ([`Outgoing`]), so a message is walked twice: once to be measured, once to be written. What
+//! cannot be written is found by the first walk, before anything is in the output.
 
 use alloc::string::String;
 use alloc::vec::Vec;

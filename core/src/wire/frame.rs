@@ -5,8 +5,8 @@
 //! alive, so a record is not copied again on its way into the storage.
 //!
 //! What a length prefix promises is not believed: the buffer grows with what has really arrived, by
-//! doubling. So a stranger pays for every byte that we hold, and a frame costs the same however it is
-//! chopped.
+//! doubling. So a stranger pays for every byte that we hold, and a frame costs the same however it
+//! is chopped.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -54,8 +54,8 @@ impl Deframer {
         Ok(Some(self.buffer.split_to(length).freeze()))
     }
 
-    /// How many bytes have arrived that are not part of a frame already taken. Not zero at the end of
-    /// a stream means that it ended within a frame.
+    /// How many bytes have arrived that are not part of a frame already taken. Not zero at the end
+    /// of a stream means that it ended within a frame.
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.buffer.len()

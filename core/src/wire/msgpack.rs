@@ -1,8 +1,8 @@
 //! Msgpack, as ZEO's peers write it and as Python's reader is set up.
 //!
 //! Arrays are read as tuples; map keys are text or bytes; what is left over after a value is an
-//! error. Integers take the least room, bytes and text are told apart, floats are doubles. Extension
-//! types exist in msgpack, but no peer sends any, so they are refused.
+//! error. Integers take the least room, bytes and text are told apart, floats are doubles.
+//! Extension types exist in msgpack, but no peer sends any, so they are refused.
 
 use alloc::string::String;
 use alloc::vec::Vec;
