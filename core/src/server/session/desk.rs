@@ -259,13 +259,10 @@ impl Desk {
         line.ask(self.storage, HubRequest::Pack(time, ticket));
     }
 
-    /// Blobs are not moved by this version. Python's words for a storage without blobs, and ours.
+    /// Blobs are not moved by this version.
     fn blob_call(&mut self, line: &mut Line, caller: Caller, call: &BlobCall) {
         let refusal = match call {
-            BlobCall::SendBlob { .. } => Refusal::text(
-                "builtins.AttributeError",
-                "'MappingStorage' object has no attribute 'loadBlob'",
-            ),
+            BlobCall::SendBlob { .. } => Refusal::missing_method("loadBlob"),
             BlobCall::StoreBlobStart
             | BlobCall::StoreBlobChunk { .. }
             | BlobCall::StoreBlobEnd { .. }
