@@ -8,9 +8,9 @@
 //!   PATH.trN     what an interrupted write left at the end, cut off when the log was opened
 //! ```
 //!
-//! [`recover`] opens: it reads the index file, walks whatever was committed since, and decides what
+//! `recover` opens: it reads the index file, walks whatever was committed since, and decides what
 //! to do with an end that does not look right. From then on the index is in memory and everybody
-//! shares a [`State`] behind a read-write lock. A reader holds that lock only while it looks up a
+//! shares a `State` behind a read-write lock. A reader holds that lock only while it looks up a
 //! position and takes a handle on the file; then it reads without any lock, because what is
 //! committed never changes. The writer appends behind everybody's back, and takes the lock to make a
 //! commit visible after it is durable. A pack writes a new file and swaps the whole state; those who
