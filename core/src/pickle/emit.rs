@@ -259,3 +259,15 @@ fn length(length: usize) -> Result<[u8; 4], Unwritable> {
     let field = u32::try_from(length).map_err(|_| Unwritable::TooLong { length })?;
     Ok(field.to_le_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn what_is_too_long_for_its_length_field_is_refused() {
+        assert_eq!(length(0xffff_ffff), Ok([0xff; 4]));
+        assert_eq!(length(1 << 32), Err(Unwritable::TooLong { length: 1 << 32 }));
+    }
+}
