@@ -7,7 +7,6 @@ use rzeo_host::StorageSpec;
 use rzeo_storage::file::FileOptions;
 use rzeo_storage::{FileStorage, MappingStorage};
 use thiserror::Error;
-use tracing::warn;
 
 use crate::blob_dir::{self, BlobDirError};
 use crate::config::{FileConfig, StorageConfig, StorageKind};
@@ -57,20 +56,6 @@ fn open_file(config: &FileConfig) -> Result<FileStorage, OpenError> {
     let storage = FileStorage::open_file(&config.path, options)?;
     if let Some(directory) = &config.blob_dir {
         blob_dir::prepare(directory)?;
-    }
-    let (path, opening) = (config.path.display(), storage.opening());
-    if let Some(cut) = &opening.cut {
-        let kept = match &cut.saved {
-            Some(saved) => format!("saved in {}", saved.display()),
-            None => "left in place, because the storage is read-only".to_owned(),
-        };
-        warn!(
-            target: "ZODB.FileStorage",
-            "{path}: {} at byte {}: {} bytes were {kept}", cut.what, cut.position, cut.bytes,
-        );
-    }
-    for warning in &opening.warnings {
-        warn!(target: "ZODB.FileStorage", "{path}: {warning}");
     }
     Ok(storage)
 }

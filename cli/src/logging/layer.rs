@@ -48,6 +48,17 @@ impl PythonLayer {
     }
 }
 
+/// The logger for an event's target. Events that have no counterpart in Python have their module as
+/// target; they go to the logger of the part of Python's server that does the same work.
+fn logger_name(target: &str) -> &str {
+    match target.split("::").next().unwrap_or(target) {
+        "rzeo_host" => "ZEO.StorageServer",
+        "rzeo_storage" => "ZODB.FileStorage",
+        "rzeo_tokio" => "ZEO.asyncio.server",
+        _ => target,
+    }
+}
+
 /// The level of an ordinary event.
 fn level_of(level: tracing::Level) -> Level {
     match level {
@@ -97,7 +108,7 @@ impl<S: Subscriber> Layer<S> for PythonLayer {
         let record = Record {
             time: Timestamp::now(),
             level: fields.level,
-            name: metadata.target(),
+            name: logger_name(metadata.target()),
             message: &message,
             file: metadata.file().unwrap_or("(unknown file)"),
             line: metadata.line().unwrap_or(0),
@@ -202,7 +213,7 @@ mod tests {
             info!(target: "ZEO.b", "4 {}", "one\ntwo\u{1b}[0m\u{85}");
             debug!(target: "ZEO.c", blather = true, "5");
             debug!(target: "ZEO.c", "6");
-            trace!(target: "ZEO.c", "7");
+            trace!(target: "rzeo_storage::file::recover", "7");
         });
         std::fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
     }
@@ -214,7 +225,7 @@ mod tests {
         "INFO ZEO.b 4 one\\ntwo\\u{1b}[0m\\u{85}",
         "BLATHER ZEO.c 5",
         "DEBUG ZEO.c 6",
-        "TRACE ZEO.c 7",
+        "TRACE ZODB.FileStorage 7",
     ];
 
     #[test]

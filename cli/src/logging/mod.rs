@@ -4,7 +4,7 @@
 //!
 //! | event | record |
 //! |---|---|
-//! | `target` | the logger's name, as in Python: `ZEO.StorageServer` |
+//! | `target` | the logger's name, as in Python: `ZEO.StorageServer`; a module has its crate's logger |
 //! | level | `ERROR WARNING INFO DEBUG TRACE` |
 //! | field `critical = true` at `ERROR` | level `CRITICAL` |
 //! | field `blather = true` at `DEBUG` | level `BLATHER`, ZODB's own |
