@@ -114,13 +114,13 @@ impl Undoing<'_> {
     fn undo(&self, at: u64, record: RecordHead) -> Result<Payload, Refusal> {
         let (oid, prev) = (record.oid, record.prev);
         let current = match self.current(oid, at)? {
-            Current::At(current) if current == at => return Ok(before(prev)),
+            Current::At(current) if current == at => return self.before(oid, prev),
             Current::At(current) => self.data(oid, current)?,
             Current::Here(data) => data,
             Current::Nowhere => return Err(Refusal::Because(NO_DATA)),
         };
         if self.data(oid, at)? == current {
-            return Ok(before(prev));
+            return self.before(oid, prev);
         }
         if prev == 0 {
             return Err(Refusal::Because(ADDED));
@@ -158,14 +158,19 @@ impl Undoing<'_> {
         })
     }
 
+    /// What the object was before: what its predecessor says, or nothing.
+    fn before(&self, oid: Oid, prev: u64) -> Result<Payload, Refusal> {
+        if prev == 0 {
+            return Ok(Payload::Gone);
+        }
+        // Damage is not to spread: what is pointed to must be a record of this object.
+        RecordReader::new(self.log, oid, prev, Patience::Wait)?;
+        Ok(Payload::Back(prev))
+    }
+
     /// The data as of a record; an object that does not exist has none.
     fn data(&self, oid: Oid, at: u64) -> Result<Bytes, Refusal> {
         let data = RecordReader::new(self.log, oid, at, Patience::Wait)?.data()?;
         data.ok_or(Refusal::Because(NO_DATA))
     }
-}
-
-/// What an object was before a record: what its predecessor says, or nothing.
-fn before(prev: u64) -> Payload {
-    if prev == 0 { Payload::Gone } else { Payload::Back(prev) }
 }
