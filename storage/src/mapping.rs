@@ -256,7 +256,9 @@ impl State {
         for oid in &checked.oids {
             let data = &checked.records[oid];
             self.revision_bytes += revision_bytes(data.as_ref());
-            self.objects.entry(*oid).or_default().insert(tid, data.clone());
+            // A slice of what the socket gave would keep everything that came with it alive.
+            let own = data.as_deref().map(Bytes::copy_from_slice);
+            self.objects.entry(*oid).or_default().insert(tid, own);
         }
         let Checked { meta, oids, .. } = checked;
         self.transactions.insert(tid, Transaction { meta, packed: false, oids });
