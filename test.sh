@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Everything that must hold before a change goes in; what CI runs. Needs Rust and Python 3.
 #
-#   ./test.sh                 all of it, about half an hour on two cores
+#   ./test.sh                 all of it but for mutants, about half an hour on two cores
 #   ./test.sh rust            format, lints, tests, documentation
 #   ./test.sh conformance     the test suite of Python's ZEO against the binary, both codecs
 #   ./test.sh python          Python applications against the binary, files handed to and fro
+#   ./test.sh mutants         breaks each promise about order and sees whether a test notices
 #   ./test.sh venv            only makes .venv, with the Python packages that the above need
 #
 # A failed step does not hide the ones after it. The last line says how it ended; logs are in
@@ -87,8 +88,12 @@ python() {
         step both-ways .venv/bin/python fixtures/python/both_ways.py
 }
 
+mutants() {
+    step mutants "$PYTHON" fixtures/mutants.py
+}
+
 case "${1:-all}" in
-    all | rust | conformance | python | venv) mkdir -p "$LOGS" ;;
+    all | rust | conformance | python | mutants | venv) mkdir -p "$LOGS" ;;
     *)
         sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "$0" >&2
         exit 2
@@ -99,6 +104,7 @@ case "${1:-all}" in
     rust) rust ;;
     conformance) prepare && conformance ;;
     python) prepare && python ;;
+    mutants) mutants ;;
     all)
         rust
         prepare && conformance && python
