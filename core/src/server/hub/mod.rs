@@ -314,7 +314,7 @@ impl Hub {
         self.votes.insert(conn, Vote { ticket, stage: Stage::Finishing { since } });
         let tid =
             finish.tid.unwrap_or_else(|| Tid::from_unix(now.wall).later_than(self.last_issued));
-        self.last_issued = tid;
+        self.last_issued = self.last_issued.max(tid);
         let commit = Commit { conn, ticket, tid, changed: finish.changed.into() };
         self.pending.push((commit, Finishing { tid, voted: finish.voted }));
         self.write();
