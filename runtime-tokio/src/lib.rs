@@ -1,10 +1,10 @@
 //! Serves storages on tokio: sockets in, sockets out, no decision about ZEO.
 //!
-//! One task owns a connection's reading and writing ([`connection`]). It reads what is there, hands
+//! One task owns a connection's reading and writing (`connection.rs`). It reads what is there, hands
 //! all of it to the session and writes everything that came out at once; measured against a task per
 //! direction, a write per reply and a codec wrapper, that is two to ten times the throughput.
 //!
-//! Connections are dealt out to one single-threaded runtime per core ([`workers`]), which measures
+//! Connections are dealt out to one single-threaded runtime per core (`workers.rs`), which measures
 //! better than work stealing: a connection's session stays in one core's cache.
 
 mod connection;

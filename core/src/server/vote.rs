@@ -1,7 +1,7 @@
 //! Checks one transaction against a storage: what `vote` does between taking its locks and replying.
 //!
 //! A client sends its operations one-way and hears nothing until it votes. They are then played to
-//! the storage's [`Vote`](crate::storage::Vote) in the order in which they were sent:
+//! the storage's [`Vote`] in the order in which they were sent:
 //!
 //! ```text
 //!   operations ──► begin_vote ──► store, delete, … ──► seal ──► Ready
