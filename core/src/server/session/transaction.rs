@@ -206,10 +206,13 @@ impl Desk {
         };
         let txn = self.transactions.named(&handle)?;
         match (operation, &txn.stage) {
-            // Python forgets what comes after a successful vote (spec: zeo-protocol 9.2).
-            (_, Stage::Voted { .. }) => {}
-            (Ok(operation), _) => txn.operations.push(operation),
-            (Err(refusal), _) => txn.doomed = txn.doomed.take().or(Some(refusal)),
+            (Ok(operation), Stage::Building) => txn.operations.push(operation),
+            (Err(refusal), Stage::Building) => {
+                txn.doomed = txn.doomed.take().or(Some(refusal));
+            }
+            // Python forgets what comes after a successful vote (spec: zeo-protocol 9.2). What comes
+            // while the vote waits is forgotten too: no lock was asked for it.
+            _ => {}
         }
         if is_store {
             count(&self.counters().stores);
@@ -244,8 +247,8 @@ impl Desk {
         if txn.ticket != ticket {
             return;
         }
-        if let Stage::Asked(caller) = core::mem::replace(&mut txn.stage, Stage::Building) {
-            txn.stage = Stage::Waiting(caller);
+        if let Stage::Asked(caller) = &txn.stage {
+            txn.stage = Stage::Waiting(caller.clone());
             let text = format!("vote waits for its locks behind {} others", ahead + 1);
             line.log(if ahead < 3 { LogLevel::Debug } else { LogLevel::Warning }, &text);
         }
