@@ -11,13 +11,12 @@
 
 use alloc::collections::BTreeMap;
 use alloc::format;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use super::iterators::{IteratorCall, Iterators};
-use super::line::{Caller, Line};
+use super::line::{Caller, Line, one_line};
 use super::transaction::Transactions;
 use crate::ids::{Oid, Tid};
 use crate::server::{
@@ -30,6 +29,12 @@ use crate::value::Value;
 use crate::wire::call::{BlobCall, Call};
 use crate::wire::refusal::Refusal;
 use crate::wire::reply::{Reply, info_items};
+
+/// Questions to the hub that may be on their way; each is answered while the hub is locked.
+const QUESTIONS_MAX: usize = 16;
+
+/// So many oids in one notice are not searched for each load that is on its way.
+const SEARCHED_MAX: usize = 1_000;
 
 /// The state of a registered connection.
 #[derive(Debug)]
@@ -88,9 +93,13 @@ impl Desk {
         }
     }
 
-    /// Whether further requests should wait.
+    /// Whether further requests should wait. Everything that a peer can have under way is bounded
+    /// here: storage calls, calls that wait for an iterator, questions to the hub, held calls of the
+    /// transaction.
     pub(super) fn is_busy(&self) -> bool {
-        self.jobs.len() >= self.settings.limits.jobs_max || self.transactions.is_held_up()
+        self.jobs.len() + self.iterators.waiting() >= self.settings.limits.jobs_max
+            || self.questions.len() >= QUESTIONS_MAX
+            || self.transactions.is_held_up()
     }
 
     pub(super) fn counters(&self) -> &Counters {
@@ -138,7 +147,7 @@ impl Desk {
             }
             Call::Pack { time, wait } => self.pack(line, caller, UnixTime(time), wait),
             Call::SetClientLabel { label } => {
-                line.set_label(one_line(&label));
+                line.set_label(one_line(&label, 200));
                 line.answer(caller, Ok(Reply::Nil));
             }
             Call::IteratorStart { start, stop } => self.start_iterator(line, caller, start, stop),
@@ -152,7 +161,7 @@ impl Desk {
                 self.iterator_call(line, caller, &iid, IteratorCall::NextRecord);
             }
             Call::IteratorGc { iids } => {
-                self.iterators.forget(&iids);
+                self.forget_iterators(line, &iids);
                 line.answer(caller, Ok(Reply::Nil));
             }
             Call::Blob(call) => self.blob_call(line, caller, &call),
@@ -275,6 +284,7 @@ impl Desk {
     }
 
     pub(super) fn answered(&mut self, line: &mut Line, id: JobId, reply: StorageReply) {
+        line.performed();
         let Some(job) = self.jobs.remove(&id) else { return };
         match (job, reply) {
             // Computed before a notice that touches it: computed again.
@@ -323,12 +333,13 @@ impl Desk {
         }
     }
 
-    /// Moves the connection on to a tid that its peer was just told of.
+    /// Moves the connection on to a tid that its peer was just told of. A load that is taken for
+    /// stale and is not costs another look; a long search for each of many loads costs more.
     pub(super) fn learn(&mut self, tid: Tid, changed: &[Oid]) {
         self.known = self.known.max(tid);
         for job in self.jobs.values_mut() {
             if let Job::Load { oid, stale, .. } = job {
-                *stale |= changed.contains(oid);
+                *stale |= changed.len() > SEARCHED_MAX || changed.contains(oid);
             }
         }
     }
@@ -368,9 +379,4 @@ pub(super) fn send_info(line: &mut Line, info: Info) {
 
 fn no_such_object(oid: Oid) -> Refusal {
     Refusal::PosKey(vec![Value::oid(oid)])
-}
-
-/// A label as it may stand in a line of the log.
-fn one_line(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).take(200).collect()
 }

@@ -29,6 +29,8 @@ pub(super) enum IteratorCall {
     Records(Tid),
     /// `iterator_record_next`.
     NextRecord,
+    /// `iterator_gc`.
+    Forget,
 }
 
 /// The iterators of a connection.
@@ -37,6 +39,8 @@ pub(super) struct Iterators {
     slots: BTreeMap<u64, Slot>,
     /// The id that the next one gets.
     next: u64,
+    /// How many calls stand in line, at all slots.
+    waiting: usize,
 }
 
 struct Slot {
@@ -68,11 +72,9 @@ impl Iterators {
         id
     }
 
-    /// `iterator_gc`: ids that are not there, or not even numbers, are no error.
-    pub(super) fn forget(&mut self, ids: &[Value]) {
-        for id in ids.iter().filter_map(number) {
-            self.slots.remove(&id);
-        }
+    /// How many calls wait for an iterator that is away.
+    pub(super) const fn waiting(&self) -> usize {
+        self.waiting
     }
 }
 
@@ -91,13 +93,29 @@ impl Desk {
         start: Option<Tid>,
         stop: Option<Tid>,
     ) {
-        let limit = self.settings.limits.iterators_max;
-        if self.iterators.slots.len() >= limit {
-            let text = format!("{limit} iterators are open on this connection, the limit");
-            return line.answer(caller, Err(Refusal::text("builtins.Exception", text)));
+        if let Some(refusal) = self.refusal_of_another() {
+            return line.answer(caller, Err(refusal));
         }
         let id = self.iterators.open(Place::Away(caller));
         self.perform(line, Job::Iterator(id), StorageCall::Iterate { start, stop });
+    }
+
+    /// Why one more iterator cannot be opened, if so.
+    fn refusal_of_another(&self) -> Option<Refusal> {
+        let limit = self.settings.limits.iterators_max;
+        (self.iterators.slots.len() >= limit).then(|| {
+            let text = format!("{limit} iterators are open on this connection, the limit");
+            Refusal::text("builtins.Exception", text)
+        })
+    }
+
+    /// `iterator_gc`: ids that are not there, or not even numbers, are no error. An iterator that is
+    /// away is forgotten after what was asked of it before.
+    pub(super) fn forget_iterators(&mut self, line: &mut Line, ids: &[Value]) {
+        for id in ids {
+            let nobody = Caller { msgid: Value::None, oneway: true };
+            self.iterator_call(line, nobody, id, IteratorCall::Forget);
+        }
     }
 
     pub(super) fn iterator_call(
@@ -109,9 +127,15 @@ impl Desk {
     ) {
         let slot = number(id).and_then(|id| Some((id, self.iterators.slots.get_mut(&id)?)));
         match slot {
+            None if matches!(call, IteratorCall::Forget) => line.answer(caller, Ok(Reply::Nil)),
             None => line.answer(caller, Err(Refusal::key(id.clone()))),
             Some((_, slot)) if matches!(slot.place, Place::Away(_)) => {
                 slot.waiting.push_back((caller, call));
+                self.iterators.waiting += 1;
+            }
+            Some((id, _)) if matches!(call, IteratorCall::Forget) => {
+                self.iterators.slots.remove(&id);
+                line.answer(caller, Ok(Reply::Nil));
             }
             Some((id, _)) => self.step(line, id, caller, call),
         }
@@ -119,6 +143,7 @@ impl Desk {
 
     /// Sends an iterator that is here on its way.
     fn step(&mut self, line: &mut Line, id: u64, caller: Caller, call: IteratorCall) {
+        let too_many = self.refusal_of_another();
         let slot = self.iterators.slots.get_mut(&id).expect("the caller has seen the slot");
         let place = core::mem::replace(&mut slot.place, Place::Away(caller.clone()));
         let walk = match (place, call) {
@@ -127,7 +152,10 @@ impl Desk {
             (Place::Transactions(walk), IteratorCall::Records(tid))
                 if slot.current == Some(tid) =>
             {
-                Ok(Walk::Open(walk))
+                match too_many {
+                    None => Ok(Walk::Open(walk)),
+                    Some(refusal) => Err((Place::Transactions(walk), refusal)),
+                }
             }
             (place @ Place::Transactions(_), IteratorCall::Records(tid))
                 if slot.current.is_some() =>
@@ -193,6 +221,7 @@ impl Desk {
         if let Some(place) = place {
             self.iterators.slots.insert(id, Slot { place, ..slot });
         }
+        self.iterators.waiting -= waiting.len();
         while let Some((caller, call)) = waiting.pop_front() {
             let id = Value::Int(i64::try_from(id).unwrap_or(i64::MAX));
             self.iterator_call(line, caller, &id, call);

@@ -4,6 +4,10 @@
 //! and bytes. Actions come out first, so that the replies to everything that arrived together are
 //! gathered into one chunk; among themselves each queue keeps its order, and the order of the bytes is
 //! the protocol's promise. A close comes last.
+//!
+//! Storage calls are let out only while the peer has little to read and few are under way. So what
+//! waits for a peer is a few records more than [`Limits::backlog_bytes_high`], however much it asks
+//! for at once; a backlog beyond that is news that it does not read.
 
 use alloc::collections::VecDeque;
 use alloc::format;
@@ -19,6 +23,9 @@ use crate::wire::refusal::Refusal;
 use crate::wire::reply::Reply;
 use crate::wire::{Codec, Flag, Outgoing};
 
+/// Storage calls under way at once; the others wait here, where they cost little.
+const UNDER_WAY_MAX: usize = 32;
+
 /// Who asked, and whether he listens.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Caller {
@@ -32,6 +39,10 @@ pub(super) struct Line {
     pub(super) codec: Codec,
     outgoing: Outgoing,
     actions: VecDeque<Output>,
+    /// Storage calls that wait to be let out.
+    calls: VecDeque<(StorageId, JobId, StorageCall)>,
+    /// How many were let out and have not been answered.
+    under_way: usize,
     /// Bytes given to the adapter and not yet taken by the socket.
     unsent: usize,
     backlog_bytes_max: usize,
@@ -58,6 +69,8 @@ impl Line {
             codec,
             outgoing: Outgoing::new(),
             actions: VecDeque::new(),
+            calls: VecDeque::new(),
+            under_way: 0,
             unsent: 0,
             backlog_bytes_max: limits.backlog_bytes_max,
             backlog_bytes_high: limits.backlog_bytes_high,
@@ -89,6 +102,10 @@ impl Line {
     /// Tells the peer something that it did not ask for.
     pub(super) fn notify(&mut self, name: &str, args: Vec<Value>) {
         self.send(&Value::Int(0), Flag::Oneway, name, &Value::Tuple(args));
+        let queued = self.unsent + self.outgoing.len();
+        if queued > self.backlog_bytes_max {
+            self.close(CloseReason::Backlog { queued, limit: self.backlog_bytes_max });
+        }
     }
 
     /// Shorthand for a notice with one dict, as `info` is.
@@ -110,25 +127,34 @@ impl Line {
             let refusal = Refusal::text("builtins.ValueError", "Couldn't pickle response");
             let refusal = refusal.to_value();
             if self.codec.write(&mut self.outgoing, msgid, Flag::Error, name, &refusal).is_err() {
-                return self.close(CloseReason::Unanswerable(unwritable));
+                self.close(CloseReason::Unanswerable(unwritable));
             }
-        }
-        let queued = self.unsent + self.outgoing.len();
-        if queued > self.backlog_bytes_max {
-            self.close(CloseReason::Backlog { queued, limit: self.backlog_bytes_max });
         }
     }
 
+    /// Others wait for a vote, so it does not wait for anything.
     pub(super) fn perform(&mut self, storage: StorageId, job: JobId, call: StorageCall) {
-        self.actions.push_back(Output::Perform(storage, job, call));
+        if let StorageCall::Vote(_) = call {
+            self.under_way += 1;
+            self.actions.push_back(Output::Perform(storage, job, call));
+        } else {
+            self.calls.push_back((storage, job, call));
+        }
+    }
+
+    /// A storage call is answered.
+    pub(super) fn performed(&mut self) {
+        self.under_way -= 1;
     }
 
     pub(super) fn ask(&mut self, storage: StorageId, request: HubRequest) {
         self.actions.push_back(Output::Ask(storage, request));
     }
 
-    /// Logs in the form of Python's server: `(LABEL host:port) text`.
+    /// Logs in the form of Python's server: `(LABEL host:port) text`. Some of the text may be the
+    /// peer's, so it is made one line of a decent length.
     pub(super) fn log(&mut self, level: LogLevel, text: &str) {
+        let text = one_line(text, 1_000);
         let text = match &self.label {
             Some(label) => format!("({label} {}) {text}", self.peer),
             None => format!("({}) {text}", self.peer),
@@ -165,6 +191,14 @@ impl Line {
         if let Some(action) = self.actions.pop_front() {
             return Some(action);
         }
+        if self.is_open()
+            && !self.is_congested()
+            && self.under_way < UNDER_WAY_MAX
+            && let Some((storage, job, call)) = self.calls.pop_front()
+        {
+            self.under_way += 1;
+            return Some(Output::Perform(storage, job, call));
+        }
         if let Some(chunk) = self.outgoing.take_chunk() {
             self.unsent += chunk.len();
             return Some(Output::Transmit(chunk));
@@ -177,5 +211,27 @@ impl Line {
             End::Closing(reason) => Some(Output::Close(reason)),
             End::Closed => None,
         }
+    }
+}
+
+/// A text as it may stand in a line of the log.
+pub(super) fn one_line(text: &str, length_max: usize) -> String {
+    text.chars().filter(|character| !character.is_control()).take(length_max).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Some of what is logged comes from the peer, such as the name of a storage that is not there.
+    #[test]
+    fn a_log_line_is_one_line() {
+        let mut line = Line::new(Codec::Pickle, &Limits::default(), "peer".into());
+        let name = "x\n2026-01-01 CRITICAL fake\r\x1b[2J".repeat(1_000);
+        let refusal = Refusal::text("builtins.ValueError", format!("unknown storage: {name}"));
+        line.answer(Caller { msgid: Value::None, oneway: true }, Err(refusal));
+        let Some(Output::Log(logged)) = line.poll() else { panic!("a close is logged") };
+        assert!(!logged.text.contains(char::is_control));
+        assert!(logged.text.len() < 1_100, "{} bytes", logged.text.len());
     }
 }
