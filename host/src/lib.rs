@@ -216,6 +216,7 @@ impl Connected {
     ) -> impl FnOnce() + Send + use<> {
         let host = self.host.clone();
         move || {
+            let _guard = StopsWithPanic(&*inbox);
             let reply = perform(host.units[storage.0].storage(), call, Patience::Wait)
                 .expect("a storage never answers WouldBlock to a caller that waits");
             inbox.push(Wake::Answer(job, reply));
@@ -223,9 +224,24 @@ impl Connected {
     }
 }
 
+/// However a connection ended, also by a bug, nothing is held for it any more.
 impl Drop for Connected {
     fn drop(&mut self) {
         write(&self.host.inboxes).remove(&self.conn);
+        for unit in &self.host.units {
+            unit.request(self.conn, HubRequest::Leave);
+        }
+    }
+}
+
+/// Ends a connection whose storage call can never be answered, because a bug ended it.
+struct StopsWithPanic<'a>(&'a dyn Inbox);
+
+impl Drop for StopsWithPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.push(Wake::Stop);
+        }
     }
 }
 
