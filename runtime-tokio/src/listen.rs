@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rzeo_host::Host;
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, UnixListener};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::task::JoinSet;
 
 use crate::workers::{Accepted, Workers};
@@ -20,6 +20,12 @@ const STOP_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// How long to wait when the system has no more descriptors for a new connection.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// How long a peer may be silent before the system asks whether it is there.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
+
+/// How often it asks then.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
 
 /// Connections that have not been accepted yet.
 const BACKLOG: i32 = 1024;
@@ -144,7 +150,7 @@ async fn accept_tcp(listener: TcpListener, mut dealer: crate::workers::Dealer) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let accepted = stream.set_nodelay(true).and_then(|()| stream.into_std());
+                let accepted = prepare(&stream).and_then(|()| stream.into_std());
                 match accepted {
                     Ok(stream) => dealer.deal(Accepted::Tcp(stream, display_peer(peer))),
                     // The peer has gone already.
@@ -154,6 +160,14 @@ async fn accept_tcp(listener: TcpListener, mut dealer: crate::workers::Dealer) {
             Err(error) => pause_accepting(&error).await,
         }
     }
+}
+
+/// Small replies go out at once. A peer whose machine is gone without a word is found by the system,
+/// because it may hold locks: no ZEO server asks its clients whether they are there.
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
 async fn accept_unix(listener: UnixListener, mut dealer: crate::workers::Dealer) {
