@@ -22,6 +22,8 @@ use crate::disk::{Access, Disk, DiskFile, failed};
 
 /// How much is gathered before it is written.
 const CHUNK: usize = 1 << 20;
+/// The greatest position that an index file can hold.
+const POSITION_MAX: u64 = (1 << 48) - 1;
 
 /// Why an index file is not used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -48,6 +50,11 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut path = path.as_os_str().to_owned();
     path.push(suffix);
     path.into()
+}
+
+/// Where a data file and those that go with it are.
+pub(crate) fn directory_of(data: &Path) -> &Path {
+    data.parent().unwrap_or(Path::new(""))
 }
 
 /// Reads the index file of a data file with `data_len` bytes: the position up to which it is good,
@@ -89,6 +96,9 @@ pub(crate) fn prepare(
 ) -> Result<(), StorageError> {
     let temporary = temporary(data);
     let write = || {
+        if end > POSITION_MAX {
+            return Err(std::io::Error::other("its positions do not fit into six bytes"));
+        }
         let file = disk.open(&temporary, Access::Create)?;
         write(&*file, end, index)?;
         file.sync()
@@ -96,11 +106,24 @@ pub(crate) fn prepare(
     write().map_err(|error| failed(|| format!("write {}", temporary.display()), &error))
 }
 
-/// The second half of [`save`]: gives the file its name.
+/// The second half of [`save`]: gives the file its name, for good. An older index must not come back
+/// with a crash: it may be of another file, and be believed once this one has grown.
 pub(crate) fn install(disk: &dyn Disk, data: &Path) -> Result<(), StorageError> {
     let path = path_of(data);
-    disk.rename(&temporary(data), &path)
+    (disk.rename(&temporary(data), &path))
+        .and_then(|()| disk.sync_directory(directory_of(data)))
         .map_err(|error| failed(|| format!("write {}", path.display()), &error))
+}
+
+/// Sees to it that there is no index file, for good.
+pub(crate) fn discard(disk: &dyn Disk, data: &Path) -> Result<(), StorageError> {
+    let path = path_of(data);
+    let removed = match disk.remove(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        removed => removed,
+    };
+    (removed.and_then(|()| disk.sync_directory(directory_of(data))))
+        .map_err(|error| failed(|| format!("remove {}", path.display()), &error))
 }
 
 fn temporary(data: &Path) -> PathBuf {

@@ -326,7 +326,7 @@ impl Storage for FileStorage {
     }
 
     fn close(&self) -> Result<(), StorageError> {
-        let append = self.append.lock();
+        let mut append = self.append.lock();
         let saved = if self.options.read_only || append.broken.is_some() {
             Ok(())
         } else {
@@ -334,6 +334,8 @@ impl Storage for FileStorage {
             self.room.release(&state.log);
             index_file::save(&*self.disk, &self.path, state.log.end, &state.index)
         };
+        // A pack that is still going on must not replace a file that another process has by then.
+        append.broken.get_or_insert_with(|| "it was closed".to_owned());
         // Only now may another process open the file.
         drop(self.lock.lock().take());
         saved

@@ -32,8 +32,8 @@ use rzeo_core::storage::{Patience, StorageError};
 
 use super::format::{FIRST, MAGIC, MAGIC_PYTHON_2, Status, TransactionHead};
 use super::index::Index;
-use super::index_file::{self, Unusable, with_suffix};
-use super::log::{DataFile, Log};
+use super::index_file::{self, Unusable, directory_of, with_suffix};
+use super::log::{DataFile, Log, RecordReader};
 use super::scan::{self, Flaw, FlawKind, Found, Window};
 use super::{FileOptions, State};
 use crate::blob::holds_blobs;
@@ -43,6 +43,8 @@ use crate::disk::{Access, Disk, DiskFile, failed};
 const INDEXED_MIN: u64 = 100;
 /// How many records an index is tried on.
 const INDEX_PROBES: usize = 5;
+/// How many objects of an index are looked up.
+const INDEX_SAMPLES: u64 = 100;
 /// How many warnings are kept.
 const WARNINGS_MAX: usize = 100;
 /// How much of a tail is copied at once.
@@ -136,9 +138,14 @@ pub(super) fn open(
     let log = Log { file, end: len };
     check_magic(&log)?;
 
-    let mut walk = Walk::new(log);
-    let index = walk.take_index(index_file::load(disk, path, len))?;
-    let flaw = walk.go_on()?;
+    let mut walk = Walk::new(log.clone());
+    let mut index = walk.take_index(index_file::load(disk, path, len))?;
+    let mut flaw = walk.go_on()?;
+    if walk.contradicted && matches!(index, IndexUse::Used { .. }) {
+        walk = Walk::new(log);
+        index = walk.ignored("what was committed after it contradicts it");
+        flaw = walk.go_on()?;
+    }
     let mut state = walk.state;
     let mut opening = Opening { index, cut: None, warnings: walk.warnings };
     if let Some(flaw) = flaw {
@@ -146,9 +153,13 @@ pub(super) fn open(
     }
     let end = state.log.end;
     if !options.read_only && !matches!(opening.index, IndexUse::Used { .. }) {
-        // Only a slower start next time, if it fails.
+        // Only a slower start next time, if it fails. But what is not believed now must not be
+        // there when the file has grown past its end.
         if let Err(error) = index_file::save(disk, path, end, &state.index) {
             opening.warnings.push(error.to_string());
+            if let Err(error) = index_file::discard(disk, path) {
+                opening.warnings.push(error.to_string());
+            }
         }
     }
     Ok((state, opening))
@@ -224,7 +235,7 @@ fn create_file(disk: &dyn Disk, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
     let file = disk.open(path, Access::Create)?;
     file.write_at(&[&MAGIC], 0)?;
     file.sync()?;
-    disk.sync_directory(path.parent().unwrap_or(Path::new("")))?;
+    disk.sync_directory(directory_of(path))?;
     Ok(file)
 }
 
@@ -245,12 +256,14 @@ struct Walk {
     state: State,
     at: u64,
     warnings: Vec<String>,
+    /// Whether a record says that it replaced another one than the index had.
+    contradicted: bool,
 }
 
 impl Walk {
     fn new(log: Log) -> Self {
         let state = State { log, index: Index::new(), last_tid: Tid::ZERO };
-        Self { state, at: FIRST, warnings: Vec::new() }
+        Self { state, at: FIRST, warnings: Vec::new(), contradicted: false }
     }
 
     /// Starts from an index file, if that can be trusted.
@@ -305,6 +318,9 @@ impl Walk {
                 format!("the transaction at {at} has the unknown status {}", head.status.0)
             });
         }
+        let index = &self.state.index;
+        self.contradicted |= (records.iter())
+            .any(|record| record.prev != 0 && index.position(record.oid) != Some(record.prev));
         for record in records {
             self.state.index.insert(record.oid, record.at);
         }
@@ -352,9 +368,24 @@ fn trusted(log: &Log, end: u64, index: &Index) -> Result<Option<Tid>, StorageErr
             let fits = (records.iter().take(INDEX_PROBES)).all(|record| {
                 index.position(record.oid).is_some_and(|at| (record.at..end).contains(&at))
             });
-            return Ok(fits.then_some(last_tid));
+            return Ok((fits && sample_fits(&log, index)?).then_some(last_tid));
         }
     }
+}
+
+/// Whether the index leads to records of the objects that it names, as far as a sample tells. The
+/// index of another file (as it was before a pack, or when a backup was put in its place) may fit at
+/// its end by chance, where transactions are all alike.
+fn sample_fits(log: &Log, index: &Index) -> Result<bool, StorageError> {
+    let distance = usize::try_from(index.len() / INDEX_SAMPLES + 1).unwrap_or(usize::MAX);
+    for (oid, at) in index.iter().step_by(distance) {
+        match RecordReader::new(log, oid, at, Patience::Wait) {
+            Ok(_) => {}
+            Err(StorageError::Corrupt { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
 }
 
 /// Fails unless the flawed end of the file is what an interrupted write leaves.
@@ -417,18 +448,25 @@ fn save_tail(disk: &dyn Disk, path: &Path, log: &Log, from: u64) -> io::Result<P
         }
         number += 1;
     };
-    let copy = disk.open(&saved, Access::Create)?;
+    let copied = copy_tail(disk, &saved, log, from);
+    if let Err(error) = copied.and_then(|()| disk.sync_directory(directory_of(path))) {
+        // A server that is started again and again must not leave a piece each time.
+        let _ = disk.remove(&saved);
+        return Err(error);
+    }
+    Ok(saved)
+}
+
+fn copy_tail(disk: &dyn Disk, to: &Path, log: &Log, from: u64) -> io::Result<()> {
+    let copy = disk.open(to, Access::Create)?;
     let mut buffer = vec![0; COPY_BYTES];
     let mut at = from;
     loop {
         let filled = log.file.disk_file.read_at(&mut buffer, at)?;
         if filled == 0 {
-            break;
+            return copy.sync();
         }
         copy.write_at(&[&buffer[..filled]], at - from)?;
         at += filled as u64;
     }
-    copy.sync()?;
-    disk.sync_directory(path.parent().unwrap_or(Path::new("")))?;
-    Ok(saved)
 }

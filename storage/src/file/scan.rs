@@ -73,6 +73,8 @@ pub(crate) struct Found {
     pub(crate) oid: Oid,
     pub(crate) at: u64,
     pub(crate) tid: Tid,
+    /// The record that this one replaced, or 0.
+    pub(crate) prev: u64,
     pub(crate) payload: Shape,
 }
 
@@ -182,7 +184,8 @@ fn check_records(
             },
             len => Shape::Data(len),
         };
-        records.push(Found { oid: record.oid, at, tid: record.tid, payload });
+        let RecordHead { oid, tid, prev, .. } = record;
+        records.push(Found { oid, at, tid, prev, payload });
         at = next;
     }
     Ok(Ok(()))

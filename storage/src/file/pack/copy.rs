@@ -117,14 +117,14 @@ impl Copier {
         self.output.sync()
     }
 
-    /// An object that the new file lacks although something committed after marking refers to it,
-    /// and that exists in the old file.
+    /// An object that was left out of the new file although something committed after marking refers
+    /// to it. (If it was written again since, readers may still want what it was before.)
     pub(super) fn lost(&self, log: &Log, old: &Index) -> Result<Option<Oid>, StorageError> {
         for oid in &self.missing {
-            if self.index.position(*oid).is_none()
-                && let Some(at) = old.position(*oid)
-                && RecordReader::new(log, *oid, at, Patience::Wait)?.go_to_data()?
-            {
+            let Some(at) = old.position(*oid) else { continue };
+            let mut reader = RecordReader::new(log, *oid, at, Patience::Wait)?;
+            while reader.at() >= self.kept.boundary && reader.go_to_prev()? {}
+            if reader.at() < self.kept.boundary && reader.go_to_data()? {
                 return Ok(Some(*oid));
             }
         }

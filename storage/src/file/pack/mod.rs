@@ -93,7 +93,8 @@ pub(super) fn pack(
     };
     let kept = mark::mark(&log, survey, gc)?;
     let path = with_suffix(&storage.path, ".pack");
-    let temporary = Temporary { disk: Arc::clone(&storage.disk), path, _packing: packing };
+    let temporary =
+        Temporary { disk: Arc::clone(&storage.disk), path, keep: false, _packing: packing };
     let mut copier = Copier::new(&storage.disk, &temporary.path, kept, gc)?;
     if !copier.copy_early(&log)? {
         return Ok(None);
@@ -110,16 +111,28 @@ pub(super) fn pack(
     Ok(Some(Box::new(switch::Prepared::new(storage, copier, temporary))))
 }
 
-/// A file that is removed unless it gets another name.
+/// A file that is removed unless it gets another name, or is needed after all.
 struct Temporary {
     disk: Arc<dyn Disk>,
     path: PathBuf,
+    keep: bool,
     /// Let go of when the file is gone.
     _packing: Packing,
 }
 
+impl Temporary {
+    /// Leaves the file: with the old one under another name, it is what tells the next opening that
+    /// a database was here.
+    fn keep(&mut self) {
+        self.keep = true;
+    }
+}
+
 impl Drop for Temporary {
     fn drop(&mut self) {
+        if self.keep {
+            return;
+        }
         // It may have another name by now. If it cannot be removed, the next pack overwrites it.
         let _ = self.disk.remove(&self.path);
     }

@@ -10,7 +10,7 @@ use rzeo_core::storage::{PreparedPack, StorageError};
 use super::Temporary;
 use super::copy::Copier;
 use crate::disk::{Disk, failed};
-use crate::file::index_file::{self, with_suffix};
+use crate::file::index_file::{self, directory_of, with_suffix};
 use crate::file::log::{DataFile, Log};
 use crate::file::room::Room;
 use crate::file::{Append, FileStorage, State};
@@ -42,7 +42,7 @@ impl Prepared {
 
 impl PreparedPack for Prepared {
     fn finish(self: Box<Self>) -> Result<(), StorageError> {
-        let Self { state, append, room, path, keep_old, mut copier, temporary } = *self;
+        let Self { state, append, room, path, keep_old, mut copier, mut temporary } = *self;
         let mut append = append.lock();
         if let Some(why) = &append.broken {
             return Err(StorageError::Broken(why.clone()));
@@ -56,7 +56,8 @@ impl PreparedPack for Prepared {
             )));
         }
         let (disk_file, end, index) = copier.finish()?;
-        let disk = &*temporary.disk;
+        let disk = Arc::clone(&temporary.disk);
+        let disk = &*disk;
         // Without it the next start is slower, no more.
         let indexed = index_file::prepare(disk, &path, end, &index);
         switch(disk, &path, &temporary.path, keep_old).map_err(|failure| {
@@ -64,6 +65,7 @@ impl PreparedPack for Prepared {
             let error = failed(|| log.file.doing("replace"), error);
             if let Failed::After(_) = failure {
                 append.broken = Some(error.to_string());
+                temporary.keep();
             }
             error
         })?;
@@ -92,7 +94,6 @@ enum Failed {
 /// Puts the new file in place of the old one.
 fn switch(disk: &dyn Disk, path: &Path, new: &Path, keep_old: bool) -> Result<(), Failed> {
     let old = with_suffix(path, ".old");
-    let directory = path.parent().unwrap_or(Path::new(""));
     // Or it would be taken for the new file's, should that be what a crash leaves.
     remove(disk, &index_file::path_of(path)).map_err(Failed::Before)?;
     remove(disk, &old).map_err(Failed::Before)?;
@@ -118,7 +119,7 @@ fn switch(disk: &dyn Disk, path: &Path, new: &Path, keep_old: bool) -> Result<()
             Err(error) => Failed::After(error),
         });
     }
-    disk.sync_directory(directory).map_err(Failed::After)
+    disk.sync_directory(directory_of(path)).map_err(Failed::After)
 }
 
 fn remove(disk: &dyn Disk, path: &Path) -> io::Result<()> {
