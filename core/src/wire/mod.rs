@@ -1,5 +1,6 @@
 //! What goes over the wire, from bytes to messages.
 
+mod arguments;
 pub mod base64;
 pub mod call;
 mod codec;

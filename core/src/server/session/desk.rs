@@ -26,7 +26,7 @@ use crate::server::{
 use crate::storage::{Info, Load, Revision, StorageError};
 use crate::time::UnixTime;
 use crate::value::Value;
-use crate::wire::call::{BlobCall, Call};
+use crate::wire::call::{BlobCall, Call, QueryCall};
 use crate::wire::refusal::Refusal;
 use crate::wire::reply::{Reply, info_items};
 
@@ -169,14 +169,7 @@ impl Desk {
             Call::Register { .. } | Call::NewOid => {
                 line.answer(caller, Err(Refusal::missing_method("new_oid")));
             }
-            Call::GetInfo
-            | Call::LoadSerial { .. }
-            | Call::GetTid { .. }
-            | Call::History { .. }
-            | Call::RecordIternext { .. }
-            | Call::NewOids { .. }
-            | Call::UndoLog { .. }
-            | Call::UndoInfo { .. } => match self.storage_call(call) {
+            Call::Query(call) => match self.storage_call(call) {
                 Ok(call) => self.perform(line, Job::Plain(caller), call),
                 Err(refusal) => line.answer(caller, Err(refusal)),
             },
@@ -184,11 +177,11 @@ impl Desk {
     }
 
     /// The calls that the storage answers by itself.
-    fn storage_call(&self, call: Call) -> Result<StorageCall, Refusal> {
+    fn storage_call(&self, call: QueryCall) -> Result<StorageCall, Refusal> {
         Ok(match call {
-            Call::LoadSerial { oid, serial } => StorageCall::LoadSerial { oid, serial },
-            Call::GetTid { oid } => StorageCall::CurrentSerial { oid },
-            Call::History { oid, size } => {
+            QueryCall::LoadSerial { oid, serial } => StorageCall::LoadSerial { oid, serial },
+            QueryCall::GetTid { oid } => StorageCall::CurrentSerial { oid },
+            QueryCall::History { oid, size } => {
                 let known = match &oid {
                     Value::Bytes(bytes) => Oid::from_slice(bytes),
                     _ => None,
@@ -200,25 +193,25 @@ impl Desk {
                 };
                 StorageCall::History { oid, size: usize::try_from(size).unwrap_or(0) }
             }
-            Call::RecordIternext { next } => {
+            QueryCall::RecordIternext { next } => {
                 let entry = &self.settings.storages[self.storage.0];
                 if !entry.description.supports_record_iternext {
                     return Err(Refusal::missing_method("record_iternext"));
                 }
                 StorageCall::NextRecord { from: next.unwrap_or(Oid::ROOT) }
             }
-            Call::NewOids { .. } if self.read_only => return Err(Refusal::ReadOnly),
+            QueryCall::NewOids { .. } if self.read_only => return Err(Refusal::ReadOnly),
             // Python hands out between 1 and 100 at a time.
-            Call::NewOids { count } => {
+            QueryCall::NewOids { count } => {
                 StorageCall::NewOids { count: usize::try_from(count.clamp(1, 100)).unwrap_or(1) }
             }
-            Call::UndoLog { first, last } => {
+            QueryCall::UndoLog { first, last } => {
                 StorageCall::UndoLog { first, last, specification: Vec::new() }
             }
-            Call::UndoInfo { first, last, specification } => {
+            QueryCall::UndoInfo { first, last, specification } => {
                 StorageCall::UndoLog { first, last, specification }
             }
-            _ => StorageCall::Info,
+            QueryCall::GetInfo => StorageCall::Info,
         })
     }
 
