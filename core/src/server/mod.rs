@@ -302,8 +302,9 @@ pub enum Changes {
     Known {
         /// The newest commit.
         tid: Tid,
-        /// What changed up to it, each once.
-        oids: Vec<Oid>,
+        /// What changed up to it, commit by commit. Whoever asked puts it together: it may be much,
+        /// and the hub is everybody's.
+        commits: Vec<Arc<[Oid]>>,
     },
     /// The queue does not, but the tid is young enough to look into the storage.
     LookUp {

@@ -245,8 +245,8 @@ impl Hub {
     }
 
     fn changes_since(&self, now: Now, since: Tid) -> Changes {
-        if let Some((tid, oids)) = self.recent.since(since) {
-            return Changes::Known { tid, oids };
+        if let Some((tid, commits)) = self.recent.since(since) {
+            return Changes::Known { tid, commits };
         }
         match self.settings.invalidation_age {
             Some(age) if now.wall.0 - since.to_unix().0 < age => {

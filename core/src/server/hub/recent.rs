@@ -3,7 +3,7 @@
 //! The arithmetic is Python's (`spec: zeo-protocol 12`): the queue can answer for a tid if its
 //! *oldest* entry is at or before that tid, so N entries cover N-1 missed commits.
 
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -33,16 +33,16 @@ impl Recent {
         self.entries.push_back((tid, oids));
     }
 
-    /// What changed after `since`, each oid once; `None` if the queue does not reach back that far.
-    pub(super) fn since(&self, since: Tid) -> Option<(Tid, Vec<Oid>)> {
+    /// The newest tid and what changed after `since`, commit by commit; `None` if the queue does not
+    /// reach back that far.
+    pub(super) fn since(&self, since: Tid) -> Option<(Tid, Vec<Arc<[Oid]>>)> {
         let (oldest, _) = self.entries.front()?;
         let (newest, _) = self.entries.back()?;
         if *oldest > since {
             return None;
         }
         let later = self.entries.iter().filter(|(tid, _)| *tid > since);
-        let oids: BTreeSet<Oid> = later.flat_map(|(_, oids)| oids.iter().copied()).collect();
-        Some((*newest, oids.into_iter().collect()))
+        Some((*newest, later.map(|(_, oids)| oids.clone()).collect()))
     }
 }
 
@@ -57,8 +57,9 @@ mod tests {
         let known = (1..=5).map(|n| (Tid(n * 10), vec![Oid(n), Oid(9)])).collect();
         let recent = Recent::new(3, known);
         assert_eq!(recent.since(Tid(29)), None);
-        assert_eq!(recent.since(Tid(30)), Some((Tid(50), vec![Oid(4), Oid(5), Oid(9)])));
-        assert_eq!(recent.since(Tid(45)), Some((Tid(50), vec![Oid(5), Oid(9)])));
+        let commit = |n| [Oid(n), Oid(9)].into();
+        assert_eq!(recent.since(Tid(30)), Some((Tid(50), vec![commit(4), commit(5)])));
+        assert_eq!(recent.since(Tid(45)), Some((Tid(50), vec![commit(5)])));
         assert_eq!(recent.since(Tid(50)), Some((Tid(50), vec![])));
         assert_eq!(recent.since(Tid(99)), Some((Tid(50), vec![])), "also for the future");
     }

@@ -9,7 +9,7 @@
 //! around it, however many threads read and commit at the same time. A load that was under way when a
 //! notice touched its object is done again.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec;
@@ -339,8 +339,10 @@ impl Desk {
 
     fn changes(&mut self, line: &mut Line, ticket: Ticket, changes: Changes) {
         match changes {
-            Changes::Known { tid, oids } => {
-                self.reply(line, ticket, Ok(Reply::Changes(tid, oids)));
+            Changes::Known { tid, commits } => {
+                let oids: BTreeSet<Oid> =
+                    commits.iter().flat_map(|oids| oids.iter().copied()).collect();
+                self.reply(line, ticket, Ok(Reply::Changes(tid, oids.into_iter().collect())));
             }
             Changes::Unknown => self.reply(line, ticket, Ok(Reply::Nil)),
             Changes::LookUp { after, up_to } => {
