@@ -90,6 +90,9 @@ impl fmt::Debug for StorageReply {
     }
 }
 
+/// A vote of more operations keeps a thread busy for milliseconds, wherever they come from.
+const OPERATIONS_NOW_MAX: usize = 1_000;
+
 /// Runs a call.
 ///
 /// # Errors
@@ -114,6 +117,11 @@ pub fn perform(
         }
         StorageCall::Info => {
             StorageReply::Ready(Ok(Reply::Info(Box::new(storage.description()), storage.info())))
+        }
+        StorageCall::Vote(ref request)
+            if patience == Patience::Now && request.operations.len() > OPERATIONS_NOW_MAX =>
+        {
+            return Err(call);
         }
         StorageCall::Vote(ref request) => StorageReply::Voted(vote(storage, request, patience)),
         slow if patience == Patience::Now => return Err(slow),
