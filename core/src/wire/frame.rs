@@ -29,6 +29,11 @@ impl Deframer {
         Self { buffer: BytesMut::new(), frame_bytes_max }
     }
 
+    /// From now on frames up to this length are taken.
+    pub const fn allow(&mut self, frame_bytes_max: u32) {
+        self.frame_bytes_max = frame_bytes_max;
+    }
+
     /// Takes what has arrived, in chunks of any size.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);

@@ -39,6 +39,9 @@ use crate::wire::refusal::Refusal;
 use crate::wire::reply::{Reply, Status};
 use crate::wire::{Codec, Deframer, Envelope, status};
 
+/// Longest message of a peer that has not registered: a greeting, or the name of a storage.
+const STRANGER_BYTES_MAX: u32 = 64 * 1024;
+
 /// One connection's machine.
 #[derive(Debug)]
 pub struct Session {
@@ -78,7 +81,7 @@ impl Session {
         line.raw(settings.announce.greeting());
         let deadline = now.instant.after(settings.limits.register_time_max);
         Self {
-            deframer: Deframer::new(settings.limits.frame_bytes_max),
+            deframer: Deframer::new(settings.limits.frame_bytes_max.min(STRANGER_BYTES_MAX)),
             read_limits: ReadLimits::default(),
             line,
             phase: Phase::AwaitHello { deadline },
@@ -246,6 +249,7 @@ impl Session {
         let mode = if read_only { "RO" } else { "RW" };
         let name = &self.settings.storages[storage.0].name;
         self.line.log(LogLevel::Info, &format!("registered for storage {name:?} ({mode})"));
+        self.deframer.allow(self.settings.limits.frame_bytes_max);
         let desk = Desk::new(self.settings.clone(), storage, read_only, last_tid);
         self.phase = Phase::Registered(Box::new(desk));
     }
