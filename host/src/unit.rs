@@ -22,7 +22,7 @@ pub(crate) struct Unit {
 struct Core {
     storage: Arc<dyn Storage>,
     state: Mutex<State>,
-    /// Rings when the hub's next timeout may have changed, or at the end.
+    /// Rings when the hub has a timeout and the timer knows of none, or at the end.
     timer: Condvar,
     inboxes: Arc<Inboxes>,
     clock: Clock,
@@ -32,6 +32,8 @@ struct State {
     hub: Hub,
     /// `None` when the unit is closing: no more commits, no more jobs.
     writer: Option<Sender<Vec<Finishing>>>,
+    /// Whether the timer knows of no timeout. If it knows of one, those that come up are later.
+    timer_is_idle: bool,
     /// A pack that is switching files, which must not be interrupted by the end of the process.
     switching: Option<JoinHandle<()>>,
 }
@@ -48,7 +50,7 @@ impl Unit {
         let has_timeouts = settings.transaction_timeout.is_some();
         let hub = Hub::new(settings, storage.last_tid(), recent);
         let (writer, groups) = channel();
-        let state = State { hub, writer: Some(writer), switching: None };
+        let state = State { hub, writer: Some(writer), timer_is_idle: false, switching: None };
         let core = Arc::new(Core {
             storage,
             state: Mutex::new(state),
@@ -122,7 +124,9 @@ impl Core {
                 HubOutput::Log(line) => log(&line),
             }
         }
-        self.timer.notify_one();
+        if state.timer_is_idle && state.hub.poll_timeout().is_some() {
+            self.timer.notify_one();
+        }
     }
 
     /// The disk writer: one group at a time, and none is begun while another is under way, because
@@ -158,8 +162,12 @@ impl Core {
                     let woken = self.timer.wait_timeout(state, wait);
                     woken.unwrap_or_else(|_| abort("the hub")).0
                 }
-                None => self.timer.wait(state).unwrap_or_else(|_| abort("the hub")),
+                None => {
+                    state.timer_is_idle = true;
+                    self.timer.wait(state).unwrap_or_else(|_| abort("the hub"))
+                }
             };
+            state.timer_is_idle = false;
         }
     }
 }
