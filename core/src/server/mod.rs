@@ -116,13 +116,14 @@ pub struct StorageEntry {
 pub struct Limits {
     /// Longest message in bytes. Records of hundreds of megabytes are legal.
     pub frame_bytes_max: u32,
-    /// Bytes queued for a peer that does not read.
+    /// Bytes queued for a peer that does not read; with more, the next news ends the connection.
     pub backlog_bytes_max: usize,
-    /// Bytes queued for a peer beyond which its requests are left unread.
+    /// Bytes queued for a peer beyond which its requests are left unread, and those that were read
+    /// wait.
     pub backlog_bytes_high: usize,
     /// Iterators open at once.
     pub iterators_max: usize,
-    /// Storage calls in progress at once; further requests are left unread.
+    /// Requests to the storage that wait or are in progress; further ones are left unread.
     pub jobs_max: usize,
     /// How long a peer may take to register.
     pub register_time_max: Duration,

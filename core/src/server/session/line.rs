@@ -23,8 +23,9 @@ use crate::wire::refusal::Refusal;
 use crate::wire::reply::Reply;
 use crate::wire::{Codec, Flag, Outgoing};
 
-/// Storage calls under way at once; the others wait here, where they cost little.
-const UNDER_WAY_MAX: usize = 32;
+/// Storage calls under way at once; the others wait here, where they cost little, and leave room for
+/// other connections on the threads that may wait for the disk.
+const UNDER_WAY_MAX: usize = 16;
 
 /// Who asked, and whether he listens.
 #[derive(Clone, Debug, PartialEq)]
