@@ -21,6 +21,9 @@ use crate::disk::{DiskFile, failed};
 
 /// How much is read along with a record's header.
 const GLIMPSE: usize = 2048;
+/// How far back along an object's records one goes who has other things to do: even from memory, a
+/// hundred thousand revisions take a while.
+const HASTY_STEPS_MAX: u32 = 100;
 
 /// An open data file.
 #[derive(Debug)]
@@ -179,6 +182,8 @@ pub(crate) struct RecordReader<'a> {
     filled: usize,
     at: u64,
     head: RecordHead,
+    /// How often it went back.
+    steps: u32,
 }
 
 impl<'a> RecordReader<'a> {
@@ -190,7 +195,8 @@ impl<'a> RecordReader<'a> {
         patience: Patience,
     ) -> Result<Self, StorageError> {
         let head = RecordHead::parse(&[0; RECORD_HEAD]);
-        let mut reader = Self { log, patience, buffer: [0; GLIMPSE], filled: 0, at, head };
+        let mut reader =
+            Self { log, patience, buffer: [0; GLIMPSE], filled: 0, at, head, steps: 0 };
         reader.read(oid, at)?;
         Ok(reader)
     }
@@ -265,6 +271,10 @@ impl<'a> RecordReader<'a> {
     pub(crate) fn go_back(&mut self, to: u64) -> Result<(), StorageError> {
         if to < FIRST || to >= self.at {
             return Err(self.log.corrupt(self.at, "a record's pointer does not lead backwards"));
+        }
+        self.steps = self.steps.saturating_add(1);
+        if self.patience == Patience::Now && self.steps > HASTY_STEPS_MAX {
+            return Err(StorageError::WouldBlock);
         }
         self.read(self.head.oid, to)
     }
