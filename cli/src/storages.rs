@@ -53,9 +53,5 @@ fn open_file(config: &FileConfig) -> Result<FileStorage, OpenError> {
         pack_keep_old: config.pack_keep_old,
         blob_dir: config.blob_dir.clone(),
     };
-    let storage = FileStorage::open_file(&config.path, options)?;
-    if let Some(directory) = &config.blob_dir {
-        blob_dir::prepare(directory)?;
-    }
-    Ok(storage)
+    Ok(FileStorage::open_file(&config.path, options)?)
 }

@@ -156,6 +156,14 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     fn reserve(&self, from: u64, len: u64) -> io::Result<()>;
 }
 
+/// Removes a file that need not be there.
+pub(crate) fn remove_if_there(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    match disk.remove(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
 /// Turns a system's error into a storage's. `doing` says what was tried, with the file's name.
 pub fn failed(doing: impl FnOnce() -> String, error: &io::Error) -> StorageError {
     if error.kind() == io::ErrorKind::WouldBlock {

@@ -18,7 +18,7 @@ use rzeo_core::storage::StorageError;
 use thiserror::Error;
 
 use super::index::Index;
-use crate::disk::{Access, Disk, DiskFile, failed};
+use crate::disk::{Access, Disk, DiskFile, failed, remove_if_there};
 
 /// How much is gathered before it is written.
 const CHUNK: usize = 1 << 20;
@@ -118,11 +118,8 @@ pub(crate) fn install(disk: &dyn Disk, data: &Path) -> Result<(), StorageError> 
 /// Sees to it that there is no index file, for good.
 pub(crate) fn discard(disk: &dyn Disk, data: &Path) -> Result<(), StorageError> {
     let path = path_of(data);
-    let removed = match disk.remove(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        removed => removed,
-    };
-    (removed.and_then(|()| disk.sync_directory(directory_of(data))))
+    remove_if_there(disk, &path)
+        .and_then(|()| disk.sync_directory(directory_of(data)))
         .map_err(|error| failed(|| format!("remove {}", path.display()), &error))
 }
 

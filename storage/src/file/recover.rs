@@ -37,7 +37,7 @@ use super::log::{DataFile, Log, RecordReader};
 use super::scan::{self, Flaw, FlawKind, Found, Window};
 use super::{FileOptions, State};
 use crate::blob::holds_blobs;
-use crate::disk::{Access, Disk, DiskFile, failed};
+use crate::disk::{Access, Disk, DiskFile, failed, remove_if_there};
 
 /// Positions below this are not believed of an index, as in Python.
 const INDEXED_MIN: u64 = 100;
@@ -162,7 +162,18 @@ pub(super) fn open(
             }
         }
     }
+    if !options.read_only && end > FIRST {
+        remove_leftover(disk, path, &mut opening);
+    }
     Ok((state, opening))
+}
+
+/// Removes what a pack has left that ended with its process: it may be as large as the database.
+fn remove_leftover(disk: &dyn Disk, path: &Path, opening: &mut Opening) {
+    let leftover = with_suffix(path, ".pack");
+    if let Err(error) = remove_if_there(disk, &leftover) {
+        opening.warnings.push(format!("{} could not be removed: {error}", leftover.display()));
+    }
 }
 
 /// Opens or makes the file itself.
@@ -228,10 +239,7 @@ fn refuse_to_create(
 /// Makes an empty database.
 fn create_file(disk: &dyn Disk, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
     // An index without its file would be believed once the file has grown.
-    match disk.remove(&index_file::path_of(path)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
+    remove_if_there(disk, &index_file::path_of(path))?;
     let file = disk.open(path, Access::Create)?;
     file.write_at(&[&MAGIC], 0)?;
     file.sync()?;

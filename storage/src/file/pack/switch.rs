@@ -9,7 +9,7 @@ use rzeo_core::storage::{PreparedPack, StorageError};
 
 use super::Temporary;
 use super::copy::Copier;
-use crate::disk::{Disk, failed};
+use crate::disk::{Disk, failed, remove_if_there};
 use crate::file::index_file::{self, directory_of, with_suffix};
 use crate::file::log::{DataFile, Log};
 use crate::file::room::Room;
@@ -95,8 +95,8 @@ enum Failed {
 fn switch(disk: &dyn Disk, path: &Path, new: &Path, keep_old: bool) -> Result<(), Failed> {
     let old = with_suffix(path, ".old");
     // Or it would be taken for the new file's, should that be what a crash leaves.
-    remove(disk, &index_file::path_of(path)).map_err(Failed::Before)?;
-    remove(disk, &old).map_err(Failed::Before)?;
+    remove_if_there(disk, &index_file::path_of(path)).map_err(Failed::Before)?;
+    remove_if_there(disk, &old).map_err(Failed::Before)?;
     if keep_old {
         // A second name, so that the file has its own until the new one has it.
         match disk.link(path, &old) {
@@ -120,11 +120,4 @@ fn switch(disk: &dyn Disk, path: &Path, new: &Path, keep_old: bool) -> Result<()
         });
     }
     disk.sync_directory(directory_of(path)).map_err(Failed::After)
-}
-
-fn remove(disk: &dyn Disk, path: &Path) -> io::Result<()> {
-    match disk.remove(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
-    }
 }
