@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that must hold before a change goes in; what CI runs. Needs Rust and Python 3.
 #
-#   ./test.sh                 all of it but for mutants, about a quarter of an hour on two cores
+#   ./test.sh                 all of it, about a quarter of an hour on two cores
 #   ./test.sh rust            format, lints, tests, documentation
 #   ./test.sh conformance     the test suite of Python's ZEO against the binary, both codecs
 #   ./test.sh python          Python applications against the binary, files handed to and fro
@@ -107,6 +107,7 @@ case "${1:-all}" in
     mutants) mutants ;;
     all)
         rust
+        mutants
         prepare && conformance && python
         ;;
 esac
