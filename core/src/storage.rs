@@ -19,8 +19,10 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
+use core::fmt;
 use core::ops::ControlFlow;
 
 use bytes::Bytes;
@@ -204,6 +206,112 @@ pub struct TransactionMeta {
     pub resolve_conflicts: bool,
 }
 
+/// A temporary file of a storage: records that do not fit into memory, or an upload that may become
+/// a blob. It is gone with its last owner, unless a commit made a blob of it.
+pub trait Scratch: Send + Sync + fmt::Debug {
+    /// Writes all chunks one behind the other, from a position on. Always may wait for the disk.
+    ///
+    /// # Errors
+    /// `Disk`.
+    fn write(&self, at: u64, chunks: &[Bytes]) -> Result<(), StorageError>;
+
+    /// Reads exactly so many bytes. Always may wait for the disk.
+    ///
+    /// # Errors
+    /// `Disk`, also if there are fewer.
+    fn read(&self, at: u64, len: usize) -> Result<Bytes, StorageError>;
+
+    /// For the storage, which has to find its own file again.
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// The bytes of a record on its way into a storage.
+#[derive(Clone, Debug)]
+pub enum RecordData {
+    /// In memory.
+    Memory(Bytes),
+    /// In a temporary file of the storage that the record is for.
+    Spooled {
+        /// The file.
+        file: Arc<dyn Scratch>,
+        /// Where the record begins.
+        at: u64,
+        /// Its length.
+        len: usize,
+    },
+}
+
+impl RecordData {
+    /// Length in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Memory(bytes) => bytes.len(),
+            Self::Spooled { len, .. } => *len,
+        }
+    }
+
+    /// Whether there are no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes themselves.
+    ///
+    /// # Errors
+    /// `WouldBlock` for a spooled record, `Disk`.
+    pub fn bytes(&self, patience: Patience) -> Result<Bytes, StorageError> {
+        match self {
+            Self::Memory(bytes) => Ok(bytes.clone()),
+            Self::Spooled { .. } if patience == Patience::Now => Err(StorageError::WouldBlock),
+            Self::Spooled { file, at, len } => file.read(*at, *len),
+        }
+    }
+}
+
+impl From<Bytes> for RecordData {
+    fn from(bytes: Bytes) -> Self {
+        Self::Memory(bytes)
+    }
+}
+
+/// The blobs of a storage: for each revision of a blob object a file.
+pub trait BlobStore: Send + Sync {
+    /// An empty file for an upload, where a commit can make a blob of it. Always may wait.
+    ///
+    /// # Errors
+    /// `ReadOnly`, `Disk`.
+    fn upload(&self) -> Result<Arc<dyn Scratch>, StorageError>;
+
+    /// A file that a client has put into the object's directory itself (`storeBlobShared`). `name`
+    /// is a bare file name, the caller has checked it. Always may wait.
+    ///
+    /// # Errors
+    /// `NoSuchUpload`, `ReadOnly`, `Disk`.
+    fn shared_upload(&self, oid: Oid, name: &str) -> Result<Arc<dyn Scratch>, StorageError>;
+
+    /// Opens the blob of exactly that revision. It stays readable when a pack removes it. Always may
+    /// wait.
+    ///
+    /// # Errors
+    /// `NoSuchBlob`, `Disk`.
+    fn open(&self, oid: Oid, serial: Tid) -> Result<Arc<dyn BlobFile>, StorageError>;
+}
+
+/// A committed blob, open for reading.
+#[expect(clippy::len_without_is_empty, reason = "nobody asks")]
+pub trait BlobFile: Send + Sync + fmt::Debug {
+    /// Its length in bytes.
+    fn len(&self) -> u64;
+
+    /// Reads from a position on: `len` bytes, fewer only at the end.
+    ///
+    /// # Errors
+    /// `WouldBlock`, `Disk`.
+    fn read(&self, at: u64, len: usize, patience: Patience) -> Result<Bytes, StorageError>;
+}
+
 /// A transaction being checked. Operations come in the order in which the client sent them.
 /// After an error other than [`StorageError::Conflict`] the vote must be dropped.
 pub trait Vote {
@@ -211,7 +319,23 @@ pub trait Vote {
     ///
     /// # Errors
     /// [`StorageError::Conflict`] (the vote stays usable), `WouldBlock`, `Quota`, `EmptyRecord`.
-    fn store(&mut self, oid: Oid, serial: Tid, data: Bytes) -> Result<(), StorageError>;
+    fn store(&mut self, oid: Oid, serial: Tid, data: RecordData) -> Result<(), StorageError>;
+
+    /// Writes a record with its blob, a file that this storage's [`BlobStore`] gave. The file stays
+    /// where it is until the commit, so the same one can be voted again.
+    ///
+    /// # Errors
+    /// As for [`Vote::store`], and `Unsupported` from storages without blobs.
+    fn store_blob(
+        &mut self,
+        oid: Oid,
+        serial: Tid,
+        data: RecordData,
+        blob: &Arc<dyn Scratch>,
+    ) -> Result<(), StorageError> {
+        let _ = (oid, serial, data, blob);
+        Err(StorageError::Unsupported("blobs"))
+    }
 
     /// Writes a deletion.
     ///
@@ -234,7 +358,7 @@ pub trait Vote {
         &mut self,
         oid: Oid,
         tid: Tid,
-        data: Option<Bytes>,
+        data: Option<RecordData>,
         prev_txn: Option<Tid>,
     ) -> Result<(), StorageError>;
 
@@ -381,6 +505,20 @@ pub trait Storage: Send + Sync {
     /// `ReadOnly`, `AlreadyPacking`, `Unsupported`, `Pack`, `Disk`, `Corrupt`.
     fn pack(&self, time: UnixTime) -> Result<Option<Box<dyn PreparedPack>>, StorageError>;
 
+    /// Its blobs, if it keeps any.
+    fn blobs(&self) -> Option<&dyn BlobStore> {
+        None
+    }
+
+    /// An empty temporary file for the records of one big transaction, or nothing from a storage that
+    /// keeps its records in memory anyway. Always may wait.
+    ///
+    /// # Errors
+    /// `Disk`.
+    fn scratch(&self) -> Result<Option<Arc<dyn Scratch>>, StorageError> {
+        Ok(None)
+    }
+
     /// Writes what makes the next start fast and lets go of the files. Nothing may be called after.
     ///
     /// # Errors
@@ -401,6 +539,23 @@ pub enum StorageError {
     /// The object has no such revision. Python (MappingStorage): `POSKeyError(oid, serial)`.
     #[error("object {0} has no revision {1}")]
     NoSuchRevision(Oid, Tid),
+    /// The revision has no blob. Python: `POSKeyError("No blob file at …", oid, serial)`.
+    #[error("no blob file at {path} for object {oid} at {serial}")]
+    NoSuchBlob {
+        /// The object.
+        oid: Oid,
+        /// The revision.
+        serial: Tid,
+        /// Where it should be.
+        path: String,
+    },
+    /// The file that a client says it put into a shared directory is not there. Python:
+    /// `FileNotFoundError`.
+    #[error("no such file: {path}")]
+    NoSuchUpload {
+        /// Where it should be.
+        path: String,
+    },
     /// `record_iternext` past the last oid; `true` if the storage is empty. Python: `ValueError`.
     #[error("no object at or after the one asked for")]
     NoMoreRecords {

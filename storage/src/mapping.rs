@@ -19,8 +19,8 @@ use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::record::references;
 use rzeo_core::storage::{
     CurrentRecord, Description, Finishing, HistoryEntry, HistoryShape, Info, Load, Patience,
-    PreparedPack, Record, RecordIterator, Revision, Storage, StorageError, TransactionHeader,
-    TransactionIterator, TransactionMeta, Vote, Voted,
+    PreparedPack, Record, RecordData, RecordIterator, Revision, Storage, StorageError,
+    TransactionHeader, TransactionIterator, TransactionMeta, Vote, Voted,
 };
 use rzeo_core::time::UnixTime;
 
@@ -366,7 +366,8 @@ struct MappingVote<'a> {
 }
 
 impl Vote for MappingVote<'_> {
-    fn store(&mut self, oid: Oid, read: Tid, data: Bytes) -> Result<(), StorageError> {
+    fn store(&mut self, oid: Oid, read: Tid, data: RecordData) -> Result<(), StorageError> {
+        let data = data.bytes(Patience::Wait)?;
         let mut state = self.storage.state.write();
         state.max_oid = state.max_oid.max(oid);
         match state.newest(oid) {
@@ -404,7 +405,7 @@ impl Vote for MappingVote<'_> {
         &mut self,
         _oid: Oid,
         _tid: Tid,
-        _data: Option<Bytes>,
+        _data: Option<RecordData>,
         _prev_txn: Option<Tid>,
     ) -> Result<(), StorageError> {
         Err(StorageError::Unsupported("restore"))

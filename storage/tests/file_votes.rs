@@ -39,7 +39,7 @@ fn finish(storage: &FileStorage, tid: u64, voted: Voted) {
 /// Commits one store.
 fn store(storage: &FileStorage, tid: u64, oid: Oid, serial: Tid, text: &'static str) {
     let mut vote = begin(storage, Patience::Wait);
-    vote.store(oid, serial, data(text)).unwrap();
+    vote.store(oid, serial, data(text).into()).unwrap();
     let voted = vote.seal().unwrap();
     finish(storage, tid, voted);
 }
@@ -93,7 +93,7 @@ fn a_record_is_never_empty() {
     let disk = MemoryDisk::new();
     let storage = open(&disk);
     let mut vote = begin(&storage, Patience::Wait);
-    assert_eq!(vote.store(A, NEW, Bytes::new()), Err(StorageError::EmptyRecord(A)));
+    assert_eq!(vote.store(A, NEW, Bytes::new().into()), Err(StorageError::EmptyRecord(A)));
     let mut vote = begin(&storage, Patience::Wait);
     let restored = vote.restore(A, Tid(1), Some(Bytes::new()), None);
     assert_eq!(restored, Err(StorageError::EmptyRecord(A)));
@@ -108,7 +108,7 @@ fn serials_count_for_objects_that_exist_or_did() {
     let conflict = |committed, read| {
         Err(StorageError::Conflict { oid: A, committed: Tid(committed), read: Tid(read) })
     };
-    assert_eq!(vote.store(A, Tid(9), data("stale")), conflict(10, 9));
+    assert_eq!(vote.store(A, Tid(9), data("stale").into()), conflict(10, 9));
     assert_eq!(vote.delete(A, Tid(9)), conflict(10, 9));
     assert_eq!(vote.delete(Oid(2), NEW), Err(StorageError::NoSuchObject(Oid(2))));
     let read_conflict =
@@ -122,7 +122,7 @@ fn serials_count_for_objects_that_exist_or_did() {
 
     let mut vote = begin(&storage, Patience::Now);
     assert_eq!(vote.check_current(A, Tid(20)), Err(StorageError::NoSuchObject(A)));
-    assert_eq!(vote.store(A, NEW, data("again")), conflict(20, 0));
+    assert_eq!(vote.store(A, NEW, data("again").into()), conflict(20, 0));
     drop(vote);
     store(&storage, 30, A, Tid(20), "made again");
 }
@@ -133,8 +133,8 @@ fn the_last_store_of_an_object_wins_and_replaces_what_was_committed() {
     let storage = open(&disk);
     store(&storage, 10, A, NEW, "old");
     let mut vote = begin(&storage, Patience::Now);
-    vote.store(A, Tid(10), data("first")).unwrap();
-    vote.store(A, Tid(10), data("second")).unwrap();
+    vote.store(A, Tid(10), data("first").into()).unwrap();
+    vote.store(A, Tid(10), data("second").into()).unwrap();
     let voted = vote.seal().unwrap();
     finish(&storage, 20, voted);
     let load = |before| match storage.load_before(A, Tid(before), Patience::Now).unwrap() {
@@ -150,7 +150,7 @@ fn a_stored_oid_is_not_handed_out_though_the_vote_is_dropped() {
     let disk = MemoryDisk::new();
     let storage = open(&disk);
     let mut vote = begin(&storage, Patience::Now);
-    vote.store(Oid(7), NEW, data("x")).unwrap();
+    vote.store(Oid(7), NEW, data("x").into()).unwrap();
     drop(vote);
     assert_eq!(storage.new_oids(2).unwrap(), [Oid(8), Oid(9)]);
     assert_eq!(disk.bytes("Data.fs").unwrap(), b"FS30");
@@ -162,10 +162,10 @@ fn a_quota_is_passed_by_one_record_at_most() {
     let options = FileOptions { quota: Some(4 + 23 + 42 + 5), ..FileOptions::default() };
     let storage = open_with(&disk, options);
     let mut vote = begin(&storage, Patience::Wait);
-    vote.store(A, NEW, data("01234")).unwrap();
-    vote.store(Oid(2), NEW, data("starts right at the quota")).unwrap();
+    vote.store(A, NEW, data("01234").into()).unwrap();
+    vote.store(Oid(2), NEW, data("starts right at the quota").into()).unwrap();
     let quota = 4 + 23 + 42 + 5;
-    let refused = vote.store(Oid(3), NEW, data("x"));
+    let refused = vote.store(Oid(3), NEW, data("x").into());
     assert_eq!(refused, Err(StorageError::Quota { quota }));
 }
 
@@ -182,10 +182,10 @@ fn nothing_is_read_nor_room_made_by_a_thread_that_may_not_wait() {
     assert_eq!(vote.undo(Tid(10)), Err(StorageError::WouldBlock));
     assert_eq!(vote.restore(A, Tid(1), None, None), Err(StorageError::WouldBlock));
     disk.set_uncached(true);
-    assert_eq!(vote.store(A, Tid(10), data("y")), Err(StorageError::WouldBlock));
+    assert_eq!(vote.store(A, Tid(10), data("y").into()), Err(StorageError::WouldBlock));
     assert_eq!(vote.delete(A, Tid(10)), Err(StorageError::WouldBlock));
     assert_eq!(vote.check_current(A, Tid(10)), Err(StorageError::WouldBlock));
-    assert_eq!(vote.store(Oid(2), NEW, data("no need to read for this")), Ok(()));
+    assert_eq!(vote.store(Oid(2), NEW, data("no need to read for this").into()), Ok(()));
 }
 
 #[test]
@@ -194,12 +194,12 @@ fn a_full_disk_shows_when_voting() {
     let storage = open(&disk);
     let big = Bytes::from(vec![1; 8 << 20]);
     let mut vote = begin(&storage, Patience::Wait);
-    vote.store(A, NEW, big).unwrap();
+    vote.store(A, NEW, big.into()).unwrap();
     // It asks for more than it needs first, and is given only that.
     disk.fail_call(disk.calls(), Fault::NoSpace);
     let voted = vote.seal().unwrap();
     let mut vote = begin(&storage, Patience::Wait);
-    vote.store(Oid(2), NEW, data("x")).unwrap();
+    vote.store(Oid(2), NEW, data("x").into()).unwrap();
     assert_eq!(begin(&storage, Patience::Now).seal().unwrap_err(), StorageError::WouldBlock);
     drop(voted);
     assert!(begin(&storage, Patience::Now).seal().is_ok(), "what was given up is there again");
@@ -214,7 +214,7 @@ fn voted_transactions_share_the_room_without_counting_twice() {
     let calls = disk.calls();
     for _ in 0..100 {
         let mut vote = begin(&storage, Patience::Now);
-        vote.store(A, Tid(10), Bytes::from(vec![1; 1 << 20])).unwrap();
+        vote.store(A, Tid(10), Bytes::from(vec![1; 1 << 20]).into()).unwrap();
         drop(vote.seal().unwrap());
     }
     assert_eq!(disk.calls(), calls, "the same room served all of them");
@@ -311,7 +311,7 @@ fn readers_see_whole_commits_only() {
             for tid in 1..=COMMITS {
                 let mut vote = begin(&storage, Patience::Wait);
                 for oid in 1..=OBJECTS {
-                    vote.store(Oid(oid), Tid(tid - 1), number(tid)).unwrap();
+                    vote.store(Oid(oid), Tid(tid - 1), number(tid).into()).unwrap();
                 }
                 let voted = vote.seal().unwrap();
                 finish(&storage, tid, voted);

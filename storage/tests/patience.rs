@@ -102,7 +102,7 @@ fn commit(storage: &FileStorage, data: Option<Bytes>) -> Tid {
     let tid = serial.next();
     let mut vote = storage.begin_vote(&TransactionMeta::default(), Patience::Wait).unwrap();
     match data {
-        Some(data) => vote.store(Oid(1), serial, data).unwrap(),
+        Some(data) => vote.store(Oid(1), serial, data.into()).unwrap(),
         None => vote.delete(Oid(1), serial).unwrap(),
     }
     let voted = vote.seal().unwrap();

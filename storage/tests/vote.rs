@@ -18,7 +18,7 @@ const FIRST: Tid = Tid(100);
 const SECOND: Tid = Tid(200);
 
 fn store(oid: Oid, serial: Tid, data: &'static str) -> Operation {
-    Operation::Store { oid, serial, data: Bytes::from_static(data.as_bytes()) }
+    Operation::Store { oid, serial, data: Bytes::from_static(data.as_bytes()).into() }
 }
 
 fn request(operations: &[Operation], client_resolution: bool) -> VoteRequest {
@@ -89,7 +89,7 @@ fn a_length_that_two_counted_up_is_merged_here() {
         record.extend_from_slice(&[n, b'.']);
         Bytes::from(record)
     };
-    let store = |serial, n| Operation::Store { oid: A, serial, data: length(n) };
+    let store = |serial, n| Operation::Store { oid: A, serial, data: length(n).into() };
     let storage = MappingStorage::new();
     commit(&storage, FIRST, &[store(Tid::ZERO, 0)]);
     commit(&storage, SECOND, &[store(FIRST, 5)]);

@@ -30,26 +30,30 @@ use thiserror::Error;
 
 use crate::ids::{Oid, Tid};
 use crate::resolve::resolve;
-use crate::storage::{Patience, Storage, StorageError, TransactionMeta, Vote, Voted};
+use crate::storage::{
+    Patience, RecordData, Scratch, Storage, StorageError, TransactionMeta, Vote, Voted,
+};
 
 /// One thing that a transaction does, with the arguments of the message that asked for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "fields are the wire arguments")]
 pub enum Operation {
-    /// `storea`, and the record that comes with a blob.
-    Store { oid: Oid, serial: Tid, data: Bytes },
+    /// `storea`.
+    Store { oid: Oid, serial: Tid, data: RecordData },
+    /// `storeBlobEnd` and `storeBlobShared`: a record and the file that came with it.
+    StoreBlob { oid: Oid, serial: Tid, data: RecordData, blob: Arc<dyn Scratch> },
     /// `deleteObject`.
     Delete { oid: Oid, serial: Tid },
     /// `checkCurrentSerialInTransaction`.
     CheckCurrent { oid: Oid, serial: Tid },
     /// `restorea`.
-    Restore { oid: Oid, tid: Tid, data: Option<Bytes>, prev_txn: Option<Tid> },
+    Restore { oid: Oid, tid: Tid, data: Option<RecordData>, prev_txn: Option<Tid> },
     /// `undoa`.
     Undo { tid: Tid },
 }
 
 /// A transaction as the client described it, ready to be checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct VoteRequest {
     /// What it says of itself.
     pub meta: TransactionMeta,
@@ -154,7 +158,10 @@ struct Checking<'a> {
 impl Checking<'_> {
     fn perform(&mut self, operation: &Operation) -> Result<(), VoteError> {
         match operation {
-            Operation::Store { oid, serial, data } => self.store(*oid, *serial, data),
+            Operation::Store { oid, serial, data } => self.store(*oid, *serial, data, None),
+            Operation::StoreBlob { oid, serial, data, blob } => {
+                self.store(*oid, *serial, data, Some(blob))
+            }
             Operation::Delete { oid, serial } => {
                 self.vote.delete(*oid, *serial).map_err(|error| refused(error, None))?;
                 self.changed.push(*oid);
@@ -177,20 +184,27 @@ impl Checking<'_> {
         }
     }
 
-    fn store(&mut self, oid: Oid, serial: Tid, data: &Bytes) -> Result<(), VoteError> {
-        match self.vote.store(oid, serial, data.clone()) {
+    /// A blob's record is a class name: there is nothing in it to merge, and Python does not try.
+    fn store(
+        &mut self,
+        oid: Oid,
+        serial: Tid,
+        data: &RecordData,
+        blob: Option<&Arc<dyn Scratch>>,
+    ) -> Result<(), VoteError> {
+        let stored = match blob {
+            Some(blob) => self.vote.store_blob(oid, serial, data.clone(), blob),
+            None => self.vote.store(oid, serial, data.clone()),
+        };
+        match stored {
             Ok(()) => {}
-            Err(StorageError::Conflict { oid, committed, read }) if self.client_resolution => {
-                self.conflicts.remember(ClientConflict {
-                    oid,
-                    committed,
-                    read,
-                    data: data.clone(),
-                });
-                return Ok(());
-            }
             Err(StorageError::Conflict { oid, committed, read }) => {
-                let conflict = ClientConflict { oid, committed, read, data: data.clone() };
+                let data = data.bytes(self.patience)?;
+                let conflict = ClientConflict { oid, committed, read, data };
+                if self.client_resolution {
+                    self.conflicts.remember(conflict);
+                    return Ok(());
+                }
                 self.merge(&conflict)?;
             }
             Err(error) => return Err(error.into()),
@@ -217,7 +231,9 @@ impl Checking<'_> {
         let Some(merged) = merged else {
             return Err(VoteError::Conflict { oid, committed, read, data: Some(data.clone()) });
         };
-        self.vote.store(oid, committed, merged).map_err(|error| refused(error, Some(data)))?;
+        self.vote
+            .store(oid, committed, merged.into())
+            .map_err(|error| refused(error, Some(data)))?;
         self.merged.push(oid);
         Ok(())
     }

@@ -180,6 +180,9 @@ fn undo_failures(failures: &[(Oid, String)]) -> Value {
     ])
 }
 
+/// `errno` of a file that is not there.
+const ENOENT: i64 = 2;
+
 impl From<StorageError> for Refusal {
     fn from(error: StorageError) -> Self {
         let text = error.to_string();
@@ -187,6 +190,15 @@ impl From<StorageError> for Refusal {
             StorageError::NoSuchObject(oid) => Self::PosKey(vec![Value::oid(oid)]),
             StorageError::NoSuchRevision(oid, serial) => {
                 Self::PosKey(vec![Value::oid(oid), Value::tid(serial)])
+            }
+            StorageError::NoSuchBlob { oid, serial, path } => {
+                let text = Value::Str(format!("No blob file at {path}"));
+                Self::PosKey(vec![text, Value::oid(oid), Value::tid(serial)])
+            }
+            StorageError::NoSuchUpload { path } => {
+                let text = format!("No such file or directory: {path}");
+                let args = vec![Value::Int(ENOENT), Value::Str(text)];
+                Self::Other("builtins.FileNotFoundError", args)
             }
             StorageError::NoMoreRecords { empty } => {
                 let text = if empty { "empty tree" } else { "no key satisfies the conditions" };

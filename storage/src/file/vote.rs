@@ -11,7 +11,7 @@
 
 use bytes::Bytes;
 use rzeo_core::ids::{Oid, Tid};
-use rzeo_core::storage::{Patience, StorageError, TransactionMeta, Vote, Voted};
+use rzeo_core::storage::{Patience, RecordData, StorageError, TransactionMeta, Vote, Voted};
 
 use super::FileStorage;
 use super::format::{POINTER, RECORD_HEAD, RecordHead, Status, TransactionHead};
@@ -162,10 +162,11 @@ impl<'a> FileVote<'a> {
 }
 
 impl Vote for FileVote<'_> {
-    fn store(&mut self, oid: Oid, read: Tid, data: Bytes) -> Result<(), StorageError> {
+    fn store(&mut self, oid: Oid, read: Tid, data: RecordData) -> Result<(), StorageError> {
         if data.is_empty() {
             return Err(StorageError::EmptyRecord(oid));
         }
+        let data = data.bytes(self.patience)?;
         self.storage.use_oid(oid);
         match self.committed(oid)? {
             Some(committed) if committed != read => {
@@ -198,9 +199,10 @@ impl Vote for FileVote<'_> {
         &mut self,
         oid: Oid,
         tid: Tid,
-        data: Option<Bytes>,
+        data: Option<RecordData>,
         prev_txn: Option<Tid>,
     ) -> Result<(), StorageError> {
+        let data = data.map(|data| data.bytes(self.patience)).transpose()?;
         self.restore_record(oid, tid, data, prev_txn)
     }
 

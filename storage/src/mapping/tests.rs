@@ -6,7 +6,7 @@ fn commit(storage: &MappingStorage, tid: Tid, records: &[(u64, Tid, &'static str
     let meta = TransactionMeta { user: Bytes::from_static(b"user"), ..Default::default() };
     let mut vote = storage.begin_vote(&meta, Patience::Now).unwrap();
     for (oid, serial, data) in records {
-        vote.store(Oid(*oid), *serial, Bytes::from_static(data.as_bytes())).unwrap();
+        vote.store(Oid(*oid), *serial, Bytes::from_static(data.as_bytes()).into()).unwrap();
     }
     let voted = vote.seal().unwrap();
     storage.commit(vec![Finishing { tid, voted }]).unwrap()[0]
@@ -103,7 +103,7 @@ fn graph() -> MappingStorage {
     let write = |tid, records: &[(u64, Tid, &[u64])]| {
         let mut vote = storage.begin_vote(&TransactionMeta::default(), Patience::Now).unwrap();
         for (oid, serial, references) in records {
-            vote.store(Oid(*oid), *serial, record(references)).unwrap();
+            vote.store(Oid(*oid), *serial, record(references).into()).unwrap();
         }
         let voted = vote.seal().unwrap();
         storage.commit(vec![Finishing { tid, voted }]).unwrap();

@@ -27,7 +27,7 @@ use crate::pickle;
 use crate::record;
 use crate::server::vote::{Operation, VoteError, VoteOutcome, VoteRequest};
 use crate::server::{Counters, Finish, HubRequest, LockSet, LogLevel, StorageCall, Ticket, count};
-use crate::storage::{Info, StorageError, TransactionMeta, Voted};
+use crate::storage::{Info, RecordData, StorageError, TransactionMeta, Voted};
 use crate::value::{Opaque, Value};
 use crate::wire::base64::{self, NotATid};
 use crate::wire::call::{TxnCall, TxnHandle};
@@ -187,9 +187,10 @@ impl Desk {
     fn add_operation(&mut self, call: TxnCall) -> Result<(), Refusal> {
         let (operation, handle, is_store) = match call {
             TxnCall::Storea { oid, serial, data, txn } => {
-                (Ok(Operation::Store { oid, serial, data }), txn, true)
+                (Ok(Operation::Store { oid, serial, data: data.into() }), txn, true)
             }
             TxnCall::Restorea { oid, serial, data, prev_txn, txn } => {
+                let data = data.map(RecordData::from);
                 (Ok(Operation::Restore { oid, tid: serial, data, prev_txn }), txn, true)
             }
             TxnCall::DeleteObject { oid, serial, txn } => {
@@ -392,9 +393,9 @@ impl Transaction {
         let mut locks = LockSet { whole: self.meta.tid.is_some(), ..LockSet::default() };
         for operation in &self.operations {
             match operation {
-                Operation::Store { oid, .. } | Operation::Delete { oid, .. } => {
-                    locks.exclusive.push(*oid);
-                }
+                Operation::Store { oid, .. }
+                | Operation::StoreBlob { oid, .. }
+                | Operation::Delete { oid, .. } => locks.exclusive.push(*oid),
                 Operation::CheckCurrent { oid, .. } => locks.shared.push(*oid),
                 Operation::Restore { .. } | Operation::Undo { .. } => locks.whole = true,
             }
