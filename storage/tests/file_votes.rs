@@ -95,7 +95,7 @@ fn a_record_is_never_empty() {
     let mut vote = begin(&storage, Patience::Wait);
     assert_eq!(vote.store(A, NEW, Bytes::new().into()), Err(StorageError::EmptyRecord(A)));
     let mut vote = begin(&storage, Patience::Wait);
-    let restored = vote.restore(A, Tid(1), Some(Bytes::new()), None);
+    let restored = vote.restore(A, Tid(1), Some(Bytes::new().into()), None);
     assert_eq!(restored, Err(StorageError::EmptyRecord(A)));
 }
 
@@ -239,7 +239,7 @@ fn a_copy_needs_the_transactions_that_it_points_to() {
     let disk = MemoryDisk::new();
     let storage = open(&disk);
     let mut vote = begin(&storage, Patience::Wait);
-    let refused = vote.restore(A, Tid(5), Some(data("x")), Some(Tid(4))).unwrap_err();
+    let refused = vote.restore(A, Tid(5), Some(data("x").into()), Some(Tid(4))).unwrap_err();
     let reason = "Invalid transaction id".to_owned();
     assert_eq!(refused, StorageError::Undo { reason, oid: None });
 }
@@ -251,12 +251,12 @@ fn a_restored_record_shares_data_only_if_they_are_the_same() {
     store(&storage, 10, A, NEW, "x");
     let plain = storage.info().size;
     let mut vote = begin(&storage, Patience::Wait);
-    vote.restore(A, Tid(20), Some(data("x")), Some(Tid(10))).unwrap();
+    vote.restore(A, Tid(20), Some(data("x").into()), Some(Tid(10))).unwrap();
     let voted = vote.seal().unwrap();
     finish(&storage, 20, voted);
     assert_eq!(storage.info().size, plain + 23 + 42 + 8 + 8, "a pointer");
     let mut vote = begin(&storage, Patience::Wait);
-    vote.restore(A, Tid(30), Some(data("other")), Some(Tid(10))).unwrap();
+    vote.restore(A, Tid(30), Some(data("other").into()), Some(Tid(10))).unwrap();
     vote.restore(Oid(2), Tid(30), None, Some(Tid(10))).unwrap();
     let voted = vote.seal().unwrap();
     finish(&storage, 30, voted);
