@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::args::ServeOptions;
 use crate::config::{
-    ConfigError, FileConfig, INVALIDATION_QUEUE_SIZE, ServerConfig, SocketAddress, StorageConfig,
-    StorageKind, System, path_of,
+    ConfigError, FileConfig, INVALIDATION_QUEUE_SIZE, OwnSettings, ServerConfig, SocketAddress,
+    StorageConfig, StorageKind, System, path_of,
 };
 
 /// The address when nothing says otherwise: reachable from this machine only.
@@ -32,7 +32,7 @@ impl Plan {
     pub(crate) fn make(options: &ServeOptions, system: &dyn System) -> Result<Self, ConfigError> {
         let mut config = match &options.configure {
             Some(file) => ServerConfig::read(system, path_of(file)?)?,
-            None => default_config(),
+            None => default_config(system),
         };
         if let Some(address) = &options.address {
             config.address = address.clone();
@@ -61,7 +61,7 @@ impl Plan {
     }
 }
 
-fn default_config() -> ServerConfig {
+fn default_config(system: &dyn System) -> ServerConfig {
     ServerConfig {
         address: SocketAddress::parse(DEFAULT_ADDRESS).expect("the default is an address"),
         read_only: false,
@@ -71,8 +71,10 @@ fn default_config() -> ServerConfig {
         client_conflict_resolution: false,
         msgpack: None,
         pid_filename: None,
+        ssl: None,
         storages: vec![file_storage(1, Path::new(DEFAULT_PATH))],
         eventlog: None,
+        own: OwnSettings::unwritten(system),
     }
 }
 

@@ -27,7 +27,9 @@ use tokio::sync::oneshot;
 use tracing::{error, info};
 
 use crate::args::ServeOptions;
-use crate::config::{ConfigError, RealSystem, ServerConfig, SocketAddress, StorageConfig, repr};
+use crate::config::{
+    ConfigError, OwnSettings, RealSystem, Runtime, ServerConfig, SocketAddress, StorageConfig, repr,
+};
 use crate::greeting;
 use crate::logging::{EventLog, Log, LogError};
 use crate::plan::Plan;
@@ -69,6 +71,9 @@ pub(crate) enum ServeError {
         /// The reason.
         source: OpenError,
     },
+    /// A setting that nothing obeys yet: better to say so than to serve without it.
+    #[error("{0} cannot be used in this version")]
+    NotYet(&'static str),
     /// Threads or sockets that the system refused.
     #[error("cannot serve: {0}")]
     Run(#[source] io::Error),
@@ -99,6 +104,7 @@ impl ServeError {
             Self::AddressFile { .. }
             | Self::Close(_)
             | Self::Log(_)
+            | Self::NotYet(_)
             | Self::Open { .. }
             | Self::Run(_)
             | Self::Start(_) => false,
@@ -127,6 +133,15 @@ impl ServeError {
 /// Does all that the plan says, in the order of the module's introduction.
 fn serve(plan: Plan) -> Result<Ending, ServeError> {
     let Plan { config, address_file, greet, test } = plan;
+    if config.ssl.is_some() {
+        return Err(ServeError::NotYet("<ssl>"));
+    }
+    if config.own.runtime == Runtime::Smol {
+        return Err(ServeError::NotYet("the runtime smol"));
+    }
+    if config.own.admin_address.is_some() {
+        return Err(ServeError::NotYet("an admin-address"));
+    }
     let reopenable = config.eventlog.is_some();
     let log_files = Log::install(config.eventlog.clone().unwrap_or_else(EventLog::to_stderr))?;
     log_panics(reopenable);
@@ -196,8 +211,18 @@ fn settings(config: &ServerConfig) -> Settings {
         invalidation_age: config.invalidation_age,
         transaction_timeout: config.transaction_timeout.and_then(timeout),
         lock_scope: LockScope::Objects,
-        limits: Limits::default(),
+        limits: limits(&config.own),
         start: Zoned::now().strftime("%a %b %e %H:%M:%S %Y").to_string(),
+    }
+}
+
+fn limits(own: &OwnSettings) -> Limits {
+    Limits {
+        frame_bytes_max: own.max_message_size,
+        backlog_bytes_max: own.max_backlog,
+        iterators_max: own.max_iterators,
+        register_time_max: own.handshake_timeout,
+        ..Limits::default()
     }
 }
 

@@ -17,6 +17,9 @@ pub(crate) enum OpenError {
     /// Because of its blobs.
     #[error(transparent)]
     Blobs(#[from] BlobDirError),
+    /// Because it is of a kind that is not there yet.
+    #[error("<demostorage> cannot be opened by this version; serve its base, or a copy of it")]
+    Demo,
     /// Because of its records.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -39,6 +42,7 @@ fn open_kind(kind: &StorageKind) -> Result<Arc<dyn Storage>, OpenError> {
                 open_kind(other)?
             }
         },
+        StorageKind::Demo { .. } => return Err(OpenError::Demo),
         StorageKind::File(file) => Arc::new(open_file(file)?),
         StorageKind::Mapping { name } => Arc::new(MappingStorage::named(name.as_str())),
     })

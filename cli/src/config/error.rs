@@ -13,13 +13,18 @@ use super::substitution::SubstitutionError;
 use super::syntax::SyntaxError;
 use super::types::InvalidValue;
 
-/// A line of a file.
+/// Where something stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// The file, as a URL.
-    pub(crate) url: Arc<str>,
-    /// The line, from 1.
-    pub(crate) line: usize,
+pub(crate) enum Place {
+    /// A line of a file.
+    Line {
+        /// The file, as a URL.
+        url: Arc<str>,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// An option `-X` of the command line, as given.
+    Override(Arc<str>),
 }
 
 /// A configuration that cannot be used. Shown in Python's words, which end with the place.
@@ -71,14 +76,14 @@ pub(crate) enum ConfigError {
         place: Option<Place>,
     },
     /// A value that is not of its key's type.
-    #[error("{error} (line {}, in {})", place.line, place.url)]
+    #[error("{error}{}", beside_a_value(place.as_ref()))]
     Value {
         /// What is wrong.
         error: InvalidValue,
         /// What would have been right.
         expected: Option<&'static str>,
-        /// Where.
-        place: Place,
+        /// Where; nowhere only if nobody wrote it.
+        place: Option<Place>,
     },
 }
 
@@ -134,7 +139,18 @@ fn on_a_line(place: Option<&Place>) -> String {
 }
 
 fn in_parentheses(place: &Place) -> String {
-    format!("(line {} in {})", place.line, place.url)
+    match place {
+        Place::Line { url, line } => format!("(line {line} in {url})"),
+        Place::Override(spec) => format!("(in -X {spec})"),
+    }
+}
+
+fn beside_a_value(place: Option<&Place>) -> String {
+    match place {
+        None => String::new(),
+        Some(Place::Line { url, line }) => format!(" (line {line}, in {url})"),
+        Some(place) => format!(" {}", in_parentheses(place)),
+    }
 }
 
 /// `file:///dir/c.conf`, with what is special in a URL as `%20`.

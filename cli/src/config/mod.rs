@@ -6,6 +6,7 @@
 //! | [`substitution`] | `$name` in values |
 //! | [`python`] | numbers and quoted text as Python writes them |
 //! | [`types`] | what a value may be |
+//! | [`conversions`], [`address`] | how a text becomes such a value |
 //! | [`schema`] | which sections and keys there can be at all: tables |
 //! | [`reader`] | how files become a tree of sections that fits a schema |
 //! | [`server`] | the tables for a server, and the settings in the tree |
@@ -16,6 +17,10 @@
 //! where Python leaves it out. Nothing unknown is skipped: a server with a setting that it does not obey
 //! is worse than one that does not start.
 
+#![allow(dead_code, unused_imports, reason = "settings whose consumers are on their way")]
+
+mod address;
+mod conversions;
 mod error;
 mod python;
 mod reader;
@@ -28,13 +33,15 @@ mod system;
 mod tests;
 mod types;
 
+pub(crate) use address::SocketAddress;
 pub(crate) use error::ConfigError;
 pub(crate) use python::repr;
 pub(crate) use reader::path_of;
 pub(crate) use server::{
-    FileConfig, INVALIDATION_QUEUE_SIZE, ServerConfig, StorageConfig, StorageKind,
+    FileConfig, INVALIDATION_QUEUE_SIZE, KeyPassword, LogShape, OwnSettings, Runtime, ServerConfig,
+    StorageConfig, StorageKind, TlsConfig,
 };
 #[cfg(test)]
 pub(crate) use system::fake::FakeSystem;
 pub(crate) use system::{RealSystem, System};
-pub(crate) use types::{InvalidValue, Kind, SocketAddress, Value};
+pub(crate) use types::{InvalidValue, Kind, Value};

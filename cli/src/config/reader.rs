@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::{ConfigError, DirectiveError, Place, file_url};
-use super::schema::{Count, Need, Schema, SchemaError, SectionType};
+use super::schema::{Count, Key, Need, Schema, SchemaError, SectionType};
 use super::substitution::{Replacements, is_name};
 use super::syntax::{Line, SyntaxError};
 use super::system::System;
@@ -38,11 +38,24 @@ pub(crate) struct Section {
     pub(crate) section_type: &'static SectionType,
     /// Its name, in lower case.
     pub(crate) name: Option<String>,
+    /// Where it begins; nowhere if the file does not have it.
+    pub(crate) start: Option<Place>,
     /// Where it ends.
-    pub(crate) place: Place,
+    pub(crate) place: Option<Place>,
     /// The sections in it, in order.
     pub(crate) sections: Vec<Self>,
-    values: BTreeMap<&'static str, Value>,
+    settings: BTreeMap<&'static str, Vec<Setting>>,
+}
+
+/// What a key of a section was set to.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    /// The text, after substitution.
+    pub(crate) text: String,
+    /// What it means.
+    pub(crate) value: Value,
+    /// Where it stands; nowhere if it is the default.
+    pub(crate) place: Option<Place>,
 }
 
 /// Reads the configuration in a file.
@@ -52,7 +65,7 @@ pub(crate) fn read(
     path: &Path,
 ) -> Result<Section, ConfigError> {
     let path = system.absolute(path);
-    let top = OpenSection::new(schema.top, None);
+    let top = OpenSection::new(schema.top, None, None);
     let mut reader = Reader {
         system,
         schema,
@@ -63,7 +76,7 @@ pub(crate) fn read(
     };
     let end = reader.read_file(&path, None)?;
     let top = reader.open.pop().expect("a file closes only what it opened");
-    top.close(end, system)
+    top.close(Some(end), system)
 }
 
 struct Reader<'a> {
@@ -81,7 +94,8 @@ struct Reader<'a> {
 struct OpenSection {
     section_type: &'static SectionType,
     name: Option<String>,
-    values: BTreeMap<&'static str, (String, Place)>,
+    start: Option<Place>,
+    values: BTreeMap<&'static str, Vec<(String, Place)>>,
     sections: Vec<Section>,
 }
 
@@ -99,12 +113,13 @@ impl Reader<'_> {
         let bytes = self.system.read(path).map_err(unreadable)?;
         let text = String::from_utf8(bytes)
             .map_err(|error| unreadable(std::io::Error::other(error.utf8_error())))?;
-        let mut place = Place { url: Arc::from(file_url(path)), line: 0 };
+        let url: Arc<str> = Arc::from(file_url(path));
+        let mut place = Place::Line { url: Arc::clone(&url), line: 0 };
         let depth = self.open.len();
         self.files.push(path.to_owned());
-        for line in text.split_terminator('\n') {
-            place.line += 1;
-            self.read_line(line, depth, &place)?;
+        for (line, text) in (1..).zip(text.split_terminator('\n')) {
+            place = Place::Line { url: Arc::clone(&url), line };
+            self.read_line(text, depth, &place)?;
         }
         self.files.pop();
         if self.open.len() > depth {
@@ -150,20 +165,21 @@ impl Reader<'_> {
         let outer = self.innermost().section_type;
         if outer.slot(opened).is_none() {
             let section_type = section_type.to_owned();
-            let error = SchemaError::NoSlot { section_type, name, fitting: outer.fitting() };
+            let error =
+                SchemaError::NoSlot { section_type, name, fitting: self.schema.fitting(outer) };
             return Err(schema_error(error));
         }
         if self.open.len() > SECTION_DEPTH_MAX {
             let error = DirectiveError::SectionsTooDeep;
             return Err(ConfigError::Directive { error, place: place.clone() });
         }
-        self.open.push(OpenSection::new(opened, name));
+        self.open.push(OpenSection::new(opened, name, Some(place.clone())));
         Ok(())
     }
 
     fn close_section(&mut self, place: &Place) -> Result<(), ConfigError> {
         let closing = self.open.pop().expect("only what is open is closed");
-        let section = closing.close(place.clone(), self.system)?;
+        let section = closing.close(Some(place.clone()), self.system)?;
         self.innermost().add_section(section)
     }
 
@@ -175,15 +191,17 @@ impl Reader<'_> {
             && key.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
         if !is_key {
             let error = InvalidValue::NotAKey(key.to_owned());
-            return Err(ConfigError::Value { error, expected: None, place: place.clone() });
+            return Err(ConfigError::Value { error, expected: None, place: Some(place.clone()) });
         }
         let Some(known) = section.section_type.key(&key.to_lowercase()) else {
             let known = section.section_type.keys.iter().map(|key| key.name).collect();
             return Err(schema_error(SchemaError::UnknownKey { key: key.to_owned(), known }));
         };
-        if section.values.insert(known.name, (value, place.clone())).is_some() {
+        let values = section.values.entry(known.name).or_default();
+        if !values.is_empty() && known.need != Need::Repeated {
             return Err(schema_error(SchemaError::KeyRepeated(key.to_owned())));
         }
+        values.push((value, place.clone()));
         Ok(())
     }
 
@@ -259,12 +277,12 @@ fn file_path(text: &str) -> Option<&str> {
 }
 
 impl OpenSection {
-    fn new(section_type: &'static SectionType, name: Option<String>) -> Self {
-        Self { section_type, name, values: BTreeMap::new(), sections: Vec::new() }
+    fn new(section_type: &'static SectionType, name: Option<String>, start: Option<Place>) -> Self {
+        Self { section_type, name, start, values: BTreeMap::new(), sections: Vec::new() }
     }
 
     fn add_section(&mut self, section: Section) -> Result<(), ConfigError> {
-        let place = Some(section.place.clone());
+        let place = section.place.clone();
         let slot = self
             .section_type
             .slot(section.section_type)
@@ -285,31 +303,40 @@ impl OpenSection {
         Ok(())
     }
 
-    /// Checks that nothing is missing and converts the values.
-    fn close(mut self, place: Place, system: &dyn System) -> Result<Section, ConfigError> {
+    /// Checks that nothing is missing, converts the values, and checks what they have in common.
+    fn close(mut self, place: Option<Place>, system: &dyn System) -> Result<Section, ConfigError> {
         if let Some(error) = self.lacks() {
             // What the configuration as a whole lacks, it lacks nowhere in particular.
-            let place = (!self.section_type.name.is_empty()).then_some(place);
+            let place = place.filter(|_| !self.section_type.name.is_empty());
             return Err(ConfigError::Schema { error, place });
         }
-        let mut values = BTreeMap::new();
+        let mut settings = BTreeMap::new();
         for key in self.section_type.keys {
-            let Some((text, place)) = self.values.remove(key.name) else { continue };
-            let value = key.kind.convert(&text, system).map_err(|error| ConfigError::Value {
-                error,
-                expected: key.kind.expected(),
-                place,
-            })?;
-            values.insert(key.name, value);
+            settings.insert(key.name, convert(key, self.values.remove(key.name), system)?);
         }
-        let Self { section_type, name, sections, .. } = self;
-        Ok(Section { section_type, name, place, sections, values })
+        let Self { section_type, name, start, sections, .. } = self;
+        let section = Section { section_type, name, start, place, sections, settings };
+        if let Some(check) = section_type.check {
+            check(&section, system)?;
+        }
+        match section_type.refused {
+            None => Ok(section),
+            Some(reason) => {
+                let error = SchemaError::Refused { section_type: section_type.name, reason };
+                Err(ConfigError::Schema { error, place: section.place })
+            }
+        }
     }
 
     fn lacks(&self) -> Option<SchemaError> {
         for key in self.section_type.keys {
-            if key.need == Need::Required && !self.values.contains_key(key.name) {
-                return Some(SchemaError::KeyMissing(key.name));
+            let missing = match key.need {
+                Need::Optional => continue,
+                Need::Repeated => SchemaError::KeyNotEnough(key.name),
+                Need::Required => SchemaError::KeyMissing(key.name),
+            };
+            if !self.values.contains_key(key.name) {
+                return Some(missing);
             }
         }
         for slot in self.section_type.slots {
@@ -328,6 +355,29 @@ impl OpenSection {
     }
 }
 
+/// What a key was set to, or its default, or nothing.
+fn convert(
+    key: &Key,
+    texts: Option<Vec<(String, Place)>>,
+    system: &dyn System,
+) -> Result<Vec<Setting>, ConfigError> {
+    let convert = |text: String, place| {
+        let value = key.kind.convert(&text, system)?;
+        Ok(Setting { text, value, place })
+    };
+    let Some(texts) = texts else {
+        let setting = |text: &str| convert(text.to_owned(), None).expect("defaults are right");
+        return Ok(key.default.map(setting).into_iter().collect());
+    };
+    let setting = |(text, place): (String, Place)| {
+        convert(text, Some(place.clone())).map_err(|error| {
+            let expected = key.kind.expected();
+            ConfigError::Value { error, expected, place: Some(place) }
+        })
+    };
+    texts.into_iter().map(setting).collect()
+}
+
 /// A type that a value can be taken out as.
 pub(crate) trait FromValue: Sized {
     /// `None` if the value is of another kind.
@@ -335,22 +385,62 @@ pub(crate) trait FromValue: Sized {
 }
 
 impl Section {
-    /// A key's value, if the key was given.
+    /// A section that nobody wrote: all its keys have their defaults.
     ///
     /// # Panics
-    /// If the schema declares no such key, or another kind for it: then the program is wrong, not
-    /// the configuration.
-    pub(crate) fn value<T: FromValue>(&self, key: &str) -> Option<T> {
-        assert!(self.section_type.key(key).is_some(), "the schema declares all keys in use");
-        let value = self.values.get(key)?;
-        Some(T::from_value(value).expect("the schema declares the kind under which a key is used"))
+    /// If the type has keys that must be there.
+    pub(crate) fn unwritten(section_type: &'static SectionType, system: &dyn System) -> Self {
+        OpenSection::new(section_type, None, None)
+            .close(None, system)
+            .expect("a section can be left out only if all in it can")
     }
 
-    /// The value of a key that the schema requires.
+    /// What a key was set to: nothing, or one text, or several if the key may be repeated.
+    ///
+    /// # Panics
+    /// If the schema declares no such key: then the program is wrong, not the configuration.
+    pub(crate) fn settings(&self, key: &str) -> &[Setting] {
+        self.settings.get(key).expect("the schema declares all keys in use")
+    }
+
+    /// A key's value, if the key was given or has a default.
+    ///
+    /// # Panics
+    /// As [`Section::settings`], and if the schema declares another kind for the key.
+    pub(crate) fn value<T: FromValue>(&self, key: &str) -> Option<T> {
+        self.settings(key).first().map(Setting::get)
+    }
+
+    /// All values of a key that may be repeated.
+    ///
+    /// # Panics
+    /// As [`Section::value`].
+    pub(crate) fn values<T: FromValue>(&self, key: &str) -> Vec<T> {
+        self.settings(key).iter().map(Setting::get).collect()
+    }
+
+    /// The value of a key that the schema requires, or for which it has a default.
     ///
     /// # Panics
     /// As [`Section::value`].
     pub(crate) fn required<T: FromValue>(&self, key: &str) -> T {
         self.value(key).expect("the reader refuses sections without their required keys")
+    }
+
+    /// An error for which the section as a whole is to blame, with the place where it begins.
+    pub(crate) fn wrong_at_start(&self, error: InvalidValue) -> ConfigError {
+        ConfigError::Value { error, expected: None, place: self.start.clone() }
+    }
+
+    /// An error in a key's value that only the rest of the section shows, with the key's place.
+    pub(crate) fn wrong(&self, key: &str, error: InvalidValue) -> ConfigError {
+        let place = self.settings(key).iter().find_map(|setting| setting.place.clone());
+        ConfigError::Value { error, expected: None, place: place.or_else(|| self.place.clone()) }
+    }
+}
+
+impl Setting {
+    fn get<T: FromValue>(&self) -> T {
+        T::from_value(&self.value).expect("the schema declares the kind under which a key is used")
     }
 }

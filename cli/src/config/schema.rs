@@ -5,7 +5,10 @@
 
 use thiserror::Error;
 
+use super::error::ConfigError;
 use super::python::repr;
+use super::reader::Section;
+use super::system::System;
 use super::types::Kind;
 
 /// All section types that a file may use.
@@ -13,12 +16,10 @@ use super::types::Kind;
 pub(crate) struct Schema {
     /// The file itself: a section without a header.
     pub(crate) top: &'static SectionType,
-    /// The types.
-    pub(crate) types: &'static [&'static SectionType],
+    /// The types, in lists.
+    pub(crate) types: &'static [&'static [&'static SectionType]],
     /// The groups that a [`Slot`] can name instead of a type.
     pub(crate) groups: &'static [&'static Group],
-    /// Types of Python's server that this one does not have, each with a sentence that says so.
-    pub(crate) missing: &'static [(&'static str, &'static str)],
     /// Packages that may be imported because their types are here anyway.
     pub(crate) packages: &'static [&'static str],
 }
@@ -32,7 +33,15 @@ pub(crate) struct SectionType {
     pub(crate) keys: &'static [Key],
     /// Which sections stand in it.
     pub(crate) slots: &'static [Slot],
+    /// What its values must have in common.
+    pub(crate) check: Option<Check>,
+    /// Why a section of this type, though all in it may be right, cannot be used: a sentence. Its
+    /// contents are checked first, so that what is wrong in it is wrong for Python too.
+    pub(crate) refused: Option<&'static str>,
 }
+
+/// A rule about several values of a section.
+pub(crate) type Check = fn(&Section, &dyn System) -> Result<(), ConfigError>;
 
 /// A key of a section.
 #[derive(Debug)]
@@ -43,6 +52,8 @@ pub(crate) struct Key {
     pub(crate) kind: Kind,
     /// Whether it must be there.
     pub(crate) need: Need,
+    /// What it stands for when it is left out, as a file would say it.
+    pub(crate) default: Option<&'static str>,
 }
 
 /// Whether a key must be there.
@@ -50,6 +61,8 @@ pub(crate) struct Key {
 pub(crate) enum Need {
     /// It may be left out, and stands for nothing then.
     Optional,
+    /// It must be there, and may be there several times.
+    Repeated,
     /// It must be there.
     Required,
 }
@@ -103,15 +116,12 @@ pub(crate) enum SchemaError {
         repr(.0)
     )]
     AbstractType(String),
-    /// A blob storage around a storage with blobs.
-    #[error("<{0}> in <blobstorage> already has blobs of its own")]
-    BlobsTwice(&'static str),
-    /// A standard stream that is to be opened later: it is open.
-    #[error("cannot delay opening {0}")]
-    CannotDelay(String),
     /// No section where there must be at least one.
     #[error("not enough values for section type {}; 0 found, 1 required", repr(.0))]
     NotEnough(&'static str),
+    /// A repeatable key that its section needs.
+    #[error("not enough values for {}; 0 found, 1 required", repr(.0))]
+    KeyNotEnough(&'static str),
     /// A key that its section needs.
     #[error("no values for {}; 1 required", repr(.0))]
     KeyMissing(&'static str),
@@ -134,9 +144,9 @@ pub(crate) enum SchemaError {
     /// A key that is given twice.
     #[error("{} does not support multiple values", repr(.0))]
     KeyRepeated(String),
-    /// A section type that only Python's server has so far.
+    /// A section that is right and cannot be used all the same.
     #[error("<{section_type}>: {reason}")]
-    NotHere {
+    Refused {
         /// The type.
         section_type: &'static str,
         /// A sentence.
@@ -184,22 +194,72 @@ impl SchemaError {
 }
 
 impl Schema {
+    /// All types.
+    pub(crate) fn types(&self) -> impl Iterator<Item = &'static SectionType> {
+        self.types.iter().flat_map(|list| list.iter().copied())
+    }
+
     /// The type of a section with that name in its header.
     pub(crate) fn section_type(&self, name: &str) -> Result<&'static SectionType, SchemaError> {
-        if let Some(section_type) = self.types.iter().find(|known| known.name == name) {
+        if let Some(section_type) = self.types().find(|known| known.name == name) {
             return Ok(section_type);
         }
         if self.groups.iter().any(|group| group.name == name) {
             return Err(SchemaError::AbstractType(name.to_owned()));
         }
-        match self.missing.iter().find(|(known, _)| *known == name) {
-            Some((section_type, reason)) => Err(SchemaError::NotHere { section_type, reason }),
-            None => Err(SchemaError::UnknownType(name.to_owned())),
-        }
+        Err(SchemaError::UnknownType(name.to_owned()))
+    }
+
+    /// The names of all types that fit into a section of that type and can be used.
+    pub(crate) fn fitting(&self, outer: &SectionType) -> Vec<&'static str> {
+        let is_usable =
+            |name: &&str| !self.types().any(|known| known.name == *name && known.refused.is_some());
+        outer.slots.iter().flat_map(|slot| slot.accepts.names()).filter(is_usable).collect()
+    }
+}
+
+impl Key {
+    /// A key that may be left out.
+    pub(crate) const fn optional(name: &'static str, kind: Kind) -> Self {
+        Self { name, kind, need: Need::Optional, default: None }
+    }
+
+    /// A key that may be left out and stands for that text then.
+    pub(crate) const fn with(name: &'static str, kind: Kind, default: &'static str) -> Self {
+        Self { name, kind, need: Need::Optional, default: Some(default) }
+    }
+
+    /// A key that must be there.
+    pub(crate) const fn required(name: &'static str, kind: Kind) -> Self {
+        Self { name, kind, need: Need::Required, default: None }
+    }
+
+    /// A key that must be there once or several times.
+    pub(crate) const fn repeated(name: &'static str, kind: Kind) -> Self {
+        Self { name, kind, need: Need::Repeated, default: None }
     }
 }
 
 impl SectionType {
+    /// A type with these keys and sections.
+    pub(crate) const fn new(
+        name: &'static str,
+        keys: &'static [Key],
+        slots: &'static [Slot],
+    ) -> Self {
+        Self { name, keys, slots, check: None, refused: None }
+    }
+
+    /// The same type with a rule about several values.
+    pub(crate) const fn checked(self, check: Check) -> Self {
+        Self { check: Some(check), ..self }
+    }
+
+    /// The same type, refused with a sentence.
+    pub(crate) const fn refused(self, reason: &'static str) -> Self {
+        Self { refused: Some(reason), ..self }
+    }
+
     /// The key of that name, in lower case.
     pub(crate) fn key(&self, name: &str) -> Option<&'static Key> {
         self.keys.iter().find(|key| key.name == name)
@@ -208,11 +268,6 @@ impl SectionType {
     /// The slot that sections of a type go into.
     pub(crate) fn slot(&self, section_type: &Self) -> Option<&'static Slot> {
         self.slots.iter().find(|slot| slot.accepts.fits(section_type.name))
-    }
-
-    /// The names of all types that fit into a section of this one.
-    pub(crate) fn fitting(&self) -> Vec<&'static str> {
-        self.slots.iter().flat_map(|slot| slot.accepts.names()).collect()
     }
 }
 

@@ -77,6 +77,11 @@ pub(crate) mod fake {
             Self { files, variables: [("HOME".to_owned(), "/dir".to_owned())].into() }
         }
 
+        pub(crate) fn and_file(mut self, path: &str, text: &str) -> Self {
+            self.files.insert(path.into(), text.as_bytes().to_vec());
+            self
+        }
+
         pub(crate) fn and_variables(mut self, variables: &[(&str, &str)]) -> Self {
             let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
             self.variables.extend(variables);

@@ -4,6 +4,7 @@
 //! second line here is an addition.
 
 use std::path::Path;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -55,8 +56,10 @@ fn the_least_configuration() {
         client_conflict_resolution: false,
         msgpack: None,
         pid_filename: None,
+        ssl: None,
         storages: vec![StorageConfig { name: "1".to_owned(), kind: mapping }],
         eventlog: None,
+        own: OwnSettings::unwritten(&FakeSystem::with(&[])),
     };
     assert_eq!(config, expected);
 }
@@ -100,14 +103,128 @@ fn a_configuration_with_everything() {
         client_conflict_resolution: true,
         msgpack: Some(false),
         pid_filename: Some("/dir/pid".into()),
+        ssl: Some(TlsConfig {
+            certificate: "/dir/server.pem".into(),
+            key: Some("/dir/key.pem".into()),
+            password: Some(KeyPassword::Command("cat /dir/password".to_owned())),
+            authenticate: Some("clients".into()),
+        }),
         storages: vec![
             StorageConfig { name: "main".to_owned(), kind: blobs },
             StorageConfig { name: "$n".to_owned(), kind: StorageKind::File(own_blobs) },
             StorageConfig { name: "1".to_owned(), kind: named },
+            StorageConfig { name: "demo".to_owned(), kind: demo() },
         ],
         eventlog: Some(EventLog { level: Level::BLATHER, handlers: vec![file_log, stream_log] }),
+        own: all_own_settings(),
     };
     assert_eq!(config, expected);
+}
+
+fn all_own_settings() -> OwnSettings {
+    OwnSettings {
+        runtime: Runtime::Smol,
+        admin_address: Some(address("localhost:8101")),
+        log_format: LogShape::Json,
+        stop_timeout: Duration::from_millis(2500),
+        max_connections: 11,
+        max_unfinished_handshakes: 12,
+        handshake_timeout: Duration::from_secs(13),
+        max_message_size: 14 << 20,
+        max_backlog: 15 << 20,
+        max_iterators: 16,
+        max_transaction_stores: 17,
+        max_transaction_size: 18 << 30,
+        transaction_memory: 19 << 10,
+        max_blob_size: 20 << 30,
+        max_transaction_blobs: 21,
+    }
+}
+
+fn demo() -> StorageKind {
+    let mapping = |name: &str| StorageKind::Mapping { name: name.to_owned() };
+    StorageKind::Demo {
+        name: Some("a demo".to_owned()),
+        base: Some(Box::new(mapping("below"))),
+        changes: Some(Box::new(StorageKind::Demo { name: None, base: None, changes: None })),
+    }
+}
+
+/// What `<rzeo>` says when nobody wrote it.
+#[test]
+fn own_settings_have_defaults() {
+    let expected = OwnSettings {
+        runtime: Runtime::Tokio,
+        admin_address: None,
+        log_format: LogShape::Text,
+        stop_timeout: Duration::from_secs(10),
+        max_connections: 10_000,
+        max_unfinished_handshakes: 1_000,
+        handshake_timeout: Duration::from_secs(60),
+        max_message_size: 1 << 30,
+        max_backlog: 256 << 20,
+        max_iterators: 10_000,
+        max_transaction_stores: 10_000_000,
+        max_transaction_size: 64 << 30,
+        transaction_memory: 8 << 20,
+        max_blob_size: 1 << 40,
+        max_transaction_blobs: 100_000,
+    };
+    assert_eq!(read(&format!("{ZEO}{MAPPING}")).unwrap().own, expected);
+    assert_eq!(read(&format!("{ZEO}{MAPPING}<rzeo/>\n")).unwrap().own, expected);
+}
+
+#[test]
+fn own_settings_have_bounds() {
+    let cases = [
+        ("runtime async-std", "must be one of tokio, smol; found 'async-std' (line 6, in c.conf)"),
+        ("max-connections 0", "0 is below lower bound (1) (line 6, in c.conf)"),
+        (
+            "max-message-size 4gb",
+            "4294967296 is above upper bound (4294967295) (line 6, in c.conf)",
+        ),
+        ("max-backlog 1", "1 is below lower bound (1048576) (line 6, in c.conf)"),
+        ("stop-timeout -1", "-1 is below lower bound (0) (line 6, in c.conf)"),
+        ("admin-address a b", "not a valid host name: 'a b' (line 6, in c.conf)"),
+    ];
+    for (line, expected) in cases {
+        assert_eq!(message_after(&format!("<rzeo>\n{line}\n</rzeo>")), expected);
+    }
+}
+
+#[test]
+fn tls() {
+    let read_ssl = |system: FakeSystem, lines: &str| {
+        let ssl = format!("<ssl>\ncertificate c\n{lines}\n</ssl>");
+        let text = format!("<zeo>\naddress 1\n{ssl}\n</zeo>\n{MAPPING}");
+        ServerConfig::read(&system.and_file("/dir/c.conf", &text), Path::new("c.conf"))
+    };
+    let plain = || FakeSystem::with(&[]);
+    let with_password = || plain().and_variables(&[("RZEO_TLS_KEY_PASSWORD", "secret")]);
+
+    let least =
+        TlsConfig { certificate: "c".into(), key: None, password: None, authenticate: None };
+    assert_eq!(read_ssl(plain(), "authenticate DYNAMIC").unwrap().ssl, Some(least.clone()));
+    let given = TlsConfig { password: Some(KeyPassword::Given("secret".to_owned())), ..least };
+    let config = read_ssl(
+        with_password(),
+        "authenticate DYNAMIC\npassword-function a.b\npassword-command false",
+    );
+    assert_eq!(config.unwrap().ssl, Some(given.clone()));
+    assert!(!format!("{given:?}").contains("secret"));
+
+    let message = |lines| {
+        let error = read_ssl(plain(), lines).unwrap_err();
+        error.to_string().replace("file:///dir/c.conf", "c.conf")
+    };
+    assert_eq!(message(""), "no values for 'authenticate'; 1 required\n(line 6 in c.conf)");
+    assert_eq!(
+        message("authenticate a\npassword-function a.b"),
+        "Python code cannot be used by this server: set password-command to a command that prints \
+         the password, or the environment variable RZEO_TLS_KEY_PASSWORD to the password itself \
+         (line 6, in c.conf)"
+    );
+    assert!(read_ssl(plain(), "authenticate a\npassword-function a.b\npassword-command c").is_ok());
 }
 
 /// The example in `docs/configuration.md`.
@@ -186,6 +303,20 @@ fn sections_are_where_they_belong() {
         ),
         ("<filestorage a/>", "no values for 'path'; 1 required\n(line 5 in c.conf)"),
         ("<runner>\n</runner>", "no values for 'program'; 1 required\n(line 6 in c.conf)"),
+    ];
+    for (lines, expected) in cases {
+        assert_eq!(message_after(lines), expected, "{lines:?}");
+    }
+    assert_eq!(message(MAPPING), "no values for section type 'zeo'; 1 required");
+    assert_eq!(
+        message(&format!("<zeo>\n</zeo>\n{MAPPING}")),
+        "no values for 'address'; 1 required\n(line 2 in c.conf)"
+    );
+}
+
+#[test]
+fn storages_in_storages_and_storages_that_are_refused() {
+    let cases = [
         (
             "<blobstorage b>\nblob-dir b\n</blobstorage>",
             "no values for section type 'zodb.storage'; 1 required\n(line 7 in c.conf)",
@@ -197,22 +328,40 @@ fn sections_are_where_they_belong() {
         (
             "<blobstorage b>\nblob-dir b\n<filestorage>\npath x\nblob-dir c\n</filestorage>\n\
              </blobstorage>",
-            "<filestorage> in <blobstorage> already has blobs of its own\n(line 10 in c.conf)",
+            "<filestorage> in <blobstorage> already has blobs of its own (line 7, in c.conf)",
         ),
         (
-            "<demostorage/>",
-            "<demostorage>: demo storages come in a later version\n(line 5 in c.conf)",
+            "<blobstorage b>\nblob-dir b\n<demostorage/>\n</blobstorage>",
+            "<demostorage> in <blobstorage> already has blobs of its own (line 7, in c.conf)",
         ),
+        (
+            "<demostorage d>\n<mappingstorage a/>\n<mappingstorage changes/>\n\
+             <mappingstorage/>\n</demostorage>",
+            "Too many base storages defined! (line 8, in c.conf)",
+        ),
+        (
+            "<zeoclient z>\nwait 1\n</zeoclient>",
+            "not enough values for 'server'; 0 found, 1 required\n(line 7 in c.conf)",
+        ),
+        (
+            "<zeoclient z>\nserver 1\nserver b:2\nwait 1\n</zeoclient>",
+            "not a valid boolean value: '1' (line 8, in c.conf)",
+        ),
+        (
+            "<zeoclient z>\nserver 1\nserver b:2\n</zeoclient>",
+            "<zeoclient>: a server that is the client of another one comes in a later version; let \
+             the clients connect to that server itself\n(line 8 in c.conf)",
+        ),
+        (
+            "<fullstorage f>\nenvdir x\n</fullstorage>",
+            "<fullstorage>: BerkeleyDB storages are not supported, nor are they by Python's server; \
+             copy the database into a <filestorage>\n(line 7 in c.conf)",
+        ),
+        ("<minimalstorage/>", "no values for 'envdir'; 1 required\n(line 5 in c.conf)"),
     ];
     for (lines, expected) in cases {
         assert_eq!(message_after(lines), expected, "{lines:?}");
     }
-    assert_eq!(message(MAPPING), "no values for section type 'zeo'; 1 required");
-    assert_eq!(
-        message(&format!("<zeo>\n</zeo>\n{MAPPING}")),
-        "no values for 'address'; 1 required\n(line 2 in c.conf)"
-    );
-    assert_eq!(message_in_zeo("<ssl>"), "<ssl>: TLS comes in a later version\n(line 3 in c.conf)");
 }
 
 #[test]
@@ -254,7 +403,7 @@ fn logs_that_cannot_be() {
         ("level 51", "log level not in range: 51 (line 6, in c.conf)"),
         (
             "<logfile>\npath STDOUT\ndelay yes\n</logfile>",
-            "cannot delay opening STDOUT\n(line 9 in c.conf)",
+            "cannot delay opening STDOUT (line 8, in c.conf)",
         ),
         (
             "<logfile>\npath l\nmax-size 1mb\n</logfile>",
@@ -269,7 +418,6 @@ fn logs_that_cannot_be() {
             "<logfile>\npath l\nformatter a.b\n</logfile>",
             "Python code cannot be used by this server (line 8, in c.conf)",
         ),
-        ("<syslog/>", "<syslog>: logging to syslog comes in a later version\n(line 6 in c.conf)"),
     ];
     for (lines, expected) in cases {
         assert_eq!(message_after(&format!("<eventlog>\n{lines}\n</eventlog>")), expected);
@@ -283,7 +431,8 @@ fn what_was_expected_is_said() {
     assert_eq!(expected("path x\n"), "nothing");
     assert_eq!(
         expected("<logfile>\n"),
-        "one of the sections zeo, runner, filestorage, mappingstorage, blobstorage, eventlog"
+        "one of the sections zeo, runner, filestorage, mappingstorage, blobstorage, demostorage, \
+         eventlog, rzeo"
     );
     assert_eq!(
         expected("<zeo>\naddress 1\nread-only 1\n</zeo>\n"),
