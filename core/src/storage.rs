@@ -403,6 +403,28 @@ pub trait PreparedPack: Send {
     fn finish(self: Box<Self>) -> Result<(), StorageError>;
 }
 
+/// How far a pack has come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PackProgress {
+    /// What it does now.
+    pub step: PackStep,
+    /// How much of this step is done, from 0 to 1. Commits that come meanwhile make a step longer.
+    pub done: f64,
+}
+
+/// What a pack does, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PackStep {
+    /// Finding each object's revision as of the pack time.
+    Survey,
+    /// Finding what can be reached.
+    Mark,
+    /// Copying what stays.
+    Copy,
+    /// Waiting until nobody writes, and switching.
+    Switch,
+}
+
 /// A database. See the module's introduction for the rules.
 pub trait Storage: Send + Sync {
     /// What this storage is.
@@ -517,6 +539,16 @@ pub trait Storage: Send + Sync {
     /// `Disk`.
     fn scratch(&self) -> Result<Option<Arc<dyn Scratch>>, StorageError> {
         Ok(None)
+    }
+
+    /// How far the pack has come that is running, if there is one that can tell.
+    fn pack_progress(&self) -> Option<PackProgress> {
+        None
+    }
+
+    /// Why every commit is refused until the storage is opened anew, if that is so.
+    fn broken(&self) -> Option<String> {
+        None
     }
 
     /// Writes what makes the next start fast and lets go of the files. Nothing may be called after.

@@ -16,6 +16,12 @@ impl Instant {
     /// The moment when the driver started.
     pub const START: Self = Self(Duration::ZERO);
 
+    /// How long ago `earlier` was; nothing if it is later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+
     /// This moment plus `wait`; saturates.
     #[must_use]
     pub const fn after(self, wait: Duration) -> Self {

@@ -17,6 +17,7 @@
 //! Nothing here knows a wire method or a runtime. What an adapter adds is sockets, its own kind of
 //! channel as [`Inbox`], and a place to wait for the disk.
 
+mod overview;
 mod unit;
 
 use std::collections::BTreeMap;
@@ -32,6 +33,8 @@ use rzeo_core::storage::{Patience, Storage, StorageError};
 use rzeo_core::time::{Instant, Now, UnixTime};
 use rzeo_core::wire::Codec;
 use unit::Unit;
+
+pub use crate::overview::Overview;
 
 /// A storage to serve and the name that clients register with.
 pub struct StorageSpec {
@@ -164,6 +167,19 @@ impl Host {
         for inbox in read(&self.inboxes).values() {
             inbox.push(Wake::Stop);
         }
+    }
+
+    /// Whether connections have been asked to end.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// What can be told of the storages, in the order of the configuration. Costs a little for each
+    /// connection.
+    #[must_use]
+    pub fn overview(&self) -> Vec<Overview> {
+        self.units.iter().map(Unit::overview).collect()
     }
 
     /// Finishes what is on its way to the disk and closes the storages. To be called when all

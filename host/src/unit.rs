@@ -9,7 +9,7 @@ use rzeo_core::server::{
 };
 use rzeo_core::storage::{Finishing, Storage, StorageError};
 
-use crate::{Clock, Inboxes, Wake, abort, log, read};
+use crate::{Clock, Inboxes, Overview, Wake, abort, log, read};
 
 /// See the crate's introduction.
 pub(crate) struct Unit {
@@ -71,6 +71,20 @@ impl Unit {
 
     pub(crate) fn storage(&self) -> &dyn Storage {
         &*self.core.storage
+    }
+
+    pub(crate) fn overview(&self) -> Overview {
+        let storage = self.storage();
+        let figures = lock(&self.core.state).hub.figures();
+        Overview {
+            name: self.name.clone(),
+            description: storage.description(),
+            info: storage.info(),
+            last_tid: storage.last_tid(),
+            figures,
+            pack: storage.pack_progress(),
+            broken: storage.broken(),
+        }
     }
 
     pub(crate) fn request(&self, conn: ConnId, request: HubRequest) {

@@ -49,7 +49,9 @@ fn changed_objects_are_listed_store_by_store() {
     let storage = contested();
     let operations = [store(B, FIRST, "b2"), store(A, SECOND, "a3"), store(B, FIRST, "b3")];
     let outcome = vote(&storage, &request(&operations, false), Patience::Now).unwrap();
-    let VoteOutcome::Ready { voted, changed, resolved } = outcome else { panic!("{outcome:?}") };
+    let VoteOutcome::Ready { voted, changed, resolved, .. } = outcome else {
+        panic!("{outcome:?}")
+    };
     assert_eq!((changed, resolved), (vec![B, A, B], vec![]));
     finish(&storage, Tid(300), voted);
     assert_eq!(storage.load_serial(B, Tid(300), Patience::Now).unwrap(), "b3");
@@ -94,8 +96,10 @@ fn a_length_that_two_counted_up_is_merged_here() {
     commit(&storage, FIRST, &[store(Tid::ZERO, 0)]);
     commit(&storage, SECOND, &[store(FIRST, 5)]);
     let outcome = vote(&storage, &request(&[store(FIRST, 7)], false), Patience::Wait).unwrap();
-    let VoteOutcome::Ready { voted, changed, resolved } = outcome else { panic!("{outcome:?}") };
-    assert_eq!((changed, resolved), (vec![A], vec![A]));
+    let VoteOutcome::Ready { voted, changed, resolved, merged } = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!((changed, resolved, merged), (vec![A], vec![A], 1));
     finish(&storage, Tid(300), voted);
     assert_eq!(storage.load_serial(A, Tid(300), Patience::Now).unwrap(), length(12));
 }
@@ -121,7 +125,9 @@ fn a_later_store_takes_a_conflict_back() {
     let storage = contested();
     let operations = [store(B, FIRST, "b2"), store(A, FIRST, "a3"), store(A, SECOND, "a2+a3")];
     let outcome = vote(&storage, &request(&operations, true), Patience::Now).unwrap();
-    let VoteOutcome::Ready { voted, changed, resolved } = outcome else { panic!("{outcome:?}") };
+    let VoteOutcome::Ready { voted, changed, resolved, .. } = outcome else {
+        panic!("{outcome:?}")
+    };
     assert_eq!((changed, resolved), (vec![B, A], vec![]));
     finish(&storage, Tid(300), voted);
     assert_eq!(storage.load_serial(A, Tid(300), Patience::Now).unwrap(), "a2+a3");

@@ -58,7 +58,10 @@ use core::time::Duration;
 use bytes::Bytes;
 use thiserror::Error;
 
-pub use hub::{Hub, HubInput, HubOutput, HubSettings, LockScope, LockSet};
+pub use hub::{
+    Client, Figures, Histogram, Hub, HubInput, HubOutput, HubSettings, LockScope, LockSet,
+    Measured, Moved, Packs, Traffic,
+};
 pub use jobs::{HubJob, HubJobDone, StorageCall, StorageReply, perform, perform_for_hub};
 pub use session::Session;
 
@@ -151,6 +154,7 @@ pub struct Counters {
     pub commits: AtomicU64,
     pub aborts: AtomicU64,
     pub conflicts: AtomicU64,
+    pub conflicts_resolved: AtomicU64,
     pub active_txns: AtomicU64,
 }
 
@@ -194,6 +198,8 @@ pub enum Output {
 pub enum HubRequest {
     /// Join the list of those to be notified. Answered by [`Notice::Registered`].
     Register,
+    /// Tell who this is, for people to read; again if that has changed. Not answered.
+    Introduce(Client),
     /// Leave it, and let go of everything. Not answered.
     Leave,
     /// Answered by [`Notice::Barrier`], behind everything committed before.

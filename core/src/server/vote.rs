@@ -75,6 +75,8 @@ pub enum VoteOutcome {
         /// What the reply lists: objects whose records differ from what the client sent, undone
         /// ones first, then those merged here.
         resolved: Vec<Oid>,
+        /// How many of these were merged.
+        merged: usize,
     },
     /// The client may merge these and vote again. Nothing is held in the storage.
     Conflicts(Vec<ClientConflict>),
@@ -252,8 +254,9 @@ impl Checking<'_> {
             return Ok(VoteOutcome::Conflicts(conflicts.into_list()));
         }
         let voted = vote.seal()?;
+        let merged_count = merged.len();
         resolved.extend(merged);
-        Ok(VoteOutcome::Ready { voted, changed, resolved })
+        Ok(VoteOutcome::Ready { voted, changed, resolved, merged: merged_count })
     }
 }
 

@@ -42,9 +42,9 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{
-    CurrentRecord, Description, Finishing, HistoryEntry, HistoryShape, Info, Load, Patience,
-    PreparedPack, Storage, StorageError, TransactionHeader, TransactionIterator, TransactionMeta,
-    Vote,
+    CurrentRecord, Description, Finishing, HistoryEntry, HistoryShape, Info, Load, PackProgress,
+    Patience, PreparedPack, Storage, StorageError, TransactionHeader, TransactionIterator,
+    TransactionMeta, Vote,
 };
 use rzeo_core::time::UnixTime;
 
@@ -323,6 +323,15 @@ impl Storage for FileStorage {
     fn pack(&self, time: UnixTime) -> Result<Option<Box<dyn PreparedPack>>, StorageError> {
         self.writable()?;
         pack::pack(self, Tid::from_unix(time))
+    }
+
+    fn pack_progress(&self) -> Option<PackProgress> {
+        self.pack_flag.progress()
+    }
+
+    fn broken(&self) -> Option<String> {
+        // While something is appended it is not.
+        self.append.try_lock().and_then(|append| append.broken.clone())
     }
 
     fn close(&self) -> Result<(), StorageError> {

@@ -18,11 +18,12 @@
 //! **Invariant**: a vote is in exactly one of the stages of [`Stage`], and holds locks in all of them
 //! but the first. There is at most one per connection, for as long as `votes` knows it.
 
+mod figures;
 mod locks;
 mod pack;
 mod recent;
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -30,6 +31,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 
+pub use figures::{Client, Figures, Histogram, Measured, Moved, Packs, Traffic};
 pub use locks::LockSet;
 use locks::Locks;
 use pack::Packing;
@@ -126,23 +128,37 @@ struct Commit {
     ticket: Ticket,
     tid: Tid,
     changed: Arc<[Oid]>,
+    /// When the client asked for it.
+    asked: Instant,
+}
+
+/// A group on its way to the disk.
+#[derive(Debug)]
+struct Writing {
+    commits: Vec<Commit>,
+    since: Instant,
 }
 
 /// The machine. See the module's introduction.
 #[derive(Debug)]
 pub struct Hub {
     settings: HubSettings,
-    connections: BTreeSet<ConnId>,
+    /// Who is there, and as whom.
+    connections: BTreeMap<ConnId, Option<Client>>,
     votes: BTreeMap<ConnId, Vote>,
     locks: Locks<Owner>,
     pending: Vec<(Commit, Finishing)>,
-    writing: Option<Vec<Commit>>,
+    writing: Option<Writing>,
     recent: Recent,
     /// The newest visible commit.
     last_tid: Tid,
     /// The newest tid given out, visible or not.
     last_issued: Tid,
     packing: Option<Packing>,
+    packs: Packs,
+    measured: Measured,
+    /// Bytes of the connections that have gone.
+    moved: Moved,
     outputs: VecDeque<HubOutput>,
 }
 
@@ -156,7 +172,7 @@ impl Hub {
         Self {
             recent: Recent::new(settings.invalidation_queue_size, known),
             settings,
-            connections: BTreeSet::new(),
+            connections: BTreeMap::new(),
             votes: BTreeMap::new(),
             locks: Locks::new(),
             pending: Vec::new(),
@@ -164,6 +180,9 @@ impl Hub {
             last_tid,
             last_issued: last_tid,
             packing: None,
+            packs: Packs::default(),
+            measured: Measured::default(),
+            moved: Moved::default(),
             outputs: VecDeque::new(),
         }
     }
@@ -211,8 +230,13 @@ impl Hub {
     fn request(&mut self, now: Now, conn: ConnId, request: HubRequest) {
         match request {
             HubRequest::Register => {
-                self.connections.insert(conn);
+                self.connections.insert(conn, None);
                 self.deliver(conn, Notice::Registered { last_tid: self.last_tid });
+            }
+            HubRequest::Introduce(client) => {
+                if let Some(known) = self.connections.get_mut(&conn) {
+                    *known = Some(client);
+                }
             }
             HubRequest::Leave => self.leave(now, conn),
             HubRequest::Barrier(ticket) => {
@@ -233,14 +257,16 @@ impl Hub {
                 }
             }
             HubRequest::Finish(ticket, finish) => self.finish(now, conn, ticket, finish),
-            HubRequest::Pack(time, ticket) => self.pack(conn, time, ticket),
+            HubRequest::Pack(time, ticket) => self.pack(now, conn, time, ticket),
         }
     }
 
     /// Releases everything of a connection, except a transaction that is already on its way to the
     /// disk: that is committed, and its locks are released then.
     fn leave(&mut self, now: Now, conn: ConnId) {
-        self.connections.remove(&conn);
+        if let Some(Some(client)) = self.connections.remove(&conn) {
+            self.moved += client.traffic.moved();
+        }
         self.release(now, conn);
     }
 
@@ -315,43 +341,49 @@ impl Hub {
         let tid =
             finish.tid.unwrap_or_else(|| Tid::from_unix(now.wall).later_than(self.last_issued));
         self.last_issued = self.last_issued.max(tid);
-        let commit = Commit { conn, ticket, tid, changed: finish.changed.into() };
+        let changed = finish.changed.into();
+        let commit = Commit { conn, ticket, tid, changed, asked: now.instant };
         self.pending.push((commit, Finishing { tid, voted: finish.voted }));
-        self.write();
+        self.write(now);
     }
 
     /// Starts the next group if none is being written.
-    fn write(&mut self) {
+    fn write(&mut self, now: Now) {
         if self.writing.is_some() || self.pending.is_empty() {
             return;
         }
-        let (commits, group) = core::mem::take(&mut self.pending).into_iter().unzip();
-        self.writing = Some(commits);
+        let (commits, group): (Vec<_>, Vec<_>) =
+            core::mem::take(&mut self.pending).into_iter().unzip();
+        self.measured.group.add(group.len() as u64);
+        self.writing = Some(Writing { commits, since: now.instant });
         self.outputs.push_back(HubOutput::Commit(group));
     }
 
     /// A group is visible, or failed: the others hear of it, then the committers, then those who
     /// wait for its locks.
     fn committed(&mut self, now: Now, result: Result<Vec<Info>, StorageError>) {
-        let commits = self.writing.take().expect("a result is fed for a group that was given");
+        let Writing { commits, since } =
+            self.writing.take().expect("a result is fed for a group that was given");
         match result {
             Ok(infos) => {
+                self.measured.sync.add_duration(now.instant.since(since));
                 for (commit, info) in commits.into_iter().zip(infos) {
+                    self.measured.commit.add_duration(now.instant.since(commit.asked));
                     self.announce(commit, info);
                 }
             }
             Err(error) => self.commit_failed(commits, error),
         }
         self.grant(now);
-        self.write();
+        self.write(now);
     }
 
     fn announce(&mut self, commit: Commit, info: Info) {
-        let Commit { conn, ticket, tid, changed } = commit;
+        let Commit { conn, ticket, tid, changed, .. } = commit;
         self.last_tid = self.last_tid.max(tid);
         self.recent.push(tid, changed.clone());
         count(&self.settings.counters.commits);
-        for other in self.connections.iter().filter(|other| **other != conn) {
+        for other in self.connections.keys().filter(|other| **other != conn) {
             let notice = Notice::Invalidated { tid, oids: changed.clone() };
             self.outputs.push_back(HubOutput::Deliver(*other, notice));
         }
@@ -388,11 +420,30 @@ impl Hub {
             active_txns: read(&counters.active_txns),
             lock_time: held.map(|since| since.wall.0).reduce(f64::min),
             conflicts: read(&counters.conflicts),
-            conflicts_resolved: 0,
+            conflicts_resolved: read(&counters.conflicts_resolved),
             start: self.settings.start.clone(),
             waiting: self.locks.waiting() as u64,
             timeout: self.settings.transaction_timeout.is_some(),
             last_transaction: self.last_tid,
+        }
+    }
+
+    /// All that there is to tell. Costs a little for each connection.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        let clients: Vec<Client> = self.connections.values().flatten().cloned().collect();
+        let mut moved = self.moved;
+        for client in &clients {
+            moved += client.traffic.moved();
+        }
+        Figures {
+            status: self.status(),
+            measured: self.measured.clone(),
+            recent: self.recent.len(),
+            recent_max: self.recent.len_max(),
+            packs: self.packs,
+            moved,
+            clients,
         }
     }
 

@@ -28,7 +28,7 @@ impl core::fmt::Debug for Packing {
 }
 
 impl Hub {
-    pub(super) fn pack(&mut self, conn: ConnId, time: UnixTime, ticket: Option<Ticket>) {
+    pub(super) fn pack(&mut self, now: Now, conn: ConnId, time: UnixTime, ticket: Option<Ticket>) {
         if self.packing.is_some() {
             match ticket {
                 Some(ticket) => {
@@ -41,6 +41,7 @@ impl Hub {
         }
         let asked = ticket.map(|ticket| (conn, ticket));
         self.packing = Some(Packing { asked, prepared: None });
+        self.packs.running_since = Some(now.wall);
         self.outputs.push_back(HubOutput::Perform(HubJob::Pack(time)));
     }
 
@@ -80,13 +81,18 @@ impl Hub {
     /// (`spec: zeo-protocol 14.2`).
     fn pack_ended(&mut self, now: Now, result: Result<(), StorageError>, info: Info) {
         let packing = self.packing.take().expect("only a pack in progress ends");
+        self.packs.running_since = None;
         match &result {
             Ok(()) => {
-                for conn in &self.connections {
+                self.packs.done += 1;
+                for conn in self.connections.keys() {
                     self.outputs.push_back(HubOutput::Deliver(*conn, Notice::Info(info)));
                 }
             }
-            Err(error) => self.log(LogLevel::Error, format!("pack failed: {error}")),
+            Err(error) => {
+                self.packs.failed += 1;
+                self.log(LogLevel::Error, format!("pack failed: {error}"));
+            }
         }
         if let Some((conn, ticket)) = packing.asked {
             let result = result.map_err(Refusal::from);

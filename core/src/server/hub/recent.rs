@@ -33,6 +33,14 @@ impl Recent {
         self.entries.push_back((tid, oids));
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn len_max(&self) -> usize {
+        self.size
+    }
+
     /// The newest tid and what changed after `since`, commit by commit; `None` if the queue does not
     /// reach back that far.
     pub(super) fn since(&self, since: Tid) -> Option<(Tid, Vec<Arc<[Oid]>>)> {

@@ -148,6 +148,7 @@ impl Desk {
             Call::Pack { time, wait } => self.pack(line, caller, UnixTime(time), wait),
             Call::SetClientLabel { label } => {
                 line.set_label(one_line(&label, 200));
+                line.introduce(self.storage, self.read_only);
                 line.answer(caller, Ok(Reply::Nil));
             }
             Call::IteratorStart { start, stop } => self.start_iterator(line, caller, start, stop),

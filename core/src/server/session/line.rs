@@ -12,12 +12,16 @@
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
 use crate::server::{
-    CloseReason, HubRequest, JobId, Limits, LogLevel, LogLine, Output, StorageCall, StorageId,
+    Client, CloseReason, HubRequest, JobId, Limits, LogLevel, LogLine, Output, StorageCall,
+    StorageId, Traffic,
 };
+use crate::time::UnixTime;
 use crate::value::Value;
 use crate::wire::refusal::Refusal;
 use crate::wire::reply::Reply;
@@ -50,8 +54,11 @@ pub(super) struct Line {
     backlog_bytes_high: usize,
     end: End,
     /// `host:port` of the peer, and what it calls itself.
-    peer: String,
-    label: Option<String>,
+    peer: Arc<str>,
+    label: Option<Arc<str>>,
+    /// When it came.
+    since: UnixTime,
+    traffic: Arc<Traffic>,
 }
 
 /// How far the end has come.
@@ -65,7 +72,7 @@ enum End {
 }
 
 impl Line {
-    pub(super) fn new(codec: Codec, limits: &Limits, peer: String) -> Self {
+    pub(super) fn new(codec: Codec, limits: &Limits, peer: String, since: UnixTime) -> Self {
         Self {
             codec,
             outgoing: Outgoing::new(),
@@ -76,8 +83,10 @@ impl Line {
             backlog_bytes_max: limits.backlog_bytes_max,
             backlog_bytes_high: limits.backlog_bytes_high,
             end: End::Open,
-            peer,
+            peer: peer.into(),
             label: None,
+            since,
+            traffic: Arc::default(),
         }
     }
 
@@ -164,7 +173,24 @@ impl Line {
     }
 
     pub(super) fn set_label(&mut self, label: String) {
-        self.label = Some(label);
+        self.label = Some(label.into());
+    }
+
+    /// Tells the hub who this is.
+    pub(super) fn introduce(&mut self, storage: StorageId, read_only: bool) {
+        let client = Client {
+            peer: self.peer.clone(),
+            label: self.label.clone(),
+            read_only,
+            since: self.since,
+            traffic: self.traffic.clone(),
+        };
+        self.ask(storage, HubRequest::Introduce(client));
+    }
+
+    /// The peer said so much.
+    pub(super) fn received(&self, bytes: usize) {
+        self.traffic.received.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Ends the connection after what is queued. Only the first reason counts.
@@ -181,6 +207,7 @@ impl Line {
 
     pub(super) fn sent(&mut self, bytes: usize) {
         self.unsent = self.unsent.saturating_sub(bytes);
+        self.traffic.sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Whether the peer has so much to read that its requests can wait.
@@ -202,6 +229,7 @@ impl Line {
         }
         if let Some(chunk) = self.outgoing.take_chunk() {
             self.unsent += chunk.len();
+            self.traffic.queued.fetch_add(chunk.len() as u64, Ordering::Relaxed);
             return Some(Output::Transmit(chunk));
         }
         match core::mem::replace(&mut self.end, End::Closed) {
@@ -227,7 +255,7 @@ mod tests {
     /// Some of what is logged comes from the peer, such as the name of a storage that is not there.
     #[test]
     fn a_log_line_is_one_line() {
-        let mut line = Line::new(Codec::Pickle, &Limits::default(), "peer".into());
+        let mut line = Line::new(Codec::Pickle, &Limits::default(), "peer".into(), UnixTime(0.0));
         let name = "x\n2026-01-01 CRITICAL fake\r\x1b[2J".repeat(1_000);
         let refusal = Refusal::text("builtins.ValueError", format!("unknown storage: {name}"));
         line.answer(Caller { msgid: Value::None, oneway: true }, Err(refusal));

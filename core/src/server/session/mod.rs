@@ -77,7 +77,7 @@ impl Session {
     /// A connection that was just accepted. `peer` names it in the log.
     #[must_use]
     pub fn new(now: Now, settings: Arc<ServerSettings>, peer: String) -> Self {
-        let mut line = Line::new(settings.announce, &settings.limits, peer);
+        let mut line = Line::new(settings.announce, &settings.limits, peer, now.wall);
         line.raw(settings.announce.greeting());
         let deadline = now.instant.after(settings.limits.register_time_max);
         Self {
@@ -96,7 +96,10 @@ impl Session {
             return;
         }
         match input {
-            Input::Bytes(bytes) => self.deframer.push(bytes),
+            Input::Bytes(bytes) => {
+                self.line.received(bytes.len());
+                self.deframer.push(bytes);
+            }
             Input::Sent(bytes) => self.line.sent(bytes),
             Input::Notice(notice) => self.notice(notice),
             Input::Answer(job, reply) => {
@@ -249,6 +252,7 @@ impl Session {
         let mode = if read_only { "RO" } else { "RW" };
         let name = &self.settings.storages[storage.0].name;
         self.line.log(LogLevel::Info, &format!("registered for storage {name:?} ({mode})"));
+        self.line.introduce(storage, read_only);
         self.deframer.allow(self.settings.limits.frame_bytes_max);
         let desk = Desk::new(self.settings.clone(), storage, read_only, last_tid);
         self.phase = Phase::Registered(Box::new(desk));

@@ -283,8 +283,9 @@ impl Desk {
             unreachable!("only one vote is under way")
         };
         match result {
-            Ok(VoteOutcome::Ready { voted, changed, resolved }) => {
+            Ok(VoteOutcome::Ready { voted, changed, resolved, merged }) => {
                 txn.stage = Stage::Voted { voted, changed };
+                self.counters().conflicts_resolved.fetch_add(merged as u64, Ordering::Relaxed);
                 line.answer(caller, Ok(Reply::Oids(resolved)));
             }
             // The transaction stays open, the client stores again and votes again.

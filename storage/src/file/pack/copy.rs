@@ -14,6 +14,7 @@ use super::Kept;
 use super::mark::references_at;
 use super::moves::Moves;
 use super::output::Output;
+use super::progress::Progress;
 use super::survey::{Step, Walk};
 use crate::disk::{Disk, DiskFile};
 use crate::file::format::{
@@ -35,6 +36,7 @@ pub(super) struct Copier {
     copied: u64,
     /// Objects not in the new file when something that was committed after marking referred to them.
     missing: BTreeSet<Oid>,
+    progress: Progress,
 }
 
 /// A record that is about to be written.
@@ -58,6 +60,7 @@ impl Copier {
         path: &Path,
         kept: Kept,
         gc: bool,
+        progress: Progress,
     ) -> Result<Self, StorageError> {
         Ok(Self {
             output: Output::create(&**disk, path)?,
@@ -67,6 +70,7 @@ impl Copier {
             gc,
             index: Index::new(),
             missing: BTreeSet::new(),
+            progress,
         })
     }
 
@@ -84,6 +88,7 @@ impl Copier {
         let mut source = Window::new(early.clone());
         let mut walk = Walk::new(&early, FIRST);
         while let Some(step) = walk.step()? {
+            self.progress.set(step.at);
             // The file's last transaction stays even if it is empty, or the last tid would go back.
             let end = step.head.end(step.at);
             let is_last = end == Some(boundary) && boundary == self.kept.marked;
@@ -101,7 +106,9 @@ impl Copier {
     pub(super) fn copy_late(&mut self, log: &Log) -> Result<(), StorageError> {
         let mut source = Window::new(log.clone());
         let mut walk = Walk::new(log, self.copied);
+        self.progress.extend(log.end);
         while let Some(step) = walk.step()? {
+            self.progress.set(step.at);
             if self.gc && step.at >= self.kept.marked {
                 self.note_missing(log, step.records)?;
             }

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use rzeo_core::ids::Oid;
 use rzeo_core::record::references;
-use rzeo_core::storage::{Patience, StorageError};
+use rzeo_core::storage::{PackStep, Patience, StorageError};
 
 use super::Kept;
+use super::progress::Progress;
 use super::survey::{Survey, Walk};
 use crate::file::index::Index;
 use crate::file::log::{Log, RecordReader};
@@ -14,9 +15,16 @@ use crate::file::scan::Shape;
 
 /// Decides what stays of the part before the pack time. Without `gc` every object's last revision
 /// does.
-pub(super) fn mark(log: &Log, survey: Survey, gc: bool) -> Result<Kept, StorageError> {
+pub(super) fn mark(
+    log: &Log,
+    survey: Survey,
+    gc: bool,
+    progress: &Progress,
+) -> Result<Kept, StorageError> {
     let Survey { boundary, last, gone } = survey;
-    let mut marker = Marker { log, last, gone, reached: Index::new(), todo: vec![], nowhere: 0 };
+    progress.begin(PackStep::Mark, last.len());
+    let (reached, todo) = (Index::new(), Vec::new());
+    let mut marker = Marker { log, last, gone, reached, todo, nowhere: 0, progress };
     if gc {
         marker.mark_from_root()?;
     }
@@ -40,6 +48,7 @@ struct Marker<'a> {
     todo: Vec<Oid>,
     /// How many references led to no object.
     nowhere: u64,
+    progress: &'a Progress,
 }
 
 impl Marker<'_> {
@@ -93,6 +102,7 @@ impl Marker<'_> {
             match self.last.position(oid) {
                 Some(at) => {
                     self.reached.insert(oid, at);
+                    self.progress.set(self.reached.len());
                     self.refer(oid, at)?;
                 }
                 // It may also be younger than the pack time, and stays then anyway.

@@ -29,6 +29,7 @@ mod copy;
 mod mark;
 mod moves;
 mod output;
+mod progress;
 mod survey;
 mod switch;
 
@@ -38,9 +39,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rzeo_core::ids::{Oid, Tid};
-use rzeo_core::storage::{PreparedPack, StorageError};
+use rzeo_core::storage::{PackProgress, PackStep, PreparedPack, StorageError};
 
 use self::copy::Copier;
+use self::progress::Progress;
 use super::FileStorage;
 use super::index::Index;
 use super::index_file::with_suffix;
@@ -53,21 +55,30 @@ const ROUNDS_MAX: usize = 10;
 
 /// Whether a pack is going on.
 #[derive(Debug, Default)]
-pub(crate) struct PackFlag(Arc<AtomicBool>);
+pub(crate) struct PackFlag {
+    is_set: Arc<AtomicBool>,
+    progress: Progress,
+}
 
 /// Held as long as a pack goes on.
 struct Packing(Arc<AtomicBool>);
 
 impl PackFlag {
     pub(super) fn is_set(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.is_set.load(Ordering::Acquire)
+    }
+
+    /// How far the pack has come that is going on.
+    pub(super) fn progress(&self) -> Option<PackProgress> {
+        self.is_set().then(|| self.progress.read())
     }
 
     fn set(&self) -> Result<Packing, StorageError> {
-        if self.0.swap(true, Ordering::AcqRel) {
+        if self.is_set.swap(true, Ordering::AcqRel) {
             return Err(StorageError::AlreadyPacking);
         }
-        Ok(Packing(Arc::clone(&self.0)))
+        self.progress.begin(PackStep::Survey, 0);
+        Ok(Packing(Arc::clone(&self.is_set)))
     }
 }
 
@@ -88,14 +99,16 @@ pub(super) fn pack(
     }
     let log = storage.log();
     let gc = storage.options.pack_gc;
-    let Some(survey) = survey::survey(&log, stop)? else {
+    let progress = &storage.pack_flag.progress;
+    let Some(survey) = survey::survey(&log, stop, progress)? else {
         return Ok(None);
     };
-    let kept = mark::mark(&log, survey, gc)?;
+    let kept = mark::mark(&log, survey, gc, progress)?;
     let path = with_suffix(&storage.path, ".pack");
     let temporary =
         Temporary { disk: Arc::clone(&storage.disk), path, keep: false, _packing: packing };
-    let mut copier = Copier::new(&storage.disk, &temporary.path, kept, gc)?;
+    let mut copier = Copier::new(&storage.disk, &temporary.path, kept, gc, progress.clone())?;
+    progress.begin(PackStep::Copy, log.end);
     if !copier.copy_early(&log)? {
         return Ok(None);
     }
@@ -108,6 +121,7 @@ pub(super) fn pack(
             break;
         }
     }
+    progress.begin(PackStep::Switch, 1);
     Ok(Some(Box::new(switch::Prepared::new(storage, copier, temporary))))
 }
 

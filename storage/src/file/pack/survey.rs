@@ -1,8 +1,9 @@
 //! The first walk: up to the pack time, to learn where each object's last revision is.
 
 use rzeo_core::ids::Tid;
-use rzeo_core::storage::StorageError;
+use rzeo_core::storage::{PackStep, StorageError};
 
+use super::progress::Progress;
 use crate::file::format::{FIRST, Status, TransactionHead};
 use crate::file::index::Index;
 use crate::file::log::Log;
@@ -60,7 +61,12 @@ impl Walk {
 
 /// Walks up to the pack time. `None` if a pack up to then, or a later one, was the last thing that
 /// happened to the file.
-pub(super) fn survey(log: &Log, stop: Tid) -> Result<Option<Survey>, StorageError> {
+pub(super) fn survey(
+    log: &Log,
+    stop: Tid,
+    progress: &Progress,
+) -> Result<Option<Survey>, StorageError> {
+    progress.begin(PackStep::Survey, log.end);
     let (mut last, mut gone) = (Index::new(), Index::new());
     let mut walk = Walk::new(log, FIRST);
     let mut boundary = FIRST;
@@ -85,6 +91,7 @@ pub(super) fn survey(log: &Log, stop: Tid) -> Result<Option<Survey>, StorageErro
             }
         }
         boundary = walk.at;
+        progress.set(boundary);
     }
     let redundant = all_packed && next_packed;
     Ok((!redundant).then_some(Survey { boundary, last, gone }))

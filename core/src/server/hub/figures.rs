@@ -1,0 +1,259 @@
+//! What a hub can tell those who watch over it: figures for people and their machines.
+//!
+//! The hub knows when each of its inputs came, so it can tell how long commits take without looking
+//! at a clock once more. What a connection moves is counted where it is moved, in a [`Traffic`] that
+//! its session and the hub share; nobody adds it up until somebody asks.
+
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+
+use crate::time::UnixTime;
+use crate::wire::reply::Status;
+
+/// Upper bounds of the classes of durations, in microseconds: from a fast disk to a dying one.
+const DURATION_BOUNDS: &[u64] = &[
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+    1_000_000, 2_500_000, 5_000_000, 10_000_000,
+];
+
+/// Upper bounds of the classes of group sizes.
+const SIZE_BOUNDS: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
+
+/// Bytes of one connection, counted by its session.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// What the peer said.
+    pub received: AtomicU64,
+    /// What was given to the adapter for the peer.
+    pub queued: AtomicU64,
+    /// What of that the socket has taken.
+    pub sent: AtomicU64,
+}
+
+impl Traffic {
+    /// Bytes in both directions so far.
+    #[must_use]
+    pub fn moved(&self) -> Moved {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Moved { received: read(&self.received), sent: read(&self.sent) }
+    }
+
+    /// Bytes that the socket has not taken yet.
+    #[must_use]
+    pub fn backlog(&self) -> u64 {
+        let sent = self.sent.load(Ordering::Relaxed);
+        self.queued.load(Ordering::Relaxed).saturating_sub(sent)
+    }
+}
+
+/// Bytes in both directions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "said by the struct")]
+pub struct Moved {
+    pub received: u64,
+    pub sent: u64,
+}
+
+impl core::ops::AddAssign for Moved {
+    fn add_assign(&mut self, other: Self) {
+        self.received += other.received;
+        self.sent += other.sent;
+    }
+}
+
+/// A registered connection, as it is introduced to the hub.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// The peer's address.
+    pub peer: Arc<str>,
+    /// What the peer calls itself.
+    pub label: Option<Arc<str>>,
+    /// Whether it may not write.
+    pub read_only: bool,
+    /// When it connected.
+    pub since: UnixTime,
+    /// What it moves.
+    pub traffic: Arc<Traffic>,
+}
+
+/// How often a quantity fell into which class. The last class has no upper bound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Histogram {
+    bounds: &'static [u64],
+    counts: Vec<u64>,
+    sum: u64,
+}
+
+impl Histogram {
+    fn new(bounds: &'static [u64]) -> Self {
+        Self { bounds, counts: vec![0; bounds.len() + 1], sum: 0 }
+    }
+
+    /// An empty one for durations, which are counted in microseconds.
+    #[must_use]
+    pub fn of_durations() -> Self {
+        Self::new(DURATION_BOUNDS)
+    }
+
+    /// An empty one for numbers of things.
+    #[must_use]
+    pub fn of_sizes() -> Self {
+        Self::new(SIZE_BOUNDS)
+    }
+
+    pub(super) fn add(&mut self, value: u64) {
+        let class = self.bounds.partition_point(|bound| *bound < value);
+        self.counts[class] += 1;
+        self.sum = self.sum.saturating_add(value);
+    }
+
+    pub(super) fn add_duration(&mut self, duration: Duration) {
+        self.add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    /// The classes in rising order: an upper bound (`None` for infinity) and how many values are in
+    /// the class.
+    pub fn classes(&self) -> impl Iterator<Item = (Option<u64>, u64)> + '_ {
+        let bounds = self.bounds.iter().copied().map(Some).chain([None]);
+        bounds.zip(self.counts.iter().copied())
+    }
+
+    /// Of all values.
+    #[must_use]
+    pub const fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    /// How many values there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// What was added since `earlier`, an older copy of this one.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let counts = self.counts.iter().zip(&earlier.counts);
+        Self {
+            bounds: self.bounds,
+            counts: counts.map(|(now, then)| now.saturating_sub(*then)).collect(),
+            sum: self.sum.saturating_sub(earlier.sum),
+        }
+    }
+
+    /// About which value `share` of all values (0 to 1) do not exceed: within its class the values
+    /// are taken to be spread evenly, as Prometheus does it. `None` without values; for the class
+    /// without an upper bound, its lower one.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    pub fn quantile(&self, share: f64) -> Option<f64> {
+        let wanted = share * self.count() as f64;
+        let (mut below, mut lower) = (0, 0);
+        for (upper, count) in self.classes() {
+            if count > 0 && (below + count) as f64 >= wanted {
+                let Some(upper) = upper else { return Some(lower as f64) };
+                let part = ((wanted - below as f64) / count as f64).max(0.0);
+                return Some((upper - lower) as f64 * part + lower as f64);
+            }
+            below += count;
+            lower = upper.unwrap_or(lower);
+        }
+        None
+    }
+}
+
+/// What the hub has measured of commits.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// From the request to finish to the answer, in microseconds.
+    pub commit: Histogram,
+    /// From when a group was given to the writer to when it was durable, in microseconds.
+    pub sync: Histogram,
+    /// Transactions in a group.
+    pub group: Histogram,
+}
+
+impl Default for Measured {
+    fn default() -> Self {
+        Self {
+            commit: Histogram::of_durations(),
+            sync: Histogram::of_durations(),
+            group: Histogram::of_sizes(),
+        }
+    }
+}
+
+/// The packs of a storage since the server started.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Packs {
+    /// Those that ended well.
+    pub done: u64,
+    /// Those that failed.
+    pub failed: u64,
+    /// Since when one is running.
+    pub running_since: Option<UnixTime>,
+}
+
+/// All that a hub can tell.
+#[derive(Clone, Debug)]
+pub struct Figures {
+    /// What monitoring clients are told.
+    pub status: Status,
+    /// What was measured of commits.
+    pub measured: Measured,
+    /// Commits in the invalidation queue.
+    pub recent: usize,
+    /// How many it can hold.
+    pub recent_max: usize,
+    /// The packs.
+    pub packs: Packs,
+    /// Bytes of all clients, also of those that have gone.
+    pub moved: Moved,
+    /// The clients that are there, in the order in which they came.
+    pub clients: Vec<Client>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_belongs_to_its_class() {
+        let mut sizes = Histogram::of_sizes();
+        for size in [1, 2, 3, 4, 512, 513, 9_999] {
+            sizes.add(size);
+        }
+        let filled: Vec<_> = sizes.classes().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(filled, [(Some(1), 1), (Some(2), 1), (Some(4), 2), (Some(512), 1), (None, 2)]);
+        assert_eq!((sizes.count(), sizes.sum()), (7, 11_034));
+    }
+
+    #[test]
+    fn quantiles_are_estimated_within_a_class() {
+        let mut times = Histogram::of_durations();
+        assert_eq!(times.quantile(0.5), None);
+        for _ in 0..10 {
+            times.add_duration(Duration::from_micros(700));
+        }
+        assert_eq!(times.quantile(0.5), Some(750.0));
+        assert_eq!(times.quantile(0.0), Some(500.0));
+        assert_eq!(times.quantile(1.0), Some(1_000.0));
+        times.add_duration(Duration::MAX);
+        assert_eq!(times.quantile(1.0), Some(10_000_000.0), "at least that");
+    }
+
+    #[test]
+    fn what_came_since_is_the_difference() {
+        let mut sizes = Histogram::of_sizes();
+        sizes.add(4);
+        let earlier = sizes.clone();
+        sizes.add(4);
+        sizes.add(1);
+        let since = sizes.since(&earlier);
+        assert_eq!((since.count(), since.sum()), (2, 5));
+        assert_eq!(since.quantile(0.5), Some(1.0));
+    }
+}

@@ -1,0 +1,24 @@
+//! What a host can tell of its storages, for those who watch over the server.
+
+use rzeo_core::ids::Tid;
+use rzeo_core::server::Figures;
+use rzeo_core::storage::{Description, Info, PackProgress};
+
+/// A storage and its hub at one moment. The parts are not read in one go: figures for people.
+#[derive(Clone, Debug)]
+pub struct Overview {
+    /// The name that clients register with.
+    pub name: String,
+    /// What the storage is.
+    pub description: Description,
+    /// Its objects and bytes.
+    pub info: Info,
+    /// Its last visible commit.
+    pub last_tid: Tid,
+    /// What the hub can tell.
+    pub figures: Figures,
+    /// How far the pack has come that is running, if there is one that can tell.
+    pub pack: Option<PackProgress>,
+    /// Why every commit is refused until the server is started anew, if that is so.
+    pub broken: Option<String>,
+}
