@@ -1,0 +1,90 @@
+//! The password of a key, and how to get it from another program.
+
+use std::fmt;
+use std::io;
+use std::process::{Command, ExitStatus, Stdio};
+
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+/// A password. It does not show itself, and is wiped from memory when it is no longer needed.
+#[derive(Clone)]
+pub struct Password(Zeroizing<String>);
+
+impl Password {
+    /// Wraps a password.
+    pub fn new(password: String) -> Self {
+        Self(Zeroizing::new(password))
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(hidden)")
+    }
+}
+
+/// A command that does not give a password. The command is shown, its output is not.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PasswordCommandError {
+    /// There is no shell.
+    #[error("the password command `{command}` cannot be run: {source}")]
+    Unstartable {
+        /// The command.
+        command: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// It failed.
+    #[error("the password command `{command}` failed ({status}); run it by hand to see why")]
+    Failed {
+        /// The command.
+        command: String,
+        /// How.
+        status: ExitStatus,
+    },
+    /// It printed nothing.
+    #[error(
+        "the password command `{command}` printed nothing; the first line of its output has to be \
+         the password"
+    )]
+    Silent {
+        /// The command.
+        command: String,
+    },
+    /// It printed something else than text.
+    #[error("the first line that the password command `{command}` printed is not in UTF-8")]
+    NotText {
+        /// The command.
+        command: String,
+    },
+}
+
+/// Runs a command in a shell; the first line that it prints is the password.
+///
+/// What it says on its standard error goes to the server's. It is not limited in time.
+pub fn password_from_command(command: &str) -> Result<Password, PasswordCommandError> {
+    let owned = || command.to_owned();
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(command).stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = shell.output();
+    let output =
+        output.map_err(|source| PasswordCommandError::Unstartable { command: owned(), source })?;
+    let stdout = Zeroizing::new(output.stdout);
+    if !output.status.success() {
+        return Err(PasswordCommandError::Failed { command: owned(), status: output.status });
+    }
+    let line = stdout.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let text = std::str::from_utf8(line)
+        .map_err(|_| PasswordCommandError::NotText { command: owned() })?;
+    if text.is_empty() {
+        return Err(PasswordCommandError::Silent { command: owned() });
+    }
+    Ok(Password::new(text.to_owned()))
+}
