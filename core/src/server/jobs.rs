@@ -5,16 +5,19 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::ControlFlow;
 
+use bytes::Bytes;
+
 use crate::ids::{Oid, Tid};
 use crate::server::vote::{VoteError, VoteOutcome, VoteRequest, vote};
 use crate::storage::{
-    HistoryShape, Info, Load, Patience, PreparedPack, RecordIterator, Storage, StorageError,
-    TransactionHeader, TransactionIterator,
+    BlobFile, BlobStore, HistoryShape, Info, Load, Patience, PreparedPack, RecordIterator, Scratch,
+    Storage, StorageError, TransactionHeader, TransactionIterator,
 };
 use crate::time::UnixTime;
 use crate::value::Value;
@@ -24,18 +27,69 @@ use crate::wire::reply::{Reply, history_entry, mapping_history_entry, undo_entry
 #[derive(Debug)]
 #[expect(missing_docs, reason = "named as the storage's methods")]
 pub enum StorageCall {
-    Load { oid: Oid, before: Tid },
-    LoadSerial { oid: Oid, serial: Tid },
-    CurrentSerial { oid: Oid },
-    History { oid: Oid, size: usize },
-    NextRecord { from: Oid },
-    NewOids { count: usize },
+    Load {
+        oid: Oid,
+        before: Tid,
+    },
+    LoadSerial {
+        oid: Oid,
+        serial: Tid,
+    },
+    CurrentSerial {
+        oid: Oid,
+    },
+    History {
+        oid: Oid,
+        size: usize,
+    },
+    NextRecord {
+        from: Oid,
+    },
+    NewOids {
+        count: usize,
+    },
     Info,
-    UndoLog { first: i64, last: i64, specification: Vec<(Value, Value)> },
-    Changes { after: Tid, up_to: Tid },
-    Iterate { start: Option<Tid>, stop: Option<Tid> },
+    UndoLog {
+        first: i64,
+        last: i64,
+        specification: Vec<(Value, Value)>,
+    },
+    Changes {
+        after: Tid,
+        up_to: Tid,
+    },
+    Iterate {
+        start: Option<Tid>,
+        stop: Option<Tid>,
+    },
     Step(Walk),
     Vote(Arc<VoteRequest>),
+    /// An empty file for an upload.
+    Upload,
+    /// A file that the client has put into the blob directory.
+    SharedUpload {
+        oid: Oid,
+        name: String,
+    },
+    /// An empty file for the records of a big transaction.
+    Scratch,
+    /// Some of what goes into such a file.
+    Write {
+        file: Arc<dyn Scratch>,
+        at: u64,
+        chunks: Vec<Bytes>,
+    },
+    /// A blob, to be read.
+    OpenBlob {
+        oid: Oid,
+        serial: Tid,
+    },
+    /// The next bytes of one.
+    ReadBlob {
+        file: Arc<dyn BlobFile>,
+        at: u64,
+        len: usize,
+    },
 }
 
 /// An iterator, moved to where it may wait for the disk and back.
@@ -74,6 +128,15 @@ pub enum StorageReply {
     Record(Box<dyn RecordIterator>, Result<Option<crate::storage::Record>, StorageError>),
     /// Of [`StorageCall::Vote`].
     Voted(Result<VoteOutcome, VoteError>),
+    /// Of [`StorageCall::Upload`], [`StorageCall::SharedUpload`] and [`StorageCall::Scratch`]; only
+    /// the last may come back with no file.
+    Scratch(Result<Option<Arc<dyn Scratch>>, StorageError>),
+    /// Of [`StorageCall::Write`].
+    Written(Result<(), StorageError>),
+    /// Of [`StorageCall::OpenBlob`].
+    Blob(Result<Arc<dyn BlobFile>, StorageError>),
+    /// Of [`StorageCall::ReadBlob`].
+    BlobBytes(Result<Bytes, StorageError>),
 }
 
 impl fmt::Debug for StorageReply {
@@ -86,6 +149,10 @@ impl fmt::Debug for StorageReply {
             Self::Opened(..) => "Opened",
             Self::Record(..) => "Record",
             Self::Voted(_) => "Voted",
+            Self::Scratch(_) => "Scratch",
+            Self::Written(_) => "Written",
+            Self::Blob(_) => "Blob",
+            Self::BlobBytes(_) => "BlobBytes",
         })
     }
 }
@@ -124,6 +191,9 @@ pub fn perform(
             return Err(call);
         }
         StorageCall::Vote(ref request) => StorageReply::Voted(vote(storage, request, patience)),
+        StorageCall::ReadBlob { ref file, at, len } => {
+            StorageReply::BlobBytes(file.read(at, len, patience))
+        }
         slow if patience == Patience::Now => return Err(slow),
         slow => return Ok(perform_slow(storage, slow)),
     };
@@ -136,6 +206,7 @@ fn would_block(reply: &StorageReply) -> bool {
         StorageReply::Ready(Err(StorageError::WouldBlock))
             | StorageReply::Loaded(Err(StorageError::WouldBlock))
             | StorageReply::Voted(Err(VoteError::Storage(StorageError::WouldBlock)))
+            | StorageReply::BlobBytes(Err(StorageError::WouldBlock))
     )
 }
 
@@ -167,14 +238,33 @@ fn perform_slow(storage: &dyn Storage, call: StorageCall) -> StorageReply {
             let next = walk.next_record();
             StorageReply::Record(walk, next)
         }
+        StorageCall::Upload => {
+            let file = blobs(storage).and_then(BlobStore::upload);
+            StorageReply::Scratch(file.map(Some))
+        }
+        StorageCall::SharedUpload { oid, name } => {
+            let file = blobs(storage).and_then(|blobs| blobs.shared_upload(oid, &name));
+            StorageReply::Scratch(file.map(Some))
+        }
+        StorageCall::Scratch => StorageReply::Scratch(storage.scratch()),
+        StorageCall::Write { file, at, chunks } => StorageReply::Written(file.write(at, &chunks)),
+        StorageCall::OpenBlob { oid, serial } => {
+            StorageReply::Blob(blobs(storage).and_then(|blobs| blobs.open(oid, serial)))
+        }
         quick @ (StorageCall::Load { .. }
         | StorageCall::LoadSerial { .. }
         | StorageCall::CurrentSerial { .. }
         | StorageCall::NewOids { .. }
         | StorageCall::Info
-        | StorageCall::Vote(_)) => perform(storage, quick, Patience::Wait)
+        | StorageCall::Vote(_)
+        | StorageCall::ReadBlob { .. }) => perform(storage, quick, Patience::Wait)
             .expect("a storage never answers WouldBlock to a caller that waits"),
     }
+}
+
+/// Sessions ask only storages that say that they keep blobs.
+fn blobs(storage: &dyn Storage) -> Result<&dyn BlobStore, StorageError> {
+    storage.blobs().ok_or(StorageError::Unsupported("loadBlob"))
 }
 
 fn history(storage: &dyn Storage, oid: Oid, size: usize) -> Result<Reply, StorageError> {

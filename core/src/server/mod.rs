@@ -130,6 +130,17 @@ pub struct Limits {
     pub jobs_max: usize,
     /// How long a peer may take to register.
     pub register_time_max: Duration,
+    /// Operations of one transaction: stores, deletions, checks, undos, blobs.
+    pub transaction_stores_max: usize,
+    /// Bytes of all records of one transaction; blobs do not count.
+    pub transaction_bytes_max: u64,
+    /// Bytes of records of an open transaction that are kept in memory; later ones go to a temporary
+    /// file, if the storage has such.
+    pub transaction_memory_bytes: usize,
+    /// Bytes of one blob.
+    pub blob_bytes_max: u64,
+    /// Blobs of one transaction.
+    pub transaction_blobs_max: usize,
 }
 
 impl Default for Limits {
@@ -141,6 +152,11 @@ impl Default for Limits {
             iterators_max: 10_000,
             jobs_max: 1_000,
             register_time_max: Duration::from_secs(60),
+            transaction_stores_max: 10_000_000,
+            transaction_bytes_max: 64 << 30,
+            transaction_memory_bytes: 8 << 20,
+            blob_bytes_max: 1 << 40,
+            transaction_blobs_max: 100_000,
         }
     }
 }

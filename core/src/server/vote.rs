@@ -58,7 +58,7 @@ pub struct VoteRequest {
     /// What it says of itself.
     pub meta: TransactionMeta,
     /// What it does, in the order of the messages; blob records last.
-    pub operations: Arc<[Operation]>,
+    pub operations: Vec<Operation>,
     /// Whether conflicts of stores go back to the client instead of being merged here.
     pub client_resolution: bool,
 }
@@ -139,7 +139,7 @@ pub fn vote(
         merged: Vec::new(),
         conflicts: Conflicts::default(),
     };
-    for operation in request.operations.iter() {
+    for operation in &request.operations {
         checking.perform(operation)?;
     }
     checking.finish()

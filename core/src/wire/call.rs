@@ -66,8 +66,10 @@ pub enum Call {
     Query(QueryCall),
     /// The calls of two-phase commit, which wait for each other.
     Txn(TxnCall),
-    /// Moving blobs.
-    Blob(BlobCall),
+    SendBlob {
+        oid: Oid,
+        serial: Tid,
+    },
 }
 
 /// A call that goes straight to the storage.
@@ -104,7 +106,7 @@ pub enum QueryCall {
     },
 }
 
-/// A call that belongs to a transaction.
+/// A call that belongs to a transaction, or to an upload, which has to keep its place among them.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "fields are the wire arguments")]
 pub enum TxnCall {
@@ -143,6 +145,23 @@ pub enum TxnCall {
         id: Bytes,
         txn: TxnHandle,
     },
+    StoreBlobStart,
+    StoreBlobChunk {
+        chunk: Bytes,
+    },
+    StoreBlobEnd {
+        oid: Oid,
+        serial: Tid,
+        data: Bytes,
+        txn: TxnHandle,
+    },
+    StoreBlobShared {
+        oid: Oid,
+        serial: Tid,
+        data: Bytes,
+        filename: String,
+        txn: TxnHandle,
+    },
     Vote {
         txn: TxnHandle,
     },
@@ -152,17 +171,6 @@ pub enum TxnCall {
     TpcAbort {
         txn: TxnHandle,
     },
-}
-
-/// A call that moves a blob.
-#[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "fields are the wire arguments")]
-pub enum BlobCall {
-    StoreBlobStart,
-    StoreBlobChunk { chunk: Bytes },
-    StoreBlobEnd { oid: Oid, serial: Tid, data: Bytes, txn: TxnHandle },
-    StoreBlobShared { oid: Oid, serial: Tid, data: Bytes, filename: String, txn: TxnHandle },
-    SendBlob { oid: Oid, serial: Tid },
 }
 
 /// Why a call could not be read.
@@ -205,8 +213,7 @@ impl Call {
             "iterator_gc" => Self::IteratorGc { iids: args.items()? },
             "get_info" | "new_oids" | "loadSerial" | "getTid" | "history" | "record_iternext"
             | "undoLog" | "undoInfo" => Self::Query(QueryCall::from_arguments(args)?),
-            "storeBlobStart" | "storeBlobChunk" | "storeBlobEnd" | "storeBlobShared"
-            | "sendBlob" => Self::Blob(BlobCall::from_arguments(args)?),
+            "sendBlob" => Self::SendBlob { oid: args.oid()?, serial: args.tid()? },
             _ => Self::Txn(TxnCall::from_arguments(args)?),
         })
     }
@@ -265,17 +272,6 @@ impl TxnCall {
                 txn: args.txn(),
             },
             "undoa" => Self::Undoa { id: args.bytes_or_text()?, txn: args.txn() },
-            "vote" => Self::Vote { txn: args.txn() },
-            "tpc_finish" => Self::TpcFinish { txn: args.txn() },
-            "tpc_abort" => Self::TpcAbort { txn: args.txn() },
-            _ => return Err(NotACall::UnknownMethod),
-        })
-    }
-}
-
-impl BlobCall {
-    fn from_arguments(args: &mut Arguments<'_>) -> Result<Self, NotACall> {
-        Ok(match args.name() {
             "storeBlobStart" => Self::StoreBlobStart,
             "storeBlobChunk" => Self::StoreBlobChunk { chunk: args.bytes()? },
             "storeBlobEnd" => Self::StoreBlobEnd {
@@ -291,7 +287,9 @@ impl BlobCall {
                 filename: args.text()?,
                 txn: args.txn(),
             },
-            "sendBlob" => Self::SendBlob { oid: args.oid()?, serial: args.tid()? },
+            "vote" => Self::Vote { txn: args.txn() },
+            "tpc_finish" => Self::TpcFinish { txn: args.txn() },
+            "tpc_abort" => Self::TpcAbort { txn: args.txn() },
             _ => return Err(NotACall::UnknownMethod),
         })
     }

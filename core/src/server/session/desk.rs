@@ -15,6 +15,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::download::Downloads;
 use super::iterators::{IteratorCall, Iterators};
 use super::line::{Caller, Line, one_line};
 use super::transaction::Transactions;
@@ -23,15 +24,18 @@ use crate::server::{
     Changes, CloseReason, Counters, HubRequest, JobId, LogLevel, Notice, ServerSettings,
     StorageCall, StorageId, StorageReply, Ticket, count,
 };
-use crate::storage::{Info, Load, Revision, StorageError};
+use crate::storage::{BlobFile, Info, Load, Revision, StorageError};
 use crate::time::UnixTime;
 use crate::value::Value;
-use crate::wire::call::{BlobCall, Call, QueryCall};
+use crate::wire::call::{Call, QueryCall};
 use crate::wire::refusal::Refusal;
 use crate::wire::reply::{Reply, info_items};
 
 /// Questions to the hub that may be on their way; each is answered while the hub is locked.
 const QUESTIONS_MAX: usize = 16;
+
+/// Bytes of the messages that asked for the storage calls under way.
+const JOB_BYTES_MAX: usize = 1 << 20;
 
 /// So many oids in one notice are not searched for each load that is on its way.
 const SEARCHED_MAX: usize = 1_000;
@@ -45,10 +49,13 @@ pub(super) struct Desk {
     /// The last tid the peer was told of.
     pub(super) known: Tid,
     pub(super) jobs: BTreeMap<JobId, Job>,
+    /// Bytes of the messages that asked for them.
+    job_bytes: usize,
     questions: BTreeMap<Ticket, Question>,
     next_number: u64,
     pub(super) transactions: Transactions,
     pub(super) iterators: Iterators,
+    pub(super) downloads: Downloads,
 }
 
 /// A storage call on its way.
@@ -62,6 +69,29 @@ pub(super) enum Job {
     Iterator(u64),
     /// The vote.
     Vote,
+    /// The temporary file for the records of this transaction.
+    Spool(Ticket),
+    /// A step of the upload with this number.
+    Upload(u64),
+    /// The opening of the blob that is sent.
+    OpenBlob,
+    /// A read of it.
+    ReadBlob(Arc<dyn BlobFile>),
+}
+
+impl Job {
+    /// Bytes of the message that asked for it, as far as the job keeps them.
+    const fn message_bytes(&self) -> usize {
+        match self {
+            Self::Load { caller, .. } | Self::Plain(caller) => caller.message_bytes,
+            Self::Iterator(_)
+            | Self::Vote
+            | Self::Spool(_)
+            | Self::Upload(_)
+            | Self::OpenBlob
+            | Self::ReadBlob(_) => 0,
+        }
+    }
 }
 
 /// Something that was asked of the hub.
@@ -86,20 +116,25 @@ impl Desk {
             read_only,
             known,
             jobs: BTreeMap::new(),
+            job_bytes: 0,
             questions: BTreeMap::new(),
             next_number: 0,
             transactions: Transactions::default(),
             iterators: Iterators::default(),
+            downloads: Downloads::default(),
         }
     }
 
     /// Whether further requests should wait. Everything that a peer can have under way is bounded
-    /// here: storage calls, calls that wait for an iterator, questions to the hub, held calls of the
-    /// transaction.
+    /// here: storage calls, calls that wait for an iterator or for another download, questions to the
+    /// hub, held calls of the transaction, bytes on their way to a file.
     pub(super) fn is_busy(&self) -> bool {
-        self.jobs.len() + self.iterators.waiting() >= self.settings.limits.jobs_max
+        let limits = &self.settings.limits;
+        let jobs = self.jobs.len() + self.iterators.waiting() + self.downloads.waiting();
+        jobs >= limits.jobs_max
+            || self.job_bytes >= JOB_BYTES_MAX
             || self.questions.len() >= QUESTIONS_MAX
-            || self.transactions.is_held_up()
+            || self.transactions.is_held_up(limits)
     }
 
     pub(super) fn counters(&self) -> &Counters {
@@ -114,6 +149,7 @@ impl Desk {
 
     pub(super) fn perform(&mut self, line: &mut Line, job: Job, call: StorageCall) {
         let id = JobId(self.number());
+        self.job_bytes += job.message_bytes();
         self.jobs.insert(id, job);
         line.perform(self.storage, id, call);
     }
@@ -165,7 +201,7 @@ impl Desk {
                 self.forget_iterators(line, &iids);
                 line.answer(caller, Ok(Reply::Nil));
             }
-            Call::Blob(call) => self.blob_call(line, caller, &call),
+            Call::SendBlob { oid, serial } => self.send_blob(line, caller, oid, serial),
             // The session lets nobody register twice.
             Call::Register { .. } | Call::NewOid => {
                 line.answer(caller, Err(Refusal::missing_method("new_oid")));
@@ -262,24 +298,10 @@ impl Desk {
         line.ask(self.storage, HubRequest::Pack(time, ticket));
     }
 
-    /// Blobs are not moved by this version.
-    fn blob_call(&mut self, line: &mut Line, caller: Caller, call: &BlobCall) {
-        let refusal = match call {
-            BlobCall::SendBlob { .. } => Refusal::missing_method("loadBlob"),
-            BlobCall::StoreBlobStart
-            | BlobCall::StoreBlobChunk { .. }
-            | BlobCall::StoreBlobEnd { .. }
-            | BlobCall::StoreBlobShared { .. } => Refusal::text(
-                "builtins.NotImplementedError",
-                "this version of the server does not store blobs",
-            ),
-        };
-        line.answer(caller, Err(refusal));
-    }
-
     pub(super) fn answered(&mut self, line: &mut Line, id: JobId, reply: StorageReply) {
         line.performed();
         let Some(job) = self.jobs.remove(&id) else { return };
+        self.job_bytes -= job.message_bytes();
         match (job, reply) {
             // Computed before a notice that touches it: computed again.
             (Job::Load { caller, oid, before, stale: true }, StorageReply::Loaded(_)) => {
@@ -295,6 +317,12 @@ impl Desk {
             }
             (Job::Vote, StorageReply::Voted(result)) => self.voted(line, result),
             (Job::Iterator(iid), reply) => self.iterated(line, iid, reply),
+            (Job::Spool(ticket), reply) => self.spooled(line, ticket, reply),
+            (Job::Upload(number), reply) => self.uploaded(line, number, reply),
+            (Job::OpenBlob, StorageReply::Blob(opened)) => self.blob_opened(line, opened),
+            (Job::ReadBlob(file), StorageReply::BlobBytes(read)) => {
+                self.blob_read(line, file, read);
+            }
             (job, reply) => unreachable!("{job:?} answered with {reply:?}"),
         }
     }

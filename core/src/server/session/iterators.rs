@@ -113,7 +113,7 @@ impl Desk {
     /// away is forgotten after what was asked of it before.
     pub(super) fn forget_iterators(&mut self, line: &mut Line, ids: &[Value]) {
         for id in ids {
-            let nobody = Caller { msgid: Value::None, oneway: true };
+            let nobody = Caller { msgid: Value::None, oneway: true, message_bytes: 0 };
             self.iterator_call(line, nobody, id, IteratorCall::Forget);
         }
     }
@@ -207,7 +207,13 @@ impl Desk {
                     .map(|records| Reply::Number(self.iterators.open(Place::Records(records))));
                 (Some(Place::Transactions(walk)), opened)
             }
-            StorageReply::Ready(_) | StorageReply::Loaded(_) | StorageReply::Voted(_) => {
+            StorageReply::Ready(_)
+            | StorageReply::Loaded(_)
+            | StorageReply::Voted(_)
+            | StorageReply::Scratch(_)
+            | StorageReply::Written(_)
+            | StorageReply::Blob(_)
+            | StorageReply::BlobBytes(_) => {
                 unreachable!("no step of an iterator is answered like that")
             }
         };

@@ -36,6 +36,8 @@ const UNDER_WAY_MAX: usize = 16;
 pub(super) struct Caller {
     pub(super) msgid: Value,
     pub(super) oneway: bool,
+    /// Length of the message, which is what the call takes while it waits.
+    pub(super) message_bytes: usize,
 }
 
 /// The outgoing half.
@@ -46,6 +48,8 @@ pub(super) struct Line {
     actions: VecDeque<Output>,
     /// Storage calls that wait to be let out.
     calls: VecDeque<(StorageId, JobId, StorageCall)>,
+    /// The next read of the blob that the peer gets.
+    blob_read: Option<(StorageId, JobId, StorageCall)>,
     /// How many were let out and have not been answered.
     under_way: usize,
     /// Bytes given to the adapter and not yet taken by the socket.
@@ -78,6 +82,7 @@ impl Line {
             outgoing: Outgoing::new(),
             actions: VecDeque::new(),
             calls: VecDeque::new(),
+            blob_read: None,
             under_way: 0,
             unsent: 0,
             backlog_bytes_max: limits.backlog_bytes_max,
@@ -109,9 +114,14 @@ impl Line {
         self.send(&caller.msgid, flag, ".reply", &value);
     }
 
+    /// Sends a part of what the peer has asked for. What waits of it is bounded by whoever calls.
+    pub(super) fn say(&mut self, name: &str, args: Vec<Value>) {
+        self.send(&Value::Int(0), Flag::Oneway, name, &Value::Tuple(args));
+    }
+
     /// Tells the peer something that it did not ask for.
     pub(super) fn notify(&mut self, name: &str, args: Vec<Value>) {
-        self.send(&Value::Int(0), Flag::Oneway, name, &Value::Tuple(args));
+        self.say(name, args);
         let queued = self.unsent + self.outgoing.len();
         if queued > self.backlog_bytes_max {
             self.close(CloseReason::Backlog { queued, limit: self.backlog_bytes_max });
@@ -142,13 +152,31 @@ impl Line {
         }
     }
 
-    /// Others wait for a vote, so it does not wait for anything.
+    /// Makes a storage call when it is its turn. Others wait for a vote, and what is written to a
+    /// file waits in memory until it is: these calls do not wait for anything.
     pub(super) fn perform(&mut self, storage: StorageId, job: JobId, call: StorageCall) {
-        if let StorageCall::Vote(_) = call {
-            self.under_way += 1;
-            self.actions.push_back(Output::Perform(storage, job, call));
-        } else {
-            self.calls.push_back((storage, job, call));
+        match call {
+            StorageCall::Vote(_)
+            | StorageCall::Upload
+            | StorageCall::SharedUpload { .. }
+            | StorageCall::Scratch
+            | StorageCall::Write { .. } => {
+                self.under_way += 1;
+                self.actions.push_back(Output::Perform(storage, job, call));
+            }
+            StorageCall::ReadBlob { .. } => self.blob_read = Some((storage, job, call)),
+            StorageCall::Load { .. }
+            | StorageCall::LoadSerial { .. }
+            | StorageCall::CurrentSerial { .. }
+            | StorageCall::History { .. }
+            | StorageCall::NextRecord { .. }
+            | StorageCall::NewOids { .. }
+            | StorageCall::Info
+            | StorageCall::UndoLog { .. }
+            | StorageCall::Changes { .. }
+            | StorageCall::Iterate { .. }
+            | StorageCall::Step(_)
+            | StorageCall::OpenBlob { .. } => self.calls.push_back((storage, job, call)),
         }
     }
 
@@ -215,15 +243,22 @@ impl Line {
         self.unsent + self.outgoing.len() > self.backlog_bytes_high
     }
 
+    /// The next call whose turn it is. A blob is read on while half of what may wait is free: so it
+    /// goes on however much else is asked, and never keeps other requests from being heard.
+    fn next_call(&mut self) -> Option<(StorageId, JobId, StorageCall)> {
+        if !self.is_open() || self.is_congested() || self.under_way >= UNDER_WAY_MAX {
+            return None;
+        }
+        let queued = self.unsent + self.outgoing.len();
+        let blob_read = self.blob_read.take_if(|_| queued <= self.backlog_bytes_high / 2);
+        blob_read.or_else(|| self.calls.pop_front())
+    }
+
     pub(super) fn poll(&mut self) -> Option<Output> {
         if let Some(action) = self.actions.pop_front() {
             return Some(action);
         }
-        if self.is_open()
-            && !self.is_congested()
-            && self.under_way < UNDER_WAY_MAX
-            && let Some((storage, job, call)) = self.calls.pop_front()
-        {
+        if let Some((storage, job, call)) = self.next_call() {
             self.under_way += 1;
             return Some(Output::Perform(storage, job, call));
         }
@@ -258,7 +293,7 @@ mod tests {
         let mut line = Line::new(Codec::Pickle, &Limits::default(), "peer".into(), UnixTime(0.0));
         let name = "x\n2026-01-01 CRITICAL fake\r\x1b[2J".repeat(1_000);
         let refusal = Refusal::text("builtins.ValueError", format!("unknown storage: {name}"));
-        line.answer(Caller { msgid: Value::None, oneway: true }, Err(refusal));
+        line.answer(Caller { msgid: Value::None, oneway: true, message_bytes: 0 }, Err(refusal));
         let Some(Output::Log(logged)) = line.poll() else { panic!("a close is logged") };
         assert!(!logged.text.contains(char::is_control));
         assert!(logged.text.len() < 1_100, "{} bytes", logged.text.len());

@@ -13,9 +13,13 @@
 //! send its handshake and first calls in one go.
 
 mod desk;
+mod download;
 mod iterators;
 mod line;
+mod operations;
+mod stream;
 mod transaction;
+mod upload;
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -170,7 +174,7 @@ impl Session {
             return self.hello(now, &frame);
         }
         match self.line.codec.read(&frame, &self.read_limits) {
-            Ok(envelope) => self.message(envelope),
+            Ok(envelope) => self.message(envelope, frame.len()),
             Err(malformed) => self.line.close(malformed.into()),
         }
     }
@@ -190,13 +194,13 @@ impl Session {
         self.phase = Phase::Unregistered { deadline };
     }
 
-    fn message(&mut self, envelope: Envelope) {
+    fn message(&mut self, envelope: Envelope, message_bytes: usize) {
         let Envelope { msgid, flag: oneway, name, args } = envelope;
         // Keep-alives, whatever else they say (spec: zeo-protocol 3).
         if msgid == Value::Int(-1) {
             return;
         }
-        let caller = Caller { msgid, oneway };
+        let caller = Caller { msgid, oneway, message_bytes };
         match (Call::read(&name, args), &mut self.phase) {
             (Ok(Call::Register { storage, read_only }), Phase::Unregistered { .. }) => {
                 self.register(caller, &storage, read_only);

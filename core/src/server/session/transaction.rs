@@ -3,18 +3,19 @@
 //! ```text
 //!              Vote                Locked               Ready               Finish        Finished
 //!   Building ───────► Asked ──────────────► Preparing ───────► Voted ──────────► Finishing ───────►
-//!      ▲                └─► Waiting ──────────┘ │ Conflicts
+//!      ▲  └► Spooling ─┘└─► Waiting ──────────┘ │ Conflicts
 //!      └────────────────────────────────────────┘
 //! ```
 //!
-//! Operations are only collected; nothing is checked before the vote, which takes the locks through
-//! the hub and then plays the operations to the storage. `Asked`, `Preparing` and `Finishing` are the
-//! stages in which something is under way; calls of the transaction that arrive meanwhile are held
-//! back until it is done, because a client may send `vote` and `tpc_finish` in one go. Loads and all
-//! other calls go on.
+//! Operations are only collected ([`Operations`]); nothing is checked before the vote, which takes the
+//! locks through the hub and then plays the operations to the storage. `Spooling`, `Asked`, `Preparing`
+//! and `Finishing` are the stages in which something is under way; calls of the transaction that arrive
+//! meanwhile are held back until it is done, because a client may send `vote` and `tpc_finish` in one
+//! go. Loads and all other calls go on.
 
 use alloc::collections::VecDeque;
 use alloc::format;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
@@ -22,14 +23,17 @@ use bytes::Bytes;
 
 use super::desk::{Desk, Job, send_info};
 use super::line::{Caller, Line};
+use super::operations::Operations;
+use super::upload::Upload;
 use crate::ids::{Oid, Tid};
 use crate::pickle;
 use crate::record;
 use crate::server::vote::{Operation, VoteError, VoteOutcome, VoteRequest};
-use crate::server::{Counters, Finish, HubRequest, LockSet, LogLevel, StorageCall, Ticket, count};
-use crate::storage::{Info, RecordData, StorageError, TransactionMeta, Voted};
+use crate::server::{
+    Counters, Finish, HubRequest, Limits, LockSet, LogLevel, StorageCall, Ticket, count,
+};
+use crate::storage::{Info, StorageError, TransactionMeta, Voted};
 use crate::value::{Opaque, Value};
-use crate::wire::base64::{self, NotATid};
 use crate::wire::call::{TxnCall, TxnHandle};
 use crate::wire::refusal::Refusal;
 use crate::wire::reply::Reply;
@@ -37,32 +41,42 @@ use crate::wire::reply::Reply;
 /// Calls that may be held back before the connection is no longer listened to.
 const HELD_MAX: usize = 1_000;
 
+/// Bytes of their messages, likewise.
+const HELD_BYTES_MAX: usize = 1 << 20;
+
 /// The transaction of a connection, and the calls that wait for it.
 #[derive(Debug, Default)]
 pub(super) struct Transactions {
     open: Option<Transaction>,
     held: VecDeque<(Caller, TxnCall)>,
+    /// Bytes of the messages that are held.
+    held_bytes: usize,
+    /// The blob that is on its way in.
+    pub(super) upload: Option<Upload>,
 }
 
 #[derive(Debug)]
-struct Transaction {
+pub(super) struct Transaction {
     handle: TxnHandle,
     meta: TransactionMeta,
-    operations: Vec<Operation>,
-    /// An operation that cannot even be named; the vote will be refused with it.
-    doomed: Option<Refusal>,
+    pub(super) operations: Operations,
     /// Names this transaction's votes to the hub.
-    ticket: Ticket,
-    stage: Stage,
+    pub(super) ticket: Ticket,
+    pub(super) stage: Stage,
 }
 
 #[derive(Debug)]
-enum Stage {
+pub(super) enum Stage {
     Building,
+    /// The vote waits for records to be in the temporary file.
+    Spooling(Caller),
     Asked(Caller),
     Waiting(Caller),
-    Preparing(Caller),
-    Voted { voted: Voted, changed: Vec<Oid> },
+    Preparing(Caller, Arc<VoteRequest>),
+    Voted {
+        voted: Voted,
+        changed: Vec<Oid>,
+    },
     Finishing(Caller),
 }
 
@@ -70,25 +84,40 @@ impl Stage {
     /// Whether calls of the transaction have to wait.
     const fn is_under_way(&self) -> bool {
         match self {
-            Self::Asked(_) | Self::Preparing(_) | Self::Finishing(_) => true,
+            Self::Spooling(_) | Self::Asked(_) | Self::Preparing(..) | Self::Finishing(_) => true,
             Self::Building | Self::Waiting(_) | Self::Voted { .. } => false,
         }
     }
 
     /// Whether the hub knows of the vote.
     const fn is_known_to_hub(&self) -> bool {
-        !matches!(self, Self::Building)
+        !matches!(self, Self::Building | Self::Spooling(_))
     }
 }
 
 impl Transactions {
-    /// Whether so many calls wait that no more should be read.
-    pub(super) fn is_held_up(&self) -> bool {
+    /// Whether so much waits, calls or bytes, that no more should be read.
+    pub(super) fn is_held_up(&self, limits: &Limits) -> bool {
         self.held.len() >= HELD_MAX
+            || self.held_bytes >= HELD_BYTES_MAX
+            || self.upload.as_ref().is_some_and(Upload::is_full)
+            || self.open.as_ref().is_some_and(|txn| txn.operations.is_full(limits))
     }
 
     fn is_under_way(&self) -> bool {
         self.open.as_ref().is_some_and(|txn| txn.stage.is_under_way())
+            || self.upload.as_ref().is_some_and(Upload::is_under_way)
+    }
+
+    fn hold(&mut self, caller: Caller, call: TxnCall) {
+        self.held_bytes += caller.message_bytes;
+        self.held.push_back((caller, call));
+    }
+
+    fn next_held(&mut self) -> Option<(Caller, TxnCall)> {
+        let (caller, call) = self.held.pop_front()?;
+        self.held_bytes -= caller.message_bytes;
+        Some((caller, call))
     }
 
     /// The connection ends. What is on its way to the disk is committed all the same.
@@ -101,8 +130,21 @@ impl Transactions {
         }
     }
 
+    /// The open transaction, if it still takes operations.
+    pub(super) fn building(&mut self) -> Option<&mut Transaction> {
+        let is_building = |txn: &&mut Transaction| match txn.stage {
+            Stage::Building | Stage::Spooling(_) => true,
+            Stage::Asked(_)
+            | Stage::Waiting(_)
+            | Stage::Preparing(..)
+            | Stage::Voted { .. }
+            | Stage::Finishing(_) => false,
+        };
+        self.open.as_mut().filter(is_building)
+    }
+
     /// The open transaction, if it is the one named.
-    fn named(&mut self, handle: &TxnHandle) -> Result<&mut Transaction, Refusal> {
+    pub(super) fn named(&mut self, handle: &TxnHandle) -> Result<&mut Transaction, Refusal> {
         let open = self.open.as_ref().map(|txn| txn.handle.clone());
         match &mut self.open {
             Some(txn) if open.as_ref() == Some(handle) => Ok(txn),
@@ -114,16 +156,16 @@ impl Transactions {
 impl Desk {
     pub(super) fn transaction_call(&mut self, line: &mut Line, caller: Caller, call: TxnCall) {
         if self.transactions.is_under_way() || !self.transactions.held.is_empty() {
-            self.transactions.held.push_back((caller, call));
+            self.transactions.hold(caller, call);
         } else {
             self.transact(line, caller, call);
         }
     }
 
     /// Goes on with the calls that were held back.
-    fn resume(&mut self, line: &mut Line) {
+    pub(super) fn resume(&mut self, line: &mut Line) {
         while line.is_open() && !self.transactions.is_under_way() {
-            let Some((caller, call)) = self.transactions.held.pop_front() else { return };
+            let Some((caller, call)) = self.transactions.next_held() else { return };
             self.transact(line, caller, call);
         }
     }
@@ -156,9 +198,13 @@ impl Desk {
             | TxnCall::DeleteObject { .. }
             | TxnCall::CheckCurrentSerialInTransaction { .. }
             | TxnCall::Undoa { .. } => {
-                let result = self.add_operation(call);
+                let result = self.collect(line, call);
                 line.answer(caller, result.map(|()| Reply::Nil));
             }
+            TxnCall::StoreBlobStart
+            | TxnCall::StoreBlobChunk { .. }
+            | TxnCall::StoreBlobEnd { .. }
+            | TxnCall::StoreBlobShared { .. } => self.upload_call(line, caller, call),
         }
     }
 
@@ -173,8 +219,7 @@ impl Desk {
                 self.transactions.open = Some(Transaction {
                     handle,
                     meta,
-                    operations: Vec::new(),
-                    doomed: None,
+                    operations: Operations::default(),
                     ticket,
                     stage: Stage::Building,
                 });
@@ -184,62 +229,38 @@ impl Desk {
         }
     }
 
-    fn add_operation(&mut self, call: TxnCall) -> Result<(), Refusal> {
-        let (operation, handle, is_store) = match call {
-            TxnCall::Storea { oid, serial, data, txn } => {
-                (Ok(Operation::Store { oid, serial, data: data.into() }), txn, true)
-            }
-            TxnCall::Restorea { oid, serial, data, prev_txn, txn } => {
-                let data = data.map(RecordData::from);
-                (Ok(Operation::Restore { oid, tid: serial, data, prev_txn }), txn, true)
-            }
-            TxnCall::DeleteObject { oid, serial, txn } => {
-                (Ok(Operation::Delete { oid, serial }), txn, true)
-            }
-            TxnCall::CheckCurrentSerialInTransaction { oid, serial, txn } => {
-                (Ok(Operation::CheckCurrent { oid, serial }), txn, false)
-            }
-            TxnCall::Undoa { id, txn } => (undo_of(&id), txn, false),
-            TxnCall::TpcBegin { .. }
-            | TxnCall::Vote { .. }
-            | TxnCall::TpcFinish { .. }
-            | TxnCall::TpcAbort { .. } => unreachable!("these are no operations"),
-        };
-        let txn = self.transactions.named(&handle)?;
-        match (operation, &txn.stage) {
-            (Ok(operation), Stage::Building) => txn.operations.push(operation),
-            (Err(refusal), Stage::Building) => {
-                txn.doomed = txn.doomed.take().or(Some(refusal));
-            }
-            // Python forgets what comes after a successful vote (spec: zeo-protocol 9.2). What comes
-            // while the vote waits is forgotten too: no lock was asked for it.
-            _ => {}
-        }
-        if is_store {
-            count(&self.counters().stores);
-        }
-        Ok(())
-    }
-
     fn vote(&mut self, line: &mut Line, caller: Caller, handle: &TxnHandle) {
         let txn = match self.transactions.named(handle) {
             Ok(txn) => txn,
             Err(refusal) => return line.answer(caller, Err(refusal)),
         };
-        let refusal = match (&txn.stage, &txn.doomed) {
-            (Stage::Building, None) => {
-                let (ticket, locks) = (txn.ticket, txn.locks());
-                txn.stage = Stage::Asked(caller);
-                return line.ask(self.storage, HubRequest::Lock(ticket, locks));
+        let refusal = match txn.stage {
+            Stage::Building if txn.operations.is_written() => {
+                return self.ask_for_locks(line, caller);
             }
-            (Stage::Building, Some(refusal)) => {
-                let refusal = refusal.clone();
-                return self.refuse(line, caller, refusal);
+            Stage::Building => {
+                txn.stage = Stage::Spooling(caller);
+                return;
             }
-            (Stage::Waiting(_), _) => "Already voting (waiting)",
-            _ => "Already voting (locked)",
+            Stage::Waiting(_) => "Already voting (waiting)",
+            Stage::Spooling(_)
+            | Stage::Asked(_)
+            | Stage::Preparing(..)
+            | Stage::Voted { .. }
+            | Stage::Finishing(_) => "Already voting (locked)",
         };
         line.answer(caller, Err(Refusal::Transaction(refusal)));
+    }
+
+    /// The first step of a vote, when all that is to be voted is where the storage finds it.
+    pub(super) fn ask_for_locks(&mut self, line: &mut Line, caller: Caller) {
+        let Some(txn) = self.transactions.building() else { return };
+        if let Some(refusal) = txn.operations.doomed().cloned() {
+            return self.refuse(line, caller, refusal);
+        }
+        let (ticket, locks) = (txn.ticket, txn.locks());
+        txn.stage = Stage::Asked(caller);
+        line.ask(self.storage, HubRequest::Lock(ticket, locks));
     }
 
     /// The vote stands in the queue.
@@ -265,13 +286,10 @@ impl Desk {
         };
         match core::mem::replace(&mut txn.stage, Stage::Building) {
             Stage::Asked(caller) | Stage::Waiting(caller) => {
-                txn.stage = Stage::Preparing(caller);
-                let request = VoteRequest {
-                    meta: txn.meta.clone(),
-                    operations: txn.operations.as_slice().into(),
-                    client_resolution,
-                };
-                self.perform(line, Job::Vote, StorageCall::Vote(request.into()));
+                let (meta, operations) = (txn.meta.clone(), txn.operations.take());
+                let request = Arc::new(VoteRequest { meta, operations, client_resolution });
+                txn.stage = Stage::Preparing(caller, request.clone());
+                self.perform(line, Job::Vote, StorageCall::Vote(request));
             }
             stage => txn.stage = stage,
         }
@@ -279,7 +297,8 @@ impl Desk {
 
     pub(super) fn voted(&mut self, line: &mut Line, result: Result<VoteOutcome, VoteError>) {
         let txn = self.transactions.open.as_mut().expect("a vote under way keeps it open");
-        let Stage::Preparing(caller) = core::mem::replace(&mut txn.stage, Stage::Building) else {
+        let Stage::Preparing(caller, request) = core::mem::replace(&mut txn.stage, Stage::Building)
+        else {
             unreachable!("only one vote is under way")
         };
         match result {
@@ -290,6 +309,7 @@ impl Desk {
             }
             // The transaction stays open, the client stores again and votes again.
             Ok(VoteOutcome::Conflicts(conflicts)) => {
+                txn.operations.give_back(Arc::unwrap_or_clone(request).operations);
                 line.ask(self.storage, HubRequest::Unlock(txn.ticket));
                 line.answer(caller, Ok(Reply::Conflicts(conflicts)));
             }
@@ -375,8 +395,11 @@ impl Desk {
     }
 
     /// Aborting what is not there is no error. A vote that waits gets no reply any more
-    /// (`spec: zeo-protocol-gotchas 25`).
+    /// (`spec: zeo-protocol-gotchas 25`). An upload that has not ended goes with the transaction.
     fn abort(&mut self, line: &mut Line, caller: Caller, handle: &TxnHandle) {
+        if self.transactions.open.as_ref().is_none_or(|txn| txn.handle == *handle) {
+            self.transactions.upload = None;
+        }
         if let Some(txn) = self.transactions.open.take_if(|txn| txn.handle == *handle) {
             self.counters().active_txns.fetch_sub(1, Ordering::Relaxed);
             count(&self.counters().aborts);
@@ -392,7 +415,7 @@ impl Transaction {
     /// Undo, restore and a given tid concern more than the objects named, so they take everything.
     fn locks(&self) -> LockSet {
         let mut locks = LockSet { whole: self.meta.tid.is_some(), ..LockSet::default() };
-        for operation in &self.operations {
+        for operation in self.operations.iter() {
             match operation {
                 Operation::Store { oid, .. }
                 | Operation::StoreBlob { oid, .. }
@@ -440,14 +463,6 @@ fn as_dict(extension: Value) -> Value {
     match pairs.map(|pair| pair.map(<(Value, Value)>::from)).collect() {
         Some(items) if is_dict => Value::Dict(items),
         _ => extension,
-    }
-}
-
-fn undo_of(id: &[u8]) -> Result<Operation, Refusal> {
-    match base64::decode(id) {
-        Ok(tid) => Ok(Operation::Undo { tid }),
-        Err(NotATid::Base64) => Err(Refusal::text("binascii.Error", "Incorrect padding")),
-        Err(NotATid::Length) => Err(Refusal::Other("builtins.AssertionError", Vec::new())),
     }
 }
 
