@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use crate::ids::{Oid, Tid};
 use crate::value::Value;
+use crate::wire::SHARED_FROM;
 use crate::wire::arguments::Arguments;
 
 /// A client's own number for a transaction in progress; compared for equality, never interpreted.
@@ -191,6 +192,24 @@ impl Call {
         Self::from_arguments(&mut Arguments::new(name, args)?)
     }
 
+    /// Copies what the call keeps of its message if that is a small part of it: records share their
+    /// message's memory, and the others that arrived with it, until they are on the disk.
+    #[must_use]
+    pub fn detached(mut self, message_bytes: usize) -> Self {
+        if let Self::Txn(
+            TxnCall::Storea { data, .. }
+            | TxnCall::Restorea { data: Some(data), .. }
+            | TxnCall::StoreBlobChunk { chunk: data }
+            | TxnCall::StoreBlobEnd { data, .. }
+            | TxnCall::StoreBlobShared { data, .. },
+        ) = &mut self
+            && (data.len() < SHARED_FROM || data.len() < message_bytes / 2)
+        {
+            *data = Bytes::copy_from_slice(data);
+        }
+        self
+    }
+
     fn from_arguments(args: &mut Arguments<'_>) -> Result<Self, NotACall> {
         Ok(match args.name() {
             "register" => Self::Register { storage: args.text()?, read_only: args.truth() },
@@ -362,6 +381,21 @@ mod tests {
             call,
             Ok(Call::Query(QueryCall::History { oid: Value::None, size: Value::Int(1) }))
         );
+    }
+
+    #[test]
+    fn a_small_record_does_not_keep_its_message() {
+        let message = Bytes::from(vec![7; 4 * SHARED_FROM]);
+        let chunk = |len| {
+            let call = Call::Txn(TxnCall::StoreBlobChunk { chunk: message.slice(..len) });
+            match call.detached(message.len()) {
+                Call::Txn(TxnCall::StoreBlobChunk { chunk }) => chunk.as_ptr() == message.as_ptr(),
+                _ => unreachable!("it is the same call"),
+            }
+        };
+        assert!(!chunk(100), "shares a block with other messages");
+        assert!(!chunk(SHARED_FROM), "the message is much longer");
+        assert!(chunk(2 * SHARED_FROM), "not worth a copy");
     }
 
     #[test]

@@ -12,6 +12,10 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::Malformed;
 
+/// A longer frame shares its memory with no other: whoever keeps a small part of the next one must not
+/// keep all of this one with it.
+const ALONE_FROM: usize = 128 * 1024;
+
 /// Bytes of the length prefix.
 pub(super) const PREFIX: usize = 4;
 
@@ -56,7 +60,11 @@ impl Deframer {
             return Ok(None);
         };
         self.buffer.advance(PREFIX);
-        Ok(Some(self.buffer.split_to(length).freeze()))
+        let frame = self.buffer.split_to(length).freeze();
+        if length >= ALONE_FROM {
+            self.buffer = BytesMut::from(&self.buffer[..]);
+        }
+        Ok(Some(frame))
     }
 
     /// How many bytes have arrived that are not part of a frame already taken. Not zero at the end
@@ -69,6 +77,7 @@ impl Deframer {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
     use alloc::vec::Vec;
 
     use proptest::prelude::*;
@@ -104,6 +113,19 @@ mod tests {
         let refused = Err(Malformed::FrameTooLong { length: 256, limit: 255 });
         assert_eq!(deframer.next_frame(), refused);
         assert_eq!(deframer.next_frame(), refused);
+    }
+
+    #[test]
+    fn what_follows_a_long_frame_does_not_keep_its_memory() {
+        let mut deframer = Deframer::new(u32::MAX);
+        let length = u32::try_from(ALONE_FROM).expect("a short length");
+        deframer.push(&[&length.to_be_bytes()[..], &vec![7; ALONE_FROM]].concat());
+        deframer.push(b"\0\0\0\x02ab\0");
+        let long = deframer.next_frame().expect("no limit").expect("it is complete");
+        let short = deframer.next_frame().expect("no limit").expect("it is complete");
+        assert_eq!((long.len(), &short[..]), (ALONE_FROM, &b"ab"[..]));
+        assert!(long.is_unique());
+        assert_eq!(deframer.buffered(), 1);
     }
 
     #[test]

@@ -50,6 +50,14 @@ pub enum Malformed {
         /// How many there are.
         parts: usize,
     },
+    /// The id of a call is kept until it is answered.
+    #[error("the id of a call has {length} bytes, at most {limit} are allowed")]
+    IdTooLong {
+        /// How long it is when written.
+        length: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// The name of a method is text.
     #[error("the name of a method is text, not {kind}")]
     NameNotText {

@@ -41,10 +41,13 @@ use crate::wire::call::{Call, NotACall};
 use crate::wire::hello::RUOK;
 use crate::wire::refusal::Refusal;
 use crate::wire::reply::{Reply, Status};
-use crate::wire::{Codec, Deframer, Envelope, status};
+use crate::wire::{Codec, Deframer, Envelope, Malformed, status};
 
 /// Longest message of a peer that has not registered: a greeting, or the name of a storage.
 const STRANGER_BYTES_MAX: u32 = 64 * 1024;
+
+/// Longest id of a call, as it is written. It is kept until the call is answered.
+const ID_BYTES_MAX: usize = 1024;
 
 /// One connection's machine.
 #[derive(Debug)]
@@ -200,8 +203,13 @@ impl Session {
         if msgid == Value::Int(-1) {
             return;
         }
+        let msgid = match self.kept_id(msgid, message_bytes) {
+            Ok(msgid) => msgid,
+            Err(reason) => return self.line.close(reason),
+        };
         let caller = Caller { msgid, oneway, message_bytes };
-        match (Call::read(&name, args), &mut self.phase) {
+        let call = Call::read(&name, args).map(|call| call.detached(message_bytes));
+        match (call, &mut self.phase) {
             (Ok(Call::Register { storage, read_only }), Phase::Unregistered { .. }) => {
                 self.register(caller, &storage, read_only);
             }
@@ -215,6 +223,20 @@ impl Session {
             }
             _ => self.line.close(CloseReason::UnknownMethod(name.chars().take(80).collect())),
         }
+    }
+
+    /// An id without the message around it, and of bounded size. Python's client has numbers and
+    /// pairs of oid and tid.
+    fn kept_id(&self, msgid: Value, message_bytes: usize) -> Result<Value, CloseReason> {
+        if matches!(msgid, Value::Int(_) | Value::None) || message_bytes <= ID_BYTES_MAX {
+            return Ok(msgid);
+        }
+        let written = self.line.codec.write_value(&msgid).map_err(CloseReason::Unanswerable)?;
+        let (length, limit) = (written.len(), ID_BYTES_MAX);
+        if length > limit {
+            return Err(Malformed::IdTooLong { length, limit }.into());
+        }
+        Ok(self.line.codec.read_value(&written, &self.read_limits)?)
     }
 
     fn register(&mut self, caller: Caller, name: &str, read_only: bool) {
