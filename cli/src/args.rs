@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{InvalidValue, Kind, RealSystem, SocketAddress, Value};
+use crate::config::{InvalidValue, Kind, RealSystem, Runtime, SocketAddress, Value};
 
 /// ZEO, the database server of the ZODB, in Rust.
 #[derive(Debug, Parser)]
@@ -59,6 +59,10 @@ pub(crate) struct ServeOptions {
     #[arg(long, value_name = "PATH")]
     pub(crate) address_file: Option<PathBuf>,
 
+    /// The library that waits for sockets; both serve alike [default: tokio]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) runtime: Option<Runtime>,
+
     /// Speak msgpack with clients that can, instead of pickle
     #[arg(long)]
     pub(crate) msgpack: bool,
@@ -100,6 +104,7 @@ mod tests {
         assert_eq!(last.address, Some(SocketAddress::parse("2").unwrap()));
         assert_eq!(last.filename.len(), 2);
         assert_eq!(parse(&["my.fs"]).unwrap().data, Some("my.fs".into()));
+        assert_eq!(parse(&["--runtime", "smol"]).unwrap().runtime, Some(Runtime::Smol));
         assert_eq!(parse(&[]).unwrap(), ServeOptions::default());
     }
 

@@ -1,6 +1,6 @@
 //! What a user who starts a server by hand needs to know next: how to connect.
 
-use rzeo_tokio::Address;
+use rzeo_host::Address;
 
 use crate::config::{StorageConfig, StorageKind};
 

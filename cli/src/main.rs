@@ -11,6 +11,7 @@ mod greeting;
 mod logging;
 mod plan;
 mod process;
+mod runtime;
 mod serve;
 mod signals;
 mod storages;

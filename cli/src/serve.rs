@@ -20,10 +20,10 @@ use std::time::Duration;
 use jiff::Zoned;
 use rzeo_core::server::{Limits, LockScope};
 use rzeo_core::storage::StorageError;
-use rzeo_host::{Host, Settings, StorageSpec};
-use rzeo_tokio::{Address, ListenError, Server};
+use rzeo_host::{
+    Address, ConnectionLimits, Host, ListenError, Listener, Settings, StorageSpec, listen,
+};
 use thiserror::Error;
-use tokio::sync::oneshot;
 use tracing::{error, info};
 
 use crate::args::ServeOptions;
@@ -34,7 +34,7 @@ use crate::greeting;
 use crate::logging::{EventLog, Log, LogError};
 use crate::plan::Plan;
 use crate::process::{self, PidFile, SocketFile};
-use crate::signals::{self, Ending, log};
+use crate::signals::{self, Ending, Endings, log};
 use crate::storages::{self, OpenError};
 
 /// Why a server did not start, or ended badly.
@@ -136,9 +136,6 @@ fn serve(plan: Plan) -> Result<Ending, ServeError> {
     if config.ssl.is_some() {
         return Err(ServeError::NotYet("<ssl>"));
     }
-    if config.own.runtime == Runtime::Smol {
-        return Err(ServeError::NotYet("the runtime smol"));
-    }
     if config.own.admin_address.is_some() {
         return Err(ServeError::NotYet("an admin-address"));
     }
@@ -152,22 +149,23 @@ fn serve(plan: Plan) -> Result<Ending, ServeError> {
     // A server that writes nothing leaves no pid file either, as in Python.
     let _pid_file = PidFile::write(config.pid_filename.clone().filter(|_| !config.read_only));
     let storages = open_storages(&config.storages)?;
-    let ending = signals::watch(reopenable.then_some(log_files)).map_err(ServeError::Run)?;
+    let endings = signals::watch(reopenable.then_some(log_files)).map_err(ServeError::Run)?;
     let created = describe(&config, &storages);
     let host = Host::new(&settings(&config), storages).map_err(ServeError::Start)?;
     info!(target: "ZEO.StorageServer", "{created}");
-    let ended = bind(&host, &config.address).and_then(|server| {
+    let ended = bind(&config.address).and_then(|listeners| {
+        let addresses = addresses(&listeners);
         if test {
             print("testing exit immediately");
             return Ok(Ending::Stop);
         }
         if greet {
-            print(&greeting::lines(&server.addresses(), &config.storages));
+            print(&greeting::lines(&addresses, &config.storages));
         }
         if let Some(path) = address_file {
-            announce(&server, path)?;
+            announce(&addresses, path)?;
         }
-        run_until(ending, server)
+        run_until(endings, config.own.runtime, &host, listeners)
     });
     let closed = host.close().map_err(ServeError::Close);
     ended.and_then(|how| closed.map(|()| how))
@@ -185,11 +183,20 @@ fn log_panics(log_is_elsewhere: bool) {
     }));
 }
 
-fn run_until(ending: oneshot::Receiver<Ending>, server: Server) -> Result<Ending, ServeError> {
+fn run_until(
+    endings: Endings,
+    runtime: Runtime,
+    host: &Arc<Host>,
+    listeners: Vec<Listener>,
+) -> Result<Ending, ServeError> {
+    let Endings { first, second } = endings;
     // Without a sender no signal can come; better to be started again than to serve for ever.
     let mut how = Ending::Restart;
-    let stop = async { how = ending.await.unwrap_or(how) };
-    server.run(stop).map_err(ServeError::Run)?;
+    let stop = async { how = first.await.unwrap_or(how) };
+    let hurry = async {
+        let _ = second.await;
+    };
+    runtime.run(host, listeners, None, stop, hurry).map_err(ServeError::Run)?;
     Ok(how)
 }
 
@@ -212,6 +219,11 @@ fn settings(config: &ServerConfig) -> Settings {
         transaction_timeout: config.transaction_timeout.and_then(timeout),
         lock_scope: LockScope::Objects,
         limits: limits(&config.own),
+        connections: ConnectionLimits {
+            connections_max: config.own.max_connections,
+            unfinished_max: config.own.max_unfinished_handshakes,
+        },
+        stop_time_max: config.own.stop_timeout,
         start: Zoned::now().strftime("%a %b %e %H:%M:%S %Y").to_string(),
     }
 }
@@ -245,18 +257,23 @@ fn describe(config: &ServerConfig, storages: &[StorageSpec]) -> String {
     format!("StorageServer created {} with storages: {all}", mode(config.read_only))
 }
 
-fn bind(host: &Arc<Host>, address: &SocketAddress) -> Result<Server, ServeError> {
+fn bind(address: &SocketAddress) -> Result<Vec<Listener>, ServeError> {
     let address = match address {
         SocketAddress::Tcp { host, port } => {
             Address::Tcp { host: host.clone(), port: port.unwrap_or(0) }
         }
         SocketAddress::Unix(path) => Address::Unix(path.clone()),
     };
-    let server = Server::bind(Arc::clone(host), &address)?;
-    let addresses: Vec<String> = server.addresses().iter().map(in_python).collect();
+    let listeners = listen(&address)?;
+    let shown: Vec<String> = addresses(&listeners).iter().map(in_python).collect();
     // One record whatever the number of sockets: whoever waits for it may take it as the last.
-    info!(target: "ZEO.asyncio.server", "listening on {}", addresses.join(", "));
-    Ok(server)
+    info!(target: "ZEO.asyncio.server", "listening on {}", shown.join(", "));
+    Ok(listeners)
+}
+
+/// Where the server can be reached.
+fn addresses(listeners: &[Listener]) -> Vec<Address> {
+    listeners.iter().filter_map(|listener| listener.address().ok()).collect()
 }
 
 /// An address as Python writes it: `('127.0.0.1', 8100)`, or a path.
@@ -269,8 +286,8 @@ fn in_python(address: &Address) -> String {
     }
 }
 
-fn announce(server: &Server, path: PathBuf) -> Result<(), ServeError> {
-    let address = server.addresses().first().map(ToString::to_string).unwrap_or_default();
+fn announce(addresses: &[Address], path: PathBuf) -> Result<(), ServeError> {
+    let address = addresses.first().map(ToString::to_string).unwrap_or_default();
     process::write_address(&path, &address)
         .map_err(|source| ServeError::AddressFile { path, source })
 }

@@ -23,15 +23,23 @@ pub(crate) enum Ending {
     Stop,
 }
 
-/// Watches for signals from now on. The first that ends the server arrives at the receiver. With
-/// `reopenable` logs, `SIGUSR2` opens them anew.
-pub(crate) fn watch(reopenable: Option<Log>) -> io::Result<oneshot::Receiver<Ending>> {
+/// Where signals that end the server arrive.
+pub(crate) struct Endings {
+    /// The first.
+    pub(crate) first: oneshot::Receiver<Ending>,
+    /// One more: somebody does not want to wait.
+    pub(crate) second: oneshot::Receiver<Ending>,
+}
+
+/// Watches for signals from now on. With `reopenable` logs, `SIGUSR2` opens them anew.
+pub(crate) fn watch(reopenable: Option<Log>) -> io::Result<Endings> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGUSR2, SIGXFSZ])?;
-    let (sender, receiver) = oneshot::channel();
-    let mut sender = Some(sender);
+    let (to_first, first) = oneshot::channel();
+    let (to_second, second) = oneshot::channel();
+    // Those after the second change nothing: the server is on its way out.
+    let mut senders = [to_first, to_second].into_iter();
     let mut end = move |ending| {
-        // Those after the first change nothing: the server is on its way out.
-        if let Some(sender) = sender.take() {
+        if let Some(sender) = senders.next() {
             let _ = sender.send(ending);
         }
     };
@@ -55,7 +63,7 @@ pub(crate) fn watch(reopenable: Option<Log>) -> io::Result<oneshot::Receiver<End
             }
         }
     })?;
-    Ok(receiver)
+    Ok(Endings { first, second })
 }
 
 /// Logs as `runzeo` does, with the process id in front.

@@ -1,5 +1,5 @@
 //! What every runtime adapter shares: the storages of a server, each with its hub behind a lock, its
-//! disk writer, and its timers.
+//! disk writer, and its timers; the sockets; and who is let in.
 //!
 //! ```text
 //!   adapter's tasks (one per connection)        threads of the host
@@ -14,20 +14,32 @@
 //! The critical section around a hub is short: it moves messages, no disk is touched. Notices are put
 //! into the inboxes while the lock is held, so their order in every inbox is the hub's.
 //!
-//! Nothing here knows a wire method or a runtime. What an adapter adds is sockets, its own kind of
-//! channel as [`Inbox`], and a place to wait for the disk.
+//! A connection comes in through [`Host::admit`], gets its session and its inbox from
+//! [`Admitted::connect`], and holds nothing any more when its [`Connected`] is dropped.
+//!
+//! Nothing here knows a wire method or a runtime. What an adapter adds is to wait: for sockets, for
+//! time, and for the disk.
 
+mod admission;
+mod inbox;
+mod listen;
 mod overview;
 mod unit;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
+use admission::Admission;
+pub use admission::{ConnectionCounts, ConnectionLimits};
+use inbox::Inbox;
+pub use inbox::Wake;
+pub use listen::{Address, ListenError, Listener, Stream, listen};
 use rzeo_core::server::{
-    ConnId, Counters, HubRequest, HubSettings, JobId, Limits, LockScope, LogLevel, LogLine, Notice,
-    ServerSettings, StorageCall, StorageEntry, StorageId, StorageReply, perform,
+    ConnId, Counters, HubRequest, HubSettings, JobId, Limits, LockScope, LogLevel, LogLine,
+    ServerSettings, Session, StorageCall, StorageEntry, StorageId, StorageReply, perform,
 };
 use rzeo_core::storage::{Patience, Storage, StorageError};
 use rzeo_core::time::{Instant, Now, UnixTime};
@@ -63,36 +75,31 @@ pub struct Settings {
     pub lock_scope: LockScope,
     /// What a peer may take.
     pub limits: Limits,
+    /// How many peers there may be.
+    pub connections: ConnectionLimits,
+    /// How long connections may take to end when the server stops.
+    pub stop_time_max: Duration,
     /// The start of the server, as C's `ctime` writes it.
     pub start: String,
 }
 
-/// What is put into a connection's inbox.
-#[derive(Debug)]
-pub enum Wake {
-    /// From the hub.
-    Notice(Notice),
-    /// From the storage.
-    Answer(JobId, StorageReply),
-    /// The server stops.
-    Stop,
+/// A connection as those see it who have something for it.
+struct Seat {
+    inbox: Arc<Inbox>,
+    place: Arc<Place>,
 }
 
-/// The receiving end of a connection, whatever the runtime's channel is. Must not block.
-pub trait Inbox: Send + Sync {
-    /// Adds to the end. Nothing happens if the connection is gone.
-    fn push(&self, wake: Wake);
-}
-
-type Inboxes = RwLock<BTreeMap<ConnId, Arc<dyn Inbox>>>;
+type Seats = RwLock<BTreeMap<ConnId, Seat>>;
 
 /// The storages of a server.
 pub struct Host {
     settings: Arc<ServerSettings>,
     units: Vec<Unit>,
-    inboxes: Arc<Inboxes>,
+    seats: Arc<Seats>,
+    admission: Arc<Admission>,
     clock: Clock,
     connections: AtomicU64,
+    stop_time_max: Duration,
     /// Set once connections have been asked to end; those that come later end at once.
     stopping: AtomicBool,
 }
@@ -104,7 +111,9 @@ impl Host {
     /// If a storage cannot tell its latest commits.
     pub fn new(settings: &Settings, storages: Vec<StorageSpec>) -> Result<Arc<Self>, StorageError> {
         let clock = Clock::start();
-        let inboxes = Arc::new(Inboxes::default());
+        let seats = Arc::new(Seats::default());
+        let admission = Arc::new(Admission::new(settings.connections.clone()));
+        let stop_time_max = settings.stop_time_max;
         let mut units = Vec::new();
         let mut entries = Vec::new();
         for StorageSpec { name, storage } in storages {
@@ -123,7 +132,7 @@ impl Host {
                 start: settings.start.as_str().into(),
                 counters,
             };
-            units.push(Unit::start(hub, storage, inboxes.clone(), clock)?);
+            units.push(Unit::start(hub, storage, seats.clone(), clock)?);
         }
         let settings = ServerSettings {
             announce: if settings.msgpack { Codec::Msgpack } else { Codec::Pickle },
@@ -134,7 +143,9 @@ impl Host {
         };
         let settings = Arc::new(settings);
         let (connections, stopping) = (AtomicU64::new(0), AtomicBool::new(false));
-        Ok(Arc::new(Self { settings, units, inboxes, clock, connections, stopping }))
+        let host =
+            Self { settings, units, seats, admission, clock, connections, stop_time_max, stopping };
+        Ok(Arc::new(host))
     }
 
     /// What sessions share.
@@ -143,29 +154,44 @@ impl Host {
         self.settings.clone()
     }
 
-    /// Both clocks.
+    /// How many connections there are.
     #[must_use]
-    pub fn now(&self) -> Now {
-        self.clock.now()
+    pub fn connection_counts(&self) -> ConnectionCounts {
+        self.admission.counts()
     }
 
-    /// Gives a new connection its number and makes its inbox known, until the result is dropped.
+    /// How long connections may take to end when the server stops.
     #[must_use]
-    pub fn connect(self: &Arc<Self>, inbox: Arc<dyn Inbox>) -> Connected {
-        let conn = ConnId(self.connections.fetch_add(1, Ordering::Relaxed));
-        write(&self.inboxes).insert(conn, inbox.clone());
-        // Looked at after the inbox is in the list: either this or `stop_connections` reaches it.
-        if self.stopping.load(Ordering::SeqCst) {
-            inbox.push(Wake::Stop);
-        }
-        Connected { conn, host: self.clone() }
+    pub fn stop_time_max(&self) -> Duration {
+        self.stop_time_max
     }
 
-    /// Asks all connections to end, also those that were accepted but have not begun.
+    /// Lets in a connection that was just accepted, if there is room. If not, the log says so.
+    /// `peer` names it in the log.
+    #[must_use]
+    pub fn admit(self: &Arc<Self>, peer: String) -> Option<Admitted> {
+        let accepted = self.clock.now();
+        let (is_let_in, line) = self.admission.enter(accepted.instant);
+        line.iter().for_each(log);
+        is_let_in.then(|| {
+            let place =
+                Place { admission: self.admission.clone(), has_registered: AtomicBool::new(false) };
+            Admitted { host: self.clone(), peer, accepted, place: Arc::new(place) }
+        })
+    }
+
+    /// Says in the log that the system has no more descriptors or memory for new connections.
+    pub fn accept_failed(&self, error: &std::io::Error) {
+        let line = self.admission.accept_failed(self.clock.now().instant, error);
+        line.iter().for_each(log);
+    }
+
+    /// Asks all connections to end, also those that were accepted but have not begun. A commit that
+    /// is on its way to the disk is answered first.
     pub fn stop_connections(&self) {
         self.stopping.store(true, Ordering::SeqCst);
-        for inbox in read(&self.inboxes).values() {
-            inbox.push(Wake::Stop);
+        for seat in read(&self.seats).values() {
+            seat.inbox.push(Wake::Stop);
         }
     }
 
@@ -180,6 +206,12 @@ impl Host {
     #[must_use]
     pub fn overview(&self) -> Vec<Overview> {
         self.units.iter().map(Unit::overview).collect()
+    }
+
+    /// Says in the log that connections did not end in time, and are left as they are.
+    pub fn gave_up(&self) {
+        let open = self.admission.counts().open;
+        tracing::warn!(target: LOG_TARGET, "{open} connections have not ended in time");
     }
 
     /// Finishes what is on its way to the disk and closes the storages. To be called when all
@@ -197,13 +229,121 @@ impl Host {
     }
 }
 
-/// A connection's way to the storages.
+/// A place among the connections, given back when nobody holds it any more.
+struct Place {
+    admission: Arc<Admission>,
+    has_registered: AtomicBool,
+}
+
+impl Place {
+    /// The connection is a stranger no more.
+    fn registered(&self) {
+        if !self.has_registered.swap(true, Ordering::SeqCst) {
+            self.admission.registered();
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.admission.leave(*self.has_registered.get_mut());
+    }
+}
+
+/// A connection that was let in and is not served yet.
+pub struct Admitted {
+    host: Arc<Host>,
+    peer: String,
+    accepted: Now,
+    place: Arc<Place>,
+}
+
+impl Admitted {
+    /// Gives the connection its number and makes it known, until the result is dropped.
+    #[must_use]
+    pub fn connect(self) -> Connected {
+        let Self { host, peer, accepted, place } = self;
+        let conn = ConnId(host.connections.fetch_add(1, Ordering::Relaxed));
+        let inbox = Arc::new(Inbox::default());
+        let seat = Seat { inbox: inbox.clone(), place: place.clone() };
+        write(&host.seats).insert(conn, seat);
+        // Looked at after the seat is in the list: either this or `stop_connections` reaches it.
+        if host.stopping.load(Ordering::SeqCst) {
+            inbox.push(Wake::Stop);
+        }
+        Connected { conn, host, peer, accepted, inbox, _place: place }
+    }
+}
+
+/// A connection's way to the storages, and its inbox.
 pub struct Connected {
     conn: ConnId,
     host: Arc<Host>,
+    peer: String,
+    accepted: Now,
+    inbox: Arc<Inbox>,
+    _place: Arc<Place>,
 }
 
 impl Connected {
+    /// The connection's machine. Its time runs since the connection was accepted.
+    #[must_use]
+    pub fn session(&self) -> Session {
+        Session::new(self.accepted, self.host.settings.clone(), self.peer.clone())
+    }
+
+    /// Both clocks.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        self.host.clock.now()
+    }
+
+    /// How long it is until then. At most a day, because some timers know no more than a few years;
+    /// who wakes too early looks again.
+    #[must_use]
+    pub fn time_until(&self, then: Instant) -> Duration {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        then.0.saturating_sub(self.now().instant.0).min(DAY)
+    }
+
+    /// Until when a handshake below the protocol has to be done: the same time that the peer has for
+    /// registering.
+    #[must_use]
+    pub fn handshake_by(&self) -> Instant {
+        self.accepted.instant.after(self.host.settings.limits.register_time_max)
+    }
+
+    /// Says in the log that the handshake below the protocol failed.
+    pub fn handshake_failed(&self, error: &std::io::Error) {
+        tracing::warn!(
+            target: LOG_TARGET,
+            "({}) disconnected: TLS handshake failed: {error}",
+            self.peer
+        );
+    }
+
+    /// Says in the log that the handshake below the protocol was not done in time.
+    pub fn handshake_timed_out(&self) {
+        let seconds = self.host.settings.limits.register_time_max.as_secs_f64();
+        tracing::warn!(
+            target: LOG_TARGET,
+            "({}) disconnected: TLS handshake not finished after {seconds} seconds, \
+             see handshake-timeout in <rzeo>",
+            self.peer
+        );
+    }
+
+    /// Takes the first thing out of the inbox.
+    #[must_use]
+    pub fn try_recv(&self) -> Option<Wake> {
+        self.inbox.try_recv()
+    }
+
+    /// Takes the first thing out of the inbox, or has the task woken when there is one.
+    pub fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<Wake> {
+        self.inbox.poll_recv(cx)
+    }
+
     /// Carries a request to a storage's hub.
     pub fn ask(&self, storage: StorageId, request: HubRequest) {
         self.host.units[storage.0].request(self.conn, request);
@@ -228,11 +368,10 @@ impl Connected {
         storage: StorageId,
         job: JobId,
         call: StorageCall,
-        inbox: Arc<dyn Inbox>,
     ) -> impl FnOnce() + Send + use<> {
-        let host = self.host.clone();
+        let (host, inbox) = (self.host.clone(), self.inbox.clone());
         move || {
-            let _guard = StopsWithPanic(&*inbox);
+            let _guard = StopsWithPanic(&inbox);
             let reply = perform(host.units[storage.0].storage(), call, Patience::Wait)
                 .expect("a storage never answers WouldBlock to a caller that waits");
             inbox.push(Wake::Answer(job, reply));
@@ -243,7 +382,7 @@ impl Connected {
 /// However a connection ended, also by a bug, nothing is held for it any more.
 impl Drop for Connected {
     fn drop(&mut self) {
-        write(&self.host.inboxes).remove(&self.conn);
+        write(&self.host.seats).remove(&self.conn);
         for unit in &self.host.units {
             unit.request(self.conn, HubRequest::Leave);
         }
@@ -251,7 +390,7 @@ impl Drop for Connected {
 }
 
 /// Ends a connection whose storage call can never be answered, because a bug ended it.
-struct StopsWithPanic<'a>(&'a dyn Inbox);
+struct StopsWithPanic<'a>(&'a Inbox);
 
 impl Drop for StopsWithPanic<'_> {
     fn drop(&mut self) {
@@ -294,12 +433,12 @@ pub fn log(line: &LogLine) {
 }
 
 /// A thread that panics while it holds a lock leaves whole messages behind: the map is usable.
-fn read(inboxes: &Inboxes) -> std::sync::RwLockReadGuard<'_, BTreeMap<ConnId, Arc<dyn Inbox>>> {
-    inboxes.read().unwrap_or_else(PoisonError::into_inner)
+fn read(seats: &Seats) -> std::sync::RwLockReadGuard<'_, BTreeMap<ConnId, Seat>> {
+    seats.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn write(inboxes: &Inboxes) -> std::sync::RwLockWriteGuard<'_, BTreeMap<ConnId, Arc<dyn Inbox>>> {
-    inboxes.write().unwrap_or_else(PoisonError::into_inner)
+fn write(seats: &Seats) -> std::sync::RwLockWriteGuard<'_, BTreeMap<ConnId, Seat>> {
+    seats.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Ends the process, because something that everybody depends on is in an unknown state. A server that

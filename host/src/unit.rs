@@ -5,11 +5,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 use rzeo_core::server::{
-    ConnId, Hub, HubInput, HubJob, HubOutput, HubRequest, HubSettings, perform_for_hub,
+    ConnId, Hub, HubInput, HubJob, HubOutput, HubRequest, HubSettings, Notice, perform_for_hub,
 };
 use rzeo_core::storage::{Finishing, Storage, StorageError};
 
-use crate::{Clock, Inboxes, Overview, Wake, abort, log, read};
+use crate::{Clock, Overview, Seats, Wake, abort, log, read};
 
 /// See the crate's introduction.
 pub(crate) struct Unit {
@@ -24,7 +24,7 @@ struct Core {
     state: Mutex<State>,
     /// Rings when the hub has a timeout and the timer knows of none, or at the end.
     timer: Condvar,
-    inboxes: Arc<Inboxes>,
+    seats: Arc<Seats>,
     clock: Clock,
 }
 
@@ -42,7 +42,7 @@ impl Unit {
     pub(crate) fn start(
         settings: HubSettings,
         storage: Arc<dyn Storage>,
-        inboxes: Arc<Inboxes>,
+        seats: Arc<Seats>,
         clock: Clock,
     ) -> Result<Self, StorageError> {
         let recent = storage.recent(settings.invalidation_queue_size)?;
@@ -55,7 +55,7 @@ impl Unit {
             storage,
             state: Mutex::new(state),
             timer: Condvar::new(),
-            inboxes,
+            seats,
             clock,
         });
         let mut threads = vec![spawn("writer", &core, move |core| core.write(&groups))];
@@ -119,12 +119,15 @@ impl Core {
     }
 
     fn drain(self: &Arc<Self>, state: &mut State) {
-        let inboxes = read(&self.inboxes);
+        let seats = read(&self.seats);
         while let Some(output) = state.hub.poll_output() {
             match output {
                 HubOutput::Deliver(conn, notice) => {
-                    if let Some(inbox) = inboxes.get(&conn) {
-                        inbox.push(Wake::Notice(notice));
+                    if let Some(seat) = seats.get(&conn) {
+                        if matches!(notice, Notice::Registered { .. }) {
+                            seat.place.registered();
+                        }
+                        seat.inbox.push(Wake::Notice(notice));
                     }
                 }
                 HubOutput::Commit(group) => {

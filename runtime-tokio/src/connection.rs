@@ -12,10 +12,12 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use rzeo_core::server::{Input, JobId, Output, Session, StorageCall, StorageId};
 use rzeo_core::time::Instant;
-use rzeo_host::{Connected, Host, Inbox, Wake, log};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use rzeo_host::{Admitted, Connected, Host, Wake, log};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::server::TlsStream;
 
 /// Bytes read at a time.
 const READ_BYTES: usize = 64 * 1024;
@@ -31,39 +33,66 @@ thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
 }
 
-/// Tokio's channel as an inbox.
-struct Mailbox(UnboundedSender<Wake>);
-
-impl Inbox for Mailbox {
-    fn push(&self, wake: Wake) {
-        // The connection may be gone; then nobody needs it.
-        let _ = self.0.send(wake);
+/// Serves a connection to its end, wherever it comes from. `peer` names it in the log. It counts among
+/// the connections of the host, and is closed at once if there are too many.
+pub async fn serve<S>(host: Arc<Host>, stream: S, peer: String)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if let Some(admitted) = host.admit(peer) {
+        converse(admitted, stream, None).await;
     }
 }
 
-/// Serves one connection to its end.
-pub(crate) async fn serve<S>(host: Arc<Host>, stream: S, peer: String)
+/// Serves a connection that was let in to its end.
+pub(crate) async fn converse<S>(admitted: Admitted, stream: S, tls: Option<Arc<ServerConfig>>)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (sender, inbox) = unbounded_channel();
-    let mailbox: Arc<dyn Inbox> = Arc::new(Mailbox(sender));
-    let session = Session::new(host.now(), host.settings(), peer);
-    let connected = host.connect(mailbox.clone());
-    let outgoing = VecDeque::new();
-    let connection =
-        Connection { host, stream, session, connected, mailbox, inbox, outgoing, close_by: None };
-    connection.run().await;
+    let connected = admitted.connect();
+    let Some(tls) = tls else {
+        return Connection::new(connected, stream).run().await;
+    };
+    // In a box, so that connections without TLS need not be as large as those with it.
+    let secured = async {
+        if let Some(stream) = shake_hands(&connected, stream, tls).await {
+            Connection::new(connected, stream).run().await;
+        }
+    };
+    Box::pin(secured).await;
+}
+
+/// `None` if the connection is of no use: because the handshake failed, because it took too long, or
+/// because the server stops.
+async fn shake_hands<S>(
+    connected: &Connected,
+    stream: S,
+    tls: Arc<ServerConfig>,
+) -> Option<TlsStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let deadline = tokio::time::sleep(connected.time_until(connected.handshake_by()));
+    tokio::select! {
+        result = TlsAcceptor::from(tls).accept(stream) => {
+            result.inspect_err(|error| connected.handshake_failed(error)).ok()
+        }
+        () = deadline => {
+            connected.handshake_timed_out();
+            None
+        }
+        // Nothing else can come for a connection that has asked for nothing.
+        _stop = poll_fn(|cx| connected.poll_recv(cx)) => None,
+    }
 }
 
 struct Connection<S> {
-    host: Arc<Host>,
     stream: S,
     session: Session,
     connected: Connected,
-    mailbox: Arc<dyn Inbox>,
-    inbox: UnboundedReceiver<Wake>,
     outgoing: VecDeque<Bytes>,
+    /// Whether something was written that may stand in a buffer of the stream.
+    unflushed: bool,
     /// Set when the session is finished: until when the rest may be written.
     close_by: Option<Instant>,
 }
@@ -76,32 +105,37 @@ enum Event {
     Timeout,
     /// The socket is of no more use.
     Broken,
+    /// All was written, and the peer was told that no more will come.
+    Closed,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    fn new(connected: Connected, stream: S) -> Self {
+        let session = connected.session();
+        let outgoing = VecDeque::new();
+        Self { stream, session, connected, outgoing, unflushed: false, close_by: None }
+    }
+
     async fn run(mut self) {
-        let mut timer = pin!(tokio::time::sleep_until(tokio::time::Instant::now()));
+        let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
         loop {
             self.drain();
-            if self.close_by.is_some() && self.outgoing.is_empty() {
-                break;
-            }
             let deadline = self.close_by.or_else(|| self.session.poll_timeout());
             self.set_timer(timer.as_mut(), deadline);
             let wants_timer = deadline.is_some();
             match poll_fn(|cx| self.poll_event(cx, timer.as_mut(), wants_timer)).await {
                 Event::Moved => {}
                 Event::Wake(wake) => self.wake(wake),
-                Event::Timeout if self.close_by.is_some() => self.outgoing.clear(),
-                Event::Timeout => self.session.handle_timeout(self.host.now()),
-                Event::Broken => {
-                    self.outgoing.clear();
-                    self.session.handle_input(self.host.now(), Input::Gone);
-                }
+                Event::Timeout => self.session.handle_timeout(self.connected.now()),
+                Event::Broken => break,
+                Event::Closed => return,
+            }
+            if self.close_by.is_some_and(|close_by| close_by <= self.connected.now().instant) {
+                return;
             }
         }
-        // The peer may be gone, or may not have read everything: nothing is left to be done.
-        let _ = self.stream.shutdown().await;
+        self.session.handle_input(self.connected.now(), Input::Gone);
+        self.drain();
     }
 
     /// Does what the session says, and goes on with what is in the inbox already, so that everything
@@ -114,12 +148,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     Output::Perform(storage, job, call) => self.perform(storage, job, call),
                     Output::Ask(storage, request) => self.connected.ask(storage, request),
                     Output::Log(line) => log(&line),
-                    Output::Close(_) => self.close_by = Some(self.host.now().instant.after(LINGER)),
+                    Output::Close(_) => {
+                        self.close_by = Some(self.connected.now().instant.after(LINGER));
+                    }
                 }
             }
-            match self.inbox.try_recv() {
-                Ok(wake) if self.close_by.is_none() => self.wake(wake),
-                _ => return,
+            if self.close_by.is_some() {
+                return;
+            }
+            match self.connected.try_recv() {
+                Some(wake) => self.wake(wake),
+                None => return,
             }
         }
     }
@@ -127,10 +166,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Here if it needs not wait for the disk, else on a thread for waiting.
     fn perform(&mut self, storage: StorageId, job: JobId, call: StorageCall) {
         match self.connected.perform(storage, call) {
-            Ok(reply) => self.session.handle_input(self.host.now(), Input::Answer(job, reply)),
+            Ok(reply) => {
+                self.session.handle_input(self.connected.now(), Input::Answer(job, reply));
+            }
             Err(call) => {
-                let mailbox = self.mailbox.clone();
-                let work = self.connected.perform_waiting(storage, job, call, mailbox);
+                let work = self.connected.perform_waiting(storage, job, call);
                 tokio::task::spawn_blocking(work);
             }
         }
@@ -140,14 +180,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let input = match wake {
             Wake::Notice(notice) => Input::Notice(notice),
             Wake::Answer(job, reply) => Input::Answer(job, reply),
-            Wake::Stop => Input::Gone,
+            Wake::Stop => Input::Stop,
         };
-        self.session.handle_input(self.host.now(), input);
+        self.session.handle_input(self.connected.now(), input);
     }
 
     fn set_timer(&self, timer: Pin<&mut Sleep>, deadline: Option<Instant>) {
         if let Some(deadline) = deadline {
-            let wait = deadline.0.saturating_sub(self.host.now().instant.0);
+            let wait = self.connected.time_until(deadline);
             timer.reset(tokio::time::Instant::now() + wait);
         }
     }
@@ -160,13 +200,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         timer: Pin<&mut Sleep>,
         wants_timer: bool,
     ) -> Poll<Event> {
-        if !self.outgoing.is_empty()
-            && let Poll::Ready(written) = self.poll_write(cx)
-        {
-            return Poll::Ready(written);
+        if let Poll::Ready(sent) = self.poll_send(cx) {
+            return Poll::Ready(sent);
         }
         if self.close_by.is_none() {
-            if let Poll::Ready(Some(wake)) = self.inbox.poll_recv(cx) {
+            if let Poll::Ready(wake) = self.connected.poll_recv(cx) {
                 return Poll::Ready(Event::Wake(wake));
             }
             if self.session.wants_input()
@@ -182,16 +220,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Poll::Pending
     }
 
+    /// Sends the bytes, then what the stream holds back of them, at last the end. Pending also when
+    /// nothing is left to be sent.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if !self.outgoing.is_empty() {
+            return self.poll_write(cx);
+        }
+        let stream = Pin::new(&mut self.stream);
+        if self.close_by.is_some() {
+            let closed = ready!(stream.poll_shutdown(cx));
+            return Poll::Ready(closed.map_or(Event::Broken, |()| Event::Closed));
+        }
+        if self.unflushed {
+            if ready!(stream.poll_flush(cx)).is_err() {
+                return Poll::Ready(Event::Broken);
+            }
+            self.unflushed = false;
+        }
+        Poll::Pending
+    }
+
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
             match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
                 Ok(()) if buffer.filled().is_empty() => {
-                    self.session.handle_input(self.host.now(), Input::Gone);
+                    self.session.handle_input(self.connected.now(), Input::Gone);
                 }
                 Ok(()) => {
                     let input = Input::Bytes(buffer.filled());
-                    self.session.handle_input(self.host.now(), input);
+                    self.session.handle_input(self.connected.now(), input);
                 }
                 Err(_) => return Poll::Ready(Event::Broken),
             }
@@ -211,7 +269,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Ok(0) => Poll::Ready(Event::Broken),
             Ok(written) => {
                 self.forget(written);
-                self.session.handle_input(self.host.now(), Input::Sent(written));
+                self.unflushed = true;
+                self.session.handle_input(self.connected.now(), Input::Sent(written));
                 Poll::Ready(Event::Moved)
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Poll::Ready(Event::Moved),

@@ -1,4 +1,4 @@
-//! Serves storages on tokio: sockets in, sockets out, no decision about ZEO.
+//! Serves storages on tokio: bytes in, bytes out, no decision about ZEO.
 //!
 //! One task owns a connection's reading and writing (`connection.rs`). It reads what is there, hands
 //! all of it to the session and writes everything that came out at once; measured against a task per
@@ -6,9 +6,13 @@
 //!
 //! Connections are dealt out to one single-threaded runtime per core (`workers.rs`), which measures
 //! better than work stealing: a connection's session stays in one core's cache.
+//!
+//! `runtime-smol` is the same adapter, line for line. What is changed here is changed there.
 
 mod connection;
 mod listen;
 mod workers;
 
-pub use listen::{Address, ListenError, Server};
+pub use connection::serve;
+pub use listen::run;
+pub use tokio_rustls::rustls::ServerConfig;

@@ -1,32 +1,37 @@
 //! One single-threaded runtime per core, and connections dealt out among them.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-use rzeo_host::Host;
+use rzeo_host::{Admitted, Stream};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{
+    Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel,
+};
 use tokio::task::JoinSet;
+use tokio_rustls::rustls::ServerConfig;
 
-use crate::connection::serve;
+use crate::connection::converse;
 
 /// Threads of a worker that may wait for the disk at once.
 const WAITING_THREADS_MAX: usize = 32;
 
-/// A connection that no runtime owns yet.
-pub(crate) enum Accepted {
-    Tcp(std::net::TcpStream, String),
-    Unix(std::os::unix::net::UnixStream),
+/// A connection that no worker owns yet.
+pub(crate) struct Accepted {
+    pub(crate) admitted: Admitted,
+    pub(crate) stream: Stream,
 }
 
 /// The threads that serve.
 pub(crate) struct Workers {
     threads: Vec<JoinHandle<()>>,
     senders: Vec<UnboundedSender<Accepted>>,
+    /// Closed when all workers have ended.
+    ended: Receiver<Infallible>,
 }
 
 /// Deals connections out in turn.
@@ -44,19 +49,20 @@ impl Dealer {
 }
 
 impl Workers {
-    pub(crate) fn start(host: Arc<Host>) -> io::Result<Self> {
+    pub(crate) fn start(tls: Option<Arc<ServerConfig>>) -> io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut workers = Self { threads: Vec::new(), senders: Vec::new() };
+        let (alive, ended) = channel(1);
+        let mut workers = Self { threads: Vec::new(), senders: Vec::new(), ended };
         for core in 0..cores {
             let runtime = Builder::new_current_thread()
                 .enable_all()
                 .max_blocking_threads(WAITING_THREADS_MAX)
                 .build()?;
             let (sender, receiver) = unbounded_channel();
-            let host = host.clone();
+            let (tls, alive) = (tls.clone(), alive.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{core}"))
-                .spawn(move || work(&runtime, host, receiver))?;
+                .spawn(move || work(runtime, tls, receiver, alive))?;
             workers.threads.push(thread);
             workers.senders.push(sender);
         }
@@ -67,28 +73,30 @@ impl Workers {
         Dealer { senders: self.senders.clone(), next: 0 }
     }
 
-    /// Waits until all connections have ended, at most for `patience`. All dealers must be gone.
-    pub(crate) fn stop(self, patience: Duration) {
+    /// Waits until all connections have ended. All dealers must be gone.
+    pub(crate) async fn ended(mut self) {
         drop(self.senders);
-        let deadline = std::time::Instant::now() + patience;
+        let None = self.ended.recv().await;
         for thread in self.threads {
-            while !thread.is_finished() && std::time::Instant::now() < deadline {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            if thread.is_finished() && thread.join().is_err() {
+            if thread.join().is_err() {
                 tracing::error!("a worker has panicked");
             }
         }
     }
 }
 
-fn work(runtime: &Runtime, host: Arc<Host>, mut accepted: UnboundedReceiver<Accepted>) {
+fn work(
+    runtime: Runtime,
+    tls: Option<Arc<ServerConfig>>,
+    mut accepted: UnboundedReceiver<Accepted>,
+    alive: Sender<Infallible>,
+) {
     runtime.block_on(async {
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
                 next = accepted.recv() => match next {
-                    Some(next) => start(&mut connections, &host, next),
+                    Some(next) => start(&mut connections, tls.clone(), next),
                     None => break,
                 },
                 Some(ended) = connections.join_next() => report(ended),
@@ -98,23 +106,26 @@ fn work(runtime: &Runtime, host: Arc<Host>, mut accepted: UnboundedReceiver<Acce
             report(ended);
         }
     });
+    // Nobody is left for whom the threads that wait for the disk would do anything.
+    runtime.shutdown_background();
+    drop(alive);
 }
 
-fn start(connections: &mut JoinSet<()>, host: &Arc<Host>, accepted: Accepted) {
-    match accepted {
-        Accepted::Tcp(stream, peer) => match TcpStream::from_std(stream) {
-            Ok(stream) => spawn(connections, serve(host.clone(), stream, peer)),
-            Err(error) => tracing::debug!("connection from {peer} lost: {error}"),
-        },
-        Accepted::Unix(stream) => match UnixStream::from_std(stream) {
-            Ok(stream) => spawn(connections, serve(host.clone(), stream, "unix".to_owned())),
-            Err(error) => tracing::debug!("connection lost: {error}"),
-        },
+fn start(connections: &mut JoinSet<()>, tls: Option<Arc<ServerConfig>>, accepted: Accepted) {
+    let Accepted { admitted, stream } = accepted;
+    let started = match stream {
+        Stream::Tcp(stream) => TcpStream::from_std(stream)
+            .map(|stream| spawn(connections, converse(admitted, stream, tls))),
+        Stream::Unix(stream) => UnixStream::from_std(stream)
+            .map(|stream| spawn(connections, converse(admitted, stream, tls))),
+    };
+    if let Err(error) = started {
+        tracing::error!("a connection is closed, because it cannot be waited for: {error}");
     }
 }
 
-fn spawn(connections: &mut JoinSet<()>, task: impl Future<Output = ()> + Send + 'static) {
-    connections.spawn(task);
+fn spawn(connections: &mut JoinSet<()>, connection: impl Future<Output = ()> + Send + 'static) {
+    connections.spawn(connection);
 }
 
 /// A panic in a connection's task is a bug of ours; it ends that connection and no other.

@@ -54,7 +54,7 @@ fn logger_name(target: &str) -> &str {
     match target.split("::").next().unwrap_or(target) {
         "rzeo_host" => "ZEO.StorageServer",
         "rzeo_storage" => "ZODB.FileStorage",
-        "rzeo_tokio" => "ZEO.asyncio.server",
+        "rzeo_smol" | "rzeo_tokio" => "ZEO.asyncio.server",
         _ => target,
     }
 }

@@ -128,7 +128,7 @@ pub struct Limits {
     pub iterators_max: usize,
     /// Requests to the storage that wait or are in progress; further ones are left unread.
     pub jobs_max: usize,
-    /// How long a peer may take to register.
+    /// How long a peer may take to register, from when its connection was accepted.
     pub register_time_max: Duration,
     /// Operations of one transaction: stores, deletions, checks, undos, blobs.
     pub transaction_stores_max: usize,
@@ -190,8 +190,10 @@ pub enum Input<'a> {
     Notice(Notice),
     /// A storage call is done.
     Answer(JobId, StorageReply),
-    /// The peer is gone, or the server stops.
+    /// The peer is gone.
     Gone,
+    /// The server stops: a commit that is on its way to the disk is answered, then the connection ends.
+    Stop,
 }
 
 /// What to do for a connection.

@@ -12,7 +12,7 @@ use crate::config::system::System;
 use crate::config::types::Kind;
 
 /// Which library moves the bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Runtime {
     /// `tokio`
     Tokio,

@@ -57,6 +57,8 @@ pub struct Session {
     read_limits: ReadLimits,
     line: Line,
     phase: Phase,
+    /// Set when the server stops and a commit has still to be answered.
+    stopping: bool,
 }
 
 #[derive(Debug)]
@@ -81,7 +83,7 @@ enum Phase {
 }
 
 impl Session {
-    /// A connection that was just accepted. `peer` names it in the log.
+    /// A connection that was accepted at `now`. `peer` names it in the log.
     #[must_use]
     pub fn new(now: Now, settings: Arc<ServerSettings>, peer: String) -> Self {
         let mut line = Line::new(settings.announce, &settings.limits, peer, now.wall);
@@ -92,13 +94,16 @@ impl Session {
             read_limits: ReadLimits::default(),
             line,
             phase: Phase::AwaitHello { deadline },
+            stopping: false,
             settings,
         }
     }
 
     /// Tells the session what happened. Never fails: a peer's fault ends that peer's connection
     /// through [`Output::Close`], in order, after what was already due to it.
-    pub fn handle_input(&mut self, now: Now, input: Input<'_>) {
+    ///
+    /// All machines are told the time; so far nothing that a session is told starts a timer.
+    pub fn handle_input(&mut self, _now: Now, input: Input<'_>) {
         if !self.line.is_open() {
             return;
         }
@@ -115,8 +120,12 @@ impl Session {
                 }
             }
             Input::Gone => self.line.close(CloseReason::Gone),
+            Input::Stop => self.stopping = true,
         }
-        self.read_messages(now);
+        if self.stopping && !self.is_finishing() {
+            self.line.close(CloseReason::Gone);
+        }
+        self.read_messages();
         self.leave_if_closing();
     }
 
@@ -150,7 +159,12 @@ impl Session {
     /// calls in progress, is not listened to meanwhile.
     #[must_use]
     pub fn wants_input(&self) -> bool {
-        self.line.is_open() && !self.line.is_congested() && !self.is_busy()
+        self.line.is_open() && !self.stopping && !self.line.is_congested() && !self.is_busy()
+    }
+
+    /// Whether a commit of this connection is on its way to the disk.
+    fn is_finishing(&self) -> bool {
+        matches!(&self.phase, Phase::Registered(desk) if desk.transactions.is_finishing())
     }
 
     fn is_busy(&self) -> bool {
@@ -162,19 +176,19 @@ impl Session {
     }
 
     /// Handles all messages that are complete, as far as they may be handled now.
-    fn read_messages(&mut self, now: Now) {
+    fn read_messages(&mut self) {
         while self.wants_input() {
             match self.deframer.next_frame() {
-                Ok(Some(frame)) => self.frame(now, frame),
+                Ok(Some(frame)) => self.frame(frame),
                 Ok(None) => return,
                 Err(malformed) => self.line.close(malformed.into()),
             }
         }
     }
 
-    fn frame(&mut self, now: Now, frame: Bytes) {
-        if let Phase::AwaitHello { .. } = self.phase {
-            return self.hello(now, &frame);
+    fn frame(&mut self, frame: Bytes) {
+        if let Phase::AwaitHello { deadline } = self.phase {
+            return self.hello(deadline, &frame);
         }
         match self.line.codec.read(&frame, &self.read_limits) {
             Ok(envelope) => self.message(envelope, frame.len()),
@@ -184,7 +198,7 @@ impl Session {
 
     /// The client decides the encoding; announcing one is only a proposal
     /// (`spec: zeo-protocol-gotchas 1`).
-    fn hello(&mut self, now: Now, frame: &[u8]) {
+    fn hello(&mut self, deadline: Instant, frame: &[u8]) {
         if frame == RUOK {
             return self.start_report();
         }
@@ -193,7 +207,6 @@ impl Session {
             return self.line.close(CloseReason::BadHandshake(shown));
         };
         self.line.codec = codec;
-        let deadline = now.instant.after(self.settings.limits.register_time_max);
         self.phase = Phase::Unregistered { deadline };
     }
 

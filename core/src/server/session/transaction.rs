@@ -104,6 +104,11 @@ impl Transactions {
             || self.open.as_ref().is_some_and(|txn| txn.operations.is_full(limits))
     }
 
+    /// Whether the transaction is on its way to the disk.
+    pub(super) fn is_finishing(&self) -> bool {
+        self.open.as_ref().is_some_and(|txn| matches!(txn.stage, Stage::Finishing(_)))
+    }
+
     fn is_under_way(&self) -> bool {
         self.open.as_ref().is_some_and(|txn| txn.stage.is_under_way())
             || self.upload.as_ref().is_some_and(Upload::is_under_way)

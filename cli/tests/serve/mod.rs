@@ -1,4 +1,5 @@
-//! The binary as scripts and supervisors see it: output, files, signals, exit status.
+//! The binary as scripts and supervisors see it: output, files, signals, exit status. The same on each
+//! runtime.
 //!
 //! What it says to clients is tested where the protocol is.
 
@@ -16,12 +17,14 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::RUNTIME;
+
 const STORAGE: &str = "<mappingstorage>\nname memory\n</mappingstorage>\n";
 
 /// `rzeo serve` in a directory of its own, with an environment that sets nothing.
 fn command(directory: &TempDir, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rzeo"));
-    command.arg("serve").args(arguments).current_dir(directory);
+    command.args(["serve", "--runtime", RUNTIME]).args(arguments).current_dir(directory);
     command.env_remove("ZEO_MSGPACK").env_remove("INSTANCE_HOME").stdin(Stdio::null());
     command
 }

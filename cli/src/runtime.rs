@@ -1,0 +1,27 @@
+//! The two runtimes. They do the same; an operator may have a reason to prefer one.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+
+use rzeo_host::{Host, Listener};
+use rzeo_tokio::ServerConfig;
+
+use crate::config::Runtime;
+
+impl Runtime {
+    /// Serves until `stop` is done and all connections have ended; `hurry` makes that shorter.
+    pub(crate) fn run(
+        self,
+        host: &Arc<Host>,
+        listeners: Vec<Listener>,
+        tls: Option<Arc<ServerConfig>>,
+        stop: impl Future<Output = ()>,
+        hurry: impl Future<Output = ()>,
+    ) -> io::Result<()> {
+        match self {
+            Self::Tokio => rzeo_tokio::run(host, listeners, tls, stop, hurry),
+            Self::Smol => rzeo_smol::run(host, listeners, tls, stop, hurry),
+        }
+    }
+}

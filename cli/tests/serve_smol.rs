@@ -1,0 +1,5 @@
+//! The binary on smol.
+
+const RUNTIME: &str = "smol";
+
+mod serve;

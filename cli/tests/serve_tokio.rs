@@ -1,0 +1,5 @@
+//! The binary on tokio.
+
+const RUNTIME: &str = "tokio";
+
+mod serve;

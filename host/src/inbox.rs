@@ -1,0 +1,112 @@
+//! Where a connection finds what the hub and the storage have for it.
+//!
+//! A queue behind a short lock, and the waker of the one task that empties it; that is all that the
+//! runtimes have in common, so it serves on each of them.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use rzeo_core::server::{JobId, Notice, StorageReply};
+
+/// What is put into a connection's inbox.
+#[derive(Debug)]
+pub enum Wake {
+    /// From the hub.
+    Notice(Notice),
+    /// From the storage.
+    Answer(JobId, StorageReply),
+    /// The server stops.
+    Stop,
+}
+
+/// The queue. Pushing never waits, so it may be done under the hub's lock.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    wakes: VecDeque<Wake>,
+    waker: Option<Waker>,
+}
+
+impl Inbox {
+    /// Adds to the end. If the connection is gone, nobody takes it out.
+    pub(crate) fn push(&self, wake: Wake) {
+        let waker = {
+            let mut state = self.lock();
+            state.wakes.push_back(wake);
+            state.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Takes out the first.
+    pub(crate) fn try_recv(&self) -> Option<Wake> {
+        self.lock().wakes.pop_front()
+    }
+
+    /// Takes out the first, or has the task woken when there is one.
+    pub(crate) fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<Wake> {
+        let mut state = self.lock();
+        if let Some(wake) = state.wakes.pop_front() {
+            return Poll::Ready(wake);
+        }
+        match &mut state.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// Nothing is done under the lock that could panic half way.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake as Wakeable;
+
+    use super::*;
+
+    struct Count(AtomicUsize);
+
+    impl Wakeable for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn who_waits_is_woken_once_and_finds_everything_in_order() {
+        let count = Arc::new(Count(AtomicUsize::new(0)));
+        let waker = Waker::from(count.clone());
+        let mut cx = Context::from_waker(&waker);
+        let inbox = Inbox::default();
+        assert!(inbox.poll_recv(&mut cx).is_pending());
+        let answer = |id| Wake::Answer(JobId(id), StorageReply::Ready(Err(closed())));
+        inbox.push(answer(1));
+        inbox.push(answer(2));
+        inbox.push(Wake::Stop);
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+        assert!(matches!(inbox.poll_recv(&mut cx), Poll::Ready(Wake::Answer(JobId(1), _))));
+        assert!(matches!(inbox.try_recv(), Some(Wake::Answer(JobId(2), _))));
+        assert!(matches!(inbox.poll_recv(&mut cx), Poll::Ready(Wake::Stop)));
+        assert!(inbox.try_recv().is_none());
+        assert!(inbox.poll_recv(&mut cx).is_pending());
+        inbox.push(Wake::Stop);
+        assert_eq!(count.0.load(Ordering::SeqCst), 2);
+    }
+
+    fn closed() -> rzeo_core::storage::StorageError {
+        rzeo_core::storage::StorageError::WouldBlock
+    }
+}

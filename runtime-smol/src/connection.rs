@@ -1,0 +1,299 @@
+//! One connection: its socket, its session, its inbox, its timer.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use async_io::Timer;
+use bytes::{Buf, Bytes};
+use futures_io::{AsyncRead, AsyncWrite};
+use futures_lite::FutureExt as _;
+use futures_lite::future::yield_now;
+use futures_rustls::TlsAcceptor;
+use futures_rustls::rustls::ServerConfig;
+use futures_rustls::server::TlsStream;
+use rzeo_core::server::{Input, JobId, Output, Session, StorageCall, StorageId};
+use rzeo_core::time::Instant;
+use rzeo_host::{Admitted, Connected, Host, Wake, log};
+
+/// Bytes read at a time.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Chunks written at a time.
+const WRITE_CHUNKS: usize = 64;
+
+/// How long a peer may take to read what is left for it when its connection is closed.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Events after which other connections of the worker have their turn.
+const TURN_EVENTS: usize = 32;
+
+thread_local! {
+    /// One read buffer for all connections of a worker: sessions take what they need at once.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+}
+
+/// Serves a connection to its end, wherever it comes from. `peer` names it in the log. It counts among
+/// the connections of the host, and is closed at once if there are too many.
+pub async fn serve<S>(host: Arc<Host>, stream: S, peer: String)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if let Some(admitted) = host.admit(peer) {
+        converse(admitted, stream, None).await;
+    }
+}
+
+/// Serves a connection that was let in to its end.
+pub(crate) async fn converse<S>(admitted: Admitted, stream: S, tls: Option<Arc<ServerConfig>>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let connected = admitted.connect();
+    let Some(tls) = tls else {
+        return Connection::new(connected, stream).run().await;
+    };
+    // In a box, so that connections without TLS need not be as large as those with it.
+    let secured = async {
+        if let Some(stream) = shake_hands(&connected, stream, tls).await {
+            Connection::new(connected, stream).run().await;
+        }
+    };
+    Box::pin(secured).await;
+}
+
+/// `None` if the connection is of no use: because the handshake failed, because it took too long, or
+/// because the server stops.
+async fn shake_hands<S>(
+    connected: &Connected,
+    stream: S,
+    tls: Arc<ServerConfig>,
+) -> Option<TlsStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let handshake = async {
+        let result = TlsAcceptor::from(tls).accept(stream).await;
+        result.inspect_err(|error| connected.handshake_failed(error)).ok()
+    };
+    let time_is_up = async {
+        Timer::after(connected.time_until(connected.handshake_by())).await;
+        connected.handshake_timed_out();
+        None
+    };
+    // Nothing else can come for a connection that has asked for nothing.
+    let stopped = poll_fn(|cx| connected.poll_recv(cx).map(|_stop| None));
+    handshake.or(time_is_up).or(stopped).await
+}
+
+struct Connection<S> {
+    stream: S,
+    session: Session,
+    connected: Connected,
+    outgoing: VecDeque<Bytes>,
+    /// Whether something was written that may stand in a buffer of the stream.
+    unflushed: bool,
+    /// Set when the session is finished: until when the rest may be written.
+    close_by: Option<Instant>,
+}
+
+/// What a connection waits for.
+enum Event {
+    Wake(Wake),
+    /// Something was read or written and has been handled.
+    Moved,
+    Timeout,
+    /// The socket is of no more use.
+    Broken,
+    /// All was written, and the peer was told that no more will come.
+    Closed,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    fn new(connected: Connected, stream: S) -> Self {
+        let session = connected.session();
+        let outgoing = VecDeque::new();
+        Self { stream, session, connected, outgoing, unflushed: false, close_by: None }
+    }
+
+    async fn run(mut self) {
+        let mut timer = pin!(Timer::never());
+        for event in 1_usize.. {
+            if event.is_multiple_of(TURN_EVENTS) {
+                yield_now().await;
+            }
+            self.drain();
+            let deadline = self.close_by.or_else(|| self.session.poll_timeout());
+            self.set_timer(timer.as_mut(), deadline);
+            let wants_timer = deadline.is_some();
+            match poll_fn(|cx| self.poll_event(cx, timer.as_mut(), wants_timer)).await {
+                Event::Moved => {}
+                Event::Wake(wake) => self.wake(wake),
+                Event::Timeout => self.session.handle_timeout(self.connected.now()),
+                Event::Broken => break,
+                Event::Closed => return,
+            }
+            if self.close_by.is_some_and(|close_by| close_by <= self.connected.now().instant) {
+                return;
+            }
+        }
+        self.session.handle_input(self.connected.now(), Input::Gone);
+        self.drain();
+    }
+
+    /// Does what the session says, and goes on with what is in the inbox already, so that everything
+    /// that is ready goes out in one write.
+    fn drain(&mut self) {
+        loop {
+            while let Some(output) = self.session.poll_output() {
+                match output {
+                    Output::Transmit(chunk) => self.outgoing.push_back(chunk),
+                    Output::Perform(storage, job, call) => self.perform(storage, job, call),
+                    Output::Ask(storage, request) => self.connected.ask(storage, request),
+                    Output::Log(line) => log(&line),
+                    Output::Close(_) => {
+                        self.close_by = Some(self.connected.now().instant.after(LINGER));
+                    }
+                }
+            }
+            if self.close_by.is_some() {
+                return;
+            }
+            match self.connected.try_recv() {
+                Some(wake) => self.wake(wake),
+                None => return,
+            }
+        }
+    }
+
+    /// Here if it needs not wait for the disk, else on a thread for waiting.
+    fn perform(&mut self, storage: StorageId, job: JobId, call: StorageCall) {
+        match self.connected.perform(storage, call) {
+            Ok(reply) => {
+                self.session.handle_input(self.connected.now(), Input::Answer(job, reply));
+            }
+            Err(call) => {
+                let work = self.connected.perform_waiting(storage, job, call);
+                blocking::unblock(work).detach();
+            }
+        }
+    }
+
+    fn wake(&mut self, wake: Wake) {
+        let input = match wake {
+            Wake::Notice(notice) => Input::Notice(notice),
+            Wake::Answer(job, reply) => Input::Answer(job, reply),
+            Wake::Stop => Input::Stop,
+        };
+        self.session.handle_input(self.connected.now(), input);
+    }
+
+    fn set_timer(&self, mut timer: Pin<&mut Timer>, deadline: Option<Instant>) {
+        if let Some(deadline) = deadline {
+            let wait = self.connected.time_until(deadline);
+            timer.set_after(wait);
+        }
+    }
+
+    /// Reading and writing at the same time, because a peer may read only when its requests were
+    /// read, and the other way round.
+    fn poll_event(
+        &mut self,
+        cx: &mut Context<'_>,
+        timer: Pin<&mut Timer>,
+        wants_timer: bool,
+    ) -> Poll<Event> {
+        if let Poll::Ready(sent) = self.poll_send(cx) {
+            return Poll::Ready(sent);
+        }
+        if self.close_by.is_none() {
+            if let Poll::Ready(wake) = self.connected.poll_recv(cx) {
+                return Poll::Ready(Event::Wake(wake));
+            }
+            if self.session.wants_input()
+                && let Poll::Ready(read) = self.poll_read(cx)
+            {
+                return Poll::Ready(read);
+            }
+        }
+        if wants_timer {
+            ready!(timer.poll(cx));
+            return Poll::Ready(Event::Timeout);
+        }
+        Poll::Pending
+    }
+
+    /// Sends the bytes, then what the stream holds back of them, at last the end. Pending also when
+    /// nothing is left to be sent.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if !self.outgoing.is_empty() {
+            return self.poll_write(cx);
+        }
+        let stream = Pin::new(&mut self.stream);
+        if self.close_by.is_some() {
+            let closed = ready!(stream.poll_close(cx));
+            return Poll::Ready(closed.map_or(Event::Broken, |()| Event::Closed));
+        }
+        if self.unflushed {
+            if ready!(stream.poll_flush(cx)).is_err() {
+                return Poll::Ready(Event::Broken);
+            }
+            self.unflushed = false;
+        }
+        Poll::Pending
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, scratch)) {
+                Ok(0) => {
+                    self.session.handle_input(self.connected.now(), Input::Gone);
+                }
+                Ok(read) => {
+                    let input = Input::Bytes(&scratch[..read]);
+                    self.session.handle_input(self.connected.now(), input);
+                }
+                Err(_) => return Poll::Ready(Event::Broken),
+            }
+            Poll::Ready(Event::Moved)
+        })
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        let mut slices = [IoSlice::new(&[]); WRITE_CHUNKS];
+        let mut count = 0;
+        for (slice, chunk) in slices.iter_mut().zip(&self.outgoing) {
+            *slice = IoSlice::new(chunk);
+            count += 1;
+        }
+        let stream = Pin::new(&mut self.stream);
+        match ready!(stream.poll_write_vectored(cx, &slices[..count])) {
+            Ok(0) => Poll::Ready(Event::Broken),
+            Ok(written) => {
+                self.forget(written);
+                self.unflushed = true;
+                self.session.handle_input(self.connected.now(), Input::Sent(written));
+                Poll::Ready(Event::Moved)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Poll::Ready(Event::Moved),
+            Err(_) => Poll::Ready(Event::Broken),
+        }
+    }
+
+    /// Drops what the socket has taken.
+    fn forget(&mut self, mut written: usize) {
+        while written > 0 {
+            let Some(chunk) = self.outgoing.front_mut() else { return };
+            if chunk.len() > written {
+                return chunk.advance(written);
+            }
+            written -= chunk.len();
+            self.outgoing.pop_front();
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Serves storages on smol: bytes in, bytes out, no decision about ZEO.
+//!
+//! One task owns a connection's reading and writing (`connection.rs`). It reads what is there, hands
+//! all of it to the session and writes everything that came out at once. Connections are dealt out to
+//! one single-threaded executor per core (`workers.rs`).
+//!
+//! [`serve`] takes any stream of the futures-io traits, also those of async-std, on any executor.
+//!
+//! `runtime-tokio` is the same adapter, line for line. What is changed here is changed there.
+
+mod connection;
+mod listen;
+mod workers;
+
+pub use connection::serve;
+pub use futures_rustls::rustls::ServerConfig;
+pub use listen::run;
