@@ -17,7 +17,7 @@ use crate::ids::{Oid, Tid};
 use crate::server::vote::{VoteError, VoteOutcome, VoteRequest, vote};
 use crate::storage::{
     BlobFile, BlobStore, HistoryShape, Info, Load, Patience, PreparedPack, RecordIterator, Scratch,
-    Storage, StorageError, TransactionHeader, TransactionIterator,
+    Storage, StorageError, TransactionHeader, TransactionIterator, Voted,
 };
 use crate::time::UnixTime;
 use crate::value::Value;
@@ -90,6 +90,18 @@ pub enum StorageCall {
         at: u64,
         len: usize,
     },
+    /// Let go of what is not needed any more.
+    Discard(Leftovers),
+}
+
+/// Files that came to nothing, and the vote that may hold them: dropping the last owner removes a file,
+/// which may take its time.
+#[derive(Debug, Default)]
+pub struct Leftovers {
+    /// Uploads and temporary files.
+    pub files: Vec<Arc<dyn Scratch>>,
+    /// What has a share in them.
+    pub voted: Option<Voted>,
 }
 
 /// An iterator, moved to where it may wait for the disk and back.
@@ -137,6 +149,8 @@ pub enum StorageReply {
     Blob(Result<Arc<dyn BlobFile>, StorageError>),
     /// Of [`StorageCall::ReadBlob`].
     BlobBytes(Result<Bytes, StorageError>),
+    /// Of [`StorageCall::Discard`].
+    Discarded,
 }
 
 impl fmt::Debug for StorageReply {
@@ -153,6 +167,7 @@ impl fmt::Debug for StorageReply {
             Self::Written(_) => "Written",
             Self::Blob(_) => "Blob",
             Self::BlobBytes(_) => "BlobBytes",
+            Self::Discarded => "Discarded",
         })
     }
 }
@@ -250,6 +265,10 @@ fn perform_slow(storage: &dyn Storage, call: StorageCall) -> StorageReply {
         StorageCall::Write { file, at, chunks } => StorageReply::Written(file.write(at, &chunks)),
         StorageCall::OpenBlob { oid, serial } => {
             StorageReply::Blob(blobs(storage).and_then(|blobs| blobs.open(oid, serial)))
+        }
+        StorageCall::Discard(leftovers) => {
+            drop(leftovers);
+            StorageReply::Discarded
         }
         quick @ (StorageCall::Load { .. }
         | StorageCall::LoadSerial { .. }

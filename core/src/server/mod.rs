@@ -62,7 +62,9 @@ pub use hub::{
     Client, Figures, Histogram, Hub, HubInput, HubOutput, HubSettings, LockScope, LockSet,
     Measured, Moved, Packs, Traffic,
 };
-pub use jobs::{HubJob, HubJobDone, StorageCall, StorageReply, perform, perform_for_hub};
+pub use jobs::{
+    HubJob, HubJobDone, Leftovers, StorageCall, StorageReply, perform, perform_for_hub,
+};
 pub use session::Session;
 
 use crate::ids::{Oid, Tid};

@@ -77,6 +77,8 @@ pub(super) enum Job {
     OpenBlob,
     /// A read of it.
     ReadBlob(Arc<dyn BlobFile>),
+    /// Letting go of files.
+    Discard,
 }
 
 impl Job {
@@ -89,7 +91,8 @@ impl Job {
             | Self::Spool(_)
             | Self::Upload(_)
             | Self::OpenBlob
-            | Self::ReadBlob(_) => 0,
+            | Self::ReadBlob(_)
+            | Self::Discard => 0,
         }
     }
 }
@@ -317,6 +320,7 @@ impl Desk {
             }
             (Job::Vote, StorageReply::Voted(result)) => self.voted(line, result),
             (Job::Iterator(iid), reply) => self.iterated(line, iid, reply),
+            (Job::Discard, StorageReply::Discarded) => {}
             (Job::Spool(ticket), reply) => self.spooled(line, ticket, reply),
             (Job::Upload(number), reply) => self.uploaded(line, number, reply),
             (Job::OpenBlob, StorageReply::Blob(opened)) => self.blob_opened(line, opened),
@@ -391,9 +395,11 @@ impl Desk {
     }
 
     /// The connection ends: the hub lets go of everything.
-    pub(super) fn leave(self, line: &mut Line) {
+    pub(super) fn leave(mut self, line: &mut Line) {
         self.transactions.leave(self.counters());
         line.ask(self.storage, HubRequest::Leave);
+        let leftovers = self.transactions.take_leftovers();
+        self.discard(line, leftovers);
     }
 }
 

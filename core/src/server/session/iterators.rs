@@ -213,7 +213,8 @@ impl Desk {
             | StorageReply::Scratch(_)
             | StorageReply::Written(_)
             | StorageReply::Blob(_)
-            | StorageReply::BlobBytes(_) => {
+            | StorageReply::BlobBytes(_)
+            | StorageReply::Discarded => {
                 unreachable!("no step of an iterator is answered like that")
             }
         };

@@ -160,7 +160,8 @@ impl Line {
             | StorageCall::Upload
             | StorageCall::SharedUpload { .. }
             | StorageCall::Scratch
-            | StorageCall::Write { .. } => {
+            | StorageCall::Write { .. }
+            | StorageCall::Discard(_) => {
                 self.under_way += 1;
                 self.actions.push_back(Output::Perform(storage, job, call));
             }

@@ -16,6 +16,7 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::desk::{Desk, Job};
@@ -23,8 +24,8 @@ use super::line::Line;
 use super::stream::Stream;
 use super::transaction::Stage;
 use crate::server::vote::Operation;
-use crate::server::{Limits, LogLevel, StorageCall, StorageReply, Ticket, count};
-use crate::storage::{RecordData, StorageError};
+use crate::server::{Leftovers, Limits, LogLevel, StorageCall, StorageReply, Ticket, count};
+use crate::storage::{RecordData, Scratch, StorageError};
 use crate::wire::base64::{self, NotATid};
 use crate::wire::call::TxnCall;
 use crate::wire::refusal::Refusal;
@@ -68,10 +69,21 @@ impl Operations {
         self.list.iter().chain(&self.blobs)
     }
 
-    /// Forgets everything but the reason; the first one counts.
-    fn doom(&mut self, refusal: Refusal) {
+    /// Forgets everything but the reason; the first one counts. Returns the files that nobody needs.
+    fn doom(&mut self, refusal: Refusal) -> Vec<Arc<dyn Scratch>> {
+        let files = self.files();
         let doomed = self.doomed.take().or(Some(refusal));
         *self = Self { doomed, spool: Spool::Unavailable, ..Self::default() };
+        files
+    }
+
+    /// The files of the storage that it has.
+    pub(super) fn files(&self) -> Vec<Arc<dyn Scratch>> {
+        let spool = match &self.spool {
+            Spool::Open(stream) => Some(stream.file()),
+            Spool::NotNeeded | Spool::Asked | Spool::Unavailable => None,
+        };
+        self.blobs.iter().filter_map(blob_of).chain(spool).cloned().collect()
     }
 
     /// Adds an operation whose record is in memory. An error is a limit that it goes over.
@@ -167,6 +179,12 @@ impl Operations {
         }
     }
 
+    /// Whether files of the storage belong to it, with what was taken for a vote.
+    pub(super) fn has_files(&self, taken: &[Operation]) -> bool {
+        matches!(self.spool, Spool::Open(_))
+            || taken.last().is_some_and(|last| blob_of(last).is_some())
+    }
+
     /// The operations as the vote plays them.
     pub(super) fn take(&mut self) -> Vec<Operation> {
         let mut operations = core::mem::take(&mut self.list);
@@ -177,7 +195,7 @@ impl Operations {
     /// Takes back what [`Self::take`] gave, because there will be another vote. Python's server has
     /// lost the blobs by then.
     pub(super) fn give_back(&mut self, mut operations: Vec<Operation>) {
-        let is_blob = |operation: &Operation| matches!(operation, Operation::StoreBlob { .. });
+        let is_blob = |operation: &Operation| blob_of(operation).is_some();
         let first_blob = operations.iter().position(is_blob).unwrap_or(operations.len());
         self.blobs = operations.split_off(first_blob);
         self.blobs.reverse();
@@ -191,6 +209,18 @@ fn record_of(operation: &mut Operation) -> Option<&mut RecordData> {
         Operation::Store { data, .. } | Operation::StoreBlob { data, .. } => Some(data),
         Operation::Restore { data, .. } => data.as_mut(),
         Operation::Delete { .. } | Operation::CheckCurrent { .. } | Operation::Undo { .. } => None,
+    }
+}
+
+/// The blob that an operation brings.
+pub(super) fn blob_of(operation: &Operation) -> Option<&Arc<dyn Scratch>> {
+    match operation {
+        Operation::StoreBlob { blob, .. } => Some(blob),
+        Operation::Store { .. }
+        | Operation::Delete { .. }
+        | Operation::CheckCurrent { .. }
+        | Operation::Restore { .. }
+        | Operation::Undo { .. } => None,
     }
 }
 
@@ -264,7 +294,15 @@ impl Desk {
         if txn.operations.doomed.is_none() {
             line.log(LogLevel::Error, &format!("the transaction cannot be committed: {refusal}"));
         }
-        txn.operations.doom(refusal);
+        let files = txn.operations.doom(refusal);
+        self.discard(line, Leftovers { files, voted: None });
+    }
+
+    /// Lets go of files where that may take its time.
+    pub(super) fn discard(&mut self, line: &mut Line, leftovers: Leftovers) {
+        if !leftovers.files.is_empty() || leftovers.voted.is_some() {
+            self.perform(line, Job::Discard, StorageCall::Discard(leftovers));
+        }
     }
 
     /// Goes on with the temporary file of the open transaction.

@@ -23,14 +23,14 @@ use bytes::Bytes;
 
 use super::desk::{Desk, Job, send_info};
 use super::line::{Caller, Line};
-use super::operations::Operations;
+use super::operations::{Operations, blob_of};
 use super::upload::Upload;
 use crate::ids::{Oid, Tid};
 use crate::pickle;
 use crate::record;
 use crate::server::vote::{Operation, VoteError, VoteOutcome, VoteRequest};
 use crate::server::{
-    Counters, Finish, HubRequest, Limits, LockSet, LogLevel, StorageCall, Ticket, count,
+    Counters, Finish, HubRequest, Leftovers, Limits, LockSet, LogLevel, StorageCall, Ticket, count,
 };
 use crate::storage::{Info, StorageError, TransactionMeta, Voted};
 use crate::value::{Opaque, Value};
@@ -76,6 +76,8 @@ pub(super) enum Stage {
     Voted {
         voted: Voted,
         changed: Vec<Oid>,
+        /// Whether files of the storage go with it.
+        has_files: bool,
     },
     Finishing(Caller),
 }
@@ -133,6 +135,27 @@ impl Transactions {
                 count(&counters.aborts);
             }
         }
+    }
+
+    /// Forgets the transaction and the upload. Returns what takes long to let go of.
+    pub(super) fn take_leftovers(&mut self) -> Leftovers {
+        let mut leftovers = Leftovers::default();
+        leftovers.files.extend(self.upload.take().and_then(|upload| upload.file().cloned()));
+        let Some(txn) = self.open.take() else { return leftovers };
+        leftovers.files.extend(txn.operations.files());
+        match txn.stage {
+            Stage::Preparing(_, request) => {
+                leftovers.files.extend(request.operations.iter().filter_map(blob_of).cloned());
+            }
+            Stage::Voted { voted, has_files: true, .. } => leftovers.voted = Some(voted),
+            Stage::Voted { has_files: false, .. }
+            | Stage::Building
+            | Stage::Spooling(_)
+            | Stage::Asked(_)
+            | Stage::Waiting(_)
+            | Stage::Finishing(_) => {}
+        }
+        leftovers
     }
 
     /// The open transaction, if it still takes operations.
@@ -308,7 +331,9 @@ impl Desk {
         };
         match result {
             Ok(VoteOutcome::Ready { voted, changed, resolved, merged }) => {
-                txn.stage = Stage::Voted { voted, changed };
+                let has_files = txn.operations.has_files(&request.operations);
+                txn.operations = Operations::default();
+                txn.stage = Stage::Voted { voted, changed, has_files };
                 self.counters().conflicts_resolved.fetch_add(merged as u64, Ordering::Relaxed);
                 line.answer(caller, Ok(Reply::Oids(resolved)));
             }
@@ -319,6 +344,7 @@ impl Desk {
                 line.answer(caller, Ok(Reply::Conflicts(conflicts)));
             }
             Err(error) => {
+                txn.operations.give_back(Arc::unwrap_or_clone(request).operations);
                 line.ask(self.storage, HubRequest::Unlock(txn.ticket));
                 self.vote_failed(line, caller, error);
             }
@@ -345,13 +371,13 @@ impl Desk {
 
     /// A failed vote ends the transaction (`spec: zeo-protocol 10`).
     fn refuse(&mut self, line: &mut Line, caller: Caller, refusal: Refusal) {
-        self.close_transaction();
-        line.answer(caller, Err(refusal));
-    }
-
-    fn close_transaction(&mut self) {
-        self.transactions.open = None;
         self.counters().active_txns.fetch_sub(1, Ordering::Relaxed);
+        if let Some(txn) = self.transactions.open.take() {
+            let files = txn.operations.files();
+            drop(txn);
+            self.discard(line, Leftovers { files, voted: None });
+        }
+        line.answer(caller, Err(refusal));
     }
 
     /// Python answers an unknown transaction with `None`, which its own client cannot bear
@@ -363,7 +389,7 @@ impl Desk {
             Err(refusal) => return line.answer(caller, Err(refusal)),
         };
         match core::mem::replace(&mut txn.stage, Stage::Finishing(caller)) {
-            Stage::Voted { voted, changed } => {
+            Stage::Voted { voted, changed, .. } => {
                 let finish = Finish { voted, changed, tid: txn.meta.tid };
                 line.ask(storage, HubRequest::Finish(txn.ticket, finish));
             }
@@ -403,14 +429,15 @@ impl Desk {
     /// (`spec: zeo-protocol-gotchas 25`). An upload that has not ended goes with the transaction.
     fn abort(&mut self, line: &mut Line, caller: Caller, handle: &TxnHandle) {
         if self.transactions.open.as_ref().is_none_or(|txn| txn.handle == *handle) {
-            self.transactions.upload = None;
-        }
-        if let Some(txn) = self.transactions.open.take_if(|txn| txn.handle == *handle) {
-            self.counters().active_txns.fetch_sub(1, Ordering::Relaxed);
-            count(&self.counters().aborts);
-            if txn.stage.is_known_to_hub() {
-                line.ask(self.storage, HubRequest::Unlock(txn.ticket));
+            if let Some(txn) = &self.transactions.open {
+                self.counters().active_txns.fetch_sub(1, Ordering::Relaxed);
+                count(&self.counters().aborts);
+                if txn.stage.is_known_to_hub() {
+                    line.ask(self.storage, HubRequest::Unlock(txn.ticket));
+                }
             }
+            let leftovers = self.transactions.take_leftovers();
+            self.discard(line, leftovers);
         }
         line.answer(caller, Ok(Reply::Nil));
     }

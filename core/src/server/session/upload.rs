@@ -95,6 +95,14 @@ impl Upload {
         }
     }
 
+    /// Its file, if it has one.
+    pub(super) fn file(&self) -> Option<&Arc<dyn Scratch>> {
+        match &self.state {
+            State::Open(stream) | State::Ending(stream, _) => Some(stream.file()),
+            State::Opening | State::Sharing(_) | State::Failed(_) => None,
+        }
+    }
+
     fn next_write(&mut self) -> Option<StorageCall> {
         match &mut self.state {
             State::Open(stream) | State::Ending(stream, _) => stream.next_write(),
