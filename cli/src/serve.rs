@@ -132,16 +132,24 @@ impl ServeError {
 
 /// Does all that the plan says, in the order of the module's introduction.
 fn serve(plan: Plan) -> Result<Ending, ServeError> {
-    let Plan { config, address_file, greet, test } = plan;
+    let config = &plan.config;
     if config.ssl.is_some() {
         return Err(ServeError::NotYet("<ssl>"));
     }
     if config.own.admin_address.is_some() {
         return Err(ServeError::NotYet("an admin-address"));
     }
+    let eventlog = config.eventlog.clone().unwrap_or_else(EventLog::to_stderr);
+    let log_files = Log::install(eventlog, config.own.log_format)?;
+    log_panics(config.eventlog.is_some());
+    let ended = serve_logged(plan, &log_files);
+    log_files.close();
+    ended
+}
+
+fn serve_logged(plan: Plan, log_files: &Log) -> Result<Ending, ServeError> {
+    let Plan { config, address_file, greet, test } = plan;
     let reopenable = config.eventlog.is_some();
-    let log_files = Log::install(config.eventlog.clone().unwrap_or_else(EventLog::to_stderr))?;
-    log_panics(reopenable);
     if process::is_in_use(&config.address) {
         return Err(ServeError::AddressInUse(config.address));
     }
@@ -149,7 +157,7 @@ fn serve(plan: Plan) -> Result<Ending, ServeError> {
     // A server that writes nothing leaves no pid file either, as in Python.
     let _pid_file = PidFile::write(config.pid_filename.clone().filter(|_| !config.read_only));
     let storages = open_storages(&config.storages)?;
-    let endings = signals::watch(reopenable.then_some(log_files)).map_err(ServeError::Run)?;
+    let endings = signals::watch(reopenable.then(|| log_files.clone())).map_err(ServeError::Run)?;
     let created = describe(&config, &storages);
     let host = Host::new(&settings(&config), storages).map_err(ServeError::Start)?;
     info!(target: "ZEO.StorageServer", "{created}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::python::{self, NotAnInteger};
 use super::system::System;
 use super::types::{InvalidValue, Value};
-use crate::logging::Level;
+use crate::logging::{Facility, Level, Style};
 
 pub(super) fn port(text: &str) -> Result<u16, InvalidValue> {
     let value = integer(text, 10)?;
@@ -122,18 +122,18 @@ pub(super) fn level(text: &str) -> Result<Level, InvalidValue> {
     Level::numbered(number).ok_or(InvalidValue::LevelOutOfRange(number))
 }
 
-pub(super) fn log_style(text: &str) -> Result<Value, InvalidValue> {
-    if text.eq_ignore_ascii_case("classic") {
-        Ok(Value::Checked)
-    } else {
-        Err(InvalidValue::Style(text.to_owned()))
-    }
+pub(super) fn log_style(text: &str) -> Result<Style, InvalidValue> {
+    Style::named(text).ok_or_else(|| InvalidValue::Style(text.to_owned()))
 }
 
-pub(super) fn encoding(text: &str) -> Result<Value, InvalidValue> {
-    match text.to_lowercase().replace('_', "-").as_str() {
-        "utf-8" | "utf8" => Ok(Value::Checked),
-        _ => Err(InvalidValue::UnknownEncoding(text.to_owned())),
+pub(super) fn facility(text: &str) -> Result<Facility, InvalidValue> {
+    Facility::named(text).ok_or(InvalidValue::Facility)
+}
+
+pub(super) fn http_method(text: &str) -> Result<String, InvalidValue> {
+    match text.to_uppercase().as_str() {
+        method @ ("GET" | "POST") => Ok(method.to_owned()),
+        other => Err(InvalidValue::HttpMethod(other.to_owned())),
     }
 }
 
@@ -321,14 +321,21 @@ mod tests {
 
     #[test]
     fn log_settings() {
-        assert_eq!(convert(Kind::LogStyle, "Classic"), Ok(Value::Checked));
+        assert_eq!(convert(Kind::LogStyle, "Classic"), Ok(Value::LogStyle(Style::Classic)));
         assert_eq!(
-            message(Kind::LogStyle, "format"),
-            "log_format_style must be 'classic'; found 'format'"
+            message(Kind::LogStyle, "x"),
+            "log_format_style must be one of 'classic', 'format', 'safe-template', 'template'; \
+             found 'x'"
         );
-        assert_eq!(convert(Kind::Encoding, "UTF-8"), Ok(Value::Checked));
-        assert_eq!(message(Kind::Encoding, "latin-1"), "unknown encoding: latin-1");
-        assert_eq!(message(Kind::LogFormat, "%(foo)s"), "no log record has a field 'foo'");
+        assert!(
+            message(Kind::Facility, "ftp").starts_with("Syslog facility must be one of auth, ")
+        );
+        assert_eq!(convert(Kind::HttpMethod, "post"), Ok(Value::Text("POST".to_owned())));
+        assert_eq!(
+            message(Kind::HttpMethod, "put"),
+            "method must be \"GET\" or \"POST\", instead received: 'PUT'"
+        );
+        assert_eq!(message(Kind::HttpUrl, "ftp://x/"), "url must be an http url");
         assert_eq!(message(Kind::Refused("because"), "x"), "because");
     }
 }

@@ -11,7 +11,10 @@ use proptest::prelude::*;
 use super::reader::{INCLUDE_DEPTH_MAX, INCLUDES_MAX, SECTION_DEPTH_MAX};
 use super::system::fake::FakeSystem;
 use super::*;
-use crate::logging::{DateFormat, Destination, EventLog, Level, LogFile, RecordFormat};
+use crate::logging::{
+    DateFormat, Destination, Encoding, EventLog, Facility, FileSettings, HandlerSettings, HttpUrl,
+    Level, MailSettings, Method, RecordFormat, Rotation, Schedule, Style, When,
+};
 
 const ZEO: &str = "<zeo>\naddress 8100\n</zeo>\n";
 const MAPPING: &str = "<mappingstorage/>\n";
@@ -86,14 +89,6 @@ fn a_configuration_with_everything() {
         ..FileConfig::at("other.fs".into())
     };
     let named = StorageKind::Mapping { name: "in memory: 1$".to_owned() };
-    let file_log = LogFile {
-        destination: Destination::File { path: "/dir/log".into(), delay: true },
-        level: Level::ERROR,
-        format: RecordFormat::parse("%(message)s").unwrap(),
-        date_format: DateFormat::parse("%d.%m.").unwrap(),
-    };
-    let stream_log =
-        LogFile { destination: Destination::Stdout, ..EventLog::to_stderr().handlers.remove(0) };
     let expected = ServerConfig {
         address: SocketAddress::Unix("/dir/sock".into()),
         read_only: true,
@@ -115,10 +110,63 @@ fn a_configuration_with_everything() {
             StorageConfig { name: "1".to_owned(), kind: named },
             StorageConfig { name: "demo".to_owned(), kind: demo() },
         ],
-        eventlog: Some(EventLog { level: Level::BLATHER, handlers: vec![file_log, stream_log] }),
+        eventlog: Some(EventLog { level: Level::BLATHER, handlers: all_handlers() }),
         own: all_own_settings(),
     };
     assert_eq!(config, expected);
+}
+
+fn all_handlers() -> Vec<HandlerSettings> {
+    let plain =
+        |destination| HandlerSettings { destination, ..EventLog::to_stderr().handlers.remove(0) };
+    let file = |path: &str, rotation| FileSettings {
+        path: path.into(),
+        delay: false,
+        encoding: Encoding::Utf8,
+        rotation,
+    };
+    let format = |text| RecordFormat::parse(text, Style::Classic, false).unwrap();
+    let schedule = Schedule { when: When::Weekday(6), interval: 2 };
+    let long = "%(asctime)s %(levelname)s %(name)s %(message)s";
+    vec![
+        HandlerSettings {
+            destination: Destination::File(FileSettings {
+                delay: true,
+                encoding: Encoding::Latin1,
+                ..file("/dir/log", Rotation::Size { max: 1 << 20, old_files: 3 })
+            }),
+            level: Level::ERROR,
+            format: RecordFormat::parse("{message} {extra}", Style::Format, true).unwrap(),
+            date_format: DateFormat::parse("%d.%m.").unwrap(),
+        },
+        plain(Destination::Stdout),
+        plain(Destination::File(file("l", Rotation::Time { schedule, old_files: 4 }))),
+        HandlerSettings {
+            format: format("%(name)s %(message)s"),
+            ..plain(Destination::Syslog {
+                address: SocketAddress::Unix("/dev/log".into()),
+                facility: Facility::named("daemon").unwrap(),
+            })
+        },
+        HandlerSettings {
+            format: format(long),
+            ..plain(Destination::Http {
+                url: HttpUrl::parse("http://localhost/log?x").unwrap(),
+                method: Method::Post,
+            })
+        },
+        HandlerSettings {
+            format: format(long),
+            ..plain(Destination::Mail(MailSettings {
+                host: "mail".to_owned(),
+                port: Some(2525),
+                from: "a@b".to_owned(),
+                to: vec!["c@d".to_owned(), "e@f".to_owned()],
+                subject: "Message from Zope".to_owned(),
+                login: Some(("u".to_owned(), "p".to_owned())),
+            }))
+        },
+    ]
 }
 
 fn all_own_settings() -> OwnSettings {
@@ -407,8 +455,37 @@ fn logs_that_cannot_be() {
         ),
         (
             "<logfile>\npath l\nmax-size 1mb\n</logfile>",
-            "this server does not rotate logs itself; rename the file and send SIGUSR2, as \
-             logrotate does (line 8, in c.conf)",
+            "old-files must be set for log rotation (line 9, in c.conf)",
+        ),
+        (
+            "<logfile>\npath l\nold-files 2\n</logfile>",
+            "max-bytes or when must be set for log rotation (line 8, in c.conf)",
+        ),
+        (
+            "<logfile>\npath l\nold-files 2\nmax-size 1\nwhen S\n</logfile>",
+            "can't set *both* max_bytes and when (line 10, in c.conf)",
+        ),
+        (
+            "<logfile>\npath l\nold-files 2\nwhen W7\n</logfile>",
+            "Invalid rollover interval specified: W7; it is S, M, H, D, midnight, or W0 to W6 \
+             (line 9, in c.conf)",
+        ),
+        (
+            "<logfile>\npath l\nold-files -2\nwhen S\n</logfile>",
+            "-2 is below lower bound (0) (line 8, in c.conf)",
+        ),
+        (
+            "<logfile>\npath STDERR\nold-files 1\n</logfile>",
+            "cannot rotate STDERR (line 7, in c.conf)",
+        ),
+        (
+            "<logfile>\npath STDERR\nencoding utf-8\n</logfile>",
+            "cannot specify encoding for STDERR (line 8, in c.conf)",
+        ),
+        (
+            "<logfile>\npath l\nencoding utf-7\n</logfile>",
+            "unknown encoding: utf-7; logs can be written in utf-8, latin-1 and ascii \
+             (line 8, in c.conf)",
         ),
         (
             "<logfile>\npath l\nformat %(foo)s\n</logfile>",
@@ -416,7 +493,21 @@ fn logs_that_cannot_be() {
         ),
         (
             "<logfile>\npath l\nformatter a.b\n</logfile>",
-            "Python code cannot be used by this server (line 8, in c.conf)",
+            "Python code cannot be used by this server: leave the key out, and set format, \
+             dateformat and style (line 8, in c.conf)",
+        ),
+        (
+            "<email-notifier>\nfrom a\n</email-notifier>",
+            "not enough values for 'to'; 0 found, 1 required\n(line 8 in c.conf)",
+        ),
+        (
+            "<email-notifier>\nfrom a\nto b\nsmtp-username u\n</email-notifier>",
+            "Either both smtp-username and smtp-password or none must be given (line 9, in c.conf)",
+        ),
+        (
+            "<win32-eventlog/>",
+            "<win32-eventlog>: there is no event log of Windows here; use <logfile> or <syslog>\n\
+             (line 6 in c.conf)",
         ),
     ];
     for (lines, expected) in cases {

@@ -12,7 +12,7 @@ use super::address::SocketAddress;
 use super::conversions as to;
 use super::python::repr;
 use super::system::System;
-use crate::logging::{DateFormat, FormatError, Level, RecordFormat};
+use crate::logging::{DateFormat, Facility, FormatError, HttpUrl, Level, Style};
 
 /// The type of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,12 +32,16 @@ pub(crate) enum Kind {
     DateFormat,
     /// `existing-dirpath`: a file's path whose directory exists.
     DirPath,
-    /// The encoding of a log: UTF-8.
-    Encoding,
     /// `existing-path`
     ExistingPath,
+    /// What part of a system a record for its log comes from.
+    Facility,
     /// `float`
     Float,
+    /// `GET` or `POST`.
+    HttpMethod,
+    /// The URL of a web server.
+    HttpUrl,
     /// `inet-address`
     InetAddress,
     /// `integer`
@@ -46,9 +50,7 @@ pub(crate) enum Kind {
     IntegerList,
     /// A logging level.
     Level,
-    /// The layout of log records.
-    LogFormat,
-    /// How `LogFormat` is written.
+    /// How the layout of log records is written.
     LogStyle,
     /// A file mode.
     Octal,
@@ -94,14 +96,18 @@ pub(crate) enum Value {
     Count(usize),
     /// Of `DateFormat`.
     DateFormat(DateFormat),
+    /// Of `Facility`.
+    Facility(Facility),
     /// Of `Float`.
     Float(f64),
+    /// Of `HttpUrl`.
+    HttpUrl(HttpUrl),
     /// Of `Integer`.
     Integer(i64),
     /// Of `Level`.
     Level(Level),
-    /// Of `LogFormat`.
-    LogFormat(RecordFormat),
+    /// Of `LogStyle`.
+    LogStyle(Style),
     /// Of the paths.
     Path(PathBuf),
     /// Of `ByteSize` and `Size`.
@@ -137,9 +143,27 @@ pub(crate) enum InvalidValue {
     /// A standard stream that is to be opened later: it is open.
     #[error("cannot delay opening {0}")]
     CannotDelay(String),
+    /// A standard stream in some encoding.
+    #[error("cannot specify encoding for {0}")]
+    CannotEncode(String),
+    /// A standard stream with old files.
+    #[error("cannot rotate {0}")]
+    CannotRotate(String),
+    /// No facility.
+    #[error("Syslog facility must be one of {}", Facility::names())]
+    Facility,
     /// A log format.
     #[error(transparent)]
     Format(#[from] FormatError),
+    /// A name without a password, or a password without a name.
+    #[error("Either both smtp-username and smtp-password or none must be given")]
+    HalfALogin,
+    /// No method.
+    #[error("method must be \"GET\" or \"POST\", instead received: {}", repr(.0))]
+    HttpMethod(String),
+    /// No URL of a web server.
+    #[error("{0}")]
+    HttpUrl(&'static str),
     /// An integer of more than 64 bits.
     #[error("{0} does not fit into 64 bits")]
     IntegerTooLarge(String),
@@ -186,6 +210,9 @@ pub(crate) enum InvalidValue {
         /// What is known.
         words: &'static [&'static str],
     },
+    /// Rotation that would keep nothing.
+    #[error("old-files must be set for log rotation")]
+    OldFilesMissing,
     /// A function that only Python could call, for the password of a key.
     #[error(
         "Python code cannot be used by this server: set password-command to a command that prints \
@@ -195,15 +222,24 @@ pub(crate) enum InvalidValue {
     /// Something that only Python's server can do.
     #[error("{0}")]
     Refused(&'static str),
+    /// Old files, but no reason for them.
+    #[error("max-bytes or when must be set for log rotation")]
+    RotationMissing,
+    /// Rotation by size and by time.
+    #[error("can't set *both* max_bytes and when")]
+    RotationTwice,
     /// A demo storage with two bases.
     #[error("Too many base storages defined!")]
     TwoBases,
-    /// A style other than `classic`.
-    #[error("log_format_style must be 'classic'; found {}", repr(.0))]
+    /// No style.
+    #[error("log_format_style must be one of {}; found {}", Style::NAMES, repr(.0))]
     Style(String),
-    /// An encoding other than UTF-8.
-    #[error("unknown encoding: {0}")]
+    /// An encoding that this server does not write.
+    #[error("unknown encoding: {0}; logs can be written in utf-8, latin-1 and ascii")]
     UnknownEncoding(String),
+    /// No time at which to begin a log anew.
+    #[error("Invalid rollover interval specified: {0}; it is S, M, H, D, midnight, or W0 to W6")]
+    When(String),
 }
 
 impl Kind {
@@ -215,15 +251,16 @@ impl Kind {
             Self::Count { min, max } => Value::Count(to::count(text, min, max)?),
             Self::DateFormat => Value::DateFormat(DateFormat::parse(text)?),
             Self::DirPath => Value::Path(to::dir_path(text, system)?),
-            Self::Encoding => to::encoding(text)?,
             Self::ExistingPath => to::existing_path(text, system)?,
+            Self::Facility => Value::Facility(to::facility(text)?),
             Self::Float => Value::Float(to::float(text)?),
+            Self::HttpMethod => Value::Text(to::http_method(text)?),
+            Self::HttpUrl => Value::HttpUrl(HttpUrl::parse(text).map_err(InvalidValue::HttpUrl)?),
             Self::InetAddress => Value::Address(SocketAddress::parse_inet(text)?),
             Self::Integer => Value::Integer(to::integer(text, 10)?),
             Self::IntegerList => to::integer_list(text)?,
             Self::Level => Value::Level(to::level(text)?),
-            Self::LogFormat => Value::LogFormat(RecordFormat::parse(text)?),
-            Self::LogStyle => to::log_style(text)?,
+            Self::LogStyle => Value::LogStyle(to::log_style(text)?),
             Self::Octal => {
                 to::integer(text, 8)?;
                 Value::Checked
@@ -249,7 +286,6 @@ impl Kind {
             Self::ByteSize | Self::Size { .. } => "a whole number of bytes, or of kb, mb or gb",
             Self::DateFormat => "a date format like %Y-%m-%dT%H:%M:%S",
             Self::DirPath | Self::ParentDirPath => "a path in a directory that exists",
-            Self::Encoding => "utf-8",
             Self::ExistingPath => "a path that exists",
             Self::Float => "a number",
             Self::Count { .. } | Self::Integer => "a whole number",
@@ -258,8 +294,6 @@ impl Kind {
             Self::Level => {
                 "critical, error, warn, info, blather, debug, trace, all, notset, or 0 to 50"
             }
-            Self::LogFormat => "text with fields like %(asctime)s and %(message)s",
-            Self::LogStyle => "classic",
             Self::Octal => "a file mode of octal digits",
             Self::ParentDirectory => "a directory that exists",
             Self::Seconds => "a number of seconds",
@@ -267,7 +301,14 @@ impl Kind {
             Self::SocketBindingAddress | Self::SocketConnectionAddress => {
                 "HOST:PORT, PORT, [IPV6]:PORT, or a path with a slash"
             }
-            Self::OneOf(_) | Self::Refused(_) | Self::Text | Self::TextList => return None,
+            Self::HttpUrl => "a URL like http://localhost:8080/log",
+            Self::Facility
+            | Self::HttpMethod
+            | Self::LogStyle
+            | Self::OneOf(_)
+            | Self::Refused(_)
+            | Self::Text
+            | Self::TextList => return None,
         })
     }
 }

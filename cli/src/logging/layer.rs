@@ -5,6 +5,8 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber};
@@ -13,6 +15,7 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::Context;
 
 use super::format::{DateFormat, RecordFormat};
+use super::json;
 use super::level::Level;
 use super::record::Record;
 use super::sink::{Destination, Sink};
@@ -23,8 +26,14 @@ pub(super) struct Handler {
     pub(super) destination: Destination,
     pub(super) sink: Sink,
     pub(super) level: Level,
-    pub(super) format: RecordFormat,
-    pub(super) date_format: DateFormat,
+    pub(super) layout: Layout,
+}
+
+/// How a handler writes a record.
+#[derive(Debug)]
+pub(super) enum Layout {
+    Json,
+    Text { format: RecordFormat, date_format: DateFormat },
 }
 
 /// Makes records of events and gives them to the handlers.
@@ -104,12 +113,14 @@ impl<S: Subscriber> Layer<S> for PythonLayer {
         let metadata = event.metadata();
         let mut fields = Fields::new(level_of(*metadata.level()));
         event.record(&mut fields);
-        let message = fields.message + &fields.others;
+        let message = fields.message.clone() + &fields.others;
         let record = Record {
             time: Timestamp::now(),
             level: fields.level,
             name: logger_name(metadata.target()),
             message: &message,
+            plain: &fields.message,
+            fields: &fields.all,
             file: metadata.file().unwrap_or("(unknown file)"),
             line: metadata.line().unwrap_or(0),
             start: self.start,
@@ -124,11 +135,14 @@ impl<S: Subscriber> Layer<S> for PythonLayer {
 
 impl Handler {
     fn handle(&self, record: &Record<'_>) {
-        let mut text = self.format.render(record, &self.date_format);
-        text.push('\n');
-        if let Err(error) = self.sink.write(text.as_bytes()) {
+        let text = match &self.layout {
+            Layout::Json => json::line(record, &TimeZone::system()),
+            Layout::Text { format, date_format } => format.render(record, date_format),
+        };
+        if let Err(error) = self.sink.write(record, text) {
             // The last resort; there is nobody left to tell when this fails too.
-            let to_stderr = format!("cannot log to {}: {error}\n{text}", self.destination);
+            let (to, message) = (&self.destination, record.message);
+            let to_stderr = format!("cannot log to {to}: {error}\n{message}\n");
             let _ = std::io::stderr().write_all(to_stderr.as_bytes());
         }
     }
@@ -138,12 +152,30 @@ impl Handler {
 struct Fields {
     level: Level,
     message: String,
+    /// Those that are appended to the message.
     others: String,
+    all: Vec<(&'static str, Value)>,
 }
 
 impl Fields {
     fn new(level: Level) -> Self {
-        Self { level, message: String::new(), others: String::new() }
+        Self { level, message: String::new(), others: String::new(), all: Vec::new() }
+    }
+
+    fn add(&mut self, field: &Field, text: fmt::Arguments<'_>, value: Option<Value>) {
+        let mut shown = String::new();
+        write!(Escaping(&mut shown), "{text}")
+            .expect("writing to a string cannot fail, and values can be shown");
+        match field.name() {
+            "message" => {
+                self.message = shown;
+                return;
+            }
+            // The message says so already.
+            "client" | "label" => {}
+            name => self.others += &format!(" {name}={shown}"),
+        }
+        self.all.push((field.name(), value.unwrap_or(Value::String(shown))));
     }
 }
 
@@ -153,20 +185,28 @@ impl Visit for Fields {
             "critical" if value => self.level = Level::CRITICAL,
             "blather" if value => self.level = Level::BLATHER,
             "critical" | "blather" => {}
-            _ => self.record_debug(field, &value),
+            _ => self.add(field, format_args!("{value}"), Some(value.into())),
         }
     }
 
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.add(field, format_args!("{value}"), Some(value.into()));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.add(field, format_args!("{value}"), Some(value.into()));
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.add(field, format_args!("{value:?}"), Some(value.into()));
+    }
+
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.record_debug(field, &format_args!("{value}"));
+        self.add(field, format_args!("{value}"), None);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let written = match field.name() {
-            "message" => write!(Escaping(&mut self.message), "{value:?}"),
-            name => write!(Escaping(&mut self.others), " {name}={value:?}"),
-        };
-        written.expect("writing to a string cannot fail, and values can be shown");
+        self.add(field, format_args!("{value:?}"), None);
     }
 }
 
@@ -183,56 +223,5 @@ impl fmt::Write for Escaping<'_> {
             }
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tracing::{debug, error, info, trace, warn};
-    use tracing_subscriber::layer::SubscriberExt as _;
-
-    use super::*;
-    use crate::logging::{EventLog, Log, LogFile};
-
-    /// What a log of that level shows of one event of each kind.
-    fn records(level: Level, handler_level: Level) -> Vec<String> {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("l");
-        let handler = LogFile {
-            destination: Destination::File { path: path.clone(), delay: false },
-            level: handler_level,
-            format: RecordFormat::parse("%(levelname)s %(name)s %(message)s").unwrap(),
-            date_format: DateFormat::default(),
-        };
-        let (_log, layer) = Log::open(EventLog { level, handlers: vec![handler] }).unwrap();
-        let subscriber = tracing_subscriber::registry().with(layer);
-        tracing::subscriber::with_default(subscriber, || {
-            error!(target: "ZEO.a", critical = true, "1 of {}", "the worst");
-            error!(target: "ZEO.a", "2");
-            warn!(target: "ZEO.b", count = 3, peer = "x\ny", "3");
-            info!(target: "ZEO.b", "4 {}", "one\ntwo\u{1b}[0m\u{85}");
-            debug!(target: "ZEO.c", blather = true, "5");
-            debug!(target: "ZEO.c", "6");
-            trace!(target: "rzeo_storage::file::recover", "7");
-        });
-        std::fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
-    }
-
-    const ALL: [&str; 7] = [
-        "CRITICAL ZEO.a 1 of the worst",
-        "ERROR ZEO.a 2",
-        "WARNING ZEO.b 3 count=3 peer=x\\ny",
-        "INFO ZEO.b 4 one\\ntwo\\u{1b}[0m\\u{85}",
-        "BLATHER ZEO.c 5",
-        "DEBUG ZEO.c 6",
-        "TRACE ZODB.FileStorage 7",
-    ];
-
-    #[test]
-    fn events_become_records() {
-        assert_eq!(records(Level::NOTSET, Level::NOTSET), ALL);
-        assert_eq!(records(Level::INFO, Level::NOTSET), ALL[..4]);
-        assert_eq!(records(Level::NOTSET, Level::CRITICAL), ALL[..1]);
-        assert_eq!(records(Level::BLATHER, Level::DEBUG), ALL[..5]);
     }
 }

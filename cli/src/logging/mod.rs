@@ -9,29 +9,53 @@
 //! | field `critical = true` at `ERROR` | level `CRITICAL` |
 //! | field `blather = true` at `DEBUG` | level `BLATHER`, ZODB's own |
 //! | message | the message, control characters escaped: a peer's text cannot forge a record |
+//! | fields `client`, `label` | who a record is about: for JSON and for layouts that ask, as the text has it too |
 //! | other fields | appended as ` name=value` |
 //!
 //! Operators' tools know the format, so it is runzeo's unless the configuration's `<eventlog>` says
-//! otherwise. A record is written when the event happens, by the thread in which it does; there is no
-//! queue that a crash could lose. Spans are not used.
+//! otherwise. To files and streams a record is written when the event happens, by the thread in which it
+//! does; there is no queue that a crash could lose. What goes over a network has a queue and a thread
+//! of its own, see [`courier`]. Spans are not used.
 
+mod courier;
+mod encoding;
+mod file;
 mod format;
+mod http;
+mod json;
 mod layer;
 mod level;
+mod mail;
 mod record;
+mod rollover;
 mod sink;
+mod syslog;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 use tracing_subscriber::layer::SubscriberExt as _;
 
-pub(crate) use format::{DateFormat, FormatError, RecordFormat};
-use layer::{Handler, PythonLayer};
+pub(crate) use encoding::Encoding;
+pub(crate) use file::{FileSettings, Rotation};
+pub(crate) use format::{DateFormat, FormatError, RecordFormat, Style};
+pub(crate) use http::{HttpUrl, Method};
+use layer::{Handler, Layout, PythonLayer};
 pub(crate) use level::Level;
+pub(crate) use mail::MailSettings;
+pub(crate) use rollover::{Schedule, When};
 pub(crate) use sink::Destination;
 use sink::Sink;
+pub(crate) use syslog::Facility;
+
+use crate::config::LogShape;
+
+/// How long the last records may take to reach those beyond a network.
+const LAST_WORDS_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// `<eventlog>`: what is logged where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,12 +63,12 @@ pub(crate) struct EventLog {
     /// Records below this level are dropped.
     pub(crate) level: Level,
     /// Where the others go; nowhere if there are none.
-    pub(crate) handlers: Vec<LogFile>,
+    pub(crate) handlers: Vec<HandlerSettings>,
 }
 
-/// `<logfile>`: one place where records go.
+/// One place where records go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct LogFile {
+pub(crate) struct HandlerSettings {
     /// The place.
     pub(crate) destination: Destination,
     /// Records below this level are dropped.
@@ -55,11 +79,11 @@ pub(crate) struct LogFile {
     pub(crate) date_format: DateFormat,
 }
 
-/// A log file that cannot be written.
+/// A log that cannot be written.
 #[derive(Debug, Error)]
 #[error("cannot open the log {destination}: {source}")]
 pub(crate) struct LogError {
-    destination: Destination,
+    destination: String,
     source: io::Error,
 }
 
@@ -72,7 +96,7 @@ pub(crate) struct Log {
 impl EventLog {
     /// What is logged without any configuration: to standard error, from `INFO` on.
     pub(crate) fn to_stderr() -> Self {
-        let handler = LogFile {
+        let handler = HandlerSettings {
             destination: Destination::Stderr,
             level: Level::NOTSET,
             format: RecordFormat::default(),
@@ -83,9 +107,9 @@ impl EventLog {
 }
 
 impl Log {
-    /// Opens all files of the configuration and lets the whole process log to them.
-    pub(crate) fn install(config: EventLog) -> Result<Self, LogError> {
-        let (log, layer) = Self::open(config)?;
+    /// Opens all logs of the configuration and lets the whole process log to them.
+    pub(crate) fn install(config: EventLog, shape: LogShape) -> Result<Self, LogError> {
+        let (log, layer) = Self::open(config, shape)?;
         let subscriber = tracing_subscriber::registry().with(layer);
         tracing::subscriber::set_global_default(subscriber)
             .expect("logging is installed once, at start");
@@ -96,17 +120,30 @@ impl Log {
     pub(crate) fn reopen(&self) -> Vec<LogError> {
         let failed = self.handlers.iter().filter_map(|handler| {
             let source = handler.sink.reopen().err()?;
-            Some(LogError { destination: handler.destination.clone(), source })
+            Some(LogError { destination: handler.destination.to_string(), source })
         });
         failed.collect()
     }
 
-    fn open(config: EventLog) -> Result<(Self, PythonLayer), LogError> {
+    /// Waits for records that are on their way, for some seconds at most. To be called when the last
+    /// one was written.
+    pub(crate) fn close(&self) {
+        for handler in self.handlers.iter() {
+            handler.sink.close(LAST_WORDS_TIME_MAX);
+        }
+    }
+
+    fn open(config: EventLog, shape: LogShape) -> Result<(Self, PythonLayer), LogError> {
         let mut handlers = Vec::new();
-        for LogFile { destination, level, format, date_format } in config.handlers {
+        for HandlerSettings { destination, level, format, date_format } in config.handlers {
+            let name = destination.to_string();
             let sink = Sink::open(destination.clone())
-                .map_err(|source| LogError { destination: destination.clone(), source })?;
-            handlers.push(Handler { destination, sink, level, format, date_format });
+                .map_err(|source| LogError { destination: name, source })?;
+            let layout = match shape {
+                LogShape::Json if sink.is_local() => Layout::Json,
+                LogShape::Json | LogShape::Text => Layout::Text { format, date_format },
+            };
+            handlers.push(Handler { destination, sink, level, layout });
         }
         let handlers: Arc<[Handler]> = handlers.into();
         let layer = PythonLayer::new(config.level, Arc::clone(&handlers));

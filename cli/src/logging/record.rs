@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::{Timestamp, Unit};
+use serde_json::Value;
 
 use super::level::Level;
 
@@ -19,8 +20,12 @@ pub(crate) struct Record<'a> {
     pub(crate) level: Level,
     /// The logger's name: an event's `target`.
     pub(crate) name: &'a str,
-    /// One line of text.
+    /// One line of text, with the fields that it came with at its end.
     pub(crate) message: &'a str,
+    /// The text alone.
+    pub(crate) plain: &'a str,
+    /// The fields: who it is about, and figures.
+    pub(crate) fields: &'a [(&'static str, Value)],
     /// The source file that it comes from.
     pub(crate) file: &'a str,
     /// The line in that file.
@@ -30,12 +35,20 @@ pub(crate) struct Record<'a> {
 }
 
 /// The fields of a record that a layout can name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Field {
+    /// What the message was made of; nothing is left of it.
+    Args,
     /// The time, as the date format has it.
     AscTime,
     /// Seconds since 1970.
     Created,
+    /// An exception; there are none here.
+    ExcInfo,
+    /// The same as text.
+    ExcText,
+    /// A field that the event came with; empty if it came without.
+    Extra(String),
     /// The source file without its directory.
     FileName,
     /// Not known here.
@@ -52,6 +65,8 @@ pub(crate) enum Field {
     Module,
     /// The milliseconds of the time.
     Msecs,
+    /// The message before anything was put into it: the message.
+    Msg,
     /// The logger's name.
     Name,
     /// The source file.
@@ -62,6 +77,8 @@ pub(crate) enum Field {
     ProcessName,
     /// Milliseconds since logging began.
     RelativeCreated,
+    /// Not known here.
+    StackInfo,
     /// Not known here.
     TaskName,
     /// A number for the thread.
@@ -81,70 +98,97 @@ pub(crate) enum FieldValue<'a> {
     Float(f64),
 }
 
+/// The fields that every record has, with Python's names.
+const NAMES: [(&str, Field); 23] = [
+    ("args", Field::Args),
+    ("asctime", Field::AscTime),
+    ("created", Field::Created),
+    ("exc_info", Field::ExcInfo),
+    ("exc_text", Field::ExcText),
+    ("filename", Field::FileName),
+    ("funcName", Field::FuncName),
+    ("levelname", Field::LevelName),
+    ("levelno", Field::LevelNo),
+    ("lineno", Field::LineNo),
+    ("message", Field::Message),
+    ("module", Field::Module),
+    ("msecs", Field::Msecs),
+    ("msg", Field::Msg),
+    ("name", Field::Name),
+    ("pathname", Field::PathName),
+    ("process", Field::Process),
+    ("processName", Field::ProcessName),
+    ("relativeCreated", Field::RelativeCreated),
+    ("stack_info", Field::StackInfo),
+    ("taskName", Field::TaskName),
+    ("thread", Field::Thread),
+    ("threadName", Field::ThreadName),
+];
+
 impl Field {
-    /// The field of that name.
+    /// The field of that name that every record has.
     pub(crate) fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "asctime" => Self::AscTime,
-            "created" => Self::Created,
-            "filename" => Self::FileName,
-            "funcName" => Self::FuncName,
-            "levelname" => Self::LevelName,
-            "levelno" => Self::LevelNo,
-            "lineno" => Self::LineNo,
-            "message" => Self::Message,
-            "module" => Self::Module,
-            "msecs" => Self::Msecs,
-            "name" => Self::Name,
-            "pathname" => Self::PathName,
-            "process" => Self::Process,
-            "processName" => Self::ProcessName,
-            "relativeCreated" => Self::RelativeCreated,
-            "taskName" => Self::TaskName,
-            "thread" => Self::Thread,
-            "threadName" => Self::ThreadName,
-            _ => return None,
-        })
+        NAMES.iter().find(|(known, _)| *known == name).map(|(_, field)| field.clone())
     }
 
-    /// Whether its values are numbers.
-    pub(crate) fn is_number(self) -> bool {
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Extra(name) => name,
+            field => {
+                let entry = NAMES.iter().find(|(_, known)| known == field);
+                entry.map_or("", |(name, _)| name)
+            }
+        }
+    }
+
+    /// Whether its values are texts, and never numbers.
+    pub(crate) fn is_text(&self) -> bool {
         match self {
             Self::Created
+            | Self::Extra(_)
             | Self::LevelNo
             | Self::LineNo
             | Self::Msecs
             | Self::Process
             | Self::RelativeCreated
-            | Self::Thread => true,
-            Self::AscTime
+            | Self::Thread => false,
+            Self::Args
+            | Self::AscTime
+            | Self::ExcInfo
+            | Self::ExcText
             | Self::FileName
             | Self::FuncName
             | Self::LevelName
             | Self::Message
             | Self::Module
+            | Self::Msg
             | Self::Name
             | Self::PathName
             | Self::ProcessName
+            | Self::StackInfo
             | Self::TaskName
-            | Self::ThreadName => false,
+            | Self::ThreadName => true,
         }
     }
 }
 
 impl Record<'_> {
     /// The value of a field. `AscTime` is in UTC here, because only the layout knows better.
-    pub(crate) fn field(&self, field: Field) -> FieldValue<'_> {
+    pub(crate) fn field(&self, field: &Field) -> FieldValue<'_> {
         let path = Path::new(self.file);
         match field {
+            Field::Args => text("()"),
             Field::AscTime => text(self.time.to_string()),
             Field::Created => FieldValue::Float(self.time.as_duration().as_secs_f64()),
+            Field::ExcInfo | Field::ExcText | Field::StackInfo | Field::TaskName => text("None"),
+            Field::Extra(name) => self.extra(name),
             Field::FileName => text(path.file_name().unwrap_or_default().to_string_lossy()),
             Field::FuncName => text("(unknown function)"),
             Field::LevelName => text(self.level.to_string()),
             Field::LevelNo => FieldValue::Integer(self.level.number().into()),
             Field::LineNo => FieldValue::Integer(self.line.into()),
-            Field::Message => text(self.message),
+            Field::Message | Field::Msg => text(self.message),
             Field::Module => text(path.file_stem().unwrap_or_default().to_string_lossy()),
             Field::Msecs => FieldValue::Float(f64::from(self.time.subsec_millisecond())),
             Field::Name => text(self.name),
@@ -155,11 +199,20 @@ impl Record<'_> {
                 let elapsed = self.time - self.start;
                 FieldValue::Float(elapsed.total(Unit::Millisecond).unwrap_or_default())
             }
-            Field::TaskName => text("None"),
             Field::Thread => FieldValue::Integer(thread_number()),
             Field::ThreadName => {
                 text(std::thread::current().name().unwrap_or("(unnamed)").to_owned())
             }
+        }
+    }
+}
+
+impl<'a> Record<'a> {
+    fn extra(&self, name: &str) -> FieldValue<'a> {
+        match self.fields.iter().find(|(known, _)| *known == name) {
+            Some((_, Value::String(value))) => text(value.as_str()),
+            Some((_, value)) => text(value.to_string()),
+            None => text(""),
         }
     }
 }

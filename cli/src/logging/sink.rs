@@ -1,127 +1,140 @@
-//! Where records end up: a standard stream, or a file that can be opened anew.
+//! Where records end up: a standard stream, a file, or somewhere beyond a network.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::courier::{Carrier, Courier, Parcel, QUEUE_MAX};
+use super::file::{FileSettings, LogFile};
+use super::http;
+use super::http::{Http, HttpUrl, Method};
+use super::mail::MailSettings;
+use super::record::Record;
+use super::syslog::{Facility, Syslog};
+use crate::config::SocketAddress;
 
 /// Where a handler writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
     /// A file, appended to.
-    File {
-        /// Its path.
-        path: PathBuf,
-        /// Whether it is opened with the first record only.
-        delay: bool,
+    File(FileSettings),
+    /// A web server.
+    Http {
+        /// Where it is.
+        url: HttpUrl,
+        /// How it is told.
+        method: Method,
     },
+    /// People.
+    Mail(MailSettings),
     /// Standard error.
     Stderr,
     /// Standard output.
     Stdout,
+    /// The system's log.
+    Syslog {
+        /// Where it is.
+        address: SocketAddress,
+        /// As what we send.
+        facility: Facility,
+    },
 }
 
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File { path, .. } => write!(f, "{}", path.display()),
+            Self::File(settings) => write!(f, "{}", settings.path.display()),
+            Self::Http { url, .. } => f.write_str(url.as_str()),
+            Self::Mail(settings) => write!(f, "{} by mail", settings.to.join(", ")),
             Self::Stderr => f.write_str("STDERR"),
             Self::Stdout => f.write_str("STDOUT"),
+            Self::Syslog { address, .. } => write!(f, "syslog at {address}"),
         }
     }
 }
 
 /// An open destination. Records of several threads come out whole, one after the other.
 #[derive(Debug)]
-pub(crate) struct Sink {
-    destination: Destination,
-    /// `None` for the streams, and for a delayed file before its first record.
-    file: Mutex<Option<File>>,
+pub(super) enum Sink {
+    File(Mutex<LogFile>),
+    /// Carried by a thread of its own; `form` if the fields are wanted instead of the text.
+    Courier {
+        courier: Courier,
+        form: bool,
+    },
+    Stderr,
+    Stdout,
 }
 
 impl Sink {
     /// Opens a destination.
-    pub(crate) fn open(destination: Destination) -> io::Result<Self> {
-        let file = match &destination {
-            Destination::File { path, delay: false } => Some(append_to(path)?),
-            Destination::File { .. } | Destination::Stderr | Destination::Stdout => None,
+    pub(super) fn open(destination: Destination) -> io::Result<Self> {
+        let name = destination.to_string();
+        let (carrier, form): (Box<dyn Carrier>, bool) = match destination {
+            Destination::File(settings) => {
+                let file = LogFile::open(settings, TimeZone::system(), Timestamp::now())?;
+                return Ok(Self::File(Mutex::new(file)));
+            }
+            Destination::Stderr => return Ok(Self::Stderr),
+            Destination::Stdout => return Ok(Self::Stdout),
+            Destination::Http { url, method } => (Box::new(Http { url, method }), true),
+            Destination::Mail(settings) => (Box::new(settings), false),
+            Destination::Syslog { address, facility } => {
+                (Box::new(Syslog::open(&address, facility)?), false)
+            }
         };
-        Ok(Self { destination, file: Mutex::new(file) })
+        Ok(Self::Courier { courier: Courier::start(name, carrier, QUEUE_MAX)?, form })
     }
 
-    /// Writes a record with one call, so that lines of several processes do not mix either.
-    pub(crate) fn write(&self, record: &[u8]) -> io::Result<()> {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        match &self.destination {
-            Destination::File { path, .. } => {
-                let file = match &mut *file {
-                    Some(file) => file,
-                    none => none.insert(append_to(path)?),
-                };
-                file.write_all(record)
+    /// Whether records are written to where people read them, so that they may be JSON.
+    pub(super) fn is_local(&self) -> bool {
+        match self {
+            Self::File(_) | Self::Stderr | Self::Stdout => true,
+            Self::Courier { .. } => false,
+        }
+    }
+
+    /// Writes a record, of which `text` is what the handler's layout makes.
+    pub(super) fn write(&self, record: &Record<'_>, mut text: String) -> io::Result<()> {
+        if let Self::Courier { courier, form } = self {
+            let text = if *form { http::form(record) } else { text };
+            courier.send(Parcel { level: record.level, text });
+            return Ok(());
+        }
+        text.push('\n');
+        match self {
+            Self::Courier { .. } => Ok(()),
+            Self::File(file) => {
+                file.lock().unwrap_or_else(PoisonError::into_inner).write(&text, record.time)
             }
-            Destination::Stderr => io::stderr().lock().write_all(record),
-            Destination::Stdout => {
+            Self::Stderr => io::stderr().lock().write_all(text.as_bytes()),
+            Self::Stdout => {
                 let mut stream = io::stdout().lock();
-                stream.write_all(record)?;
+                stream.write_all(text.as_bytes())?;
                 stream.flush()
             }
         }
     }
 
-    /// Opens a file anew, after it was renamed for instance. When that fails, writing goes on into
-    /// the old one.
-    pub(crate) fn reopen(&self) -> io::Result<()> {
-        let Destination::File { path, delay } = &self.destination else { return Ok(()) };
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        *file = if *delay { None } else { Some(append_to(path)?) };
-        Ok(())
-    }
-}
-
-fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reopened_file_is_a_new_one() {
-        let directory = tempfile::tempdir().unwrap();
-        let (log, old) = (directory.path().join("l"), directory.path().join("o"));
-        let sink = Sink::open(Destination::File { path: log.clone(), delay: false }).unwrap();
-        sink.write(b"1\n").unwrap();
-        std::fs::rename(&log, &old).unwrap();
-        sink.write(b"2\n").unwrap();
-        sink.reopen().unwrap();
-        sink.write(b"3\n").unwrap();
-        assert_eq!(std::fs::read_to_string(old).unwrap(), "1\n2\n");
-        assert_eq!(std::fs::read_to_string(log).unwrap(), "3\n");
+    /// Opens a file anew, after it was renamed for instance, or begins it anew. When that fails,
+    /// writing goes on into the old one.
+    pub(super) fn reopen(&self) -> io::Result<()> {
+        match self {
+            Self::File(file) => {
+                file.lock().unwrap_or_else(PoisonError::into_inner).reopen(Timestamp::now())
+            }
+            Self::Courier { .. } | Self::Stderr | Self::Stdout => Ok(()),
+        }
     }
 
-    #[test]
-    fn a_delayed_file_appears_with_its_first_record() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("l");
-        let sink = Sink::open(Destination::File { path: path.clone(), delay: true }).unwrap();
-        sink.reopen().unwrap();
-        assert!(!path.exists());
-        sink.write(b"1\n").unwrap();
-        assert!(path.exists());
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_reopened_is_kept() {
-        let directory = tempfile::tempdir().unwrap();
-        let (inner, moved) = (directory.path().join("d"), directory.path().join("e"));
-        std::fs::create_dir(&inner).unwrap();
-        let sink = Sink::open(Destination::File { path: inner.join("l"), delay: false }).unwrap();
-        std::fs::rename(&inner, &moved).unwrap();
-        assert!(sink.reopen().is_err());
-        sink.write(b"still here\n").unwrap();
-        assert_eq!(std::fs::read_to_string(moved.join("l")).unwrap(), "still here\n");
+    /// Waits until what was written is where it belongs, but not for longer than that.
+    pub(super) fn close(&self, patience: Duration) {
+        if let Self::Courier { courier, .. } = self {
+            courier.close(patience);
+        }
     }
 }

@@ -23,7 +23,7 @@ use super::schema::{Accepts, Count, Schema, SectionType, Slot};
 use super::system::System;
 use super::types::Value;
 use crate::config::SocketAddress;
-use crate::logging::{DateFormat, EventLog, Level, RecordFormat};
+use crate::logging::{DateFormat, EventLog, Facility, HttpUrl, Level, Style};
 
 /// What a server's configuration says. `None` where it says nothing.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,7 +54,10 @@ pub(crate) struct ServerConfig {
     pub(crate) own: OwnSettings,
 }
 
-const PYTHON_ONLY: &str = "Python code cannot be used by this server";
+const PYTHON_PACKER: &str = "Python code cannot be used by this server: leave the key out, and its own \
+                             packer packs";
+const PYTHON_FORMATTER: &str = "Python code cannot be used by this server: leave the key out, and set \
+                                format, dateformat and style";
 
 /// Types that Python's schema has but no place in a server's file.
 static ZODB: SectionType = SectionType::new("zodb", &[], &[]);
@@ -106,7 +109,7 @@ impl ServerConfig {
             pid_filename: zeo.value("pid-filename"),
             ssl: zeo::tls(zeo, system),
             storages: storages::storages(&top)?,
-            eventlog: logs::eventlog(&top),
+            eventlog: logs::eventlog(&top)?,
             own: OwnSettings::read(&top, system),
         })
     }
@@ -137,8 +140,10 @@ from_value! {
     DateFormat => DateFormat,
     Float => f64,
     Integer => i64,
+    Facility => Facility,
+    HttpUrl => HttpUrl,
     Level => Level,
-    LogFormat => RecordFormat,
+    LogStyle => Style,
     Path => PathBuf,
     Size => u64,
     Text => String,

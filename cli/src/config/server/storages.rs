@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::PYTHON_ONLY;
+use super::PYTHON_PACKER;
 use crate::config::error::ConfigError;
 use crate::config::reader::Section;
 use crate::config::schema::{Accepts, Count, Group, Key, SchemaError, SectionType, Slot};
@@ -140,7 +140,7 @@ static FILESTORAGE: SectionType = SectionType::new(
         Key::optional("create", Kind::Boolean),
         Key::optional("read-only", Kind::Boolean),
         Key::optional("quota", Kind::ByteSize),
-        Key::optional("packer", Kind::Refused(PYTHON_ONLY)),
+        Key::optional("packer", Kind::Refused(PYTHON_PACKER)),
         Key::with("pack-gc", Kind::Boolean, "true"),
         Key::with("pack-keep-old", Kind::Boolean, "true"),
     ],
