@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{InvalidValue, Kind, RealSystem, Runtime, SocketAddress, Value};
+use crate::config::{InvalidValue, Kind, LogShape, RealSystem, Runtime, SocketAddress, Value};
 
 /// ZEO, the database server of the ZODB, in Rust.
 #[derive(Debug, Parser)]
@@ -67,9 +67,22 @@ pub(crate) struct ServeOptions {
     #[arg(long)]
     pub(crate) msgpack: bool,
 
+    /// How log records look in files and on streams: text as runzeo's, or a JSON object a line
+    /// [default: text]
+    #[arg(long, value_name = "text|json", value_parser = log_shape)]
+    pub(crate) log_format: Option<LogShape>,
+
     /// Do everything up to listening, then exit
     #[arg(long)]
     pub(crate) test: bool,
+}
+
+fn log_shape(text: &str) -> Result<LogShape, InvalidValue> {
+    let word = Kind::OneOf(LogShape::NAMES).convert(text, &RealSystem)?;
+    match word {
+        Value::Text(word) => Ok(LogShape::named(&word).expect("the words are those of shapes")),
+        other => unreachable!("a word was asked for, not {other:?}"),
+    }
 }
 
 fn seconds(text: &str) -> Result<f64, InvalidValue> {
@@ -98,6 +111,7 @@ mod tests {
         assert_eq!(joined.filename, [PathBuf::from("t")]);
         assert!(joined.test);
 
+        assert_eq!(parse(&["--log-f=JSON"]).unwrap().log_format, Some(LogShape::Json));
         assert_eq!(parse(&["-Cc"]).unwrap().configure.as_deref(), Some("c"));
         assert_eq!(parse(&["-t1_0.5"]).unwrap().timeout, Some(10.5));
         let last = parse(&["-a1", "-a2", "-fx", "-fy"]).unwrap();
@@ -110,7 +124,8 @@ mod tests {
 
     #[test]
     fn mistakes_are_usage_errors() {
-        let cases: [(&[&str], &str); 6] = [
+        let cases: [(&[&str], &str); 7] = [
+            (&["--log-format", "xml"], "must be one of text, json; found 'xml'"),
             (&["-q"], "unexpected argument '-q'"),
             (&["-C"], "a value is required for '--configure <FILE>'"),
             (&["-Ca", "-Cb"], "cannot be used multiple times"),

@@ -43,6 +43,7 @@ impl Plan {
                 (1..).zip(files).map(|(number, path)| file_storage(number, path)).collect();
         }
         config.own.runtime = options.runtime.unwrap_or(config.own.runtime);
+        config.own.log_format = options.log_format.unwrap_or(config.own.log_format);
         config.transaction_timeout = options.timeout.or(config.transaction_timeout);
         config.pid_filename = options.pid_file.clone().or(config.pid_filename);
         if config.pid_filename.is_none() {

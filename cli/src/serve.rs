@@ -242,6 +242,11 @@ fn limits(own: &OwnSettings) -> Limits {
         backlog_bytes_max: own.max_backlog,
         iterators_max: own.max_iterators,
         register_time_max: own.handshake_timeout,
+        transaction_stores_max: own.max_transaction_stores,
+        transaction_bytes_max: own.max_transaction_size,
+        transaction_memory_bytes: usize::try_from(own.transaction_memory).unwrap_or(usize::MAX),
+        blob_bytes_max: own.max_blob_size,
+        transaction_blobs_max: own.max_transaction_blobs,
         ..Limits::default()
     }
 }

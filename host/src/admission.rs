@@ -120,7 +120,7 @@ impl Admission {
     pub(crate) fn accept_failed(&self, now: Instant, error: &std::io::Error) -> Option<LogLine> {
         let failed = self.lock().descriptors.happened(now)?;
         let text = format!("cannot accept connections: {error}; times: {failed}");
-        Some(LogLine { level: LogLevel::Error, text })
+        Some(LogLine { level: LogLevel::Error, text, client: None })
     }
 
     pub(crate) fn counts(&self) -> ConnectionCounts {
@@ -152,7 +152,7 @@ impl Report {
 }
 
 fn warning(text: String) -> LogLine {
-    LogLine { level: LogLevel::Warning, text }
+    LogLine { level: LogLevel::Warning, text, client: None }
 }
 
 #[cfg(test)]

@@ -420,15 +420,20 @@ impl Clock {
 /// The logger under which Python's server writes what sessions and hubs say.
 const LOG_TARGET: &str = "ZEO.StorageServer";
 
-/// Writes a line to the log. Python's CRITICAL is an error with the field `critical`.
+/// Writes a line to the log. Python's CRITICAL is an error with the field `critical`; who it is about
+/// comes along in the fields `client` and `label`.
 pub fn log(line: &LogLine) {
     let text = &line.text;
+    let client = line.client.as_ref().map(|client| &*client.address);
+    let label = line.client.as_ref().and_then(|client| client.label.as_deref());
     match line.level {
-        LogLevel::Debug => tracing::debug!(target: LOG_TARGET, "{text}"),
-        LogLevel::Info => tracing::info!(target: LOG_TARGET, "{text}"),
-        LogLevel::Warning => tracing::warn!(target: LOG_TARGET, "{text}"),
-        LogLevel::Error => tracing::error!(target: LOG_TARGET, "{text}"),
-        LogLevel::Critical => tracing::error!(target: LOG_TARGET, critical = true, "{text}"),
+        LogLevel::Debug => tracing::debug!(target: LOG_TARGET, client, label, "{text}"),
+        LogLevel::Info => tracing::info!(target: LOG_TARGET, client, label, "{text}"),
+        LogLevel::Warning => tracing::warn!(target: LOG_TARGET, client, label, "{text}"),
+        LogLevel::Error => tracing::error!(target: LOG_TARGET, client, label, "{text}"),
+        LogLevel::Critical => {
+            tracing::error!(target: LOG_TARGET, critical = true, client, label, "{text}");
+        }
     }
 }
 

@@ -349,8 +349,19 @@ pub enum Changes {
 pub struct LogLine {
     /// Severity.
     pub level: LogLevel,
-    /// What happened, in one line.
+    /// What happened, in one line. If it is about a client, that stands in it already.
     pub text: String,
+    /// The client.
+    pub client: Option<LogClient>,
+}
+
+/// The client that a line of the log is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogClient {
+    /// `host:port`, or what else the adapter calls the other end.
+    pub address: Arc<str>,
+    /// What it calls itself.
+    pub label: Option<Arc<str>>,
 }
 
 /// Severities of Python's `logging`.

@@ -73,7 +73,7 @@ pub(super) static RZEO: SectionType = SectionType::new(
     &[
         Key::with("runtime", Kind::OneOf(&["tokio", "smol"]), "tokio"),
         Key::optional("admin-address", Kind::SocketBindingAddress),
-        Key::with("log-format", Kind::OneOf(&["text", "json"]), "text"),
+        Key::with("log-format", Kind::OneOf(LogShape::NAMES), "text"),
         Key::with("stop-timeout", Kind::Seconds, "10"),
         Key::with("max-connections", ANY_NUMBER, "10000"),
         Key::with("max-unfinished-handshakes", ANY_NUMBER, "1000"),
@@ -139,6 +139,9 @@ impl Runtime {
 }
 
 impl LogShape {
+    /// All names.
+    pub(crate) const NAMES: &[&str] = &["text", "json"];
+
     /// The shape of that name, in lower case.
     pub(crate) fn named(name: &str) -> Option<Self> {
         match name {

@@ -453,7 +453,7 @@ impl Hub {
 
     fn log(&mut self, level: LogLevel, text: String) {
         let text = format!("storage {:?}: {text}", self.settings.name);
-        self.outputs.push_back(HubOutput::Log(LogLine { level, text }));
+        self.outputs.push_back(HubOutput::Log(LogLine { level, text, client: None }));
     }
 }
 

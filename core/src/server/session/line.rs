@@ -18,8 +18,8 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use crate::server::{
-    Client, CloseReason, HubRequest, JobId, Limits, LogLevel, LogLine, Output, StorageCall,
-    StorageId, Traffic,
+    Client, CloseReason, HubRequest, JobId, Limits, LogClient, LogLevel, LogLine, Output,
+    StorageCall, StorageId, Traffic,
 };
 use crate::time::UnixTime;
 use crate::value::Value;
@@ -198,7 +198,9 @@ impl Line {
             Some(label) => format!("({label} {}) {text}", self.peer),
             None => format!("({}) {text}", self.peer),
         };
-        self.actions.push_back(Output::Log(LogLine { level, text }));
+        let client = LogClient { address: self.peer.clone(), label: self.label.clone() };
+        let client = Some(client);
+        self.actions.push_back(Output::Log(LogLine { level, text, client }));
     }
 
     pub(super) fn set_label(&mut self, label: String) {
@@ -296,6 +298,7 @@ mod tests {
         let refusal = Refusal::text("builtins.ValueError", format!("unknown storage: {name}"));
         line.answer(Caller { msgid: Value::None, oneway: true, message_bytes: 0 }, Err(refusal));
         let Some(Output::Log(logged)) = line.poll() else { panic!("a close is logged") };
+        assert_eq!(logged.client.map(|client| client.address).as_deref(), Some("peer"));
         assert!(!logged.text.contains(char::is_control));
         assert!(logged.text.len() < 1_100, "{} bytes", logged.text.len());
     }
