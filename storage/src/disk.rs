@@ -40,6 +40,38 @@ pub enum Access {
     ReadWrite,
     /// For reading and writing, emptied; made if it does not exist.
     Create,
+    /// For reading and writing, by its owner only; it must not exist, not even as a link.
+    CreateNew,
+    /// For reading; it must exist, and be a file: no link to one, no device.
+    ReadPlain,
+}
+
+/// What is behind a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// What it is.
+    pub kind: Kind,
+    /// Its permissions, of nine bits.
+    pub mode: u32,
+}
+
+/// What a name can lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A file.
+    File,
+    /// A directory.
+    Directory,
+    /// A link, a device, …
+    Other,
+}
+
+impl Access {
+    /// Whether opening may change something.
+    #[must_use]
+    pub fn creates(self) -> bool {
+        matches!(self, Self::Create | Self::CreateNew)
+    }
 }
 
 /// What holds names: a file system, or a test's idea of one.
@@ -73,6 +105,18 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// # Errors
     /// The system's.
     fn exists(&self, path: &Path) -> io::Result<bool>;
+
+    /// What is behind a name, links not followed; `None` if there is no such name.
+    ///
+    /// # Errors
+    /// The system's.
+    fn look(&self, path: &Path) -> io::Result<Option<Look>>;
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// The system's, such as that there is something in it.
+    fn remove_directory(&self, path: &Path) -> io::Result<()>;
 
     /// Makes a directory and those above it; fine if it exists.
     ///
@@ -141,6 +185,12 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// # Errors
     /// The system's.
     fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Sets the nine bits of the permissions.
+    ///
+    /// # Errors
+    /// The system's.
+    fn set_mode(&self, mode: u32) -> io::Result<()>;
 
     /// Makes durable what was written, and the length.
     ///

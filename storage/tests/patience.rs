@@ -13,7 +13,7 @@ use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{Finishing, Load, Patience, Storage, StorageError, TransactionMeta};
 use rzeo_storage::FileStorage;
 use rzeo_storage::disk::memory::MemoryDisk;
-use rzeo_storage::disk::{Access, Disk, DiskFile};
+use rzeo_storage::disk::{Access, Disk, DiskFile, Look};
 use rzeo_storage::file::FileOptions;
 
 /// A disk of whose files only so many bytes from any position on are in memory.
@@ -42,6 +42,14 @@ impl Disk for Forgetful {
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
         self.0.exists(path)
+    }
+
+    fn look(&self, path: &Path) -> io::Result<Option<Look>> {
+        self.0.look(path)
+    }
+
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        self.0.remove_directory(path)
     }
 
     fn create_directory(&self, path: &Path) -> io::Result<()> {
@@ -81,6 +89,10 @@ impl DiskFile for ForgetfulFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
+    }
+
+    fn set_mode(&self, mode: u32) -> io::Result<()> {
+        self.0.set_mode(mode)
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rustix::io::Errno;
 
-use super::{Access, Disk, DiskFile, SECTOR_BYTES};
+use super::{Access, Disk, DiskFile, Kind, Look, SECTOR_BYTES};
 
 /// A disk in memory; clones share it.
 #[derive(Clone, Debug, Default)]
@@ -48,11 +48,13 @@ enum NameChange {
     Remove(PathBuf),
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Content {
     bytes: Vec<u8>,
     durable: Vec<u8>,
     pieces: Vec<Piece>,
+    /// Durable at once.
+    mode: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -93,7 +95,8 @@ impl MemoryDisk {
     /// Makes a file, durable at once.
     pub fn put(&self, path: impl Into<PathBuf>, bytes: &[u8]) {
         let path = path.into();
-        let content = Content { bytes: bytes.to_vec(), durable: bytes.to_vec(), pieces: vec![] };
+        let content =
+            Content { bytes: bytes.to_vec(), durable: bytes.to_vec(), ..Content::new(0o644) };
         let content = Arc::new(Mutex::new(content));
         let mut world = self.0.lock();
         world.names.insert(path.clone(), content.clone());
@@ -147,7 +150,8 @@ impl MemoryDisk {
         let mut after = World { directories: world.directories.clone(), ..World::default() };
         for (path, content) in names {
             let bytes = content.lock().crash(&path, survival);
-            let content = Content { durable: bytes.clone(), bytes, pieces: vec![] };
+            let mode = content.lock().mode;
+            let content = Content { durable: bytes.clone(), bytes, ..Content::new(mode) };
             after.names.insert(path, Arc::new(Mutex::new(content)));
         }
         after.durable_names = after.names.clone();
@@ -167,6 +171,11 @@ impl World {
             }
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// Whether there are files below a directory.
+    fn something_in(&self, directory: &Path) -> bool {
+        self.names.keys().any(|path| path != directory && path.starts_with(directory))
     }
 
     fn change(&mut self, change: NameChange) {
@@ -204,6 +213,10 @@ impl NameChange {
 }
 
 impl Content {
+    fn new(mode: u32) -> Self {
+        Self { bytes: vec![], durable: vec![], pieces: vec![], mode }
+    }
+
     fn write(&mut self, at: u64, bytes: &[u8]) {
         let mut at = at;
         let mut rest = bytes;
@@ -256,18 +269,20 @@ impl Disk for MemoryDisk {
         let mut world = self.0.lock();
         let found = world.names.get(path).cloned();
         let content = match (access, found) {
-            (Access::Read | Access::ReadWrite, None) => {
+            (Access::Read | Access::ReadWrite | Access::ReadPlain, None) => {
                 return Err(io::ErrorKind::NotFound.into());
             }
-            (Access::Read | Access::ReadWrite, Some(content)) => content,
+            (Access::Read | Access::ReadWrite | Access::ReadPlain, Some(content)) => content,
+            (Access::CreateNew, Some(_)) => return Err(io::ErrorKind::AlreadyExists.into()),
             (Access::Create, Some(content)) => {
                 world.call()?;
                 content.lock().set_len(0);
                 content
             }
-            (Access::Create, None) => {
+            (Access::Create | Access::CreateNew, None) => {
                 world.call()?;
-                let content = Arc::<Mutex<Content>>::default();
+                let mode = if access == Access::Create { 0o644 } else { 0o600 };
+                let content = Arc::new(Mutex::new(Content::new(mode)));
                 world.change(NameChange::Create(path.to_owned(), content.clone()));
                 content
             }
@@ -311,6 +326,29 @@ impl Disk for MemoryDisk {
     fn exists(&self, path: &Path) -> io::Result<bool> {
         let world = self.0.lock();
         Ok(world.names.contains_key(path) || world.directories.contains(path))
+    }
+
+    fn look(&self, path: &Path) -> io::Result<Option<Look>> {
+        let world = self.0.lock();
+        if let Some(content) = world.names.get(path) {
+            return Ok(Some(Look { kind: Kind::File, mode: content.lock().mode }));
+        }
+        let directory = Look { kind: Kind::Directory, mode: 0o755 };
+        let is_one = world.directories.contains(path) || world.something_in(path);
+        Ok(is_one.then_some(directory))
+    }
+
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        let mut world = self.0.lock();
+        world.call()?;
+        let is_parent = |other: &PathBuf| other.parent() == Some(path);
+        if world.something_in(path) || world.directories.iter().any(is_parent) {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        if !world.directories.remove(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(())
     }
 
     fn create_directory(&self, path: &Path) -> io::Result<()> {
@@ -404,6 +442,12 @@ impl DiskFile for MemoryFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.world.lock().call()?;
         self.content.lock().set_len(len);
+        Ok(())
+    }
+
+    fn set_mode(&self, mode: u32) -> io::Result<()> {
+        self.world.lock().call()?;
+        self.content.lock().mode = mode;
         Ok(())
     }
 

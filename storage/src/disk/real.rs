@@ -4,15 +4,22 @@ use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, IoSlice, Write};
 use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::{Access, Disk, DiskFile};
+use super::{Access, Disk, DiskFile, Kind, Look};
 
 /// How many slices one `pwritev` takes (`IOV_MAX`).
 const SLICES_MAX: usize = 1024;
+
+/// How to open what may be anything.
+const PLAIN: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK);
+/// The bits of a mode that are permissions for reading, writing and searching.
+const PERMISSIONS: u32 = 0o777;
 
 /// The operating system's files.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,8 +33,15 @@ impl Disk for RealDisk {
             Access::Read => {}
             Access::ReadWrite => _ = options.write(true),
             Access::Create => _ = options.write(true).create(true).truncate(true),
+            Access::CreateNew => _ = options.write(true).create_new(true).mode(0o600),
+            // Opening a pipe would wait for somebody to write into it.
+            Access::ReadPlain => _ = options.custom_flags(PLAIN.bits().cast_signed()),
         }
-        Ok(Arc::new(RealFile(options.open(path)?)))
+        let file = options.open(path)?;
+        if access == Access::ReadPlain && !file.metadata()?.is_file() {
+            return Err(io::Error::other("it is not a file"));
+        }
+        Ok(Arc::new(RealFile(file)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -44,6 +58,23 @@ impl Disk for RealDisk {
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
         path.try_exists()
+    }
+
+    fn look(&self, path: &Path) -> io::Result<Option<Look>> {
+        let found = match std::fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            found => found?,
+        };
+        let kind = match found.file_type() {
+            kind if kind.is_file() => Kind::File,
+            kind if kind.is_dir() => Kind::Directory,
+            _ => Kind::Other,
+        };
+        Ok(Some(Look { kind, mode: found.permissions().mode() & PERMISSIONS }))
+    }
+
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_dir(path)
     }
 
     fn create_directory(&self, path: &Path) -> io::Result<()> {
@@ -130,6 +161,10 @@ impl DiskFile for RealFile {
         self.0.set_len(len)
     }
 
+    fn set_mode(&self, mode: u32) -> io::Result<()> {
+        self.0.set_permissions(std::fs::Permissions::from_mode(mode))
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
     }
@@ -191,6 +226,38 @@ mod tests {
         let file = RealDisk.open(&directory.path().join("f"), Access::Create).unwrap();
         file.reserve(0, 1 << 16).unwrap();
         assert_eq!(file.len().unwrap(), 0);
+    }
+
+    #[test]
+    fn what_may_be_anything_is_opened_only_if_it_is_a_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, link) = (directory.path().join("f"), directory.path().join("l"));
+        RealDisk.open(&file, Access::CreateNew).unwrap();
+        assert!(RealDisk.open(&file, Access::CreateNew).is_err(), "it is there");
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        RealDisk.open(&file, Access::ReadPlain).unwrap();
+        RealDisk.open(&link, Access::Read).unwrap();
+        RealDisk.open(&link, Access::ReadPlain).unwrap_err();
+        RealDisk.open(directory.path(), Access::ReadPlain).unwrap_err();
+        std::fs::remove_file(&file).unwrap();
+        assert!(RealDisk.open(&file, Access::CreateNew).is_ok());
+        std::fs::remove_file(&file).unwrap();
+        assert!(RealDisk.open(&link, Access::CreateNew).is_err(), "a link to nowhere");
+    }
+
+    #[test]
+    fn modes_are_set_and_shown() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("f");
+        assert_eq!(RealDisk.look(&path).unwrap(), None);
+        let file = RealDisk.open(&path, Access::CreateNew).unwrap();
+        let look = |mode| Some(Look { kind: Kind::File, mode });
+        assert_eq!(RealDisk.look(&path).unwrap(), look(0o600));
+        file.set_mode(0o444).unwrap();
+        assert_eq!(RealDisk.look(&path).unwrap(), look(0o444));
+        let found = RealDisk.look(directory.path()).unwrap().unwrap();
+        assert_eq!(found.kind, Kind::Directory);
+        assert!(RealDisk.remove_directory(directory.path()).is_err(), "it is not empty");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! exactly like a whole one, so it takes two syncs to tell them apart:
 //!
 //! ```text
+//!   0. the group's blobs, if it has some, get their final names, durably
 //!   1. write the group, every header saying  c, up to the end of the group
 //!   2. sync          what a crash leaves until here is cut off when the file is opened
 //!   3. rewrite each header's length and status to the true ones
@@ -31,6 +32,7 @@ use super::format::{LEN_AND_STATUS, POINTER, RecordHead, Status, TransactionHead
 use super::log::{Log, Payload};
 use super::vote::{Planned, Ready};
 use super::{FileStorage, State};
+use crate::blob;
 use crate::disk::{SECTOR_BYTES, failed};
 
 /// Data shorter than this are copied together; longer ones are written from where they are.
@@ -46,15 +48,38 @@ pub(super) fn commit(
     }
     let log = storage.log();
     let placed = place(log.end, group);
+    let blobs = place_blobs(storage, &placed)?;
     if let Err(error) = write_group(storage, &log, &placed) {
         match take_back(&log) {
-            Ok(()) => storage.room.renew(&log),
-            Err(again) => append.broken = Some(format!("{error}, and then {again}")),
+            Ok(()) => {
+                storage.room.renew(&log);
+                blobs.map(blob::Placed::take_back);
+            }
+            Err(again) => {
+                append.broken = Some(format!("{error}, and then {again}"));
+                blobs.map(blob::Placed::in_doubt);
+            }
         }
         return Err(failed(|| log.file.doing("append to"), &error));
     }
+    blobs.map(blob::Placed::keep);
     // The promises go with `placed`, after the end of the file has moved over what they were for.
     Ok(show(storage, &placed))
+}
+
+/// Puts the group's blobs, if it has some, where readers look for them.
+fn place_blobs<'a>(
+    storage: &'a FileStorage,
+    group: &[Placed],
+) -> Result<Option<blob::Placed<'a>>, StorageError> {
+    let with_blobs = |placed: &'_ Placed| placed.ready.blobs.is_some();
+    let Some(blobs) = storage.blobs.as_ref().filter(|_| group.iter().any(with_blobs)) else {
+        return Ok(None);
+    };
+    let prepared: Vec<_> = (group.iter())
+        .filter_map(|placed| Some((placed.tid, placed.ready.blobs.as_ref()?)))
+        .collect();
+    blobs.place(&prepared).map(Some)
 }
 
 /// A transaction that got its place in the file.

@@ -42,9 +42,9 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{
-    CurrentRecord, Description, Finishing, HistoryEntry, HistoryShape, Info, Load, PackProgress,
-    Patience, PreparedPack, Storage, StorageError, TransactionHeader, TransactionIterator,
-    TransactionMeta, Vote,
+    BlobStore, CurrentRecord, Description, Finishing, HistoryEntry, HistoryShape, Info, Load,
+    PackProgress, Patience, PreparedPack, Storage, StorageError, TransactionHeader,
+    TransactionIterator, TransactionMeta, Vote,
 };
 use rzeo_core::time::UnixTime;
 
@@ -53,7 +53,7 @@ use self::log::Log;
 pub use self::recover::{Cut, IndexUse, Opening};
 use self::room::Room;
 use self::vote::FileVote;
-use crate::blob::BlobDirectory;
+use crate::blob::{self, Blobs};
 use crate::disk::{Disk, RealDisk};
 
 /// How a FileStorage is opened.
@@ -61,7 +61,7 @@ use crate::disk::{Disk, RealDisk};
 pub struct FileOptions {
     /// Change nothing, take no lock; a writer may be at work at the same time.
     pub read_only: bool,
-    /// Start with an empty database, whatever the file holds.
+    /// Start with an empty database, whatever the file and the directory of blobs hold.
     pub create: bool,
     /// Refuse to grow once the file is longer than this.
     pub quota: Option<u64>,
@@ -99,7 +99,7 @@ pub struct FileStorage {
     /// The greatest oid in use or handed out.
     last_oid: AtomicU64,
     room: Arc<Room>,
-    blobs: Option<BlobDirectory>,
+    pub(crate) blobs: Option<Blobs>,
     opening: Opening,
     lock: Mutex<Option<Box<dyn Send>>>,
 }
@@ -138,9 +138,7 @@ impl FileStorage {
         let (state, opening) = recover::open(&*disk, &path, &options)?;
         opening.log(&path);
         let last_oid = state.index.last_oid().unwrap_or_default();
-        let blobs = (options.blob_dir.as_ref())
-            .map(|path| BlobDirectory::open(&*disk, path, options.read_only))
-            .transpose()?;
+        let blobs = open_blobs(&disk, &options, &state)?;
         Ok(Self {
             disk,
             path,
@@ -161,6 +159,13 @@ impl FileStorage {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_file(path: impl Into<PathBuf>, options: FileOptions) -> Result<Self, StorageError> {
+        let mut options = options;
+        if let Some(path) = &mut options.blob_dir
+            && let Ok(absolute) = std::path::absolute(&*path)
+        {
+            // As clients hear of it that share the directory.
+            *path = absolute;
+        }
         Self::open(Arc::new(RealDisk), path, options)
     }
 
@@ -168,12 +173,6 @@ impl FileStorage {
     #[must_use]
     pub fn opening(&self) -> &Opening {
         &self.opening
-    }
-
-    /// Where blobs are, if there are any.
-    #[must_use]
-    pub fn blobs(&self) -> Option<&BlobDirectory> {
-        self.blobs.as_ref()
     }
 
     /// The file's path as given.
@@ -207,6 +206,20 @@ impl fmt::Debug for FileStorage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileStorage").field("path", &self.path).finish_non_exhaustive()
     }
+}
+
+/// Opens the blobs, if there are to be any. Those of a database that was to be made anew are removed.
+fn open_blobs(
+    disk: &Arc<dyn Disk>,
+    options: &FileOptions,
+    state: &State,
+) -> Result<Option<Blobs>, StorageError> {
+    let Some(path) = &options.blob_dir else { return Ok(None) };
+    if options.create {
+        blob::clear(&**disk, path)?;
+    }
+    let knows = |oid, tid| read::has_revision(state, oid, tid);
+    Blobs::open(Arc::clone(disk), path, options.read_only, &knows).map(Some)
 }
 
 /// What Python's FileStorage provides, in the order of its class.
@@ -325,6 +338,10 @@ impl Storage for FileStorage {
         pack::pack(self, Tid::from_unix(time))
     }
 
+    fn blobs(&self) -> Option<&dyn BlobStore> {
+        self.blobs.as_ref().map(|blobs| blobs as _)
+    }
+
     fn pack_progress(&self) -> Option<PackProgress> {
         self.pack_flag.progress()
     }
@@ -343,6 +360,11 @@ impl Storage for FileStorage {
             self.room.release(&state.log);
             index_file::save(&*self.disk, &self.path, state.log.end, &state.index)
         };
+        if append.broken.is_none()
+            && let Some(blobs) = &self.blobs
+        {
+            blobs.close();
+        }
         // A pack that is still going on must not replace a file that another process has by then.
         append.broken.get_or_insert_with(|| "it was closed".to_owned());
         // Only now may another process open the file.

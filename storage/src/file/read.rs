@@ -6,8 +6,8 @@ use bytes::Bytes;
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{CurrentRecord, Load, Patience, Revision, StorageError};
 
-use super::FileStorage;
 use super::log::{Log, Payload, RecordReader};
+use super::{FileStorage, State};
 
 impl FileStorage {
     /// Where an object's current record is, and the file to find it in.
@@ -55,6 +55,18 @@ pub(super) fn load_serial(
         }
     }
     reader.data()?.ok_or(StorageError::NoSuchObject(oid))
+}
+
+/// Whether the object has a record of that tid.
+pub(super) fn has_revision(state: &State, oid: Oid, tid: Tid) -> Result<bool, StorageError> {
+    let Some(at) = state.index.position(oid) else { return Ok(false) };
+    let mut reader = RecordReader::new(&state.log, oid, at, Patience::Wait)?;
+    while reader.head().tid != tid {
+        if !reader.go_to_prev()? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Looks at one record only: a pointer counts as existence, wherever it leads.

@@ -220,7 +220,8 @@ fn refuse_to_create(
     let check = |checked: io::Result<bool>| {
         checked.map_err(|error| failed(|| format!("look around {}", path.display()), &error))
     };
-    if let Some(blobs) = &options.blob_dir
+    // Who asks for an empty database does not want the old one's blobs either.
+    if let Some(blobs) = options.blob_dir.as_ref().filter(|_| !options.create)
         && check(holds_blobs(disk, blobs))?
     {
         let blobs = blobs.display();

@@ -16,11 +16,13 @@
 //! first. All that can be undone is planned before the refusals are told, all of them at once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::record::is_blob_record;
 use rzeo_core::resolve::resolve;
-use rzeo_core::storage::{Patience, StorageError};
+use rzeo_core::storage::{Patience, Scratch, StorageError};
 
 use super::format::{RecordHead, Status};
 use super::log::{Log, Payload, RecordReader};
@@ -66,20 +68,29 @@ impl FileVote<'_> {
             return Err(StorageError::Undo { reason, oid: None });
         }
         let undoing = Undoing { vote: self, log: &log, newest: self.newest() };
-        let mut undone = Vec::new();
+        let (mut undone, mut blobs) = (Vec::new(), Vec::new());
         let mut failures: Vec<(Oid, String)> = Vec::new();
         for (at, record) in record_heads(&log, transaction, head)? {
             let oid = record.oid;
             // A later record of the same object may redeem an earlier one.
             failures.retain(|(failed, _)| *failed != oid);
             match undoing.undo(at, record) {
-                Ok(payload) => undone.push(Planned { oid, tid: None, payload }),
+                Ok(payload) => {
+                    blobs.push((oid, undoing.blob(oid, &payload)?));
+                    undone.push(Planned { oid, tid: None, payload });
+                }
                 Err(Refusal::Because(reason)) => failures.push((oid, reason.to_owned())),
                 Err(Refusal::Storage(error)) => return Err(error),
             }
         }
         if !failures.is_empty() {
             return Err(StorageError::UndoFailures(failures));
+        }
+        for (oid, blob) in blobs {
+            match blob {
+                Some(blob) => self.blobs.put(oid, blob),
+                None => self.blobs.forget(oid),
+            }
         }
         Ok(self.plan_undone(undone))
     }
@@ -166,6 +177,32 @@ impl Undoing<'_> {
         // Damage is not to spread: what is pointed to must be a record of this object.
         RecordReader::new(self.log, oid, prev, Patience::Wait)?;
         Ok(Payload::Back(prev))
+    }
+
+    /// The blob that the object gets back with its record, if it is one. Every revision that holds the
+    /// same record has the same blob, and a pack may have left only some of them.
+    fn blob(&self, oid: Oid, payload: &Payload) -> Result<Option<Arc<dyn Scratch>>, StorageError> {
+        let Some(blobs) = &self.vote.storage.blobs else { return Ok(None) };
+        let Payload::Back(back) = payload else { return Ok(None) };
+        let mut reader = RecordReader::new(self.log, oid, *back, Patience::Wait)?;
+        let mut revisions = vec![reader.head().tid];
+        while let Payload::Back(back) = reader.payload()? {
+            reader.go_back(back)?;
+            revisions.push(reader.head().tid);
+        }
+        match reader.data()? {
+            Some(data) if is_blob_record(&data) => {}
+            Some(_) | None => return Ok(None),
+        }
+        let mut missing = None;
+        for serial in revisions {
+            match blobs.again(oid, serial) {
+                Ok(blob) => return Ok(Some(blob)),
+                Err(error @ StorageError::NoSuchBlob { .. }) => missing = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        missing.map_or(Ok(None), Err)
     }
 
     /// The data as of a record; an object that does not exist has none.

@@ -9,15 +9,20 @@
 //! committed. What a record points back to is decided here; positions of committed records stay what
 //! they are, because nobody packs while a transaction is between vote and finish.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use rzeo_core::ids::{Oid, Tid};
-use rzeo_core::storage::{Patience, RecordData, StorageError, TransactionMeta, Vote, Voted};
+use rzeo_core::storage::{
+    Patience, RecordData, Scratch, StorageError, TransactionMeta, Vote, Voted,
+};
 
 use super::FileStorage;
 use super::format::{POINTER, RECORD_HEAD, RecordHead, Status, TransactionHead};
 use super::log::{Meta, Payload};
 use super::read;
 use super::room::Promise;
+use crate::blob::{Plan, Prepared};
 
 /// A record to be written.
 #[derive(Debug)]
@@ -41,6 +46,7 @@ pub(super) struct Frame {
 pub(super) struct Ready {
     pub(super) frame: Frame,
     pub(super) records: Vec<Planned>,
+    pub(super) blobs: Option<Prepared>,
     /// Its bytes in the file, all of them.
     pub(super) bytes: u64,
     /// Never read; it holds the room until the transaction is written or given up.
@@ -55,6 +61,7 @@ pub(super) struct FileVote<'a> {
     pub(super) may_merge: bool,
     frame: Frame,
     pub(super) records: Vec<Planned>,
+    pub(super) blobs: Plan,
     /// Length of `records` in the file.
     record_bytes: u64,
 }
@@ -123,7 +130,8 @@ impl<'a> FileVote<'a> {
         }
         let frame = Frame::new(meta)?;
         let may_merge = meta.resolve_conflicts;
-        Ok(Self { storage, patience, may_merge, frame, records: Vec::new(), record_bytes: 0 })
+        let (records, blobs) = (Vec::new(), Plan::default());
+        Ok(Self { storage, patience, may_merge, frame, records, blobs, record_bytes: 0 })
     }
 
     /// The tid of an object's current record, whatever the record says.
@@ -179,11 +187,26 @@ impl Vote for FileVote<'_> {
         }
     }
 
+    fn store_blob(
+        &mut self,
+        oid: Oid,
+        read: Tid,
+        data: RecordData,
+        blob: &Arc<dyn Scratch>,
+    ) -> Result<(), StorageError> {
+        let blobs = self.storage.blobs.as_ref().ok_or(StorageError::Unsupported("blobs"))?;
+        blobs.accepts(blob, self.patience)?;
+        self.store(oid, read, data)?;
+        self.blobs.put(oid, Arc::clone(blob));
+        Ok(())
+    }
+
     fn delete(&mut self, oid: Oid, read: Tid) -> Result<(), StorageError> {
         let committed = self.committed(oid)?.ok_or(StorageError::NoSuchObject(oid))?;
         if committed != read {
             return Err(StorageError::Conflict { oid, committed, read });
         }
+        self.blobs.forget(oid);
         self.plan_within_quota(Planned { oid, tid: None, payload: Payload::Gone })
     }
 
@@ -213,8 +236,12 @@ impl Vote for FileVote<'_> {
     fn seal(self: Box<Self>) -> Result<Voted, StorageError> {
         let bytes = self.frame.head.head_len() + self.record_bytes + POINTER as u64;
         let room = self.storage.promise(bytes, self.patience)?;
-        let Self { mut frame, records, .. } = *self;
+        let Self { storage, patience, mut frame, records, blobs: plan, .. } = *self;
+        let blobs = match &storage.blobs {
+            Some(blobs) => blobs.prepare(plan, patience)?,
+            None => None,
+        };
         frame.head.len = bytes - POINTER as u64;
-        Ok(Voted(Box::new(Ready { frame, records, bytes, _room: room })))
+        Ok(Voted(Box::new(Ready { frame, records, blobs, bytes, _room: room })))
     }
 }

@@ -1,12 +1,4 @@
-//! Where blobs are: a directory of files beside the database, one for each revision.
-//!
-//! ```text
-//!   BLOBS/.layout                                    the word bushy or lawn
-//!   BLOBS/tmp/                                       uploads in progress
-//!   BLOBS/0x00/0x00/0x00/0x00/0x00/0x00/0x04/0xd2/   bushy: a level for each byte of the oid
-//!   BLOBS/0x04d2/                                    lawn: one directory for each oid
-//!        …/0x03f6fcd22ddddddd.blob                   the revision of that tid
-//! ```
+//! Where blobs are: names and layouts.
 //!
 //! Both layouts are Python's. An empty directory becomes bushy; one without the marker but with
 //! something in it is lawn, as all were once.
@@ -21,7 +13,7 @@ use rzeo_core::storage::StorageError;
 use crate::disk::{Access, Disk, failed};
 
 /// The file that names the layout.
-const MARKER: &str = ".layout";
+pub(super) const MARKER: &str = ".layout";
 /// The directory of uploads.
 const TEMPORARY: &str = "tmp";
 
@@ -74,9 +66,15 @@ impl BlobDirectory {
         self.path.join(TEMPORARY)
     }
 
-    /// The file of a revision.
+    /// The directory itself.
     #[must_use]
-    pub fn file(&self, oid: Oid, tid: Tid) -> PathBuf {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The directory of an object's revisions.
+    #[must_use]
+    pub fn of_object(&self, oid: Oid) -> PathBuf {
         let mut path = self.path.clone();
         match self.layout {
             Layout::Bushy => {
@@ -84,6 +82,13 @@ impl BlobDirectory {
             }
             Layout::Lawn => path.push(oid.short().to_string()),
         }
+        path
+    }
+
+    /// The file of a revision.
+    #[must_use]
+    pub fn file(&self, oid: Oid, tid: Tid) -> PathBuf {
+        let mut path = self.of_object(oid);
         path.push(format!("{}.blob", tid.short()));
         path
     }

@@ -1,0 +1,230 @@
+//! A directory of blobs, open.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::storage::{BlobFile, BlobStore, Patience, Scratch, StorageError};
+
+use super::commit::{Journal, Places};
+use super::directory::BlobDirectory;
+use super::upload::{Handles, Upload, read_exact};
+use super::{PREFIX, recover};
+use crate::disk::{Access, Disk, DiskFile, failed};
+
+/// A directory of blobs, open; clones share it.
+#[derive(Clone, Debug)]
+pub struct Blobs(pub(super) Arc<Shared>);
+
+/// What the clones share.
+pub(super) struct Shared {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) directory: BlobDirectory,
+    pub(super) read_only: bool,
+    pub(super) handles: Arc<Handles>,
+    /// The number in the next upload's name.
+    next: AtomicU64,
+    pub(super) places: Mutex<Places>,
+    pub(super) journal: Mutex<Journal>,
+}
+
+/// Whether a revision is in the database.
+pub(crate) type Knows<'a> = dyn Fn(Oid, Tid) -> Result<bool, StorageError> + 'a;
+
+impl Blobs {
+    /// Opens a directory of blobs; makes it, and mends what a crash has left, unless it is only to be
+    /// read. `knows` is asked of revisions in doubt.
+    ///
+    /// # Errors
+    /// `Disk`, also if the layout is none that is known, and what `knows` answers.
+    pub(crate) fn open(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        read_only: bool,
+        knows: &Knows<'_>,
+    ) -> Result<Self, StorageError> {
+        let directory = BlobDirectory::open(&*disk, path, read_only)?;
+        if !read_only {
+            recover::recover(&*disk, &directory, knows)?;
+        }
+        Ok(Self(Arc::new(Shared {
+            disk,
+            directory,
+            read_only,
+            handles: Arc::default(),
+            next: AtomicU64::new(0),
+            places: Mutex::default(),
+            journal: Mutex::default(),
+        })))
+    }
+
+    /// Where they are.
+    #[must_use]
+    pub fn directory(&self) -> &BlobDirectory {
+        &self.0.directory
+    }
+
+    /// An upload with a name of its own, made by `make`.
+    fn new_upload<T>(
+        &self,
+        make: impl Fn(&Path) -> io::Result<T>,
+    ) -> Result<(PathBuf, T), StorageError> {
+        let shared = &self.0;
+        loop {
+            let number = shared.next.fetch_add(1, Ordering::Relaxed);
+            let path = shared.directory.temporary().join(format!("{PREFIX}{number}"));
+            match make(&path) {
+                // Another's: names are never used twice here.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Ok(made) => return Ok((path, made)),
+                Err(error) => {
+                    return Err(failed(|| format!("create {}", path.display()), &error));
+                }
+            }
+        }
+    }
+
+    fn writable(&self) -> Result<(), StorageError> {
+        if self.0.read_only { Err(StorageError::ReadOnly) } else { Ok(()) }
+    }
+
+    fn no_such_blob(&self, oid: Oid, serial: Tid) -> StorageError {
+        let path = self.0.directory.file(oid, serial).display().to_string();
+        StorageError::NoSuchBlob { oid, serial, path }
+    }
+
+    /// An upload with the content of a committed blob: another name of its file, or a copy.
+    pub(crate) fn again(&self, oid: Oid, serial: Tid) -> Result<Arc<dyn Scratch>, StorageError> {
+        let shared = &self.0;
+        let from = shared.directory.file(oid, serial);
+        let (path, ()) =
+            self.new_upload(|path| link_or_copy(&*shared.disk, &from, path)).map_err(|error| {
+                match shared.disk.exists(&from) {
+                    Ok(false) => self.no_such_blob(oid, serial),
+                    Ok(true) | Err(_) => error,
+                }
+            })?;
+        Ok(Arc::new(Upload::new(&shared.disk, &shared.handles, path, None)))
+    }
+}
+
+impl BlobStore for Blobs {
+    fn upload(&self) -> Result<Arc<dyn Scratch>, StorageError> {
+        self.writable()?;
+        let Shared { disk, handles, .. } = &*self.0;
+        let (path, file) = self.new_upload(|path| disk.open(path, Access::CreateNew))?;
+        Ok(Arc::new(Upload::new(disk, handles, path, Some(file))))
+    }
+
+    fn shared_upload(&self, oid: Oid, name: &str) -> Result<Arc<dyn Scratch>, StorageError> {
+        self.writable()?;
+        let Shared { disk, directory, handles, .. } = &*self.0;
+        let path = directory.of_object(oid).join(name);
+        let in_its_place = path.file_name().is_some_and(|found| found == name)
+            && path.parent() == Some(&directory.of_object(oid))
+            // What is committed is not to be uploaded again.
+            && !name.ends_with(".blob");
+        if !in_its_place {
+            let path = path.display().to_string();
+            return Err(StorageError::NoSuchUpload { path });
+        }
+        match disk.open(&path, Access::ReadPlain) {
+            Ok(_) => Ok(Arc::new(Upload::new(disk, handles, path, None))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(StorageError::NoSuchUpload { path: path.display().to_string() })
+            }
+            Err(error) => Err(failed(|| format!("open {}", path.display()), &error)),
+        }
+    }
+
+    fn open(&self, oid: Oid, serial: Tid) -> Result<Arc<dyn BlobFile>, StorageError> {
+        let path = self.0.directory.file(oid, serial);
+        let open = || -> io::Result<_> {
+            let file = self.0.disk.open(&path, Access::ReadPlain)?;
+            let len = file.len()?;
+            Ok((file, len))
+        };
+        match open() {
+            Ok((file, len)) => Ok(Arc::new(OpenBlob { file, len, path })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(self.no_such_blob(oid, serial))
+            }
+            Err(error) => Err(failed(|| format!("open {}", path.display()), &error)),
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blobs").field("directory", &self.directory).finish_non_exhaustive()
+    }
+}
+
+/// A committed blob, open for reading.
+#[derive(Debug)]
+struct OpenBlob {
+    file: Arc<dyn DiskFile>,
+    len: u64,
+    path: PathBuf,
+}
+
+impl BlobFile for OpenBlob {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read(&self, at: u64, len: usize, patience: Patience) -> Result<Bytes, StorageError> {
+        let rest = usize::try_from(self.len.saturating_sub(at)).unwrap_or(usize::MAX);
+        let mut bytes = BytesMut::zeroed(len.min(rest));
+        let read = match patience {
+            Patience::Wait => read_exact(&*self.file, &mut bytes, at),
+            Patience::Now if bytes.is_empty() => Ok(()),
+            Patience::Now => self.file.try_read_at(&mut bytes, at).and_then(|filled| {
+                if filled < bytes.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            }),
+        };
+        read.map_err(|error| failed(|| format!("read {}", self.path.display()), &error))?;
+        Ok(bytes.freeze())
+    }
+}
+
+/// Gives a file a second name, or makes a copy where there is no such thing. The new name must be
+/// free.
+pub(super) fn link_or_copy(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
+    match disk.link(from, to) {
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) =>
+        {
+            Err(error)
+        }
+        Err(error) => {
+            tracing::debug!(%error, from = %from.display(), "no second name, it is copied");
+            copy(disk, from, to)
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// How much is copied at once.
+const COPIED_BYTES: usize = 1 << 20;
+
+/// Copies a file, durably.
+fn copy(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
+    let source = disk.open(from, Access::ReadPlain)?;
+    let target = disk.open(to, Access::CreateNew)?;
+    let mut buffer = vec![0; COPIED_BYTES];
+    let mut at = 0;
+    loop {
+        let filled = source.read_at(&mut buffer, at)?;
+        if filled == 0 {
+            return target.sync();
+        }
+        target.write_at(&[&buffer[..filled]], at)?;
+        at += filled as u64;
+    }
+}

@@ -1,0 +1,182 @@
+//! Files on their way to become blobs.
+//!
+//! An upload may stay open for as long as its client likes, and there may be very many, so its file
+//! is not kept open: a few of the latest are, the others are opened again when they are written to.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+use rzeo_core::storage::{Scratch, StorageError};
+
+use crate::disk::{Access, Disk, DiskFile, Kind, failed, remove_if_there};
+
+/// How many uploads of a storage are open at once.
+const OPEN_MAX: usize = 64;
+/// The bits of a mode for writing and for reading.
+const WRITE: u32 = 0o222;
+const READ: u32 = 0o444;
+
+/// A file that a commit can make a blob of. Gone with its last owner, unless one did.
+pub(super) struct Upload {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    inner: Arc<Inner>,
+    /// Those of the storage that it belongs to.
+    handles: Arc<Handles>,
+    /// Whether a commit made a blob of it.
+    taken: Mutex<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    file: Mutex<Option<Arc<dyn DiskFile>>>,
+}
+
+/// The uploads of a storage whose files are open, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Handles(Mutex<VecDeque<Weak<Inner>>>);
+
+impl Handles {
+    /// Closes the oldest if there are too many.
+    fn add(&self, inner: &Arc<Inner>) {
+        let mut open = self.0.lock();
+        open.retain(|inner| inner.strong_count() > 0);
+        open.push_back(Arc::downgrade(inner));
+        while open.len() > OPEN_MAX {
+            let oldest = open.pop_front().and_then(|inner| inner.upgrade());
+            // Who uses it now has a handle of his own.
+            oldest.map(|inner| inner.file.lock().take());
+        }
+    }
+}
+
+impl Upload {
+    /// An upload in a file of this name.
+    pub(super) fn new(
+        disk: &Arc<dyn Disk>,
+        handles: &Arc<Handles>,
+        path: PathBuf,
+        file: Option<Arc<dyn DiskFile>>,
+    ) -> Self {
+        let is_open = file.is_some();
+        let inner = Arc::new(Inner { file: Mutex::new(file) });
+        if is_open {
+            handles.add(&inner);
+        }
+        let (disk, handles) = (Arc::clone(disk), Arc::clone(handles));
+        Self { disk, path, inner, handles, taken: Mutex::new(false) }
+    }
+
+    /// Whether it belongs to the storage with these handles.
+    pub(super) fn is_of(&self, handles: &Arc<Handles>) -> bool {
+        Arc::ptr_eq(&self.handles, handles)
+    }
+
+    fn doing(&self, what: &str) -> String {
+        format!("{what} {}", self.path.display())
+    }
+
+    /// The file, opened for writing or, if it was settled, for reading.
+    fn file(&self, access: Access) -> io::Result<Arc<dyn DiskFile>> {
+        if let Some(file) = &*self.inner.file.lock() {
+            return Ok(Arc::clone(file));
+        }
+        let file = self.disk.open(&self.path, access)?;
+        if access != Access::ReadWrite {
+            return Ok(file);
+        }
+        *self.inner.file.lock() = Some(Arc::clone(&file));
+        self.handles.add(&self.inner);
+        Ok(file)
+    }
+
+    /// Makes the bytes durable, and the file readable to whoever may read its directory and writable
+    /// to nobody, as Python leaves it.
+    pub(super) fn settle(&self, directory_mode: u32) -> Result<(), StorageError> {
+        let settle = || {
+            // Its name may lead anywhere: a client may have put it there.
+            let file = self.disk.open(&self.path, Access::ReadPlain)?;
+            let found = self.disk.look(&self.path)?.filter(|found| found.kind == Kind::File);
+            let mode = found.ok_or(io::ErrorKind::NotFound)?.mode;
+            let settled = mode & !WRITE | directory_mode & READ;
+            if settled != mode {
+                match file.set_mode(settled) {
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                        let path = self.path.display();
+                        tracing::warn!(%path, "the blob file belongs to somebody else");
+                    }
+                    set => set?,
+                }
+            }
+            file.sync()
+        };
+        settle().map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                StorageError::NoSuchUpload { path: self.path.display().to_string() }
+            }
+            _ => failed(|| self.doing("make durable"), &error),
+        })?;
+        self.inner.file.lock().take();
+        Ok(())
+    }
+
+    /// Gives the file its final name.
+    pub(super) fn move_to(&self, path: &Path) -> io::Result<()> {
+        let mut taken = self.taken.lock();
+        self.disk.rename(&self.path, path)?;
+        *taken = true;
+        Ok(())
+    }
+}
+
+impl Scratch for Upload {
+    fn write(&self, at: u64, chunks: &[Bytes]) -> Result<(), StorageError> {
+        let slices: Vec<&[u8]> = chunks.iter().map(|chunk| &chunk[..]).collect();
+        let written = self.file(Access::ReadWrite).and_then(|file| file.write_at(&slices, at));
+        written.map_err(|error| failed(|| self.doing("write"), &error))
+    }
+
+    fn read(&self, at: u64, len: usize) -> Result<Bytes, StorageError> {
+        let mut bytes = BytesMut::zeroed(len);
+        let read = self.file(Access::ReadPlain).and_then(|file| read_exact(&*file, &mut bytes, at));
+        read.map_err(|error| failed(|| self.doing("read"), &error))?;
+        Ok(bytes.freeze())
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upload").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if *self.taken.lock() {
+            return;
+        }
+        // If it stays, the next opening removes it; a client's own is the client's.
+        if let Err(error) = remove_if_there(&*self.disk, &self.path) {
+            let path = self.path.display();
+            tracing::warn!(%path, %error, "an upload that nobody needs was not removed");
+        }
+    }
+}
+
+/// Reads exactly that many bytes.
+pub(crate) fn read_exact(file: &dyn DiskFile, buffer: &mut [u8], at: u64) -> io::Result<()> {
+    if file.read_at(buffer, at)? < buffer.len() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(())
+}
