@@ -92,13 +92,14 @@ impl MemoryDisk {
         Self::default()
     }
 
-    /// Makes a file, durable at once.
+    /// Makes a file, and the directories it is in, durable at once.
     pub fn put(&self, path: impl Into<PathBuf>, bytes: &[u8]) {
         let path = path.into();
         let content =
             Content { bytes: bytes.to_vec(), durable: bytes.to_vec(), ..Content::new(0o644) };
         let content = Arc::new(Mutex::new(content));
         let mut world = self.0.lock();
+        world.directories.extend(path.ancestors().skip(1).map(Path::to_owned));
         world.names.insert(path.clone(), content.clone());
         world.durable_names.insert(path, content);
     }

@@ -53,16 +53,22 @@ pub(super) fn commit(
         match take_back(&log) {
             Ok(()) => {
                 storage.room.renew(&log);
-                blobs.map(blob::Placed::take_back);
+                if let Some(blobs) = blobs {
+                    blobs.take_back();
+                }
             }
             Err(again) => {
                 append.broken = Some(format!("{error}, and then {again}"));
-                blobs.map(blob::Placed::in_doubt);
+                if let Some(blobs) = blobs {
+                    blobs.in_doubt();
+                }
             }
         }
         return Err(failed(|| log.file.doing("append to"), &error));
     }
-    blobs.map(blob::Placed::keep);
+    if let Some(blobs) = blobs {
+        blobs.keep();
+    }
     // The promises go with `placed`, after the end of the file has moved over what they were for.
     Ok(show(storage, &placed))
 }
