@@ -81,7 +81,7 @@ python() {
         step "app-$codec" .venv/bin/python fixtures/python/app.py \
             --server "$SERVER" --codec "$codec" --seconds 20
     done
-    for judge in handover hostile; do
+    for judge in handover hostile metrics; do
         step "$judge" .venv/bin/python fixtures/python/$judge.py --server "$SERVER"
     done
     step filestorage-tool cargo build --locked -p rzeo-fixtures --example filestorage &&

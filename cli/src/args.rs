@@ -72,6 +72,10 @@ pub(crate) struct ServeOptions {
     #[arg(long, value_name = "text|json", value_parser = log_shape)]
     pub(crate) log_format: Option<LogShape>,
 
+    /// Answer monitoring and browsers over HTTP there; without a host, on this machine only
+    #[arg(long, value_name = "ADDRESS", value_parser = SocketAddress::parse)]
+    pub(crate) admin: Option<SocketAddress>,
+
     /// Do everything up to listening, then exit
     #[arg(long)]
     pub(crate) test: bool,

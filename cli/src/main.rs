@@ -4,6 +4,7 @@
 //! protocol and about storing is in the libraries; here are arguments, configuration, logging,
 //! signals, and the order in which a server starts and stops.
 
+mod admin;
 mod args;
 mod blob_dir;
 mod config;

@@ -44,6 +44,7 @@ impl Plan {
         }
         config.own.runtime = options.runtime.unwrap_or(config.own.runtime);
         config.own.log_format = options.log_format.unwrap_or(config.own.log_format);
+        config.own.admin_address = options.admin.clone().or(config.own.admin_address);
         config.transaction_timeout = options.timeout.or(config.transaction_timeout);
         config.pid_filename = options.pid_file.clone().or(config.pid_filename);
         if config.pid_filename.is_none() {

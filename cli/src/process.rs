@@ -32,13 +32,13 @@ pub(crate) fn is_in_use(address: &SocketAddress) -> bool {
 }
 
 /// The file of a Unix socket: removed when a server before us left it, and when we are done.
-pub(crate) struct SocketFile<'a>(Option<&'a Path>);
+pub(crate) struct SocketFile(Option<PathBuf>);
 
-impl<'a> SocketFile<'a> {
+impl SocketFile {
     /// To be called when nobody listens on the address.
-    pub(crate) fn claim(address: &'a SocketAddress) -> Self {
+    pub(crate) fn claim(address: &SocketAddress) -> Self {
         let file = match address {
-            SocketAddress::Unix(path) => Self(Some(path)),
+            SocketAddress::Unix(path) => Self(Some(path.clone())),
             SocketAddress::Tcp { .. } => Self(None),
         };
         file.remove();
@@ -47,7 +47,7 @@ impl<'a> SocketFile<'a> {
 
     /// Removes the file if it is a socket. When that fails, listening will fail and say why.
     fn remove(&self) {
-        if let Some(path) = self.0
+        if let Some(path) = &self.0
             && fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
         {
             let _ = fs::remove_file(path);
@@ -55,7 +55,7 @@ impl<'a> SocketFile<'a> {
     }
 }
 
-impl Drop for SocketFile<'_> {
+impl Drop for SocketFile {
     fn drop(&mut self) {
         self.remove();
     }

@@ -26,6 +26,7 @@ use rzeo_host::{
 use thiserror::Error;
 use tracing::{error, info};
 
+use crate::admin::{About, Admin, AdminError};
 use crate::args::ServeOptions;
 use crate::config::{
     ConfigError, OwnSettings, RealSystem, Runtime, ServerConfig, SocketAddress, StorageConfig, repr,
@@ -40,6 +41,9 @@ use crate::storages::{self, OpenError};
 /// Why a server did not start, or ended badly.
 #[derive(Debug, Error)]
 pub(crate) enum ServeError {
+    /// The address for monitoring.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     /// Somebody listens there already.
     #[error("address {0} already in use")]
     AddressInUse(SocketAddress),
@@ -100,6 +104,7 @@ impl ServeError {
     fn is_usage_error(&self) -> bool {
         match self {
             Self::AddressInUse(_) | Self::Config(_) => true,
+            Self::Admin(admin) => admin.source.kind() == io::ErrorKind::AddrInUse,
             Self::Listen(listen) => listen.error.kind() == io::ErrorKind::AddrInUse,
             Self::AddressFile { .. }
             | Self::Close(_)
@@ -136,9 +141,6 @@ fn serve(plan: Plan) -> Result<Ending, ServeError> {
     if config.ssl.is_some() {
         return Err(ServeError::NotYet("<ssl>"));
     }
-    if config.own.admin_address.is_some() {
-        return Err(ServeError::NotYet("an admin-address"));
-    }
     let eventlog = config.eventlog.clone().unwrap_or_else(EventLog::to_stderr);
     let log_files = Log::install(eventlog, config.own.log_format)?;
     log_panics(config.eventlog.is_some());
@@ -173,7 +175,10 @@ fn serve_logged(plan: Plan, log_files: &Log) -> Result<Ending, ServeError> {
         if let Some(path) = address_file {
             announce(&addresses, path)?;
         }
-        run_until(endings, config.own.runtime, &host, listeners)
+        let admin = admin(&config, &host, &addresses)?;
+        let ended = run_until(endings, config.own.runtime, &host, listeners);
+        drop(admin);
+        ended
     });
     let closed = host.close().map_err(ServeError::Close);
     ended.and_then(|how| closed.map(|()| how))
@@ -297,6 +302,17 @@ fn in_python(address: &Address) -> String {
         }
         Address::Unix(path) => path.display().to_string(),
     }
+}
+
+fn admin(
+    config: &ServerConfig,
+    host: &Arc<Host>,
+    addresses: &[Address],
+) -> Result<Option<Admin>, ServeError> {
+    let Some(address) = &config.own.admin_address else { return Ok(None) };
+    let addresses = addresses.iter().map(ToString::to_string).collect();
+    let about = About::new(addresses, config.own.runtime, config.read_only);
+    Ok(Some(Admin::start(address, host.clone(), about)?))
 }
 
 fn announce(addresses: &[Address], path: PathBuf) -> Result<(), ServeError> {

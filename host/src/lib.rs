@@ -46,7 +46,7 @@ use rzeo_core::time::{Instant, Now, UnixTime};
 use rzeo_core::wire::Codec;
 use unit::Unit;
 
-pub use crate::overview::Overview;
+pub use crate::overview::{Overview, Sample};
 
 /// A storage to serve and the name that clients register with.
 pub struct StorageSpec {
@@ -212,6 +212,19 @@ impl Host {
     pub fn gave_up(&self) {
         let open = self.admission.counts().open;
         tracing::warn!(target: LOG_TARGET, "{open} connections have not ended in time");
+    }
+
+    /// How much has happened so far in the storages, in the order of the configuration.
+    #[must_use]
+    pub fn samples(&self) -> Vec<Sample> {
+        let entries = self.settings.storages.iter().zip(&self.units);
+        entries.map(|(entry, unit)| Sample::new(&entry.counters, unit.measured())).collect()
+    }
+
+    /// How many connections were let in since the start.
+    #[must_use]
+    pub fn connections_ever(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// Finishes what is on its way to the disk and closes the storages. To be called when all

@@ -5,7 +5,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 use rzeo_core::server::{
-    ConnId, Hub, HubInput, HubJob, HubOutput, HubRequest, HubSettings, Notice, perform_for_hub,
+    ConnId, Hub, HubInput, HubJob, HubOutput, HubRequest, HubSettings, Measured, Notice,
+    perform_for_hub,
 };
 use rzeo_core::storage::{Finishing, Storage, StorageError};
 
@@ -85,6 +86,10 @@ impl Unit {
             pack: storage.pack_progress(),
             broken: storage.broken(),
         }
+    }
+
+    pub(crate) fn measured(&self) -> Measured {
+        lock(&self.core.state).hub.measured().clone()
     }
 
     pub(crate) fn request(&self, conn: ConnId, request: HubRequest) {

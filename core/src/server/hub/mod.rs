@@ -428,6 +428,12 @@ impl Hub {
         }
     }
 
+    /// What was measured of commits.
+    #[must_use]
+    pub fn measured(&self) -> &Measured {
+        &self.measured
+    }
+
     /// All that there is to tell. Costs a little for each connection.
     #[must_use]
     pub fn figures(&self) -> Figures {

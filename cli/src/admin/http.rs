@@ -1,0 +1,234 @@
+//! Sockets and requests of the admin listener.
+//!
+//! Whoever can connect may be anybody, so little is taken: `GET` and `HEAD` only, short headers, no
+//! body, and for each connection and all of them together a limit of time and number.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
+use hyper::header::{REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rzeo_host::Host;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, timeout};
+use tracing::debug;
+
+use super::About;
+use super::history::{self, History};
+use super::report::{Report, problems};
+use super::{metrics, page};
+
+/// Connections at a time; those that come then are closed at once.
+const CONNECTIONS_MAX: usize = 64;
+
+/// How long a request may take to arrive, and a connection may be idle.
+const HEADER_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// How long a connection may last.
+const CONNECTION_TIME_MAX: Duration = Duration::from_secs(120);
+
+/// Bytes of a request, and how many headers.
+const REQUEST_BYTES_MAX: usize = 16 * 1024;
+const HEADERS_MAX: usize = 64;
+
+/// How long to wait when the system has no more descriptors for a new connection.
+const ACCEPT_RETRY: Duration = Duration::from_millis(500);
+
+/// The page has its style within, and nothing else. Nobody may put it into a frame.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json";
+
+/// A socket that listens.
+pub(super) enum Listener {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
+}
+
+/// What to open in a browser.
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(socket) => match socket.local_addr() {
+                Ok(address) => write!(f, "http://{address}/"),
+                Err(error) => write!(f, "an unknown address ({error})"),
+            },
+            Self::Unix(socket) => {
+                let address = socket.local_addr().ok();
+                let path = address.as_ref().and_then(|address| address.as_pathname());
+                write!(f, "{}", path.unwrap_or("a Unix socket".as_ref()).display())
+            }
+        }
+    }
+}
+
+/// What requests are answered from.
+struct Desk {
+    about: About,
+    host: Arc<Host>,
+    history: Mutex<History>,
+}
+
+/// Answers until `stopped` is done.
+pub(super) async fn serve(
+    listener: Listener,
+    host: Arc<Host>,
+    about: About,
+    stopped: oneshot::Receiver<()>,
+) {
+    let desk = Arc::new(Desk { about, host, history: Mutex::default() });
+    let accepting = async {
+        match listener {
+            Listener::Tcp(socket) => {
+                socket.set_nonblocking(true)?;
+                let listener = TcpListener::from_std(socket)?;
+                accept(&desk, async || Ok(listener.accept().await?.0)).await;
+            }
+            Listener::Unix(socket) => {
+                socket.set_nonblocking(true)?;
+                let listener = UnixListener::from_std(socket)?;
+                accept(&desk, async || Ok(listener.accept().await?.0)).await;
+            }
+        }
+        Ok::<(), io::Error>(())
+    };
+    tokio::select! {
+        result = accepting => if let Err(error) = result {
+            tracing::error!(target: "rzeo.admin", "the admin listener has ended: {error}");
+        },
+        () = watch(&desk) => {}
+        // The sender says nothing; it goes.
+        _ = stopped => {}
+    }
+}
+
+/// Takes samples for ever.
+async fn watch(desk: &Desk) {
+    let mut interval = tokio::time::interval(history::EVERY);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let samples = desk.host.samples();
+        desk.history.lock().unwrap_or_else(PoisonError::into_inner).add(Instant::now(), samples);
+    }
+}
+
+/// Takes connections for ever.
+async fn accept<S>(desk: &Arc<Desk>, next: impl AsyncFn() -> io::Result<S>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = next() => match accepted {
+                Ok(stream) if connections.len() < CONNECTIONS_MAX => {
+                    connections.spawn(converse(desk.clone(), stream));
+                }
+                Ok(_) => debug!(target: "rzeo.admin", "{CONNECTIONS_MAX} connections are the limit"),
+                Err(error) => {
+                    debug!(target: "rzeo.admin", "cannot accept a connection: {error}");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// One connection, to its end.
+async fn converse<S>(desk: Arc<Desk>, stream: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let answer = service_fn(|request: Request<Incoming>| {
+        let response = desk.answer(&request);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let mut server = http1::Builder::new();
+    server
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIME_MAX)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(REQUEST_BYTES_MAX);
+    let connection = server.serve_connection(TokioIo::new(stream), answer);
+    match timeout(CONNECTION_TIME_MAX, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(target: "rzeo.admin", "connection ended: {error}"),
+        Err(_) => debug!(target: "rzeo.admin", "connection ended: it lasted too long"),
+    }
+}
+
+impl Desk {
+    fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            let text = "only GET and HEAD are answered here\n".to_owned();
+            let mut response = respond(StatusCode::METHOD_NOT_ALLOWED, PLAIN, text);
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match request.uri().path() {
+            "/" => {
+                let refresh = page::refresh_of(request.uri().query().unwrap_or(""));
+                respond(StatusCode::OK, HTML, page::html(&self.report(), refresh))
+            }
+            "/live" => respond(StatusCode::OK, PLAIN, "alive\n".to_owned()),
+            "/ready" => self.ready(),
+            "/metrics" => {
+                let text = metrics::text(&self.about, &self.host);
+                respond(StatusCode::OK, metrics::CONTENT_TYPE, text)
+            }
+            "/status.json" => match serde_json::to_string_pretty(&self.report()) {
+                Ok(json) => respond(StatusCode::OK, JSON, json + "\n"),
+                Err(error) => {
+                    respond(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, format!("{error}\n"))
+                }
+            },
+            _ => {
+                let text = "not here; there are /, /live, /ready, /metrics and /status.json\n";
+                respond(StatusCode::NOT_FOUND, PLAIN, text.to_owned())
+            }
+        }
+    }
+
+    fn ready(&self) -> Response<Full<Bytes>> {
+        let problems = problems(self.host.is_stopping(), &self.host.overview());
+        if problems.is_empty() {
+            respond(StatusCode::OK, PLAIN, "ready\n".to_owned())
+        } else {
+            respond(StatusCode::SERVICE_UNAVAILABLE, PLAIN, problems.join("\n") + "\n")
+        }
+    }
+
+    fn report(&self) -> Report {
+        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        Report::new(&self.about, &self.host, &history)
+    }
+}
+
+fn respond(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
