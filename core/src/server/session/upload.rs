@@ -309,10 +309,10 @@ impl Upload {
 }
 
 /// A bare file name, as the client makes them: `.tmp`, and one more character if it likes
-/// (`spec: zeo-protocol 15`). Whatever else a system might take for a path is refused too.
+/// (`spec: zeo-protocol 15`). Python's client may put the `repr` of an oid into it, backslashes and all.
 fn is_upload_name(name: &str) -> bool {
     let all_but_one = name.char_indices().last().map_or("", |(last, _)| &name[..last]);
-    let is_bare = !name.contains(['/', '\\', '\0']);
+    let is_bare = !name.contains(['/', '\0']);
     is_bare && (name.ends_with(".tmp") || all_but_one.ends_with(".tmp"))
 }
 
@@ -326,10 +326,10 @@ mod tests {
 
     #[test]
     fn names_of_shared_uploads() {
-        for name in ["x.tmp", "x.tmp-", ".tmp", ".tmpé", "0x00uxa5gy4v.tmp-"] {
+        for name in ["x.tmp", "x.tmp-", ".tmp", ".tmpé", "0x00uxa5gy4v.tmp-", "'\\x00'x.tmp"] {
             assert!(is_upload_name(name), "{name}");
         }
-        for name in ["", "x", "x.tmp--", "../x.tmp", "a/b.tmp", "a\\b.tmp", "/x.tmp", "a\0.tmp"] {
+        for name in ["", "x", "x.tmp--", "../x.tmp", "a/b.tmp", "/x.tmp", "a\0.tmp"] {
             assert!(!is_upload_name(name), "{name:?}");
         }
     }
