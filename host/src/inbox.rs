@@ -30,6 +30,8 @@ pub(crate) struct Inbox {
 struct State {
     wakes: VecDeque<Wake>,
     waker: Option<Waker>,
+    /// Whether somebody has promised to call [`Inbox::wake`].
+    is_listed: bool,
 }
 
 impl Inbox {
@@ -39,6 +41,30 @@ impl Inbox {
             let mut state = self.lock();
             state.wakes.push_back(wake);
             state.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Adds to the end without waking anybody. Whether the caller must see to it that
+    /// [`Self::wake`] is called: because somebody waits, and nobody else has been told so.
+    #[must_use]
+    pub(crate) fn push_quietly(&self, wake: Wake) -> bool {
+        let mut state = self.lock();
+        state.wakes.push_back(wake);
+        // Who does not wait now looks into the queue before it does.
+        let lists = state.waker.is_some() && !state.is_listed;
+        state.is_listed |= lists;
+        lists
+    }
+
+    /// Wakes whoever waits, if there still is something to be taken out.
+    pub(crate) fn wake(&self) {
+        let waker = {
+            let mut state = self.lock();
+            state.is_listed = false;
+            if state.wakes.is_empty() { None } else { state.waker.take() }
         };
         if let Some(waker) = waker {
             waker.wake();
@@ -102,6 +128,31 @@ mod tests {
         assert!(matches!(inbox.poll_recv(&mut cx), Poll::Ready(Wake::Stop)));
         assert!(inbox.try_recv().is_none());
         assert!(inbox.poll_recv(&mut cx).is_pending());
+        inbox.push(Wake::Stop);
+        assert_eq!(count.0.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn news_wake_nobody_until_they_are_called_out() {
+        let count = Arc::new(Count(AtomicUsize::new(0)));
+        let waker = Waker::from(count.clone());
+        let mut cx = Context::from_waker(&waker);
+        let inbox = Inbox::default();
+        assert!(!inbox.push_quietly(Wake::Stop), "nobody waits");
+        assert!(matches!(inbox.poll_recv(&mut cx), Poll::Ready(Wake::Stop)));
+        assert!(inbox.poll_recv(&mut cx).is_pending());
+        assert!(inbox.push_quietly(Wake::Stop));
+        assert!(!inbox.push_quietly(Wake::Stop), "it is known already");
+        assert_eq!(count.0.load(Ordering::SeqCst), 0);
+        inbox.wake();
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+        assert!(inbox.try_recv().is_some() && inbox.try_recv().is_some());
+        assert!(inbox.poll_recv(&mut cx).is_pending());
+        assert!(inbox.push_quietly(Wake::Stop), "the next news are called out again");
+        assert!(matches!(inbox.poll_recv(&mut cx), Poll::Ready(Wake::Stop)), "found before that");
+        assert!(inbox.poll_recv(&mut cx).is_pending());
+        inbox.wake();
+        assert_eq!(count.0.load(Ordering::SeqCst), 1, "there was nothing left to be found");
         inbox.push(Wake::Stop);
         assert_eq!(count.0.load(Ordering::SeqCst), 2);
     }

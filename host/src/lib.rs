@@ -21,6 +21,7 @@
 //! time, and for the disk.
 
 mod admission;
+mod crier;
 mod inbox;
 mod listen;
 mod overview;
@@ -34,6 +35,7 @@ use std::time::{Duration, SystemTime};
 
 use admission::Admission;
 pub use admission::{ConnectionCounts, ConnectionLimits};
+use crier::Crier;
 use inbox::Inbox;
 pub use inbox::Wake;
 pub use listen::{Address, ListenError, Listener, Stream, listen};
@@ -97,6 +99,8 @@ pub struct Host {
     units: Vec<Unit>,
     seats: Arc<Seats>,
     admission: Arc<Admission>,
+    /// Goes when the host does.
+    _crier: Crier,
     clock: Clock,
     connections: AtomicU64,
     stop_time_max: Duration,
@@ -112,6 +116,7 @@ impl Host {
     pub fn new(settings: &Settings, storages: Vec<StorageSpec>) -> Result<Arc<Self>, StorageError> {
         let clock = Clock::start();
         let seats = Arc::new(Seats::default());
+        let crier = Crier::start();
         let admission = Arc::new(Admission::new(settings.connections.clone()));
         let stop_time_max = settings.stop_time_max;
         let mut units = Vec::new();
@@ -132,7 +137,7 @@ impl Host {
                 start: settings.start.as_str().into(),
                 counters,
             };
-            units.push(Unit::start(hub, storage, seats.clone(), clock)?);
+            units.push(Unit::start(hub, storage, seats.clone(), crier.calls(), clock)?);
         }
         let settings = ServerSettings {
             announce: if settings.msgpack { Codec::Msgpack } else { Codec::Pickle },
@@ -143,9 +148,17 @@ impl Host {
         };
         let settings = Arc::new(settings);
         let (connections, stopping) = (AtomicU64::new(0), AtomicBool::new(false));
-        let host =
-            Self { settings, units, seats, admission, clock, connections, stop_time_max, stopping };
-        Ok(Arc::new(host))
+        Ok(Arc::new(Self {
+            settings,
+            units,
+            seats,
+            admission,
+            _crier: crier,
+            clock,
+            connections,
+            stop_time_max,
+            stopping,
+        }))
     }
 
     /// What sessions share.

@@ -10,6 +10,7 @@ use rzeo_core::server::{
 };
 use rzeo_core::storage::{Finishing, Storage, StorageError};
 
+use crate::crier::Calls;
 use crate::{Clock, Overview, Seats, Wake, abort, log, read};
 
 /// See the crate's introduction.
@@ -26,6 +27,7 @@ struct Core {
     /// Rings when the hub has a timeout and the timer knows of none, or at the end.
     timer: Condvar,
     seats: Arc<Seats>,
+    calls: Arc<Calls>,
     clock: Clock,
 }
 
@@ -44,6 +46,7 @@ impl Unit {
         settings: HubSettings,
         storage: Arc<dyn Storage>,
         seats: Arc<Seats>,
+        calls: Arc<Calls>,
         clock: Clock,
     ) -> Result<Self, StorageError> {
         let recent = storage.recent(settings.invalidation_queue_size)?;
@@ -57,6 +60,7 @@ impl Unit {
             state: Mutex::new(state),
             timer: Condvar::new(),
             seats,
+            calls,
             clock,
         });
         let mut threads = vec![spawn("writer", &core, move |core| core.write(&groups))];
@@ -125,6 +129,7 @@ impl Core {
 
     fn drain(self: &Arc<Self>, state: &mut State) {
         let seats = read(&self.seats);
+        let mut to_be_told = Vec::new();
         while let Some(output) = state.hub.poll_output() {
             match output {
                 HubOutput::Deliver(conn, notice) => {
@@ -132,7 +137,11 @@ impl Core {
                         if matches!(notice, Notice::Registered { .. }) {
                             seat.place.registered();
                         }
-                        seat.inbox.push(Wake::Notice(notice));
+                        if !matches!(notice, Notice::Invalidated { .. }) {
+                            seat.inbox.push(Wake::Notice(notice));
+                        } else if seat.inbox.push_quietly(Wake::Notice(notice)) {
+                            to_be_told.push(seat.inbox.clone());
+                        }
                     }
                 }
                 HubOutput::Commit(group) => {
@@ -146,6 +155,7 @@ impl Core {
                 HubOutput::Log(line) => log(&line),
             }
         }
+        self.calls.call(to_be_told);
         if state.timer_is_idle && state.hub.poll_timeout().is_some() {
             self.timer.notify_one();
         }
