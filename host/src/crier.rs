@@ -23,7 +23,7 @@ use crate::inbox::Inbox;
 const GROUP_PER_CORE: usize = 16;
 
 /// Between two groups.
-const PAUSE: Duration = Duration::from_micros(500);
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Those that have news and wait for nothing else.
 #[derive(Debug)]

@@ -410,14 +410,15 @@ pub enum CloseReason {
         after: Duration,
     },
     /// The peer did not register in time.
-    #[error("disconnected: not registered after {} seconds", .after.as_secs())]
+    #[error("disconnected: not registered after {} seconds (handshake-timeout)", .after.as_secs_f64())]
     RegisterTimeout {
         /// The limit.
         after: Duration,
     },
     /// The peer does not read what it is sent.
     #[error(
-        "disconnected: {queued} bytes are waiting to be read by the peer, the limit is {limit}"
+        "disconnected: {queued} bytes are waiting to be read by the peer, \
+         the limit is {limit} (max-backlog)"
     )]
     Backlog {
         /// What is waiting.

@@ -104,7 +104,8 @@ impl Desk {
     fn refusal_of_another(&self) -> Option<Refusal> {
         let limit = self.settings.limits.iterators_max;
         (self.iterators.slots.len() >= limit).then(|| {
-            let text = format!("{limit} iterators are open on this connection, the limit");
+            let text =
+                format!("{limit} iterators are open on this connection, the limit (max-iterators)");
             Refusal::text("builtins.Exception", text)
         })
     }
