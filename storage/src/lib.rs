@@ -9,6 +9,7 @@ pub mod blob;
 pub mod disk;
 pub mod file;
 mod mapping;
+pub mod tools;
 
 pub use self::file::FileStorage;
 pub use self::mapping::MappingStorage;

@@ -81,7 +81,7 @@ pub(super) fn undo_log(
 }
 
 /// What the world gets to know of the transaction at a position.
-pub(super) fn header(
+pub(crate) fn header(
     log: &Log,
     at: u64,
     head: TransactionHead,

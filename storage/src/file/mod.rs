@@ -17,18 +17,18 @@
 //! still read the old file keep it open.
 
 mod commit;
-mod format;
-mod history;
+pub(crate) mod format;
+pub(crate) mod history;
 pub mod index;
-mod index_file;
+pub(crate) mod index_file;
 mod iterate;
-mod log;
+pub(crate) mod log;
 mod pack;
 mod read;
-mod recover;
+pub(crate) mod recover;
 mod restore;
 mod room;
-mod scan;
+pub(crate) mod scan;
 mod undo;
 mod vote;
 

@@ -248,7 +248,7 @@ fn create_file(disk: &dyn Disk, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
     Ok(file)
 }
 
-fn check_magic(log: &Log) -> Result<(), StorageError> {
+pub(crate) fn check_magic(log: &Log) -> Result<(), StorageError> {
     let mut magic = [0; MAGIC.len()];
     let filled = log.fill(&mut magic, 0, Patience::Wait)?;
     match &magic[..filled] {

@@ -1,0 +1,368 @@
+//! Checking a data file: what is in it, and whether it all fits together.
+//!
+//! Three passes, each finding what the one before cannot:
+//!
+//! 1. **Structure**, transaction by transaction: lengths, tids, status; that every record names the one
+//!    that it replaced, and every pointer back leads to a record of the same object. On the way the index
+//!    file is compared with the file as it was when the index was written.
+//! 2. **Records**: every state is two pickles; what a current state refers to exists.
+//! 3. **Blobs**, if asked: every revision of a blob has its file, and no file is without a revision.
+//!
+//! What is kept in memory is about 24 bytes an object, and 16 for each revision of a blob.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::record::{Dangling, class_name, is_blob_record, references};
+use rzeo_core::storage::StorageError;
+
+use super::blob_files::{self, Revisions};
+use super::{Gap, PayloadPlace, RecordPlace, Scan, Step, Transaction};
+use crate::blob::BlobDirectory;
+use crate::disk::Disk;
+use crate::file::index::Index;
+use crate::file::index_file::{self, Unusable};
+
+/// How many problems are told one by one; the others are counted.
+const PROBLEMS_MAX: usize = 1_000;
+
+/// What to check.
+#[derive(Clone, Debug, Default)]
+pub struct CheckOptions {
+    /// Only the structure, as Python's `fstest` does: neither what records hold nor the index file.
+    pub structure_only: bool,
+    /// The directory of blobs, if they are to be checked too.
+    pub blobs: Option<PathBuf>,
+}
+
+/// Hears what a check finds while it is under way.
+pub trait Observer {
+    /// So much of the work is done, in bytes.
+    fn progress(&mut self, done: u64, total: u64) {
+        let _ = (done, total);
+    }
+
+    /// The n-th transaction is whole.
+    fn transaction(&mut self, n: u64, transaction: &Transaction) {
+        let _ = (n, transaction);
+    }
+}
+
+/// Nobody listens.
+impl Observer for () {}
+
+/// What a check found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Length of the file in bytes.
+    pub bytes: u64,
+    /// Whole transactions.
+    pub transactions: u64,
+    /// Their records.
+    pub records: u64,
+    /// Objects that were ever written, as far as the file goes back.
+    pub objects: u64,
+    /// Those that exist no more.
+    pub deleted: u64,
+    /// Revisions of blobs.
+    pub blobs: u64,
+    /// The first transaction.
+    pub first_tid: Option<Tid>,
+    /// The last one.
+    pub last_tid: Option<Tid>,
+    /// A write at the end that was not finished, or is under way.
+    pub unfinished: Option<Gap>,
+    /// What became of the index file.
+    pub index: IndexFile,
+    /// What is wrong, in the order in which it was found.
+    pub problems: Vec<Problem>,
+    /// Further problems that were only counted.
+    pub more_problems: u64,
+}
+
+/// How the index file was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum IndexFile {
+    /// Not looked at.
+    #[default]
+    Unchecked,
+    /// There is none; the next start reads the whole file.
+    Missing,
+    /// It agrees with the file up to this position.
+    Good {
+        /// The position.
+        end: u64,
+    },
+    /// It does not. A server ignores it or finds out, but a start takes longer.
+    Bad(String),
+}
+
+/// Something that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where in the file, if it is about a place in it.
+    pub at: Option<u64>,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl Report {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_fine(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    fn add(&mut self, at: Option<u64>, what: impl Into<String>) {
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(Problem { at, what: what.into() });
+        } else {
+            self.more_problems += 1;
+        }
+    }
+}
+
+/// Checks a data file. Reads only.
+///
+/// # Errors
+/// `Disk`; `Corrupt` if the file is no FileStorage at all. All else that is wrong is in the report.
+pub fn check(
+    disk: &dyn Disk,
+    path: &Path,
+    options: &CheckOptions,
+    observer: &mut dyn Observer,
+) -> Result<Report, StorageError> {
+    let mut scan = Scan::open(disk, path)?;
+    let mut checking = Checking {
+        options,
+        report: Report { bytes: scan.end(), ..Report::default() },
+        index: Index::new(),
+        gone: BTreeSet::new(),
+        blobs: Revisions::new(),
+        saved: None,
+    };
+    checking.load_index(disk, path);
+    let total = if options.structure_only { scan.end() } else { 2 * scan.end() };
+    while let Some(step) = scan.step()? {
+        match step {
+            Step::Transaction(transaction) => {
+                checking.transaction(&scan, &transaction)?;
+                observer.transaction(checking.report.transactions - 1, &transaction);
+            }
+            Step::Gap(gap) => checking.gap(gap),
+        }
+        checking.compare_index(scan.position());
+        observer.progress(scan.position(), total);
+    }
+    checking.end_of_structure();
+    if !options.structure_only {
+        checking.current_records(&scan, |at| observer.progress(scan.end() + at, total))?;
+    }
+    checking.blob_files(disk)?;
+    observer.progress(total, total);
+    Ok(checking.report)
+}
+
+struct Checking<'a> {
+    options: &'a CheckOptions,
+    report: Report,
+    /// Where the current record of each object is, as far as was walked.
+    index: Index,
+    /// Objects whose current record says that they do not exist.
+    gone: BTreeSet<Oid>,
+    blobs: Revisions,
+    /// The index file, until it is compared.
+    saved: Option<(u64, Index)>,
+}
+
+impl Checking<'_> {
+    fn load_index(&mut self, disk: &dyn Disk, path: &Path) {
+        if self.options.structure_only {
+            return;
+        }
+        self.report.index = match index_file::load(disk, path, self.report.bytes) {
+            Ok(saved) => {
+                let far = saved.0 > self.report.bytes;
+                let end = saved.0;
+                self.saved = Some(saved);
+                if far { bad_end(end) } else { IndexFile::Unchecked }
+            }
+            Err(Unusable::Missing) => IndexFile::Missing,
+            Err(error) => IndexFile::Bad(error.to_string()),
+        };
+    }
+
+    /// Compares the index file where it ends; what was committed later is not in it.
+    fn compare_index(&mut self, at: u64) {
+        let Some((end, saved)) = self.saved.take_if(|(end, _)| *end == at) else { return };
+        self.report.index = if saved.len() == self.index.len() && saved.iter().eq(self.index.iter())
+        {
+            IndexFile::Good { end }
+        } else {
+            IndexFile::Bad(format!("up to byte {end} it does not say where the objects are"))
+        };
+    }
+
+    fn gap(&mut self, gap: Gap) {
+        if gap.unfinished {
+            self.report.unfinished = Some(gap);
+        } else {
+            let Gap { at, bytes, what, flaw_at, .. } = gap;
+            self.report.add(Some(at), format!("{bytes} bytes are damaged: {what} (at {flaw_at})"));
+        }
+    }
+
+    fn transaction(&mut self, scan: &Scan, transaction: &Transaction) -> Result<(), StorageError> {
+        let tid = transaction.header.tid;
+        if let Some(last) = self.report.last_tid.filter(|last| tid <= *last) {
+            self.report.add(
+                Some(transaction.at),
+                format!("transaction {tid} is not later than the one before it, {last}"),
+            );
+        }
+        let status = transaction.header.status;
+        if !b" pu".contains(&status) {
+            self.report.add(Some(transaction.at), format!("the unknown status {status:#04x}"));
+        }
+        self.report.transactions += 1;
+        self.report.records += transaction.records.len() as u64;
+        self.report.first_tid.get_or_insert(tid);
+        self.report.last_tid = Some(tid);
+        for record in &transaction.records {
+            self.record(scan, record, tid)?;
+        }
+        // Records of one transaction replace what was before it, not each other.
+        for record in &transaction.records {
+            self.index.insert(record.oid, record.at);
+            match record.payload {
+                PayloadPlace::Gone => self.gone.insert(record.oid),
+                PayloadPlace::Data(_) | PayloadPlace::Back(_) => self.gone.remove(&record.oid),
+            };
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, scan: &Scan, record: &RecordPlace, tid: Tid) -> Result<(), StorageError> {
+        let RecordPlace { oid, at, prev, .. } = *record;
+        let replaced = self.index.position(oid);
+        if prev != 0 && replaced != Some(prev) {
+            let what = match replaced {
+                Some(replaced) => {
+                    format!("the record of {oid} replaced {replaced}, but says {prev}")
+                }
+                None => format!("the record of {oid} replaced none, but says {prev}"),
+            };
+            self.report.add(Some(at), what);
+        }
+        if self.options.structure_only {
+            return Ok(());
+        }
+        if record.tid != tid {
+            let text = format!("the record of {oid} has the tid {}, not {tid}", record.tid);
+            self.report.add(Some(at), text);
+        }
+        match scan.data(record) {
+            Ok(Some(data)) => self.data(record, &data),
+            Ok(None) => {}
+            Err(StorageError::Corrupt { position, what, .. }) => {
+                let text = format!("the record of {oid} has no data: {what} (at {position})");
+                self.report.add(Some(at), text);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn data(&mut self, record: &RecordPlace, data: &Bytes) {
+        if is_blob_record(data) {
+            self.report.blobs += 1;
+            if self.options.blobs.is_some() {
+                self.blobs.insert((record.oid, record.tid));
+            }
+        }
+        if let Err(error @ Dangling::Unreadable(_)) = references(data) {
+            let class = class_name(data).map_or_else(String::new, |class| format!(" ({class})"));
+            self.report.add(Some(record.at), format!("object {}{class}: {error}", record.oid));
+        }
+    }
+
+    fn end_of_structure(&mut self) {
+        if let Some((end, _)) = self.saved.take()
+            && self.report.index == IndexFile::Unchecked
+        {
+            self.report.index = bad_end(end);
+        }
+        self.report.objects = self.index.len();
+        self.report.deleted = self.gone.len() as u64;
+    }
+
+    /// What the current state of each object refers to must exist. In the order of the file, so that
+    /// the disk is read once more from front to back.
+    fn current_records(
+        &mut self,
+        scan: &Scan,
+        mut progress: impl FnMut(u64),
+    ) -> Result<(), StorageError> {
+        let mut places: Vec<(u64, Oid)> = self.index.iter().map(|(oid, at)| (at, oid)).collect();
+        places.sort_unstable();
+        for (at, oid) in places {
+            let data = match scan.reader(oid, at).and_then(|mut reader| reader.data()) {
+                Ok(Some(data)) => data,
+                // Damage was told of already.
+                Ok(None) | Err(StorageError::Corrupt { .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            match references(&data) {
+                Ok(references) => self.references(at, oid, &data, &references),
+                Err(Dangling::Unreadable(_)) => {}
+                Err(error) => self.report.add(Some(at), format!("object {oid}: {error}")),
+            }
+            progress(at);
+        }
+        Ok(())
+    }
+
+    fn references(&mut self, at: u64, from: Oid, data: &Bytes, references: &[Oid]) {
+        let mut missing: Vec<Oid> =
+            references.iter().copied().filter(|to| self.is_missing(*to)).collect();
+        missing.sort_unstable();
+        missing.dedup();
+        for to in missing {
+            let class = class_name(data).unwrap_or_else(|| "of unknown class".to_owned());
+            let why = if self.gone.contains(&to) { "was deleted" } else { "is not there" };
+            self.report
+                .add(Some(at), format!("object {from} ({class}) refers to {to}, which {why}"));
+        }
+    }
+
+    fn is_missing(&self, oid: Oid) -> bool {
+        self.index.position(oid).is_none() || self.gone.contains(&oid)
+    }
+
+    /// Compares the blobs that the records speak of with the files that are there.
+    fn blob_files(&mut self, disk: &dyn Disk) -> Result<(), StorageError> {
+        let Some(path) = &self.options.blobs else { return Ok(()) };
+        let directory = BlobDirectory::open(disk, path, true)?;
+        let present = blob_files::revisions(disk, path, &directory)?;
+        for (oid, tid) in self.blobs.difference(&present) {
+            let file = directory.file(*oid, *tid);
+            let text = format!("object {oid} has no blob file {}", file.display());
+            self.report.add(None, text);
+        }
+        for (oid, tid) in present.difference(&self.blobs) {
+            // A commit under way puts its files into place before its record.
+            if self.report.last_tid.is_some_and(|last| *tid > last) {
+                continue;
+            }
+            let file = directory.file(*oid, *tid);
+            self.report.add(None, format!("the blob file {} is of no revision", file.display()));
+        }
+        Ok(())
+    }
+}
+
+fn bad_end(end: u64) -> IndexFile {
+    IndexFile::Bad(format!("it ends at byte {end}, where no transaction ends"))
+}
