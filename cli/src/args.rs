@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::config::{InvalidValue, Kind, LogShape, RealSystem, Runtime, SocketAddress, Value};
+use crate::tools::{check, dump, repair};
 
 /// ZEO, the database server of the ZODB, in Rust.
 #[derive(Debug, Parser)]
@@ -20,6 +21,9 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Serve(ServeOptions),
+    Check(check::Options),
+    Dump(dump::Options),
+    Repair(repair::Options),
 }
 
 /// Serve databases to ZEO clients.
@@ -102,8 +106,10 @@ mod tests {
 
     fn parse(arguments: &[&str]) -> Result<ServeOptions, clap::Error> {
         let arguments = ["rzeo", "serve"].iter().chain(arguments);
-        let Command::Serve(options) = Args::try_parse_from(arguments)?.command;
-        Ok(options)
+        match Args::try_parse_from(arguments)?.command {
+            Command::Serve(options) => Ok(options),
+            other => unreachable!("serve was asked for, not {other:?}"),
+        }
     }
 
     #[test]

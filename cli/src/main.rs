@@ -16,6 +16,7 @@ mod runtime;
 mod serve;
 mod signals;
 mod storages;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -24,5 +25,8 @@ use clap::Parser as _;
 fn main() -> ExitCode {
     match args::Args::parse().command {
         args::Command::Serve(options) => serve::run(&options),
+        args::Command::Check(options) => tools::end(tools::check::run(&options)),
+        args::Command::Dump(options) => tools::end(tools::dump::run(&options)),
+        args::Command::Repair(options) => tools::end(tools::repair::run(&options)),
     }
 }

@@ -1,0 +1,55 @@
+//! The verbs beside `serve`: looking at databases, and mending them.
+//!
+//! They share how a run ends: status 0 when all is well, 1 when it is not, 2 for wrong arguments (clap's).
+//! What is printed may go into a pipe that its reader closes; that ends a tool quietly.
+
+pub(crate) mod check;
+pub(crate) mod dump;
+mod progress;
+pub(crate) mod repair;
+
+use std::io;
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use rzeo_core::ids::Tid;
+use rzeo_core::storage::StorageError;
+use thiserror::Error;
+
+/// Why a tool could not do its work.
+#[derive(Debug, Error)]
+pub(crate) enum ToolError {
+    /// The database.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// Standard output.
+    #[error("cannot write: {0}")]
+    Output(#[from] io::Error),
+    /// What was asked for makes no sense, or would do harm.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Turns what became of a tool into the process's status: `true` is fine.
+pub(crate) fn end(result: Result<bool, ToolError>) -> ExitCode {
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(ToolError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("Error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// When a transaction was, in UTC. Tids of the wildest files are no times at all.
+fn time_of(tid: Tid) -> String {
+    // Microseconds are as exact as a float of seconds can be.
+    let micros = tid.to_unix().0 * 1e6;
+    #[expect(clippy::cast_possible_truncation, reason = "a float of seconds fits many times over")]
+    let time = Timestamp::from_microsecond(micros.round() as i64);
+    time.map_or_else(|_| "no time".to_owned(), |time| format!("{time:.6}"))
+}
