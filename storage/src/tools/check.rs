@@ -11,6 +11,7 @@
 //! What is kept in memory is about 24 bytes an object, and 16 for each revision of a blob.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -141,6 +142,7 @@ pub fn check(
         index: Index::new(),
         gone: BTreeSet::new(),
         blobs: Revisions::new(),
+        skipped: Vec::new(),
         saved: None,
     };
     checking.load_index(disk, path);
@@ -173,6 +175,8 @@ struct Checking<'a> {
     /// Objects whose current record says that they do not exist.
     gone: BTreeSet<Oid>,
     blobs: Revisions,
+    /// Gaps and undone transactions: records before them may have been replaced by what is in there.
+    skipped: Vec<Range<u64>>,
     /// The index file, until it is compared.
     saved: Option<(u64, Index)>,
 }
@@ -206,6 +210,7 @@ impl Checking<'_> {
     }
 
     fn gap(&mut self, gap: Gap) {
+        self.skipped.push(gap.at..gap.at + gap.bytes);
         if gap.unfinished {
             self.report.unfinished = Some(gap);
         } else {
@@ -225,6 +230,9 @@ impl Checking<'_> {
         let status = transaction.header.status;
         if !b" pu".contains(&status) {
             self.report.add(Some(transaction.at), format!("the unknown status {status:#04x}"));
+        }
+        if transaction.is_undone() {
+            self.skipped.push(transaction.at..transaction.at + transaction.header.size);
         }
         self.report.transactions += 1;
         self.report.records += transaction.records.len() as u64;
@@ -247,7 +255,8 @@ impl Checking<'_> {
     fn record(&mut self, scan: &Scan, record: &RecordPlace, tid: Tid) -> Result<(), StorageError> {
         let RecordPlace { oid, at, prev, .. } = *record;
         let replaced = self.index.position(oid);
-        if prev != 0 && replaced != Some(prev) {
+        let is_skipped = self.skipped.iter().any(|skipped| skipped.contains(&prev));
+        if prev != 0 && replaced != Some(prev) && !is_skipped {
             let what = match replaced {
                 Some(replaced) => {
                     format!("the record of {oid} replaced {replaced}, but says {prev}")

@@ -138,15 +138,22 @@ impl Scan {
     pub fn skip_to_last(&mut self, count: usize) -> Result<(), StorageError> {
         self.at = self.log.end;
         for _ in 0..count {
-            match self.log.transaction_before(self.at) {
-                Ok(Some((at, _))) => self.at = at,
+            let before = match self.log.transaction_before(self.at) {
+                Ok(Some((at, _))) if self.is_whole(at)? => at,
                 Ok(None) => return Ok(()),
                 // An unfinished write, or damage: only the way from the front leads around it.
-                Err(StorageError::Corrupt { .. }) => return self.count_to_last(count),
+                Ok(Some(_)) | Err(StorageError::Corrupt { .. }) => {
+                    return self.count_to_last(count);
+                }
                 Err(error) => return Err(error),
-            }
+            };
+            self.at = before;
         }
         Ok(())
+    }
+
+    fn is_whole(&mut self, at: u64) -> Result<bool, StorageError> {
+        Ok(scan::check(&mut self.window, at, &mut self.found)?.is_ok())
     }
 
     fn count_to_last(&mut self, count: usize) -> Result<(), StorageError> {
@@ -201,17 +208,12 @@ impl Scan {
     /// Transactions without records are found only from behind, by their lengths.
     fn first_after(&mut self, gap: u64, found: u64) -> Result<u64, StorageError> {
         let mut first = found;
-        let mut found = Vec::new();
         loop {
-            let before = match self.log.transaction_before(first) {
-                Ok(Some((at, _))) if at > gap => at,
+            match self.log.transaction_before(first) {
+                Ok(Some((at, _))) if at > gap && self.is_whole(at)? => first = at,
                 Ok(_) | Err(StorageError::Corrupt { .. }) => return Ok(first),
                 Err(error) => return Err(error),
-            };
-            if scan::check(&mut self.window, before, &mut found)?.is_err() {
-                return Ok(first);
             }
-            first = before;
         }
     }
 
