@@ -1,11 +1,13 @@
 //! Opens the storages of a configuration.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
 
 use rzeo_core::storage::{Storage, StorageError};
 use rzeo_host::StorageSpec;
+use rzeo_storage::demo::{self, DEFAULT_MAPPING_NAME};
 use rzeo_storage::file::FileOptions;
-use rzeo_storage::{FileStorage, MappingStorage};
+use rzeo_storage::{DemoStorage, FileStorage, MappingStorage};
 use thiserror::Error;
 
 use crate::blob_dir::{self, BlobDirError};
@@ -17,9 +19,6 @@ pub(crate) enum OpenError {
     /// Because of its blobs.
     #[error(transparent)]
     Blobs(#[from] BlobDirError),
-    /// Because it is of a kind that is not there yet.
-    #[error("<demostorage> cannot be opened by this version; serve its base, or a copy of it")]
-    Demo,
     /// Because of its records.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -42,10 +41,53 @@ fn open_kind(kind: &StorageKind) -> Result<Arc<dyn Storage>, OpenError> {
                 open_kind(other)?
             }
         },
-        StorageKind::Demo { .. } => return Err(OpenError::Demo),
+        StorageKind::Demo { name, base, changes } => {
+            let base = open_base(base.as_deref())?;
+            let changes = open_changes(changes.as_deref(), &*base)?;
+            Arc::new(DemoStorage::new(name.clone(), base, changes, random()))
+        }
         StorageKind::File(file) => Arc::new(open_file(file)?),
         StorageKind::Mapping { name } => Arc::new(MappingStorage::named(name.as_str())),
     })
+}
+
+fn open_base(kind: Option<&StorageKind>) -> Result<Arc<dyn Storage>, OpenError> {
+    kind.map_or_else(|| Ok(Arc::new(MappingStorage::named(DEFAULT_MAPPING_NAME)) as _), open_kind)
+}
+
+/// What may be held by the base is not garbage, so a pack of the changes does not collect any.
+fn open_changes(
+    kind: Option<&StorageKind>,
+    base: &dyn Storage,
+) -> Result<Arc<dyn Storage>, OpenError> {
+    kind.map_or_else(|| Ok(Arc::new(demo::temporary_changes(base)) as _), open_uncollected)
+}
+
+fn open_uncollected(kind: &StorageKind) -> Result<Arc<dyn Storage>, OpenError> {
+    let uncollected = match kind {
+        StorageKind::File(file) => StorageKind::File(FileConfig { pack_gc: false, ..file.clone() }),
+        StorageKind::Mapping { name } => {
+            let changes = MappingStorage::named(name.as_str()).without_garbage_collection();
+            return Ok(Arc::new(changes));
+        }
+        StorageKind::Blob { directory, base } => match &**base {
+            StorageKind::File(file) => {
+                let file = FileConfig { pack_gc: false, ..file.clone() };
+                let base = Box::new(StorageKind::File(file));
+                StorageKind::Blob { directory: directory.clone(), base }
+            }
+            StorageKind::Blob { .. } | StorageKind::Demo { .. } | StorageKind::Mapping { .. } => {
+                kind.clone()
+            }
+        },
+        StorageKind::Demo { .. } => kind.clone(),
+    };
+    open_kind(&uncollected)
+}
+
+/// A number that nobody can guess, from where the standard library gets the keys of its maps.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 fn open_file(config: &FileConfig) -> Result<FileStorage, OpenError> {

@@ -54,7 +54,7 @@ pub struct Description {
     /// `(module, name)` of the Python interfaces that a client may claim, in the order that
     /// Python's storage lists them.
     pub interfaces: Vec<(&'static str, &'static str)>,
-    /// Which keys an entry of `history` has.
+    /// Which keys an entry of `history` has that the storage itself keeps.
     pub history: HistoryShape,
 }
 
@@ -112,6 +112,8 @@ pub struct Revision {
 pub struct HistoryEntry {
     /// The commit.
     pub tid: Tid,
+    /// Which keys the entry has: a storage over another one passes on what that one says.
+    pub shape: HistoryShape,
     /// Who and why.
     pub user: Bytes,
     /// Who and why.

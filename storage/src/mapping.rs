@@ -36,6 +36,7 @@ const DEFAULT_NAME: &str = "Mapping Storage";
 pub struct MappingStorage {
     name: String,
     state: Arc<RwLock<State>>,
+    collects: bool,
 }
 
 impl MappingStorage {
@@ -48,7 +49,13 @@ impl MappingStorage {
     /// An empty one.
     #[must_use]
     pub fn named(name: impl Into<String>) -> Self {
-        Self { name: name.into(), state: Arc::default() }
+        Self { name: name.into(), state: Arc::default(), collects: true }
+    }
+
+    /// The same, but a pack removes old revisions only: objects may be held from outside.
+    #[must_use]
+    pub fn without_garbage_collection(self) -> Self {
+        Self { collects: false, ..self }
     }
 }
 
@@ -174,7 +181,8 @@ impl Storage for MappingStorage {
         if state.last_pack > Some(stop) {
             return Err(StorageError::Pack("Already packed to a later time".into()));
         }
-        Ok(Some(Box::new(MappingPack { state: Arc::clone(&self.state), stop })))
+        let (state, collects) = (Arc::clone(&self.state), self.collects);
+        Ok(Some(Box::new(MappingPack { state, stop, collects })))
     }
 
     fn close(&self) -> Result<(), StorageError> {
@@ -231,6 +239,7 @@ impl State {
         let meta = &self.transactions[&tid].meta;
         HistoryEntry {
             tid,
+            shape: HistoryShape::MappingStorage,
             user: meta.user.clone(),
             description: meta.description.clone(),
             extension: meta.extension.clone(),
@@ -265,14 +274,14 @@ impl State {
         self.last_tid = tid;
     }
 
-    /// Takes away revisions that were replaced by `stop`, then objects that no revision of an object
-    /// reachable from the root refers to. Decides everything before it changes anything.
-    fn pack(&mut self, stop: Tid) -> Result<(), StorageError> {
+    /// Takes away revisions that were replaced by `stop`, then, if wanted, objects that no revision of
+    /// an object reachable from the root refers to. Decides everything before it changes anything.
+    fn pack(&mut self, stop: Tid, collects: bool) -> Result<(), StorageError> {
         let replaced = self.replaced_by(stop);
-        let reachable = self.reachable(&replaced)?;
+        let reachable = if collects { Some(self.reachable(&replaced)?) } else { None };
         let mut doomed: BTreeMap<Tid, BTreeSet<Oid>> = BTreeMap::new();
         for (oid, revisions) in &self.objects {
-            let kept = reachable.contains(oid);
+            let kept = reachable.as_ref().is_none_or(|reachable| reachable.contains(oid));
             for tid in revisions.keys().filter(|tid| !kept || replaced.contains(&(*oid, **tid))) {
                 doomed.entry(*tid).or_default().insert(*oid);
             }
@@ -423,11 +432,12 @@ impl Vote for MappingVote<'_> {
 struct MappingPack {
     state: Arc<RwLock<State>>,
     stop: Tid,
+    collects: bool,
 }
 
 impl PreparedPack for MappingPack {
     fn finish(self: Box<Self>) -> Result<(), StorageError> {
-        self.state.write().pack(self.stop)
+        self.state.write().pack(self.stop, self.collects)
     }
 }
 

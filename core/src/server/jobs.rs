@@ -16,8 +16,8 @@ use bytes::Bytes;
 use crate::ids::{Oid, Tid};
 use crate::server::vote::{VoteError, VoteOutcome, VoteRequest, vote};
 use crate::storage::{
-    BlobFile, BlobStore, HistoryShape, Info, Load, Patience, PreparedPack, RecordIterator, Scratch,
-    Storage, StorageError, TransactionHeader, TransactionIterator, Voted,
+    BlobFile, BlobStore, HistoryEntry, HistoryShape, Info, Load, Patience, PreparedPack,
+    RecordIterator, Scratch, Storage, StorageError, TransactionHeader, TransactionIterator, Voted,
 };
 use crate::time::UnixTime;
 use crate::value::Value;
@@ -287,12 +287,12 @@ fn blobs(storage: &dyn Storage) -> Result<&dyn BlobStore, StorageError> {
 }
 
 fn history(storage: &dyn Storage, oid: Oid, size: usize) -> Result<Reply, StorageError> {
-    let shape = match storage.description().history {
-        HistoryShape::FileStorage => history_entry,
-        HistoryShape::MappingStorage => mapping_history_entry,
+    let shown = |entry: &HistoryEntry| match entry.shape {
+        HistoryShape::FileStorage => history_entry(entry),
+        HistoryShape::MappingStorage => mapping_history_entry(entry),
     };
     let entries = storage.history(oid, size)?;
-    Ok(Reply::Entries(entries.iter().map(shape).collect()))
+    Ok(Reply::Entries(entries.iter().map(shown).collect()))
 }
 
 /// Entries `first..last` of the undoable transactions that fit `specification`, newest first; a

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use rzeo_core::ids::{Oid, Tid};
-use rzeo_core::storage::{HistoryEntry, Patience, StorageError, TransactionHeader};
+use rzeo_core::storage::{HistoryEntry, HistoryShape, Patience, StorageError, TransactionHeader};
 
 use super::FileStorage;
 use super::format::{Status, TransactionHead};
@@ -28,6 +28,7 @@ pub(super) fn history(
         let meta = log.meta(record.transaction, head, Patience::Wait)?;
         entries.push(HistoryEntry {
             tid: record.tid,
+            shape: HistoryShape::FileStorage,
             user: meta.user,
             description: meta.description,
             extension: meta.extension,
