@@ -101,3 +101,25 @@ fn open_file(config: &FileConfig) -> Result<FileStorage, OpenError> {
     };
     Ok(FileStorage::open_file(&config.path, options)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(kind: &StorageKind) -> String {
+        open_kind(kind).unwrap().description().name
+    }
+
+    #[test]
+    fn what_a_demo_storage_does_not_say_is_in_memory() {
+        let demo = |base, changes| StorageKind::Demo { name: None, base, changes };
+        let nothing = demo(None, None);
+        assert_eq!(name(&nothing), "DemoStorage('MappingStorage', 'MappingStorage')");
+        let mapping = || Some(Box::new(StorageKind::Mapping { name: "it's".to_owned() }));
+        assert_eq!(name(&demo(mapping(), None)), "DemoStorage(\"it's\", 'MappingStorage')");
+        assert_eq!(name(&demo(None, mapping())), "DemoStorage('MappingStorage', \"it's\")");
+        let named = StorageKind::Demo { name: Some("x".to_owned()), base: None, changes: None };
+        assert_eq!(name(&named), "x");
+        assert_ne!(random(), random());
+    }
+}
