@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         certificate: certificate.clone(),
         key: Some(key.clone()),
         password,
-        authenticate: authenticate.clone(),
+        authenticate: Some(authenticate.clone()),
     }) {
         Ok(config) => config,
         Err(error) => {

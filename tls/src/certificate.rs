@@ -456,3 +456,42 @@ fn is_understood(oid: &Oid<'_>) -> bool {
 fn is_refused(oid: &Oid<'_>) -> bool {
     [oid!(1.3.6.1.5.5.7.1.14), oid!(1.3.6.1.5.5.7.1.7), oid!(1.3.6.1.5.5.7.1.8)].contains(oid)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Spoiled certificates are read, or not; reading them never panics, nor does asking them.
+    #[test]
+    fn any_byte_may_be_wrong() {
+        for text in [
+            include_str!("../tests/samples/self_signed.pem"),
+            include_str!("../tests/samples/version_1.pem"),
+            include_str!("../tests/samples/authority.pem"),
+            include_str!("../tests/samples/hashed/a82b9efe.0"),
+        ] {
+            let good = pem::parse(text).expect("a sample").into_contents();
+            let certificate = Certificate::from_der(&good).expect("a good certificate");
+            for cut in 0..good.len() {
+                assert!(Certificate::from_der(&good[..cut]).is_err(), "cut at {cut}");
+            }
+            for (index, value) in (0..good.len()).flat_map(|index| {
+                [0, 1, 5, 0x30, 0x7f, 0x80, 0x84, 0xff].map(|value| (index, value))
+            }) {
+                let mut bad = good.clone();
+                bad[index] = value;
+                if let Ok(bad) = Certificate::from_der(&bad) {
+                    let _ = (bad.may_have_issued(&certificate), bad.subject.hash());
+                    let _ = (bad.is_self_signed(), bad.key.kind.is_strong_enough());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_bits_of_a_number() {
+        for (number, expected) in [(&[][..], 0), (&[0, 0], 0), (&[0, 1], 1), (&[0x80, 0], 16)] {
+            assert_eq!(bits(number), expected);
+        }
+    }
+}

@@ -130,14 +130,12 @@ impl Judge {
         candidates
     }
 
+    /// Why a chain that ends here is of no use.
     fn no_way(&self, chain: &[Arc<Certificate>], trusted: bool) -> Refusal {
-        let store = self.store.shown().to_owned();
-        let (at, issuer) = match chain.last() {
-            Some(last) => (last.subject.shown().to_owned(), last.issuer.shown().to_owned()),
-            None => Default::default(),
-        };
-        let self_signed = chain.last().is_some_and(|last| last.is_self_signed());
-        match (trusted, self_signed, chain.len()) {
+        let Some(last) = chain.last() else { return Refusal::Unreadable };
+        let store = self.store.shown_for(&last.issuer);
+        let (at, issuer) = (last.subject.shown().to_owned(), last.issuer.shown().to_owned());
+        match (trusted, last.is_self_signed(), chain.len()) {
             (true, _, _) => Refusal::NoRoot { at, store, issuer },
             (false, true, 2..) => Refusal::UntrustedRoot { at, store },
             (false, _, _) => Refusal::Unknown { store, issuer },

@@ -59,9 +59,9 @@ pub struct TlsFiles {
     pub key: Option<PathBuf>,
     /// What opens the key, if it is encrypted.
     pub password: Option<Password>,
-    /// Which clients to trust: a PEM file of certificates and revocation lists, a directory of such
-    /// files under OpenSSL's hashed names, or the word `DYNAMIC` for none.
-    pub authenticate: PathBuf,
+    /// Which clients to trust: a PEM file of certificates and revocation lists, or a directory of such
+    /// files under OpenSSL's hashed names. Without, nobody is let in.
+    pub authenticate: Option<PathBuf>,
 }
 
 /// Reads the files and makes a server's configuration of them.
@@ -69,7 +69,8 @@ pub fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(ring::default_provider());
     let own = own_certificate(files, &provider)?;
     let algorithms = provider.signature_verification_algorithms;
-    let judge = Judge { store: TrustStore::open(&files.authenticate)?, algorithms: algorithms.all };
+    let store = TrustStore::open(files.authenticate.as_deref())?;
+    let judge = Judge { store, algorithms: algorithms.all };
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .with_client_cert_verifier(Arc::new(Verifier::new(judge, algorithms)))

@@ -21,9 +21,6 @@ use crate::error::TlsError;
 use crate::name::Name;
 use crate::pem_file::{Block, PemFile};
 
-/// What the word in the place of a file means.
-const DYNAMIC: &str = "DYNAMIC";
-
 /// Whether the authorities' lists of revoked certificates are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Revocation {
@@ -50,19 +47,17 @@ enum Place {
 }
 
 impl TrustStore {
-    /// Opens what the setting `authenticate` names.
-    pub(crate) fn open(path: &Path) -> Result<Self, TlsError> {
+    /// Opens what the setting `authenticate` names; without it, nobody is trusted.
+    pub(crate) fn open(path: Option<&Path>) -> Result<Self, TlsError> {
+        let Some(path) = path else {
+            let shown = "the empty list of trusted clients".to_owned();
+            return Ok(Self { place: Place::Nothing, shown });
+        };
         let shown = path.display().to_string();
         if path.is_dir() {
             let unreadable = |source| TlsError::Unreadable { path: path.to_owned(), source };
             fs::read_dir(path).map_err(unreadable)?;
             return Ok(Self { place: Place::Directory(path.to_owned()), shown });
-        }
-        if path.as_os_str() == DYNAMIC {
-            return Ok(Self {
-                place: Place::Nothing,
-                shown: "the empty list of clients".to_owned(),
-            });
         }
         let (certificates, lists) = load(&PemFile::read(path)?)?;
         if certificates.is_empty() && lists.is_empty() {
@@ -73,6 +68,20 @@ impl TrustStore {
 
     pub(crate) fn shown(&self) -> &str {
         &self.shown
+    }
+
+    /// Where certificates of a subject were looked for, for a log.
+    pub(crate) fn shown_for(&self, name: &Name) -> String {
+        match &self.place {
+            Place::Nothing | Place::File { .. } => self.shown.clone(),
+            Place::Directory(_) => {
+                let hash = name.hash();
+                format!(
+                    "{} (looked for {hash:08x}.0; `openssl rehash` makes such names)",
+                    self.shown
+                )
+            }
+        }
     }
 
     pub(crate) fn revocation(&self) -> Revocation {

@@ -14,7 +14,7 @@ fn files(certificate: &str, key: &str) -> TlsFiles {
         certificate: sample(certificate),
         key: Some(sample(key)),
         password: None,
-        authenticate: sample("self_signed.pem"),
+        authenticate: Some(sample("self_signed.pem")),
     }
 }
 
@@ -121,7 +121,10 @@ fn missing_files_are_named() {
     for files in [
         files("missing.pem", "pkcs1.pem"),
         files("self_signed.pem", "missing.pem"),
-        TlsFiles { authenticate: sample("missing.pem"), ..files("self_signed.pem", "pkcs1.pem") },
+        TlsFiles {
+            authenticate: Some(sample("missing.pem")),
+            ..files("self_signed.pem", "pkcs1.pem")
+        },
     ] {
         let error = error(&files);
         assert!(matches!(error, TlsError::Unreadable { .. }), "{error}");
@@ -134,9 +137,9 @@ fn a_file_without_certificates_is_refused() {
     let base = files("self_signed.pem", "pkcs1.pem");
     let own = TlsFiles { certificate: sample("pkcs1.pem"), ..base.clone() };
     assert!(matches!(error(&own), TlsError::NoCertificate { .. }));
-    let clients = TlsFiles { authenticate: sample("pkcs1.pem"), ..base.clone() };
+    let clients = TlsFiles { authenticate: Some(sample("pkcs1.pem")), ..base.clone() };
     assert!(matches!(error(&clients), TlsError::NoCertificate { .. }));
-    let trusted = TlsFiles { authenticate: sample("trusted.pem"), ..base };
+    let trusted = TlsFiles { authenticate: Some(sample("trusted.pem")), ..base };
     assert!(matches!(error(&trusted), TlsError::TrustedCertificate { .. }));
 }
 
@@ -157,12 +160,12 @@ fn damaged_files_are_refused() {
 
     let rubbish = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let clients = file("clients", &format!("{good}{rubbish}"));
-    let clients = error(&TlsFiles { authenticate: clients, ..base.clone() });
+    let clients = error(&TlsFiles { authenticate: Some(clients), ..base.clone() });
     assert!(matches!(clients, TlsError::BadCertificate { .. }), "{clients}");
 
     let rubbish = "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n";
     let list = file("list", &format!("{good}{rubbish}"));
-    let list = error(&TlsFiles { authenticate: list, ..base.clone() });
+    let list = error(&TlsFiles { authenticate: Some(list), ..base.clone() });
     assert!(matches!(list, TlsError::BadRevocationList { .. }), "{list}");
 
     let rubbish = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
@@ -175,9 +178,9 @@ fn damaged_files_are_refused() {
 }
 
 #[test]
-fn whom_to_trust_is_a_file_a_directory_or_dynamic() {
+fn whom_to_trust_is_a_file_a_directory_or_nobody() {
     let base = files("self_signed.pem", "pkcs1.pem");
-    for authenticate in [sample("hashed"), PathBuf::from("DYNAMIC")] {
+    for authenticate in [Some(sample("hashed")), None] {
         server_config(&TlsFiles { authenticate, ..base.clone() }).expect("usable");
     }
 }

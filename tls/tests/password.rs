@@ -12,7 +12,7 @@ fn the_first_line_is_the_password() {
                 .into(),
             key: Some(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/samples/pkcs1_des3.pem").into()),
             password: Some(password),
-            authenticate: "DYNAMIC".into(),
+            authenticate: None,
         })
         .expect(command);
     };

@@ -35,7 +35,7 @@ pub(crate) fn sample(name: &str) -> String {
 /// What a server trusts.
 pub(crate) struct Trust {
     folder: TempDir,
-    path: PathBuf,
+    path: Option<PathBuf>,
 }
 
 impl Trust {
@@ -43,17 +43,17 @@ impl Trust {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("trusted.pem");
         fs::write(&path, pems.concat()).expect("written");
-        Self { folder, path }
+        Self { folder, path: Some(path) }
     }
 
     pub(crate) fn directory() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().to_owned();
+        let path = Some(folder.path().to_owned());
         Self { folder, path }
     }
 
     pub(crate) fn nobody() -> Self {
-        Self { path: "DYNAMIC".into(), ..Self::directory() }
+        Self { path: None, ..Self::directory() }
     }
 
     pub(crate) fn put(&self, name: &str, pem: &str) {
