@@ -16,6 +16,7 @@ mod runtime;
 mod serve;
 mod signals;
 mod storages;
+mod tls;
 mod tools;
 
 use std::process::ExitCode;

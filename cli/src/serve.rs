@@ -23,6 +23,7 @@ use rzeo_core::storage::StorageError;
 use rzeo_host::{
     Address, ConnectionLimits, Host, ListenError, Listener, Settings, StorageSpec, listen,
 };
+use rzeo_tokio::ServerConfig as TlsServer;
 use thiserror::Error;
 use tracing::{error, info};
 
@@ -37,6 +38,7 @@ use crate::plan::Plan;
 use crate::process::{self, PidFile, SocketFile};
 use crate::signals::{self, Ending, Endings, log};
 use crate::storages::{self, OpenError};
+use crate::tls::{self, SslError};
 
 /// Why a server did not start, or ended badly.
 #[derive(Debug, Error)]
@@ -75,12 +77,12 @@ pub(crate) enum ServeError {
         /// The reason.
         source: OpenError,
     },
-    /// A setting that nothing obeys yet: better to say so than to serve without it.
-    #[error("{0} cannot be used in this version")]
-    NotYet(&'static str),
     /// Threads or sockets that the system refused.
     #[error("cannot serve: {0}")]
     Run(#[source] io::Error),
+    /// Certificates and keys.
+    #[error("in <ssl>: {0}")]
+    Ssl(#[from] SslError),
     /// A storage that cannot be read.
     #[error("reading the latest commits: {0}")]
     Start(#[source] StorageError),
@@ -109,9 +111,9 @@ impl ServeError {
             Self::AddressFile { .. }
             | Self::Close(_)
             | Self::Log(_)
-            | Self::NotYet(_)
             | Self::Open { .. }
             | Self::Run(_)
+            | Self::Ssl(_)
             | Self::Start(_) => false,
         }
     }
@@ -138,18 +140,21 @@ impl ServeError {
 /// Does all that the plan says, in the order of the module's introduction.
 fn serve(plan: Plan) -> Result<Ending, ServeError> {
     let config = &plan.config;
-    if config.ssl.is_some() {
-        return Err(ServeError::NotYet("<ssl>"));
-    }
+    // Python's server reads the certificates with its configuration, before there is a log.
+    let tls = config.ssl.clone().map(tls::configure).transpose()?;
     let eventlog = config.eventlog.clone().unwrap_or_else(EventLog::to_stderr);
     let log_files = Log::install(eventlog, config.own.log_format)?;
     log_panics(config.eventlog.is_some());
-    let ended = serve_logged(plan, &log_files);
+    let ended = serve_logged(plan, &log_files, tls);
     log_files.close();
     ended
 }
 
-fn serve_logged(plan: Plan, log_files: &Log) -> Result<Ending, ServeError> {
+fn serve_logged(
+    plan: Plan,
+    log_files: &Log,
+    tls: Option<Arc<TlsServer>>,
+) -> Result<Ending, ServeError> {
     let Plan { config, address_file, greet, test } = plan;
     let reopenable = config.eventlog.is_some();
     if process::is_in_use(&config.address) {
@@ -176,7 +181,7 @@ fn serve_logged(plan: Plan, log_files: &Log) -> Result<Ending, ServeError> {
             announce(&addresses, path)?;
         }
         let admin = admin(&config, &host, &addresses)?;
-        let ended = run_until(endings, config.own.runtime, &host, listeners);
+        let ended = run_until(endings, config.own.runtime, &host, listeners, tls);
         drop(admin);
         ended
     });
@@ -201,6 +206,7 @@ fn run_until(
     runtime: Runtime,
     host: &Arc<Host>,
     listeners: Vec<Listener>,
+    tls: Option<Arc<TlsServer>>,
 ) -> Result<Ending, ServeError> {
     let Endings { first, second } = endings;
     // Without a sender no signal can come; better to be started again than to serve for ever.
@@ -209,7 +215,7 @@ fn run_until(
     let hurry = async {
         let _ = second.await;
     };
-    runtime.run(host, listeners, None, stop, hurry).map_err(ServeError::Run)?;
+    runtime.run(host, listeners, tls, stop, hurry).map_err(ServeError::Run)?;
     Ok(how)
 }
 

@@ -339,11 +339,11 @@ impl Connected {
         self.accepted.instant.after(self.host.settings.limits.register_time_max)
     }
 
-    /// Says in the log that the handshake below the protocol failed.
-    pub fn handshake_failed(&self, error: &std::io::Error) {
+    /// Says in the log that the handshake below the protocol failed, and why.
+    pub fn handshake_failed(&self, reason: &str) {
         tracing::warn!(
             target: LOG_TARGET,
-            "({}) disconnected: TLS handshake failed: {error}",
+            "({}) disconnected: TLS handshake failed: {reason}",
             self.peer
         );
     }

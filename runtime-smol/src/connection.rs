@@ -79,7 +79,7 @@ where
 {
     let handshake = async {
         let result = TlsAcceptor::from(tls).accept(stream).await;
-        result.inspect_err(|error| connected.handshake_failed(error)).ok()
+        result.inspect_err(|error| connected.handshake_failed(&rzeo_tls::explain(error))).ok()
     };
     let time_is_up = async {
         Timer::after(connected.time_until(connected.handshake_by())).await;

@@ -75,7 +75,7 @@ where
     let deadline = tokio::time::sleep(connected.time_until(connected.handshake_by()));
     tokio::select! {
         result = TlsAcceptor::from(tls).accept(stream) => {
-            result.inspect_err(|error| connected.handshake_failed(error)).ok()
+            result.inspect_err(|error| connected.handshake_failed(&rzeo_tls::explain(error))).ok()
         }
         () = deadline => {
             connected.handshake_timed_out();

@@ -17,7 +17,6 @@ pub(crate) const KEY_PASSWORD_VARIABLE: &str = "RZEO_TLS_KEY_PASSWORD";
 
 /// `<ssl>`: what is needed to talk with clients that show certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(dead_code, reason = "TLS is on its way")]
 pub(crate) struct TlsConfig {
     /// The server's certificate, and those that lead to a root.
     pub(crate) certificate: PathBuf,
@@ -31,7 +30,6 @@ pub(crate) struct TlsConfig {
 
 /// How to get the password of a key.
 #[derive(Clone, PartialEq, Eq)]
-#[allow(dead_code, reason = "TLS is on its way")]
 pub(crate) enum KeyPassword {
     /// A shell command that prints it.
     Command(String),

@@ -1,0 +1,30 @@
+//! From an `<ssl>` section to what the runtimes need to speak TLS.
+
+use std::sync::Arc;
+
+use rzeo_tls::{Password, PasswordCommandError, TlsError, TlsFiles, password_from_command};
+use thiserror::Error;
+
+use crate::config::{KeyPassword, TlsConfig};
+
+/// Why there is no TLS.
+#[derive(Debug, Error)]
+pub(crate) enum SslError {
+    /// A password command without a password.
+    #[error(transparent)]
+    Password(#[from] PasswordCommandError),
+    /// Files that are missing, or do not fit.
+    #[error(transparent)]
+    Files(#[from] TlsError),
+}
+
+/// Runs the password command, if there is one, and reads the files.
+pub(crate) fn configure(config: TlsConfig) -> Result<Arc<rzeo_tokio::ServerConfig>, SslError> {
+    let password = match config.password {
+        None => None,
+        Some(KeyPassword::Given(password)) => Some(Password::new(password)),
+        Some(KeyPassword::Command(command)) => Some(password_from_command(&command)?),
+    };
+    let TlsConfig { certificate, key, authenticate, .. } = config;
+    Ok(rzeo_tls::server_config(&TlsFiles { certificate, key, password, authenticate })?)
+}
