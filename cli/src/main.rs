@@ -16,6 +16,7 @@ mod runtime;
 mod serve;
 mod signals;
 mod storages;
+mod systemd;
 mod tls;
 mod tools;
 

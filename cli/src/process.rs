@@ -1,5 +1,5 @@
 //! What a running server leaves in the file system for others to find: its process id, its address,
-//! its Unix socket.
+//! its Unix socket; and how many files it may open.
 
 use std::fs;
 use std::io;
@@ -9,7 +9,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tracing::error;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tracing::{debug, error};
 
 use crate::config::SocketAddress;
 use crate::signals::log;
@@ -97,6 +98,21 @@ fn remove_if_there(path: &Path) -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+/// Each connection is an open file. Systems give a process few of them unless it asks for more.
+pub(crate) fn raise_file_limit() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let show = |limit: Option<u64>| limit.map_or("any number of".into(), |limit| limit.to_string());
+    let (before, after) = (show(current), show(maximum));
+    match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        Ok(()) => {
+            debug!(target: "ZEO.runzeo", "{after} files can be open at a time, {before} before it was asked for")
+        }
+        Err(error) => {
+            debug!(target: "ZEO.runzeo", "{before} files can be open at a time, {after} were refused: {error}")
+        }
     }
 }
 

@@ -8,6 +8,9 @@
 //!                 ─► end connections ─► close storages ─► remove socket and pid file
 //! ```
 //!
+//! Sockets that systemd has passed are used instead of the address; then it is not looked at whether
+//! the address is free, because systemd listens there.
+//!
 //! Exit status: 0 after `SIGTERM` and `SIGINT`, 1 after `SIGHUP` and when a storage or a log cannot be
 //! opened, 2 for options, configuration and an address in use.
 
@@ -38,6 +41,7 @@ use crate::plan::Plan;
 use crate::process::{self, PidFile, SocketFile};
 use crate::signals::{self, Ending, Endings, log};
 use crate::storages::{self, OpenError};
+use crate::systemd::{self, InheritError};
 use crate::tls::{self, SslError};
 
 /// Why a server did not start, or ended badly.
@@ -66,6 +70,9 @@ pub(crate) enum ServeError {
     /// The address.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// Sockets from systemd.
+    #[error(transparent)]
+    Inherit(#[from] InheritError),
     /// The log.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -110,6 +117,7 @@ impl ServeError {
             Self::Listen(listen) => listen.error.kind() == io::ErrorKind::AddrInUse,
             Self::AddressFile { .. }
             | Self::Close(_)
+            | Self::Inherit(_)
             | Self::Log(_)
             | Self::Open { .. }
             | Self::Run(_)
@@ -140,27 +148,31 @@ impl ServeError {
 /// Does all that the plan says, in the order of the module's introduction.
 fn serve(plan: Plan) -> Result<Ending, ServeError> {
     let config = &plan.config;
+    // Before a command for a password is run: sockets are not for it.
+    let inherited = systemd::inherited()?;
     // Python's server reads the certificates with its configuration, before there is a log.
     let tls = config.ssl.clone().map(tls::configure).transpose()?;
     let eventlog = config.eventlog.clone().unwrap_or_else(EventLog::to_stderr);
     let log_files = Log::install(eventlog, config.own.log_format)?;
     log_panics(config.eventlog.is_some());
-    let ended = serve_logged(plan, &log_files, tls);
+    let ended = serve_logged(plan, inherited, &log_files, tls);
     log_files.close();
     ended
 }
 
 fn serve_logged(
     plan: Plan,
+    inherited: Vec<Listener>,
     log_files: &Log,
     tls: Option<Arc<TlsServer>>,
 ) -> Result<Ending, ServeError> {
     let Plan { config, address_file, greet, test } = plan;
     let reopenable = config.eventlog.is_some();
-    if process::is_in_use(&config.address) {
+    process::raise_file_limit();
+    if inherited.is_empty() && process::is_in_use(&config.address) {
         return Err(ServeError::AddressInUse(config.address));
     }
-    let _socket_file = SocketFile::claim(&config.address);
+    let _socket_file = inherited.is_empty().then(|| SocketFile::claim(&config.address));
     // A server that writes nothing leaves no pid file either, as in Python.
     let _pid_file = PidFile::write(config.pid_filename.clone().filter(|_| !config.read_only));
     let storages = open_storages(&config.storages)?;
@@ -168,7 +180,7 @@ fn serve_logged(
     let created = describe(&config, &storages);
     let host = Host::new(&settings(&config), storages).map_err(ServeError::Start)?;
     info!(target: "ZEO.StorageServer", "{created}");
-    let ended = bind(&config.address).and_then(|listeners| {
+    let ended = bind(&config.address, inherited).and_then(|listeners| {
         let addresses = addresses(&listeners);
         if test {
             print("testing exit immediately");
@@ -181,6 +193,8 @@ fn serve_logged(
             announce(&addresses, path)?;
         }
         let admin = admin(&config, &host, &addresses)?;
+        systemd::ready(&format!("serving {}", list(&addresses)));
+        systemd::keep_telling(&host).map_err(ServeError::Run)?;
         let ended = run_until(endings, config.own.runtime, &host, listeners, tls);
         drop(admin);
         ended
@@ -211,7 +225,10 @@ fn run_until(
     let Endings { first, second } = endings;
     // Without a sender no signal can come; better to be started again than to serve for ever.
     let mut how = Ending::Restart;
-    let stop = async { how = first.await.unwrap_or(how) };
+    let stop = async {
+        how = first.await.unwrap_or(how);
+        systemd::stopping("ending connections, then closing storages");
+    };
     let hurry = async {
         let _ = second.await;
     };
@@ -281,14 +298,22 @@ fn describe(config: &ServerConfig, storages: &[StorageSpec]) -> String {
     format!("StorageServer created {} with storages: {all}", mode(config.read_only))
 }
 
-fn bind(address: &SocketAddress) -> Result<Vec<Listener>, ServeError> {
+/// Listens, unless systemd does so already.
+fn bind(address: &SocketAddress, inherited: Vec<Listener>) -> Result<Vec<Listener>, ServeError> {
     let address = match address {
         SocketAddress::Tcp { host, port } => {
             Address::Tcp { host: host.clone(), port: port.unwrap_or(0) }
         }
         SocketAddress::Unix(path) => Address::Unix(path.clone()),
     };
-    let listeners = listen(&address)?;
+    let listeners = if inherited.is_empty() {
+        listen(&address)?
+    } else {
+        log(&format!(
+            "systemd has passed sockets, so the configured address {address} is not used"
+        ));
+        inherited
+    };
     let shown: Vec<String> = addresses(&listeners).iter().map(in_python).collect();
     // One record whatever the number of sockets: whoever waits for it may take it as the last.
     info!(target: "ZEO.asyncio.server", "listening on {}", shown.join(", "));
@@ -298,6 +323,10 @@ fn bind(address: &SocketAddress) -> Result<Vec<Listener>, ServeError> {
 /// Where the server can be reached.
 fn addresses(listeners: &[Listener]) -> Vec<Address> {
     listeners.iter().filter_map(|listener| listener.address().ok()).collect()
+}
+
+fn list(addresses: &[Address]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// An address as Python writes it: `('127.0.0.1', 8100)`, or a path.

@@ -19,14 +19,23 @@ use tempfile::TempDir;
 
 use crate::RUNTIME;
 
+mod systemd;
+
 const STORAGE: &str = "<mappingstorage>\nname memory\n</mappingstorage>\n";
 
 /// `rzeo serve` in a directory of its own, with an environment that sets nothing.
 fn command(directory: &TempDir, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rzeo"));
     command.args(["serve", "--runtime", RUNTIME]).args(arguments).current_dir(directory);
-    command.env_remove("ZEO_MSGPACK").env_remove("INSTANCE_HOME").stdin(Stdio::null());
+    without_surroundings(&mut command);
     command
+}
+
+fn without_surroundings(command: &mut Command) {
+    for variable in ["ZEO_MSGPACK", "INSTANCE_HOME", "LISTEN_FDS", "NOTIFY_SOCKET"] {
+        command.env_remove(variable);
+    }
+    command.stdin(Stdio::null());
 }
 
 fn run(directory: &TempDir, arguments: &[&str]) -> Output {
@@ -59,10 +68,13 @@ fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 struct Running(Child);
 
 impl Running {
-    /// Starts a server with the configuration `c`; returns its address too.
+    /// Starts a server; returns its address too.
     fn start(directory: &TempDir, arguments: &[&str]) -> (Self, String) {
+        Self::launch(directory, command(directory, arguments))
+    }
+
+    fn launch(directory: &TempDir, mut command: Command) -> (Self, String) {
         let address_file = directory.path().join("address");
-        let mut command = command(directory, arguments);
         command.args(["--address-file", "address"]).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut running = Self(command.spawn().unwrap());
         let address = wait_for("the address file", || {
@@ -76,14 +88,19 @@ impl Running {
         kill_process(Pid::from_child(&self.0), signal).unwrap();
     }
 
+    /// Sends a signal that ends the server; returns the exit status.
+    fn finish(&mut self, signal: Signal) -> Option<i32> {
+        self.signal(signal);
+        wait_for("the end", || self.0.try_wait().unwrap()).code()
+    }
+
     /// Sends a signal that ends the server; returns the exit status and what was printed.
     fn end(mut self, signal: Signal) -> (Option<i32>, String, String) {
-        self.signal(signal);
-        let status = wait_for("the end", || self.0.try_wait().unwrap());
+        let status = self.finish(signal);
         let (mut stdout, mut stderr) = (String::new(), String::new());
         self.0.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
         self.0.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-        (status.code(), stdout, stderr)
+        (status, stdout, stderr)
     }
 }
 
