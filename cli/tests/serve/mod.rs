@@ -220,6 +220,56 @@ fn storages_and_logs_that_cannot_be_opened_end_the_server() {
     assert!(stderr(&output).starts_with("Error: cannot open the log no/log: "));
 }
 
+/// A dry run with an `<ssl>` of these lines, beside samples of certificates and keys.
+fn run_with_tls(lines: &str, environment: Option<&str>) -> Output {
+    let ssl = format!("<ssl>\n{lines}\n</ssl>");
+    let config = format!("<zeo>\naddress 127.0.0.1:0\n{ssl}\n</zeo>\n{STORAGE}");
+    let directory = directory_with(&config);
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tls/tests/samples");
+    for name in ["self_signed.pem", "pkcs1_des3.pem"] {
+        fs::copy(samples.join(name), directory.path().join(name)).unwrap();
+    }
+    let mut command = command(&directory, &["-Cc", "--test"]);
+    command.env_remove("RZEO_TLS_KEY_PASSWORD");
+    command.envs(environment.map(|password| ("RZEO_TLS_KEY_PASSWORD", password)));
+    command.output().unwrap()
+}
+
+const ENCRYPTED: &str = "certificate self_signed.pem\nkey pkcs1_des3.pem\nauthenticate DYNAMIC";
+
+#[test]
+fn a_keys_password_comes_from_a_command_or_the_environment() {
+    let command = format!("{ENCRYPTED}\npassword-command echo 1234");
+    let wrong_command = format!("{ENCRYPTED}\npassword-command echo wrong");
+    let function = format!("{ENCRYPTED}\npassword-function some.python.function");
+    for (lines, environment) in [
+        (&command, None),
+        (&ENCRYPTED.to_owned(), Some("1234")),
+        (&wrong_command, Some("1234")),
+        (&function, Some("1234")),
+    ] {
+        let output = run_with_tls(lines, environment);
+        assert_eq!(output.status.code(), Some(0), "{lines}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn certificates_that_cannot_be_used_end_the_server() {
+    for (lines, reason) in [
+        (ENCRYPTED.to_owned(), "password-command"),
+        (format!("{ENCRYPTED}\npassword-command echo wrong"), "does not open the key"),
+        (format!("{ENCRYPTED}\npassword-command exit 3"), "`exit 3` failed (exit status: 3)"),
+        ("certificate none.pem\nauthenticate DYNAMIC".to_owned(), "none.pem cannot be read"),
+        ("certificate self_signed.pem\nauthenticate DYNAMIC".to_owned(), "no private key"),
+    ] {
+        let output = run_with_tls(&lines, None);
+        let error = stderr(&output);
+        // As Python's server, which ends with a traceback.
+        assert_eq!(output.status.code(), Some(1), "{lines}: {error}");
+        assert!(error.starts_with("Error: in <ssl>: ") && error.contains(reason), "{error}");
+    }
+}
+
 #[test]
 fn signals_end_the_server_with_a_status() {
     for (signal, status, message) in [
