@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change goes in; what CI runs. Needs Rust and Python 3.
+# Everything that must hold before a change goes in; what CI runs. Needs Rust, Python 3 and
+# openssl; with Chromium the status page is drawn, too.
 #
-#   ./test.sh                 all of it, about a quarter of an hour on two cores
+#   ./test.sh                 all of it, about half an hour on two cores
 #   ./test.sh rust            format, lints, tests, documentation
-#   ./test.sh conformance     the test suite of Python's ZEO against the binary, both codecs
-#   ./test.sh python          Python applications against the binary, files handed to and fro
+#   ./test.sh conformance     the test suite of Python's ZEO against the binary: both codecs on
+#                             both runtimes
+#   ./test.sh python          Python applications, bad peers, big blobs, crowds, deployments
 #   ./test.sh mutants         breaks each promise about order and sees whether a test notices
 #   ./test.sh venv            only makes .venv, with the Python packages that the above need
+#   ./test.sh long            all of it in larger sizes, beside Python's server: blobs of 2 GB
+#                             (needs 10 GB in $TMPDIR), every application in both codecs
 #
 # A failed step does not hide the ones after it. The last line says how it ended; logs are in
 # target/test-logs.
@@ -17,8 +21,11 @@ readonly PYTHON=${PYTHON:-python3}
 readonly LOGS=target/test-logs
 readonly SERVER=${SERVER:-target/release/rzeo serve}
 readonly JOBS=${JOBS:-2}
-# What rzeo serves so far, in the words of conformance/groups.json.
-readonly GROUPS_DONE='connect commit concurrency client-conflicts admin lifecycle iterate undo pack'
+readonly RUNTIMES='tokio smol'
+readonly CODECS='pickle msgpack'
+# What rzeo serves so far, in the words of conformance/groups.json: all but resolve and fan-out.
+readonly GROUPS_DONE='connect commit concurrency client-conflicts admin lifecycle iterate undo pack
+    blob restore tls'
 
 passed=0
 failed=()
@@ -65,27 +72,51 @@ rust() {
     step doc documentation
 }
 
+# One test gives the password of a key by the name of a Python function, which returns 1234; rzeo
+# runs no Python and wants the password in the environment then. Other tests have keys without one.
 conformance() {
-    local group groups=()
+    local group runtime codec groups=()
     for group in $GROUPS_DONE; do groups+=(--group "$group"); done
-    for codec in pickle msgpack; do
-        step "conformance-$codec" .venv/bin/python conformance/zeo_suite.py \
-            --server "$SERVER" --codec "$codec" --jobs "$JOBS" --strict-stop --verbose \
-            --logs "$LOGS/servers-$codec" "${groups[@]}"
+    for runtime in $RUNTIMES; do
+        for codec in $CODECS; do
+            step "conformance-$codec-$runtime" env RZEO_TLS_KEY_PASSWORD=1234 \
+                .venv/bin/python conformance/zeo_suite.py --server "$SERVER --runtime $runtime" \
+                --codec "$codec" --jobs "$JOBS" --strict-stop --verbose \
+                --logs "$LOGS/servers-$codec-$runtime" "${groups[@]}"
+        done
     done
 }
 
+# judge NAME SCRIPT ARGUMENTS...: a step with a program of fixtures/python.
+judge() {
+    local name=$1 script=$2
+    shift 2
+    step "$name" .venv/bin/python "fixtures/python/$script.py" "$@"
+}
+
 python() {
-    local judge codec
-    for codec in pickle msgpack; do
-        step "app-$codec" .venv/bin/python fixtures/python/app.py \
-            --server "$SERVER" --codec "$codec" --seconds 20
+    local runtime codec seconds=20
+    [ -n "$LONG" ] && seconds=120
+    for runtime in $RUNTIMES; do
+        for codec in $CODECS; do
+            # In the short variant each runtime and each codec once.
+            case "$LONG $runtime $codec" in ' tokio msgpack' | ' smol pickle') continue ;; esac
+            judge "app-$codec-$runtime" app --server "$SERVER --runtime $runtime" \
+                --codec "$codec" --seconds "$seconds"
+        done
+        judge "handover-$runtime" handover --server "$SERVER --runtime $runtime"
+        judge "hostile-$runtime" hostile --server "$SERVER --runtime $runtime"
+        judge "deployment-$runtime" deployment --server "$SERVER --runtime $runtime"
     done
-    for judge in handover hostile metrics; do
-        step "$judge" .venv/bin/python fixtures/python/$judge.py --server "$SERVER"
-    done
+    judge metrics metrics --server "$SERVER"
+    judge status-page status_page --server "$SERVER" --keep "$LOGS/pages"
+    # Both runtimes, over TCP and TLS.
+    judge crowd crowd --server "$SERVER" ${LONG:+--compare}
+    judge big-blob big_blob --server "$SERVER" ${LONG:+--size 2048 --compare}
+    step tls-example cargo build --locked -p rzeo-tls --example accept &&
+        judge tls tls_judge ${LONG:+--random 200}
     step filestorage-tool cargo build --locked -p rzeo-fixtures --example filestorage &&
-        step both-ways .venv/bin/python fixtures/python/both_ways.py
+        judge both-ways both_ways
 }
 
 mutants() {
@@ -93,19 +124,23 @@ mutants() {
 }
 
 case "${1:-all}" in
-    all | rust | conformance | python | mutants | venv) mkdir -p "$LOGS" ;;
+    all | long | rust | conformance | python | mutants | venv) mkdir -p "$LOGS" ;;
     *)
         sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "$0" >&2
         exit 2
         ;;
 esac
+# Not empty in the long variant.
+LONG=
+[ "${1:-all}" = long ] && LONG=1
+readonly LONG
 case "${1:-all}" in
     venv) step venv make_venv ;;
     rust) rust ;;
     conformance) prepare && conformance ;;
     python) prepare && python ;;
     mutants) mutants ;;
-    all)
+    all | long)
         rust
         mutants
         prepare && conformance && python
