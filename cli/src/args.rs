@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::config::{InvalidValue, Kind, LogShape, RealSystem, Runtime, SocketAddress, Value};
+use crate::tools::config::ConfigOptions;
 use crate::tools::{check, dump, repair};
 
 /// ZEO, the database server of the ZODB, in Rust.
 #[derive(Debug, Parser)]
-#[command(name = "rzeo", version, infer_long_args = true)]
+#[command(name = "rzeo", version, infer_long_args = true, propagate_version = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -20,6 +21,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Config(ConfigOptions),
     Serve(ServeOptions),
     Check(check::Options),
     Dump(dump::Options),
@@ -38,6 +40,10 @@ pub(crate) struct ServeOptions {
     /// A configuration file as for runzeo; the other options win over it
     #[arg(short = 'C', long, value_name = "FILE")]
     pub(crate) configure: Option<String>,
+
+    /// Override a setting of the configuration file, such as zeo/address=8101; may be repeated
+    #[arg(short = 'X', value_name = "SECTION/KEY=VALUE")]
+    pub(crate) overrides: Vec<String>,
 
     /// Where to listen: a host with a port, a port, or a path
     // runzeo has no --address-file, so it understands --addr.

@@ -26,6 +26,7 @@ use clap::Parser as _;
 
 fn main() -> ExitCode {
     match args::Args::parse().command {
+        args::Command::Config(options) => tools::config::run(&options),
         args::Command::Serve(options) => serve::run(&options),
         args::Command::Check(options) => tools::end(tools::check::run(&options)),
         args::Command::Dump(options) => tools::end(tools::dump::run(&options)),

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::args::ServeOptions;
 use crate::config::{
-    ConfigError, FileConfig, INVALIDATION_QUEUE_SIZE, OwnSettings, ServerConfig, SocketAddress,
-    StorageConfig, StorageKind, System, path_of,
+    ConfigError, FileConfig, INVALIDATION_QUEUE_SIZE, OverrideError, OwnSettings, ServerConfig,
+    SocketAddress, StorageConfig, StorageKind, System, path_of,
 };
 
 /// The address when nothing says otherwise: reachable from this machine only.
@@ -31,7 +31,11 @@ impl Plan {
     /// Reads the configuration file, if there is one.
     pub(crate) fn make(options: &ServeOptions, system: &dyn System) -> Result<Self, ConfigError> {
         let mut config = match &options.configure {
-            Some(file) => ServerConfig::read(system, path_of(file)?)?,
+            Some(file) => ServerConfig::read(system, &path_of(file)?, &options.overrides)?,
+            None if !options.overrides.is_empty() => {
+                let error = OverrideError::NoFile;
+                return Err(ConfigError::Override { error, place: None });
+            }
             None => default_config(system),
         };
         if let Some(address) = &options.address {

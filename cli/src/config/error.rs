@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::overrides::OverrideError;
 use super::python::repr;
 use super::reader::{INCLUDE_DEPTH_MAX, INCLUDES_MAX, SECTION_DEPTH_MAX};
 use super::schema::SchemaError;
@@ -37,6 +38,14 @@ pub(crate) enum ConfigError {
         error: DirectiveError,
         /// Where.
         place: Place,
+    },
+    /// An option `-X` that is none, or has nothing to override.
+    #[error("{error}{}", on_a_line(place.as_ref()))]
+    Override {
+        /// What is wrong.
+        error: OverrideError,
+        /// The option.
+        place: Option<Place>,
     },
     /// Lines that contradict the schema.
     #[error("{error}{}", on_a_line(place.as_ref()))]
@@ -100,8 +109,14 @@ pub(crate) enum DirectiveError {
     #[error("more than {INCLUDE_DEPTH_MAX} files within each other")]
     IncludesTooDeep,
     /// Python packages stay in Python.
-    #[error("could not load package {0}: section types of Python packages need Python's server")]
+    #[error(
+        "could not load package {0}: section types of Python packages need Python's server; \
+             leave the line out and use the sections that are here"
+    )]
     NoPackage(String),
+    /// A URL with something after a `#`.
+    #[error("fragment identifiers are not supported")]
+    Fragment,
     /// A URL that is no file's.
     #[error("{0} is not a file: only files can be included")]
     NotAFile(String),
@@ -120,6 +135,20 @@ pub(crate) enum DirectiveError {
 }
 
 impl ConfigError {
+    /// Where, if it is anywhere in particular.
+    pub(crate) fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Directive { place, .. }
+            | Self::Substitution { place, .. }
+            | Self::Syntax { place, .. } => Some(place),
+            Self::Override { place, .. }
+            | Self::Schema { place, .. }
+            | Self::Unreadable { place, .. }
+            | Self::Value { place, .. } => place.as_ref(),
+            Self::NotAFile(_) => None,
+        }
+    }
+
     /// What would have been right, where the message does not say so.
     pub(crate) fn expected(&self) -> Option<String> {
         match self {
@@ -127,6 +156,7 @@ impl ConfigError {
             Self::Schema { error, .. } => error.expected(),
             Self::Directive { .. }
             | Self::NotAFile(_)
+            | Self::Override { .. }
             | Self::Substitution { .. }
             | Self::Syntax { .. }
             | Self::Unreadable { .. } => None,

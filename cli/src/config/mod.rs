@@ -8,6 +8,7 @@
 //! | [`types`] | what a value may be |
 //! | [`conversions`], [`address`] | how a text becomes such a value |
 //! | [`schema`] | which sections and keys there can be at all: tables |
+//! | [`overrides`] | what the command line says instead |
 //! | [`reader`] | how files become a tree of sections that fits a schema |
 //! | [`server`] | the tables for a server, and the settings in the tree |
 //! | [`error`] | what can be wrong, and where |
@@ -22,6 +23,7 @@
 mod address;
 mod conversions;
 mod error;
+mod overrides;
 mod python;
 mod reader;
 mod schema;
@@ -34,9 +36,10 @@ mod tests;
 mod types;
 
 pub(crate) use address::SocketAddress;
-pub(crate) use error::ConfigError;
+pub(crate) use error::{ConfigError, Place};
+pub(crate) use overrides::OverrideError;
 pub(crate) use python::repr;
-pub(crate) use reader::path_of;
+pub(crate) use reader::{Section, Setting, path_of};
 pub(crate) use server::{
     FileConfig, INVALIDATION_QUEUE_SIZE, KeyPassword, LogShape, OwnSettings, Runtime, ServerConfig,
     StorageConfig, StorageKind, TlsConfig,

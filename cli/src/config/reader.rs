@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::{ConfigError, DirectiveError, Place, file_url};
+use super::overrides::{Overrides, is_key};
 use super::schema::{Count, Key, Need, Schema, SchemaError, SectionType};
 use super::substitution::{Replacements, is_name};
 use super::syntax::{Line, SyntaxError};
@@ -63,9 +64,11 @@ pub(crate) fn read(
     system: &dyn System,
     schema: &'static Schema,
     path: &Path,
+    overrides: &[String],
 ) -> Result<Section, ConfigError> {
     let path = system.absolute(path);
-    let top = OpenSection::new(schema.top, None, None);
+    let overrides = Overrides::parse(overrides)?;
+    let top = OpenSection { overrides, ..OpenSection::new(schema.top, None, None) };
     let mut reader = Reader {
         system,
         schema,
@@ -97,6 +100,8 @@ struct OpenSection {
     start: Option<Place>,
     values: BTreeMap<&'static str, Vec<(String, Place)>>,
     sections: Vec<Section>,
+    /// What the command line says instead.
+    overrides: Overrides,
 }
 
 impl Reader<'_> {
@@ -173,7 +178,9 @@ impl Reader<'_> {
             let error = DirectiveError::SectionsTooDeep;
             return Err(ConfigError::Directive { error, place: place.clone() });
         }
-        self.open.push(OpenSection::new(opened, name, Some(place.clone())));
+        let overrides = self.innermost().overrides.take_for(opened.name, name.as_deref());
+        let opened = OpenSection::new(opened, name, Some(place.clone()));
+        self.open.push(OpenSection { overrides, ..opened });
         Ok(())
     }
 
@@ -184,25 +191,16 @@ impl Reader<'_> {
     }
 
     fn add_value(&mut self, key: &str, value: &str, place: &Place) -> Result<(), ConfigError> {
-        let schema_error = |error| ConfigError::Schema { error, place: Some(place.clone()) };
         let value = self.expand(value, place)?;
         let section = self.innermost();
-        let is_key = key.starts_with(|c: char| c.is_ascii_alphabetic())
-            && key.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
-        if !is_key {
+        if !is_key(key) {
             let error = InvalidValue::NotAKey(key.to_owned());
             return Err(ConfigError::Value { error, expected: None, place: Some(place.clone()) });
         }
-        let Some(known) = section.section_type.key(&key.to_lowercase()) else {
-            let known = section.section_type.keys.iter().map(|key| key.name).collect();
-            return Err(schema_error(SchemaError::UnknownKey { key: key.to_owned(), known }));
-        };
-        let values = section.values.entry(known.name).or_default();
-        if !values.is_empty() && known.need != Need::Repeated {
-            return Err(schema_error(SchemaError::KeyRepeated(key.to_owned())));
+        if section.overrides.has_key(&key.to_lowercase()) {
+            return Ok(());
         }
-        values.push((value, place.clone()));
-        Ok(())
+        section.set(key, value, place)
     }
 
     fn define(&mut self, name: String, value: &str, place: &Place) -> Result<(), ConfigError> {
@@ -233,10 +231,14 @@ impl Reader<'_> {
         let directive = |error| ConfigError::Directive { error, place: place.clone() };
         let including = self.files.last().expect("only a file can include another");
         let directory = including.parent().unwrap_or(Path::new("/"));
+        if target.contains('#') {
+            return Err(directive(DirectiveError::Fragment));
+        }
         let Some(file) = file_path(&target) else {
             return Err(directive(DirectiveError::NotAFile(target)));
         };
-        let path = directory.join(file);
+        // A relative target is part of a URL too.
+        let path = directory.join(decoded(file));
         self.included += 1;
         if self.files.contains(&path) {
             return Err(directive(DirectiveError::Cycle(path)));
@@ -260,8 +262,25 @@ impl Reader<'_> {
 }
 
 /// The file that a command line names, as a path or a URL.
-pub(crate) fn path_of(text: &str) -> Result<&Path, ConfigError> {
-    file_path(text).map(Path::new).ok_or_else(|| ConfigError::NotAFile(text.to_owned()))
+pub(crate) fn path_of(text: &str) -> Result<PathBuf, ConfigError> {
+    let path = file_path(text).ok_or_else(|| ConfigError::NotAFile(text.to_owned()))?;
+    // Only in a URL `%20` is a blank.
+    Ok(if path.len() == text.len() { path.into() } else { decoded(path).into() })
+}
+
+/// A text with `%20` as what it stands for; anything else after a `%` stays.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let code = after.get(..2).and_then(|code| std::str::from_utf8(code).ok());
+        let byte = code
+            .filter(|code| first == b'%' && code.bytes().all(|byte| byte.is_ascii_hexdigit()))
+            .and_then(|code| u8::from_str_radix(code, 16).ok());
+        bytes.push(byte.unwrap_or(first));
+        rest = if byte.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// The path in a text that may be a `file:` URL; `None` if it is the URL of something else.
@@ -278,7 +297,28 @@ fn file_path(text: &str) -> Option<&str> {
 
 impl OpenSection {
     fn new(section_type: &'static SectionType, name: Option<String>, start: Option<Place>) -> Self {
-        Self { section_type, name, start, values: BTreeMap::new(), sections: Vec::new() }
+        Self {
+            section_type,
+            name,
+            start,
+            values: BTreeMap::new(),
+            sections: Vec::new(),
+            overrides: Overrides::default(),
+        }
+    }
+
+    fn set(&mut self, key: &str, value: String, place: &Place) -> Result<(), ConfigError> {
+        let schema_error = |error| ConfigError::Schema { error, place: Some(place.clone()) };
+        let Some(known) = self.section_type.key(&key.to_lowercase()) else {
+            let known = self.section_type.keys.iter().map(|key| key.name).collect();
+            return Err(schema_error(SchemaError::UnknownKey { key: key.to_owned(), known }));
+        };
+        let values = self.values.entry(known.name).or_default();
+        if !values.is_empty() && known.need != Need::Repeated {
+            return Err(schema_error(SchemaError::KeyRepeated(key.to_owned())));
+        }
+        values.push((value, place.clone()));
+        Ok(())
     }
 
     fn add_section(&mut self, section: Section) -> Result<(), ConfigError> {
@@ -305,6 +345,9 @@ impl OpenSection {
 
     /// Checks that nothing is missing, converts the values, and checks what they have in common.
     fn close(mut self, place: Option<Place>, system: &dyn System) -> Result<Section, ConfigError> {
+        for one in std::mem::take(&mut self.overrides).into_keys()? {
+            self.set(one.key(), one.value.clone(), &one.place)?;
+        }
         if let Some(error) = self.lacks() {
             // What the configuration as a whole lacks, it lacks nowhere in particular.
             let place = place.filter(|_| !self.section_type.name.is_empty());

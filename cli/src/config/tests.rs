@@ -20,7 +20,7 @@ const ZEO: &str = "<zeo>\naddress 8100\n</zeo>\n";
 const MAPPING: &str = "<mappingstorage/>\n";
 
 fn read_files(files: &[(&str, &str)]) -> Result<ServerConfig, ConfigError> {
-    ServerConfig::read(&FakeSystem::with(files), Path::new("c.conf"))
+    ServerConfig::read(&FakeSystem::with(files), Path::new("c.conf"), &[])
 }
 
 fn read(text: &str) -> Result<ServerConfig, ConfigError> {
@@ -245,7 +245,7 @@ fn tls() {
     let read_ssl = |system: FakeSystem, lines: &str| {
         let ssl = format!("<ssl>\ncertificate c\n{lines}\n</ssl>");
         let text = format!("<zeo>\naddress 1\n{ssl}\n</zeo>\n{MAPPING}");
-        ServerConfig::read(&system.and_file("/dir/c.conf", &text), Path::new("c.conf"))
+        ServerConfig::read(&system.and_file("/dir/c.conf", &text), Path::new("c.conf"), &[])
     };
     let plain = || FakeSystem::with(&[]);
     let with_password = || plain().and_variables(&[("RZEO_TLS_KEY_PASSWORD", "secret")]);
@@ -533,6 +533,59 @@ fn what_was_expected_is_said() {
 }
 
 #[test]
+fn the_command_line_overrides() {
+    let text = format!(
+        "{ZEO}<filestorage Main>\npath a.fs\nquota $nope\n</filestorage>\n<blobstorage b>\n\
+         blob-dir b\n<filestorage>\npath c.fs\n</filestorage>\n</blobstorage>\n"
+    );
+    let text = text.replace("$nope", "1");
+    let read = |overrides: &[&str]| {
+        let overrides: Vec<String> = overrides.iter().map(|one| (*one).to_owned()).collect();
+        let system = FakeSystem::with(&[("/dir/c.conf", text.as_str())]);
+        ServerConfig::read(&system, Path::new("c.conf"), &overrides)
+    };
+    let config = read(&[
+        "ZEO/Address=9",
+        "main/path=x=$y",
+        "main/quota=2kb",
+        "blobstorage/filestorage/pack-gc=no",
+        "zeo/msgpack=on",
+    ])
+    .unwrap();
+    assert_eq!(config.address, address("9"));
+    assert_eq!(config.msgpack, Some(true));
+    let file = FileConfig { quota: Some(2048), ..FileConfig::at("x=$y".into()) };
+    assert_eq!(config.storages[0].kind, StorageKind::File(file));
+    let base = FileConfig { pack_gc: false, ..FileConfig::at("c.fs".into()) };
+    let base = Box::new(StorageKind::File(base));
+    assert_eq!(config.storages[1].kind, StorageKind::Blob { directory: "b".into(), base });
+
+    let message = |one: &str| read(&[one]).unwrap_err().to_string();
+    let cases = [
+        ("zeo/address", "invalid configuration specifier\n(in -X zeo/address)"),
+        ("zeo//a=1", "'//' is not allowed in an option path\n(in -X zeo//a=1)"),
+        (
+            "eventlog/level=1",
+            "not all command line options were consumed\n(in -X eventlog/level=1)",
+        ),
+        ("zeo/ssl/key=1", "not all command line options were consumed\n(in -X zeo/ssl/key=1)"),
+        ("zeo/foo=1", "'foo' is not a known key name\n(in -X zeo/foo=1)"),
+        ("level=1", "'level' is not a known key name\n(in -X level=1)"),
+        ("zeo/msgpack=1", "not a valid boolean value: '1' (in -X zeo/msgpack=1)"),
+        (
+            "1/path=x",
+            "could not convert basic-key value: value did not match regular expression: '1'\n\
+             (in -X 1/path=x)",
+        ),
+    ];
+    for (option, expected) in cases {
+        assert_eq!(message(option), expected);
+    }
+    let twice = read(&["zeo/address=1", "zeo/address=2"]).unwrap_err().to_string();
+    assert_eq!(twice, "'address' does not support multiple values\n(in -X zeo/address=2)");
+}
+
+#[test]
 fn definitions() {
     let cases = [
         ("%define a b\n%define A c", "cannot redefine 'a'\n(line 2 in c.conf)"),
@@ -556,8 +609,8 @@ fn imports() {
     assert_eq!(message("%import ZEO"), "type name cannot be redefined: 'ssl'\n(line 1 in c.conf)");
     assert_eq!(
         message("%import relstorage"),
-        "could not load package relstorage: section types of Python packages need Python's server\n\
-         (line 1 in c.conf)"
+        "could not load package relstorage: section types of Python packages need Python's server; \
+         leave the line out and use the sections that are here\n(line 1 in c.conf)"
     );
 }
 
@@ -586,6 +639,8 @@ fn includes_that_cannot_be() {
     let cases = [
         ("foo 1", "'foo' is not a known key name\n(line 1 in file:///dir/a%20b)"),
         ("</zeo>", "unexpected section end\n(line 1 in file:///dir/a%20b)"),
+        ("%include x#y", "fragment identifiers are not supported\n(line 1 in file:///dir/a%20b)"),
+        ("%include c%2Econf", "/dir/c.conf includes itself\n(line 1 in file:///dir/a%20b)"),
         ("%include c.conf", "/dir/c.conf includes itself\n(line 1 in file:///dir/a%20b)"),
         (
             "%include http://x/",
@@ -607,7 +662,7 @@ fn includes_that_cannot_be() {
     );
     let system = FakeSystem::with_bytes([("/dir/c.conf", b"\xff".to_vec())]);
     assert_eq!(
-        ServerConfig::read(&system, Path::new("c.conf")).unwrap_err().to_string(),
+        ServerConfig::read(&system, Path::new("c.conf"), &[]).unwrap_err().to_string(),
         "error opening file /dir/c.conf: invalid utf-8 sequence of 1 bytes from index 0"
     );
 }
@@ -689,6 +744,6 @@ proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in any::<Vec<u8>>()) {
         let system = FakeSystem::with_bytes([("/dir/c.conf", bytes)]);
-        let _ = ServerConfig::read(&system, Path::new("c.conf"));
+        let _ = ServerConfig::read(&system, Path::new("c.conf"), &[]);
     }
 }

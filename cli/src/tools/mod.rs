@@ -1,9 +1,10 @@
-//! The verbs beside `serve`: looking at databases, and mending them.
+//! The verbs beside `serve`: looking at databases and configurations, and mending them.
 //!
 //! They share how a run ends: status 0 when all is well, 1 when it is not, 2 for wrong arguments (clap's).
 //! What is printed may go into a pipe that its reader closes; that ends a tool quietly.
 
 pub(crate) mod check;
+pub(crate) mod config;
 pub(crate) mod dump;
 mod progress;
 pub(crate) mod repair;

@@ -29,8 +29,23 @@ pub(super) static EVENTLOG: SectionType = SectionType::new(
     &[Slot { accepts: Accepts::Group(&LOG_HANDLER), count: Count::Any }],
 );
 
-pub(super) static TYPES: [&SectionType; 6] =
-    [&EVENTLOG, &LOGFILE, &SYSLOG, &WIN32_EVENTLOG, &HTTP_LOGGER, &EMAIL_NOTIFIER];
+/// For `<runner>`, which may have a log of its own.
+pub(super) static LOG: Group =
+    Group { name: "zconfig.logger.log", members: &["eventlog", "logger"] };
+
+/// One logger of Python's; without effect here.
+static LOGGER: SectionType = SectionType::new(
+    "logger",
+    &[
+        Key::with("level", Kind::Level, "info"),
+        Key::with("propagate", Kind::Boolean, "true"),
+        Key::optional("name", Kind::Text),
+    ],
+    &[Slot { accepts: Accepts::Group(&LOG_HANDLER), count: Count::Any }],
+);
+
+pub(super) static TYPES: [&SectionType; 7] =
+    [&EVENTLOG, &LOGGER, &LOGFILE, &SYSLOG, &WIN32_EVENTLOG, &HTTP_LOGGER, &EMAIL_NOTIFIER];
 
 const FORMATTER: Key = Key::optional("formatter", Kind::Refused(PYTHON_FORMATTER));
 const DATE_FORMAT: Key = Key::with("dateformat", Kind::DateFormat, "%Y-%m-%dT%H:%M:%S");

@@ -18,8 +18,8 @@ pub(crate) use storages::{FileConfig, StorageConfig, StorageKind};
 pub(crate) use zeo::{INVALIDATION_QUEUE_SIZE, KeyPassword, TlsConfig};
 
 use super::error::ConfigError;
-use super::reader::{self, FromValue};
-use super::schema::{Accepts, Count, Schema, SectionType, Slot};
+use super::reader::{self, FromValue, Section};
+use super::schema::{Accepts, Count, Group, Schema, SectionType, Slot};
 use super::system::System;
 use super::types::Value;
 use crate::config::SocketAddress;
@@ -61,8 +61,9 @@ const PYTHON_FORMATTER: &str = "Python code cannot be used by this server: leave
 
 /// Types that Python's schema has but no place in a server's file.
 static ZODB: SectionType = SectionType::new("zodb", &[], &[]);
-static LOGGER: SectionType = SectionType::new("logger", &[], &[]);
 static ENVIRONMENT: SectionType = SectionType::new("environment", &[], &[]);
+
+static DATABASE: Group = Group { name: "zodb.database", members: &[] };
 
 static SERVER: SectionType = SectionType::new(
     "",
@@ -79,18 +80,35 @@ static SERVER: SectionType = SectionType::new(
 static SCHEMA: Schema = Schema {
     top: &SERVER,
     types: &[
-        &[&zeo::ZEO, &zeo::SSL, &runner::RUNNER, &own::RZEO, &ZODB, &LOGGER, &ENVIRONMENT],
+        &[&zeo::ZEO, &zeo::SSL, &runner::RUNNER, &own::RZEO, &ZODB, &ENVIRONMENT],
         &storages::TYPES,
         &logs::TYPES,
     ],
-    groups: &[&storages::STORAGE, &logs::LOG_HANDLER],
+    groups: &[&storages::STORAGE, &logs::LOG_HANDLER, &DATABASE, &logs::LOG],
     packages: &["ZODB", "ZConfig.components.logger", "zdaemon"],
 };
 
 impl ServerConfig {
-    /// Reads a configuration file.
-    pub(crate) fn read(system: &dyn System, path: &Path) -> Result<Self, ConfigError> {
-        let top = reader::read(system, &SCHEMA, path)?;
+    /// Reads a configuration file; the options `-X` win over what it says.
+    pub(crate) fn read(
+        system: &dyn System,
+        path: &Path,
+        overrides: &[String],
+    ) -> Result<Self, ConfigError> {
+        Self::read_with_sections(system, path, overrides).map(|(config, _)| config)
+    }
+
+    /// The same, with the sections that the settings come from.
+    pub(crate) fn read_with_sections(
+        system: &dyn System,
+        path: &Path,
+        overrides: &[String],
+    ) -> Result<(Self, Section), ConfigError> {
+        let top = reader::read(system, &SCHEMA, path, overrides)?;
+        Ok((Self::of(&top, system)?, top))
+    }
+
+    fn of(top: &Section, system: &dyn System) -> Result<Self, ConfigError> {
         let zeo = top
             .sections
             .iter()
@@ -108,9 +126,9 @@ impl ServerConfig {
             msgpack: zeo.value("msgpack"),
             pid_filename: zeo.value("pid-filename"),
             ssl: zeo::tls(zeo, system),
-            storages: storages::storages(&top)?,
-            eventlog: logs::eventlog(&top)?,
-            own: OwnSettings::read(&top, system),
+            storages: storages::storages(top)?,
+            eventlog: logs::eventlog(top)?,
+            own: OwnSettings::read(top, system),
         })
     }
 }

@@ -94,7 +94,12 @@ pub(super) static RZEO: SectionType = SectionType::new(
 impl OwnSettings {
     /// What is in force when a file does not have the section, or there is no file.
     pub(crate) fn unwritten(system: &dyn System) -> Self {
-        Self::of(&Section::unwritten(&RZEO, system))
+        Self::of(&Self::unwritten_section(system))
+    }
+
+    /// The same as a section.
+    pub(crate) fn unwritten_section(system: &dyn System) -> Section {
+        Section::unwritten(&RZEO, system)
     }
 
     /// The settings of a whole configuration.

@@ -1,6 +1,6 @@
 //! `<runner>`: what `zeoctl` reads in the file that it shares with the server.
 
-use super::logs::EVENTLOG;
+use super::logs::LOG;
 use crate::config::schema::{Accepts, Count, Key, SectionType, Slot};
 use crate::config::types::Kind;
 
@@ -28,5 +28,5 @@ pub(super) static RUNNER: SectionType = SectionType::new(
         Key::optional("transcript", Kind::DirPath),
         Key::optional("prompt", Kind::Text),
     ],
-    &[Slot { accepts: Accepts::Type(&EVENTLOG), count: Count::AtMostOne }],
+    &[Slot { accepts: Accepts::Group(&LOG), count: Count::AtMostOne }],
 );

@@ -82,8 +82,17 @@ pub(crate) enum FormatError {
     #[error("no log record has a field {}", repr(.0))]
     UnknownField(String),
     /// A conversion that is not Python's, or makes no sense here.
-    #[error("unsupported format character {}", repr(&.0.to_string()))]
-    UnsupportedConversion(char),
+    #[error(
+        "unsupported format character {} ({:#x}) at index {index}",
+        repr(&conversion.to_string()),
+        u32::from(*conversion)
+    )]
+    UnsupportedConversion {
+        /// The character.
+        conversion: char,
+        /// Its place in the layout.
+        index: usize,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -305,7 +314,7 @@ mod tests {
             ("%", "incomplete format"),
             ("%(message)", "incomplete format"),
             ("%(message", "incomplete format key"),
-            ("%(message)q", "unsupported format character 'q'"),
+            ("%(message)q", "unsupported format character 'q' (0x71) at index 10"),
             ("%(message)d", "%d format: a real number is required, not the text of 'message'"),
             ("no fields", "Invalid format 'no fields' for '%' style"),
             ("%(message)1001s", "width or precision over 1000"),

@@ -12,15 +12,15 @@ pub(super) fn parse(text: &str, parts: &mut Parts) -> Result<(), FormatError> {
             parts.literal("%");
             rest = after;
         } else {
-            rest = parse_field(rest, parts)?;
+            rest = parse_field(rest, text, parts)?;
         }
     }
     parts.literal(rest);
     if parts.has_fields() { Ok(()) } else { Err(FormatError::NoField(text.to_owned())) }
 }
 
-/// Reads what stands after a `%`; returns what stands after the conversion.
-fn parse_field<'t>(text: &'t str, parts: &mut Parts) -> Result<&'t str, FormatError> {
+/// Reads what stands after a `%` in the whole layout; returns what stands after the conversion.
+fn parse_field<'t>(text: &'t str, whole: &str, parts: &mut Parts) -> Result<&'t str, FormatError> {
     if text.is_empty() {
         return Err(FormatError::Incomplete);
     }
@@ -37,7 +37,10 @@ fn parse_field<'t>(text: &'t str, parts: &mut Parts) -> Result<&'t str, FormatEr
         'r' | 'a' => Conversion::Quoted,
         'd' | 'i' | 'u' => Conversion::Integer,
         'f' | 'F' => Conversion::Decimal,
-        other => return Err(FormatError::UnsupportedConversion(other)),
+        conversion => {
+            let index = whole.chars().count() - rest.chars().count();
+            return Err(FormatError::UnsupportedConversion { conversion, index });
+        }
     };
     let is_number = matches!(conversion, Conversion::Integer | Conversion::Decimal);
     let zeros = flags.contains('0') && is_number;
