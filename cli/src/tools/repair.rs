@@ -40,7 +40,8 @@ pub(crate) struct Options {
     #[arg(short, value_name = "LEVEL", default_value_t = 0)]
     verbose: u8,
 
-    /// Restore also what can be read of transactions that lost some of their records
+    /// Restore also what can be read of transactions that lost some of their records (so does
+    /// fsrecover, up to the first one that is lost)
     #[arg(short, long)]
     partial: bool,
 
@@ -108,6 +109,12 @@ fn print(out: &mut impl Write, repaired: &Repaired) -> io::Result<()> {
             )?,
             Lost::Gap(gap) => {
                 writeln!(out, "byte {}: {} bytes lost: {}", gap.at, gap.bytes, gap.what)?;
+            }
+            Lost::Salvaged { tid, at, records } => {
+                writeln!(
+                    out,
+                    "byte {at}: {records} records of transaction {tid} were found there"
+                )?;
             }
             Lost::Records { tid, at, partial, objects } => {
                 let what = if *partial { "restored in part" } else { "left out" };

@@ -58,11 +58,11 @@ impl Window {
         Ok(&rest[..len.min(rest.len())])
     }
 
-    fn record_head(&mut self, at: u64) -> Result<Option<RecordHead>, StorageError> {
+    pub(crate) fn record_head(&mut self, at: u64) -> Result<Option<RecordHead>, StorageError> {
         Ok(self.bytes(at, RECORD_HEAD)?.first_chunk().map(RecordHead::parse))
     }
 
-    fn number(&mut self, at: u64) -> Result<Option<u64>, StorageError> {
+    pub(crate) fn number(&mut self, at: u64) -> Result<Option<u64>, StorageError> {
         Ok(self.bytes(at, POINTER)?.first_chunk().map(|bytes| u64::from_be_bytes(*bytes)))
     }
 }

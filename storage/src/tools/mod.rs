@@ -8,6 +8,7 @@
 mod blob_files;
 mod check;
 mod repair;
+mod salvage;
 
 use std::path::Path;
 use std::sync::Arc;

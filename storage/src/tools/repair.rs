@@ -53,6 +53,15 @@ pub enum Lost {
         /// The objects whose records could not be read, each with the reason.
         objects: Vec<(Oid, String)>,
     },
+    /// Something was found in the gap told of before, and restored.
+    Salvaged {
+        /// The transaction.
+        tid: Tid,
+        /// Where it is.
+        at: u64,
+        /// How many of its records were found.
+        records: usize,
+    },
 }
 
 impl Repaired {
@@ -61,7 +70,7 @@ impl Repaired {
     pub fn damaged_bytes(&self) -> u64 {
         let gaps = self.lost.iter().map(|lost| match lost {
             Lost::Gap(gap) if !gap.unfinished => gap.bytes,
-            Lost::Gap(_) | Lost::Records { .. } => 0,
+            Lost::Gap(_) | Lost::Records { .. } | Lost::Salvaged { .. } => 0,
         });
         gaps.sum()
     }
@@ -92,10 +101,13 @@ pub fn repair(
         match step {
             Step::Transaction(transaction) if transaction.is_undone() => copy.done.undone += 1,
             Step::Transaction(transaction) => {
-                copy.transaction(scan, &transaction)?;
+                copy.transaction(scan, &transaction, false)?;
                 observer.transaction(copy.done.transactions, &transaction);
             }
-            Step::Gap(gap) => copy.done.lost.push(Lost::Gap(gap)),
+            Step::Gap(gap) => {
+                copy.done.lost.push(Lost::Gap(gap));
+                copy.salvage(scan, &gap)?;
+            }
         }
         observer.progress(scan.position(), total);
     }
@@ -124,7 +136,25 @@ struct Readable {
 }
 
 impl Copy<'_> {
-    fn transaction(&mut self, scan: &Scan, transaction: &Transaction) -> Result<(), StorageError> {
+    fn salvage(&mut self, scan: &mut Scan, gap: &Gap) -> Result<(), StorageError> {
+        if !self.partial {
+            return Ok(());
+        }
+        for transaction in scan.salvage(gap)? {
+            let (tid, at) = (transaction.header.tid, transaction.at);
+            self.done.lost.push(Lost::Salvaged { tid, at, records: transaction.records.len() });
+            self.transaction(scan, &transaction, true)?;
+        }
+        Ok(())
+    }
+
+    /// `damaged` says that the transaction has lost something, however well the rest can be read.
+    fn transaction(
+        &mut self,
+        scan: &Scan,
+        transaction: &Transaction,
+        damaged: bool,
+    ) -> Result<(), StorageError> {
         let header = &transaction.header;
         let mut readable = Vec::new();
         let mut objects = Vec::new();
@@ -135,9 +165,10 @@ impl Copy<'_> {
                 Err(error) => return Err(error),
             }
         }
-        let lost_some = !objects.is_empty();
+        let unreadable = !objects.is_empty();
+        let lost_some = unreadable || damaged;
         let keep = !lost_some || (self.partial && !readable.is_empty());
-        if lost_some {
+        if unreadable {
             let (tid, at) = (header.tid, transaction.at);
             self.done.lost.push(Lost::Records { tid, at, partial: keep, objects });
         }
