@@ -18,8 +18,6 @@
 //! where Python leaves it out. Nothing unknown is skipped: a server with a setting that it does not obey
 //! is worse than one that does not start.
 
-#![allow(dead_code, unused_imports, reason = "settings whose consumers are on their way")]
-
 mod address;
 mod conversions;
 mod error;

@@ -31,7 +31,6 @@ pub(crate) enum LogShape {
 
 /// `<rzeo>`, with the defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(dead_code, reason = "some are read by parts that are on their way")]
 pub(crate) struct OwnSettings {
     /// Which library moves the bytes.
     pub(crate) runtime: Runtime,
