@@ -109,6 +109,7 @@ python() {
         judge "deployment-$runtime" deployment --server "$SERVER --runtime $runtime"
     done
     judge metrics metrics --server "$SERVER"
+    judge tools-net tools_net_judge --server "$SERVER"
     judge status-page status_page --server "$SERVER" --keep "$LOGS/pages"
     # Both runtimes, over TCP and TLS.
     judge crowd crowd --server "$SERVER" ${LONG:+--compare}

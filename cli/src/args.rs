@@ -3,12 +3,16 @@
 //! `rzeo serve` understands all that scripts give to `runzeo`: values joined to short options (`-a:0`),
 //! long options cut short (`--addr`), and the same names.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 
 use crate::config::{InvalidValue, Kind, LogShape, RealSystem, Runtime, SocketAddress, Value};
 use crate::tools::config::ConfigOptions;
+use crate::tools::nagios::NagiosOptions;
+use crate::tools::pack::PackOptions;
+use crate::tools::status::StatusOptions;
 use crate::tools::{check, dump, repair};
 
 /// ZEO, the database server of the ZODB, in Rust.
@@ -22,10 +26,28 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Config(ConfigOptions),
+    Nagios(NagiosOptions),
+    Pack(PackOptions),
     Serve(ServeOptions),
     Check(check::Options),
     Dump(dump::Options),
     Repair(repair::Options),
+    Status(StatusOptions),
+}
+
+/// The names of Python's programs, and what does the same here.
+const PYTHON_NAMES: [(&str, &str); 3] =
+    [("runzeo", "serve"), ("zeo-nagios", "nagios"), ("zeopack", "pack")];
+
+/// The command line with its verb: a link to the program with the name of one of Python's is that
+/// program, so that operators' scripts find it.
+pub(crate) fn with_verb(mut words: Vec<OsString>) -> Vec<OsString> {
+    let called = words.first().and_then(|program| Path::new(program).file_name());
+    let known = PYTHON_NAMES.iter().find(|(name, _)| called.is_some_and(|called| called == *name));
+    if let Some((_, verb)) = known {
+        words.insert(1, OsString::from(verb));
+    }
+    words
 }
 
 /// Serve databases to ZEO clients.
@@ -136,6 +158,21 @@ mod tests {
         assert_eq!(parse(&["my.fs"]).unwrap().data, Some("my.fs".into()));
         assert_eq!(parse(&["--runtime", "smol"]).unwrap().runtime, Some(Runtime::Smol));
         assert_eq!(parse(&[]).unwrap(), ServeOptions::default());
+    }
+
+    #[test]
+    fn a_link_with_a_name_of_pythons_is_that_program() {
+        let words =
+            |words: &[&str]| -> Vec<OsString> { words.iter().map(OsString::from).collect() };
+        let cases: [(&[&str], &[&str]); 4] = [
+            (&["/usr/bin/zeopack", "a:1"], &["/usr/bin/zeopack", "pack", "a:1"]),
+            (&["runzeo"], &["runzeo", "serve"]),
+            (&["zeo-nagios", "-m", "x"], &["zeo-nagios", "nagios", "-m", "x"]),
+            (&["rzeo", "serve"], &["rzeo", "serve"]),
+        ];
+        for (given, expected) in cases {
+            assert_eq!(with_verb(words(given)), words(expected));
+        }
     }
 
     #[test]

@@ -25,11 +25,15 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    match args::Args::parse().command {
+    let words = args::with_verb(std::env::args_os().collect());
+    match args::Args::parse_from(words).command {
         args::Command::Config(options) => tools::config::run(&options),
+        args::Command::Nagios(options) => tools::nagios::run(&options),
+        args::Command::Pack(options) => tools::pack::run(&options),
         args::Command::Serve(options) => serve::run(&options),
         args::Command::Check(options) => tools::end(tools::check::run(&options)),
         args::Command::Dump(options) => tools::end(tools::dump::run(&options)),
         args::Command::Repair(options) => tools::end(tools::repair::run(&options)),
+        args::Command::Status(options) => tools::status::run(&options),
     }
 }

@@ -1,4 +1,5 @@
-//! The verbs beside `serve`: looking at databases and configurations, and mending them.
+//! The verbs beside `serve`: looking at databases and configurations, mending them, and asking
+//! servers over the network.
 //!
 //! They share how a run ends: status 0 when all is well, 1 when it is not, 2 for wrong arguments (clap's).
 //! What is printed may go into a pipe that its reader closes; that ends a tool quietly.
@@ -6,8 +7,12 @@
 pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod dump;
+pub(crate) mod nagios;
+pub(crate) mod pack;
 mod progress;
 pub(crate) mod repair;
+pub(crate) mod status;
+mod wire;
 
 use std::io;
 use std::process::ExitCode;
