@@ -6,7 +6,6 @@
 
 mod admin;
 mod args;
-mod blob_dir;
 mod config;
 mod greeting;
 mod logging;

@@ -7,19 +7,15 @@ use rzeo_core::storage::{Storage, StorageError};
 use rzeo_host::StorageSpec;
 use rzeo_storage::demo::{self, DEFAULT_MAPPING_NAME};
 use rzeo_storage::file::FileOptions;
-use rzeo_storage::{DemoStorage, FileStorage, MappingStorage};
+use rzeo_storage::{BlobStorage, DemoStorage, FileStorage, MappingStorage};
 use thiserror::Error;
 
-use crate::blob_dir::{self, BlobDirError};
 use crate::config::{FileConfig, StorageConfig, StorageKind};
 
 /// A storage that cannot be opened.
 #[derive(Debug, Error)]
 pub(crate) enum OpenError {
-    /// Because of its blobs.
-    #[error(transparent)]
-    Blobs(#[from] BlobDirError),
-    /// Because of its records.
+    /// Because of its records or blobs.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -36,10 +32,7 @@ fn open_kind(kind: &StorageKind) -> Result<Arc<dyn Storage>, OpenError> {
                 let blob_dir = Some(directory.clone());
                 Arc::new(open_file(&FileConfig { blob_dir, ..file.clone() })?)
             }
-            other => {
-                blob_dir::prepare(directory)?;
-                open_kind(other)?
-            }
+            other => Arc::new(BlobStorage::open_directory(directory, open_kind(other)?)?),
         },
         StorageKind::Demo { name, base, changes } => {
             let base = open_base(base.as_deref())?;
@@ -77,7 +70,8 @@ fn open_uncollected(kind: &StorageKind) -> Result<Arc<dyn Storage>, OpenError> {
                 StorageKind::Blob { directory: directory.clone(), base }
             }
             StorageKind::Blob { .. } | StorageKind::Demo { .. } | StorageKind::Mapping { .. } => {
-                kind.clone()
+                let base = open_uncollected(base)?;
+                return Ok(Arc::new(BlobStorage::open_directory(directory, base)?));
             }
         },
         StorageKind::Demo { .. } => kind.clone(),

@@ -543,6 +543,20 @@ pub trait Storage: Send + Sync {
         Ok(None)
     }
 
+    /// Whether a pack that has switched left something to be done that does not hinder writers.
+    fn clean_up_due(&self) -> bool {
+        false
+    }
+
+    /// Does what a pack has left to be done: removes files that nobody needs any more. What it does
+    /// not get done is done at the next opening. Always may wait for the disk.
+    ///
+    /// # Errors
+    /// `Disk`, `Corrupt`; the pack is done all the same.
+    fn clean_up(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     /// How far the pack has come that is running, if there is one that can tell.
     fn pack_progress(&self) -> Option<PackProgress> {
         None

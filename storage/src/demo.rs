@@ -265,6 +265,14 @@ impl Storage for DemoStorage {
         self.changes.scratch()
     }
 
+    fn clean_up_due(&self) -> bool {
+        self.changes.clean_up_due()
+    }
+
+    fn clean_up(&self) -> Result<(), StorageError> {
+        self.changes.clean_up()
+    }
+
     fn pack_progress(&self) -> Option<PackProgress> {
         self.changes.pack_progress()
     }

@@ -3,7 +3,8 @@
 //! [`FileStorage`] keeps a database in one append-only file, in the format of Python's ZODB; either
 //! program can open what the other wrote. All of its disk calls go through [`disk::Disk`], so that a
 //! test can put a disk in memory under it that fails and crashes to order. [`MappingStorage`] keeps
-//! everything in memory. [`DemoStorage`] puts changes in one storage over another that stays as it is.
+//! everything in memory. [`DemoStorage`] puts changes in one storage over another that stays as it
+//! is. [`BlobStorage`] gives blobs to a storage that has none.
 
 pub mod blob;
 pub mod demo;
@@ -12,6 +13,7 @@ pub mod file;
 mod mapping;
 pub mod tools;
 
+pub use self::blob::BlobStorage;
 pub use self::demo::DemoStorage;
 pub use self::file::FileStorage;
 pub use self::mapping::MappingStorage;

@@ -351,6 +351,8 @@ pub enum HubJob {
     Pack(UnixTime),
     /// Switch to the packed file; the hub holds the whole storage meanwhile.
     FinishPack(Box<dyn PreparedPack>),
+    /// Do what a pack has left to be done beside commits.
+    CleanUp,
 }
 
 impl fmt::Debug for HubJob {
@@ -358,6 +360,7 @@ impl fmt::Debug for HubJob {
         match self {
             Self::Pack(time) => write!(f, "Pack({time:?})"),
             Self::FinishPack(_) => f.write_str("FinishPack"),
+            Self::CleanUp => f.write_str("CleanUp"),
         }
     }
 }
@@ -368,6 +371,10 @@ pub enum HubJobDone {
     Packed(Result<Option<Box<dyn PreparedPack>>, StorageError>, Info),
     /// Of [`HubJob::FinishPack`].
     Switched(Result<(), StorageError>, Info),
+    /// Of [`HubJob::FinishPack`], when the storage has to clean up before the pack is done.
+    Untidy,
+    /// Of [`HubJob::CleanUp`].
+    CleanedUp(Result<(), StorageError>, Info),
 }
 
 impl fmt::Debug for HubJobDone {
@@ -375,6 +382,8 @@ impl fmt::Debug for HubJobDone {
         f.write_str(match self {
             Self::Packed(..) => "Packed",
             Self::Switched(..) => "Switched",
+            Self::Untidy => "Untidy",
+            Self::CleanedUp(..) => "CleanedUp",
         })
     }
 }
@@ -388,7 +397,11 @@ pub fn perform_for_hub(storage: &dyn Storage, job: HubJob) -> HubJobDone {
         }
         HubJob::FinishPack(pack) => {
             let switched = pack.finish();
+            if switched.is_ok() && storage.clean_up_due() {
+                return HubJobDone::Untidy;
+            }
             HubJobDone::Switched(switched, storage.info())
         }
+        HubJob::CleanUp => HubJobDone::CleanedUp(storage.clean_up(), storage.info()),
     }
 }

@@ -8,8 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{Patience, Scratch, StorageError};
@@ -42,7 +44,7 @@ pub(super) struct Places {
     /// Some whose names are durable, all the way up.
     durable: BTreeSet<PathBuf>,
     /// Those of voted transactions, and how often: they are not to be removed.
-    pub(super) wanted: BTreeMap<PathBuf, usize>,
+    wanted: BTreeMap<PathBuf, usize>,
 }
 
 /// Directories that must stay.
@@ -175,8 +177,10 @@ impl Blobs {
         Ok(placed)
     }
 
-    /// Lets go of the journal, if nothing is in doubt.
+    /// Stops removing files, and lets go of the journal, if nothing is in doubt.
     pub(crate) fn close(&self) {
+        self.0.closing.store(true, Ordering::Release);
+        drop(self.0.cleaning.lock());
         let mut journal = self.0.journal.lock();
         if journal.file.take().is_some() && journal.left.is_empty() {
             // Or the next opening finds everything in order.
@@ -319,5 +323,16 @@ impl Places {
         }
         self.durable.extend(path.ancestors().take_while(within).map(Path::to_owned));
         Ok(())
+    }
+
+    /// Whether a voted transaction needs a directory, or one below it.
+    pub(super) fn is_wanted(&self, path: &Path) -> bool {
+        (self.wanted.range::<Path, _>((Bound::Included(path), Bound::Unbounded)).next())
+            .is_some_and(|(wanted, _)| wanted.starts_with(path))
+    }
+
+    /// A directory is gone.
+    pub(super) fn removed(&mut self, path: &Path) {
+        self.durable.remove(path);
     }
 }

@@ -10,12 +10,16 @@ use std::path::{Path, PathBuf};
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::StorageError;
 
-use crate::disk::{Access, Disk, failed};
+use super::TEMPORARY;
+use crate::disk::{Access, Disk, Kind, failed};
 
 /// The file that names the layout.
 pub(super) const MARKER: &str = ".layout";
-/// The directory of uploads.
-const TEMPORARY: &str = "tmp";
+/// How the name of a blob ends.
+pub(super) const SUFFIX: &str = ".blob";
+
+/// How many levels bushy directories have.
+const OID_BYTES: usize = 8;
 
 /// A directory of blobs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,8 +93,48 @@ impl BlobDirectory {
     #[must_use]
     pub fn file(&self, oid: Oid, tid: Tid) -> PathBuf {
         let mut path = self.of_object(oid);
-        path.push(format!("{}.blob", tid.short()));
+        path.push(format!("{}{SUFFIX}", tid.short()));
         path
+    }
+
+    /// The objects that have directories.
+    pub(super) fn objects(&self, disk: &dyn Disk) -> io::Result<Vec<Oid>> {
+        let levels = match self.layout {
+            Layout::Bushy => OID_BYTES,
+            Layout::Lawn => 1,
+        };
+        let mut found = vec![(self.path.clone(), 0)];
+        for _ in 0..levels {
+            let mut below = Vec::new();
+            for (path, above) in found {
+                for name in disk.names(&path)? {
+                    let digits = name.to_str().and_then(|name| name.strip_prefix("0x"));
+                    let number = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+                    let fits = number.filter(|number| levels == 1 || *number <= u8::MAX.into());
+                    let is_directory = || {
+                        let found = disk.look(&path.join(&name));
+                        found.map(|found| found.is_some_and(|it| it.kind == Kind::Directory))
+                    };
+                    if let Some(number) = fits
+                        && is_directory()?
+                    {
+                        let above = if levels == 1 { 0 } else { above << 8 };
+                        below.push((path.join(&name), above | number));
+                    }
+                }
+            }
+            found = below;
+        }
+        let oids = found.into_iter().map(|(path, number)| (path, Oid(number)));
+        // Other spellings of the same number are not ours.
+        Ok(oids.filter(|(path, oid)| *path == self.of_object(*oid)).map(|(_, oid)| oid).collect())
+    }
+
+    /// The revision that a file of this name, in an object's directory, belongs to.
+    #[must_use]
+    pub fn revision(name: &str) -> Option<Tid> {
+        let digits = name.strip_suffix(SUFFIX)?.strip_prefix("0x")?;
+        u64::from_str_radix(digits, 16).ok().map(Tid)
     }
 }
 

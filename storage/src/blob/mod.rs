@@ -34,16 +34,20 @@
 
 mod commit;
 mod directory;
+mod pack;
 mod recover;
 mod store;
 mod upload;
+mod wrapper;
 
 pub use self::commit::Plan;
 pub(crate) use self::commit::{Placed, Prepared};
 pub(crate) use self::directory::holds_blobs;
 pub use self::directory::{BlobDirectory, Layout};
+pub(crate) use self::pack::Removal;
 pub(crate) use self::recover::clear;
 pub use self::store::Blobs;
+pub use self::wrapper::BlobStorage;
 
 /// How the names begin of what is ours in `tmp`.
 const PREFIX: &str = "rzeo-";
@@ -51,3 +55,5 @@ const PREFIX: &str = "rzeo-";
 const JOURNAL: &str = "rzeo-journal";
 /// The file that says what a pack removes.
 const REMOVED: &str = ".removed";
+/// The directory of uploads.
+const TEMPORARY: &str = "tmp";

@@ -8,15 +8,17 @@ use rzeo_core::storage::StorageError;
 use super::commit::parse_journal;
 use super::directory::{BlobDirectory, MARKER};
 use super::store::Knows;
-use super::{JOURNAL, PREFIX, REMOVED};
+use super::{JOURNAL, PREFIX, REMOVED, pack};
 use crate::disk::{Access, Disk, Kind, failed, remove_if_there};
 
-/// Removes uploads, and files whose records were not committed.
+/// Finishes what a pack began, then removes uploads, and files whose records were not committed.
 pub(super) fn recover(
     disk: &dyn Disk,
     directory: &BlobDirectory,
+    keep_old: bool,
     knows: &Knows<'_>,
 ) -> Result<(), StorageError> {
+    pack::resume(disk, directory, keep_old, knows)?;
     let temporary = directory.temporary();
     let fail = |error: io::Error| failed(|| format!("clean up {}", temporary.display()), &error);
     let journal = temporary.join(JOURNAL);
@@ -72,7 +74,7 @@ pub(super) fn remove_tree(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     }
 }
 
-fn read(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u8>>> {
+pub(super) fn read(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u8>>> {
     let file = match disk.open(path, Access::ReadPlain) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
@@ -31,6 +31,10 @@ pub(super) struct Shared {
     next: AtomicU64,
     pub(super) places: Mutex<Places>,
     pub(super) journal: Mutex<Journal>,
+    /// Held while files are removed.
+    pub(super) cleaning: Mutex<()>,
+    /// Whether no more files are to be removed.
+    pub(super) closing: AtomicBool,
 }
 
 /// Whether a revision is in the database.
@@ -46,11 +50,12 @@ impl Blobs {
         disk: Arc<dyn Disk>,
         path: &Path,
         read_only: bool,
+        keep_old: bool,
         knows: &Knows<'_>,
     ) -> Result<Self, StorageError> {
         let directory = BlobDirectory::open(&*disk, path, read_only)?;
         if !read_only {
-            recover::recover(&*disk, &directory, knows)?;
+            recover::recover(&*disk, &directory, keep_old, knows)?;
         }
         Ok(Self(Arc::new(Shared {
             disk,
@@ -60,6 +65,8 @@ impl Blobs {
             next: AtomicU64::new(0),
             places: Mutex::default(),
             journal: Mutex::default(),
+            cleaning: Mutex::default(),
+            closing: AtomicBool::new(false),
         })))
     }
 
@@ -214,7 +221,7 @@ pub(super) fn link_or_copy(disk: &dyn Disk, from: &Path, to: &Path) -> io::Resul
 const COPIED_BYTES: usize = 1 << 20;
 
 /// Copies a file, durably.
-fn copy(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
+pub(super) fn copy(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
     let source = disk.open(from, Access::ReadPlain)?;
     let target = disk.open(to, Access::CreateNew)?;
     let mut buffer = vec![0; COPIED_BYTES];

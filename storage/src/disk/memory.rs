@@ -30,18 +30,25 @@ pub enum Fault {
 
 #[derive(Debug, Default)]
 struct World {
-    names: BTreeMap<PathBuf, Arc<Mutex<Content>>>,
-    durable_names: BTreeMap<PathBuf, Arc<Mutex<Content>>>,
+    names: Names,
+    durable_names: Names,
     changes: Vec<NameChange>,
-    directories: BTreeSet<PathBuf>,
     locked: BTreeSet<PathBuf>,
     calls: u64,
     fault: Option<(u64, Fault)>,
     uncached: bool,
 }
 
+#[derive(Clone, Debug, Default)]
+struct Names {
+    files: BTreeMap<PathBuf, Arc<Mutex<Content>>>,
+    directories: BTreeSet<PathBuf>,
+}
+
 #[derive(Clone, Debug)]
 enum NameChange {
+    MakeDirectory(PathBuf),
+    RemoveDirectory(PathBuf),
     Create(PathBuf, Arc<Mutex<Content>>),
     Link(PathBuf, PathBuf),
     Rename(PathBuf, PathBuf),
@@ -99,15 +106,17 @@ impl MemoryDisk {
             Content { bytes: bytes.to_vec(), durable: bytes.to_vec(), ..Content::new(0o644) };
         let content = Arc::new(Mutex::new(content));
         let mut world = self.0.lock();
-        world.directories.extend(path.ancestors().skip(1).map(Path::to_owned));
-        world.names.insert(path.clone(), content.clone());
-        world.durable_names.insert(path, content);
+        let World { names, durable_names, .. } = &mut *world;
+        for names in [names, durable_names] {
+            names.directories.extend(path.ancestors().skip(1).map(Path::to_owned));
+            names.files.insert(path.clone(), content.clone());
+        }
     }
 
     /// What a file holds, as the next reader would see it.
     #[must_use]
     pub fn bytes(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {
-        let content = self.0.lock().names.get(path.as_ref())?.clone();
+        let content = self.0.lock().names.files.get(path.as_ref())?.clone();
         let bytes = content.lock().bytes.clone();
         Some(bytes)
     }
@@ -115,7 +124,7 @@ impl MemoryDisk {
     /// The names of all files.
     #[must_use]
     pub fn paths(&self) -> Vec<PathBuf> {
-        self.0.lock().names.keys().cloned().collect()
+        self.0.lock().names.files.keys().cloned().collect()
     }
 
     /// How many calls that change something were made so far.
@@ -148,12 +157,13 @@ impl MemoryDisk {
             }
             change.apply(&mut names);
         }
-        let mut after = World { directories: world.directories.clone(), ..World::default() };
-        for (path, content) in names {
+        let mut after = World::default();
+        after.names.directories = names.directories;
+        for (path, content) in names.files {
             let bytes = content.lock().crash(&path, survival);
             let mode = content.lock().mode;
             let content = Content { durable: bytes.clone(), bytes, ..Content::new(mode) };
-            after.names.insert(path, Arc::new(Mutex::new(content)));
+            after.names.files.insert(path, Arc::new(Mutex::new(content)));
         }
         after.durable_names = after.names.clone();
         Self(Arc::new(Mutex::new(after)))
@@ -174,11 +184,6 @@ impl World {
         }
     }
 
-    /// Whether there are files below a directory.
-    fn something_in(&self, directory: &Path) -> bool {
-        self.names.keys().any(|path| path != directory && path.starts_with(directory))
-    }
-
     fn change(&mut self, change: NameChange) {
         change.apply(&mut self.names);
         self.changes.push(change);
@@ -195,21 +200,47 @@ impl Fault {
 }
 
 impl NameChange {
-    fn apply(&self, names: &mut BTreeMap<PathBuf, Arc<Mutex<Content>>>) {
+    fn apply(&self, names: &mut Names) {
         match self {
-            Self::Create(path, content) => _ = names.insert(path.clone(), content.clone()),
-            Self::Remove(path) => _ = names.remove(path),
+            Self::MakeDirectory(path) => _ = names.directories.insert(path.clone()),
+            Self::RemoveDirectory(path) => _ = names.directories.remove(path),
+            Self::Create(path, content) => _ = names.files.insert(path.clone(), content.clone()),
+            Self::Remove(path) => _ = names.files.remove(path),
             Self::Link(from, to) => {
-                if let Some(content) = names.get(from).cloned() {
-                    names.insert(to.clone(), content);
+                if let Some(content) = names.files.get(from).cloned() {
+                    names.files.insert(to.clone(), content);
                 }
             }
-            Self::Rename(from, to) => {
-                if let Some(content) = names.remove(from) {
-                    names.insert(to.clone(), content);
-                }
-            }
+            Self::Rename(from, to) => names.rename(from, to),
         }
+    }
+}
+
+impl Names {
+    fn has(&self, path: &Path) -> bool {
+        self.files.contains_key(path) || self.directories.contains(path)
+    }
+
+    /// What is right below a directory.
+    fn inside<'a>(&'a self, directory: &'a Path) -> impl Iterator<Item = &'a PathBuf> {
+        let inside = move |path: &&PathBuf| path.parent() == Some(directory);
+        self.files.keys().chain(&self.directories).filter(inside)
+    }
+
+    /// A directory takes along what is in it.
+    fn rename(&mut self, from: &Path, to: &Path) {
+        let moved = |path: &Path| match path.strip_prefix(from) {
+            Ok(rest) if rest.as_os_str().is_empty() => to.to_owned(),
+            Ok(rest) => to.join(rest),
+            Err(_) => path.to_owned(),
+        };
+        self.files.remove(to);
+        self.files = std::mem::take(&mut self.files)
+            .into_iter()
+            .map(|(path, content)| (moved(&path), content))
+            .collect();
+        self.directories =
+            std::mem::take(&mut self.directories).iter().map(|path| moved(path)).collect();
     }
 }
 
@@ -268,7 +299,7 @@ impl Piece {
 impl Disk for MemoryDisk {
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>> {
         let mut world = self.0.lock();
-        let found = world.names.get(path).cloned();
+        let found = world.names.files.get(path).cloned();
         let content = match (access, found) {
             (Access::Read | Access::ReadWrite | Access::ReadPlain, None) => {
                 return Err(io::ErrorKind::NotFound.into());
@@ -294,7 +325,7 @@ impl Disk for MemoryDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut world = self.0.lock();
         world.call()?;
-        if !world.names.contains_key(from) {
+        if !world.names.has(from) {
             return Err(io::ErrorKind::NotFound.into());
         }
         world.change(NameChange::Rename(from.to_owned(), to.to_owned()));
@@ -304,10 +335,10 @@ impl Disk for MemoryDisk {
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut world = self.0.lock();
         world.call()?;
-        if world.names.contains_key(to) {
+        if world.names.has(to) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        if !world.names.contains_key(from) {
+        if !world.names.files.contains_key(from) {
             return Err(io::ErrorKind::NotFound.into());
         }
         world.change(NameChange::Link(from.to_owned(), to.to_owned()));
@@ -317,7 +348,7 @@ impl Disk for MemoryDisk {
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut world = self.0.lock();
         world.call()?;
-        if !world.names.contains_key(path) {
+        if !world.names.files.contains_key(path) {
             return Err(io::ErrorKind::NotFound.into());
         }
         world.change(NameChange::Remove(path.to_owned()));
@@ -325,50 +356,51 @@ impl Disk for MemoryDisk {
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
-        let world = self.0.lock();
-        Ok(world.names.contains_key(path) || world.directories.contains(path))
+        Ok(self.0.lock().names.has(path))
     }
 
     fn look(&self, path: &Path) -> io::Result<Option<Look>> {
         let world = self.0.lock();
-        if let Some(content) = world.names.get(path) {
+        if let Some(content) = world.names.files.get(path) {
             return Ok(Some(Look { kind: Kind::File, mode: content.lock().mode }));
         }
         let directory = Look { kind: Kind::Directory, mode: 0o755 };
-        let is_one = world.directories.contains(path) || world.something_in(path);
-        Ok(is_one.then_some(directory))
+        Ok(world.names.directories.contains(path).then_some(directory))
     }
 
     fn remove_directory(&self, path: &Path) -> io::Result<()> {
         let mut world = self.0.lock();
         world.call()?;
-        let is_parent = |other: &PathBuf| other.parent() == Some(path);
-        if world.something_in(path) || world.directories.iter().any(is_parent) {
+        if world.names.inside(path).next().is_some() {
             return Err(io::ErrorKind::DirectoryNotEmpty.into());
         }
-        if !world.directories.remove(path) {
+        if !world.names.directories.contains(path) {
             return Err(io::ErrorKind::NotFound.into());
         }
+        world.change(NameChange::RemoveDirectory(path.to_owned()));
         Ok(())
     }
 
     fn create_directory(&self, path: &Path) -> io::Result<()> {
         let mut world = self.0.lock();
         world.call()?;
-        for directory in path.ancestors() {
-            world.directories.insert(directory.to_owned());
+        let missing: Vec<_> = (path.ancestors())
+            .filter(|above| !world.names.directories.contains(*above))
+            .map(Path::to_owned)
+            .collect();
+        for directory in missing.into_iter().rev() {
+            world.change(NameChange::MakeDirectory(directory));
         }
         Ok(())
     }
 
     fn names(&self, directory: &Path) -> io::Result<Vec<OsString>> {
         let world = self.0.lock();
-        let inside: BTreeSet<OsString> = (world.names.keys())
-            .chain(&world.directories)
-            .filter_map(|path| path.strip_prefix(directory).ok()?.iter().next())
+        let inside: BTreeSet<OsString> = (world.names.inside(directory))
+            .filter_map(|path| path.file_name())
             .map(OsString::from)
             .collect();
-        if inside.is_empty() && !world.directories.contains(directory) {
+        if inside.is_empty() && !world.names.directories.contains(directory) {
             return Err(io::ErrorKind::NotFound.into());
         }
         Ok(inside.into_iter().collect())
@@ -498,6 +530,28 @@ mod tests {
         assert_eq!(torn.len(), 1024);
         assert_eq!(&torn[..512], [b"safe".as_slice(), &[0; 508]].concat());
         assert_eq!(&torn[512..], [1; 512]);
+    }
+
+    #[test]
+    fn directories_are_made_and_renamed_durably_or_not() {
+        let disk = MemoryDisk::new();
+        let path = Path::new;
+        disk.put("a/b/f", b"x");
+        disk.rename(path("a"), path("c")).unwrap();
+        disk.create_directory(path("d/e")).unwrap();
+        assert_eq!(disk.bytes("c/b/f").unwrap(), b"x");
+        assert_eq!(disk.names(path("c")).unwrap(), ["b"]);
+        assert!(disk.look(path("a")).unwrap().is_none());
+        assert!(disk.remove_directory(path("c/b")).is_err(), "it is not empty");
+        let crashed = disk.crash(&mut OnlySynced);
+        assert_eq!(crashed.bytes("a/b/f").unwrap(), b"x");
+        assert!(crashed.look(path("d")).unwrap().is_none());
+        disk.remove_directory(path("d/e")).unwrap();
+        disk.sync_directory(path("d")).unwrap();
+        let crashed = disk.crash(&mut OnlySynced);
+        assert_eq!(crashed.bytes("c/b/f").unwrap(), b"x");
+        assert!(crashed.look(path("d")).unwrap().is_some());
+        assert!(crashed.look(path("d/e")).unwrap().is_none());
     }
 
     #[test]

@@ -24,17 +24,20 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 
 use rzeo_core::ids::{Oid, Tid};
-use rzeo_core::storage::{Finishing, Info, StorageError};
+use rzeo_core::storage::{Finishing, Info, RecordData, Scratch, StorageError};
 
 use super::format::{LEN_AND_STATUS, POINTER, RecordHead, Status, TransactionHead};
-use super::log::{Log, Payload};
-use super::vote::{Planned, Ready};
+use super::log::Log;
+use super::vote::{Content, Planned, Ready};
 use super::{FileStorage, State};
 use crate::blob;
-use crate::disk::{SECTOR_BYTES, failed};
+use crate::disk::{DiskFile, SECTOR_BYTES, failed};
 
+/// How much of a spooled record is in memory at once.
+const SPOOLED_PIECE_BYTES: usize = 1 << 20;
 /// Data shorter than this are copied together; longer ones are written from where they are.
 const COPIED_BYTES: usize = 1024;
 
@@ -158,7 +161,7 @@ fn write_group(storage: &FileStorage, log: &Log, group: &[Placed]) -> io::Result
 
 fn write_round(log: &Log, round: &[Placed], bytes: &RoundBytes<'_>) -> io::Result<()> {
     let file = &log.file.disk_file;
-    file.write_at(&bytes.slices(), round[0].at)?;
+    bytes.write(&**file, round[0].at)?;
     file.sync()?;
     for placed in round {
         let head = placed.head().to_bytes();
@@ -199,6 +202,12 @@ struct RoundBytes<'a> {
 enum Piece<'a> {
     Small(Range<usize>),
     Data(&'a [u8]),
+    /// Data in another file.
+    Spooled {
+        file: &'a Arc<dyn Scratch>,
+        at: u64,
+        len: usize,
+    },
 }
 
 impl<'a> RoundBytes<'a> {
@@ -233,10 +242,13 @@ impl<'a> RoundBytes<'a> {
             data_len: record.data_len(),
         };
         self.put(&head.to_bytes());
-        match &record.payload {
-            Payload::Data(data) => self.put_data(data),
-            Payload::Back(back) => self.put(&back.to_be_bytes()),
-            Payload::Gone => self.put(&[0; POINTER]),
+        match &record.content {
+            Content::Data(RecordData::Memory(data)) => self.put_data(data),
+            Content::Data(RecordData::Spooled { file, at, len }) => {
+                self.pieces.push(Piece::Spooled { file, at: *at, len: *len });
+            }
+            Content::Back(back) => self.put(&back.to_be_bytes()),
+            Content::Gone => self.put(&[0; POINTER]),
         }
     }
 
@@ -254,16 +266,51 @@ impl<'a> RoundBytes<'a> {
         let end = self.small.len();
         match self.pieces.last_mut() {
             Some(Piece::Small(range)) => range.end = end,
-            Some(Piece::Data(_)) | None => self.pieces.push(Piece::Small(start..end)),
+            Some(Piece::Data(_) | Piece::Spooled { .. }) | None => {
+                self.pieces.push(Piece::Small(start..end));
+            }
         }
     }
 
-    fn slices(&self) -> Vec<&[u8]> {
-        let pieces = self.pieces.iter();
-        let slices = pieces.map(|piece| match piece {
-            Piece::Small(range) => &self.small[range.clone()],
-            Piece::Data(data) => *data,
-        });
-        slices.collect()
+    /// Writes all of it, from a position on: with one call, but for what is spooled, which is copied
+    /// piece by piece.
+    fn write(&self, to: &dyn DiskFile, at: u64) -> io::Result<()> {
+        let mut at = at;
+        let mut slices = Vec::with_capacity(self.pieces.len());
+        let mut gathered = 0;
+        for piece in &self.pieces {
+            let slice = match piece {
+                Piece::Small(range) => &self.small[range.clone()],
+                Piece::Data(data) => *data,
+                Piece::Spooled { file, at: from, len } => {
+                    to.write_at(&slices, at)?;
+                    slices.clear();
+                    copy_spooled(file, *from, *len, to, at + gathered)?;
+                    at += gathered + *len as u64;
+                    gathered = 0;
+                    continue;
+                }
+            };
+            gathered += slice.len() as u64;
+            slices.push(slice);
+        }
+        to.write_at(&slices, at)
     }
+}
+
+fn copy_spooled(
+    from: &Arc<dyn Scratch>,
+    from_at: u64,
+    len: usize,
+    to: &dyn DiskFile,
+    at: u64,
+) -> io::Result<()> {
+    let mut done = 0;
+    while done < len {
+        let piece = (len - done).min(SPOOLED_PIECE_BYTES);
+        let bytes = from.read(from_at + done as u64, piece).map_err(io::Error::other)?;
+        to.write_at(&[&bytes], at + done as u64)?;
+        done += piece;
+    }
+    Ok(())
 }

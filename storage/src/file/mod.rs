@@ -5,6 +5,7 @@
 //!   PATH.index   where each object's current record is, as of the last close (`index_file`)
 //!   PATH.lock    held by the process that may write
 //!   PATH.old     the log before the last pack
+//!   PATH.spool   for an instant: records of a big transaction that is not voted yet
 //!   PATH.trN     what an interrupted write left at the end, cut off when the log was opened
 //! ```
 //!
@@ -29,6 +30,7 @@ pub(crate) mod recover;
 mod restore;
 mod room;
 pub(crate) mod scan;
+mod scratch;
 mod undo;
 mod vote;
 
@@ -43,7 +45,7 @@ use parking_lot::{Mutex, RwLock};
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{
     BlobStore, CurrentRecord, Description, Finishing, HistoryEntry, HistoryShape, Info, Load,
-    PackProgress, Patience, PreparedPack, Storage, StorageError, TransactionHeader,
+    PackProgress, Patience, PreparedPack, Scratch, Storage, StorageError, TransactionHeader,
     TransactionIterator, TransactionMeta, Vote,
 };
 use rzeo_core::time::UnixTime;
@@ -96,8 +98,12 @@ pub struct FileStorage {
     /// poisoned when an append could not be taken back.
     pub(crate) append: Arc<Mutex<Append>>,
     pack_flag: pack::PackFlag,
+    /// What the last pack has left to be done.
+    untidy: Arc<Mutex<Option<pack::Untidy>>>,
     /// The greatest oid in use or handed out.
     last_oid: AtomicU64,
+    /// Held while a spool file has a name.
+    naming: Mutex<()>,
     room: Arc<Room>,
     pub(crate) blobs: Option<Blobs>,
     opening: Opening,
@@ -146,7 +152,9 @@ impl FileStorage {
             state: Arc::new(RwLock::new(state)),
             append: Arc::default(),
             pack_flag: pack::PackFlag::default(),
+            untidy: Arc::default(),
             last_oid: AtomicU64::new(last_oid.0),
+            naming: Mutex::default(),
             room: Arc::default(),
             blobs,
             opening,
@@ -219,7 +227,8 @@ fn open_blobs(
         blob::clear(&**disk, path)?;
     }
     let knows = |oid, tid| read::has_revision(state, oid, tid);
-    Blobs::open(Arc::clone(disk), path, options.read_only, &knows).map(Some)
+    let keep_old = options.pack_keep_old;
+    Blobs::open(Arc::clone(disk), path, options.read_only, keep_old, &knows).map(Some)
 }
 
 /// What Python's FileStorage provides, in the order of its class.
@@ -342,6 +351,19 @@ impl Storage for FileStorage {
         self.blobs.as_ref().map(|blobs| blobs as _)
     }
 
+    fn scratch(&self) -> Result<Option<Arc<dyn Scratch>>, StorageError> {
+        self.writable()?;
+        self.new_scratch().map(Some)
+    }
+
+    fn clean_up_due(&self) -> bool {
+        self.untidy.lock().is_some()
+    }
+
+    fn clean_up(&self) -> Result<(), StorageError> {
+        pack::clean_up(self)
+    }
+
     fn pack_progress(&self) -> Option<PackProgress> {
         self.pack_flag.progress()
     }
@@ -360,9 +382,7 @@ impl Storage for FileStorage {
             self.room.release(&state.log);
             index_file::save(&*self.disk, &self.path, state.log.end, &state.index)
         };
-        if append.broken.is_none()
-            && let Some(blobs) = &self.blobs
-        {
+        if let Some(blobs) = &self.blobs {
             blobs.close();
         }
         // A pack that is still going on must not replace a file that another process has by then.

@@ -3,6 +3,7 @@
 //! Everything is one index lookup and, for a current record of ordinary size, one read.
 
 use bytes::Bytes;
+use parking_lot::RwLock;
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{CurrentRecord, Load, Patience, Revision, StorageError};
 
@@ -59,8 +60,24 @@ pub(super) fn load_serial(
 
 /// Whether the object has a record of that tid.
 pub(super) fn has_revision(state: &State, oid: Oid, tid: Tid) -> Result<bool, StorageError> {
-    let Some(at) = state.index.position(oid) else { return Ok(false) };
-    let mut reader = RecordReader::new(&state.log, oid, at, Patience::Wait)?;
+    state.index.position(oid).map_or(Ok(false), |at| goes_back_to(&state.log, oid, at, tid))
+}
+
+/// The same, without keeping writers from showing what they have done meanwhile.
+pub(super) fn has_revision_now(
+    state: &RwLock<State>,
+    oid: Oid,
+    tid: Tid,
+) -> Result<bool, StorageError> {
+    let (log, at) = {
+        let state = state.read();
+        (state.log.clone(), state.index.position(oid))
+    };
+    at.map_or(Ok(false), |at| goes_back_to(&log, oid, at, tid))
+}
+
+fn goes_back_to(log: &Log, oid: Oid, at: u64, tid: Tid) -> Result<bool, StorageError> {
+    let mut reader = RecordReader::new(log, oid, at, Patience::Wait)?;
     while reader.head().tid != tid {
         if !reader.go_to_prev()? {
             return Ok(false);

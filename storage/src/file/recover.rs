@@ -35,6 +35,7 @@ use super::index::Index;
 use super::index_file::{self, Unusable, directory_of, with_suffix};
 use super::log::{DataFile, Log, RecordReader};
 use super::scan::{self, Flaw, FlawKind, Found, Window};
+use super::scratch;
 use super::{FileOptions, State};
 use crate::blob::holds_blobs;
 use crate::disk::{Access, Disk, DiskFile, failed, remove_if_there};
@@ -168,11 +169,13 @@ pub(super) fn open(
     Ok((state, opening))
 }
 
-/// Removes what a pack has left that ended with its process: it may be as large as the database.
+/// Removes what a process has left that was ended: a pack's new file may be as large as the database.
 fn remove_leftover(disk: &dyn Disk, path: &Path, opening: &mut Opening) {
-    let leftover = with_suffix(path, ".pack");
-    if let Err(error) = remove_if_there(disk, &leftover) {
-        opening.warnings.push(format!("{} could not be removed: {error}", leftover.display()));
+    for suffix in [".pack", scratch::SUFFIX] {
+        let leftover = with_suffix(path, suffix);
+        if let Err(error) = remove_if_there(disk, &leftover) {
+            opening.warnings.push(format!("{} could not be removed: {error}", leftover.display()));
+        }
     }
 }
 

@@ -6,38 +6,41 @@
 
 use bytes::Bytes;
 use rzeo_core::ids::{Oid, Tid};
-use rzeo_core::storage::{Patience, StorageError};
+use rzeo_core::storage::{Patience, RecordData, StorageError};
 
 use super::format::{RECORD_HEAD, RecordHead, TransactionHead};
-use super::log::{Log, Payload, RecordReader};
+use super::log::{Log, RecordReader};
 use super::scan::Window;
-use super::vote::{FileVote, Planned};
+use super::vote::{Content, FileVote, Planned};
 
 impl FileVote<'_> {
     pub(super) fn restore_record(
         &mut self,
         oid: Oid,
         tid: Tid,
-        data: Option<Bytes>,
+        data: Option<RecordData>,
         prev_txn: Option<Tid>,
     ) -> Result<(), StorageError> {
         if self.patience == Patience::Now {
             return Err(StorageError::WouldBlock);
         }
-        if data.as_ref().is_some_and(Bytes::is_empty) {
+        if data.as_ref().is_some_and(RecordData::is_empty) {
             return Err(StorageError::EmptyRecord(oid));
         }
         self.storage.use_oid(oid);
         let shared = match prev_txn {
-            Some(source) => find_data(&self.storage.log(), source, oid, data.as_ref())?,
+            Some(source) => {
+                let bytes = data.as_ref().map(|data| data.bytes(Patience::Wait)).transpose()?;
+                find_data(&self.storage.log(), source, oid, bytes.as_ref())?
+            }
             None => None,
         };
-        let payload = match (shared, data) {
-            (Some(at), _) => Payload::Back(at),
-            (None, Some(data)) => Payload::Data(data),
-            (None, None) => Payload::Gone,
+        let content = match (shared, data) {
+            (Some(at), _) => Content::Back(at),
+            (None, Some(data)) => Content::Data(data),
+            (None, None) => Content::Gone,
         };
-        self.plan(Planned { oid, tid: Some(tid), payload });
+        self.plan(Planned { oid, tid: Some(tid), content });
         Ok(())
     }
 }

@@ -28,7 +28,7 @@ use super::format::{RecordHead, Status};
 use super::log::{Log, Payload, RecordReader};
 use super::read;
 use super::restore::{find_transaction, record_heads};
-use super::vote::{FileVote, Planned};
+use super::vote::{Content, FileVote, Planned};
 
 const ADDED: &str = "Can't undo an add transaction followed by conflicting transactions.";
 const MODIFIED: &str = "Some data were modified by a later transaction";
@@ -75,9 +75,9 @@ impl FileVote<'_> {
             // A later record of the same object may redeem an earlier one.
             failures.retain(|(failed, _)| *failed != oid);
             match undoing.undo(at, record) {
-                Ok(payload) => {
-                    blobs.push((oid, undoing.blob(oid, &payload)?));
-                    undone.push(Planned { oid, tid: None, payload });
+                Ok(content) => {
+                    blobs.push((oid, undoing.blob(oid, &content)?));
+                    undone.push(Planned { oid, tid: None, content });
                 }
                 Err(Refusal::Because(reason)) => failures.push((oid, reason.to_owned())),
                 Err(Refusal::Storage(error)) => return Err(error),
@@ -96,8 +96,8 @@ impl FileVote<'_> {
     }
 
     /// The last record that the transaction has so far of each object.
-    fn newest(&self) -> BTreeMap<Oid, &Payload> {
-        self.records.iter().map(|record| (record.oid, &record.payload)).collect()
+    fn newest(&self) -> BTreeMap<Oid, &Content> {
+        self.records.iter().map(|record| (record.oid, &record.content)).collect()
     }
 
     /// Adds the records; returns their oids, each once.
@@ -117,12 +117,12 @@ impl FileVote<'_> {
 struct Undoing<'a> {
     vote: &'a FileVote<'a>,
     log: &'a Log,
-    newest: BTreeMap<Oid, &'a Payload>,
+    newest: BTreeMap<Oid, &'a Content>,
 }
 
 impl Undoing<'_> {
     /// What to write so that the record at this position is undone.
-    fn undo(&self, at: u64, record: RecordHead) -> Result<Payload, Refusal> {
+    fn undo(&self, at: u64, record: RecordHead) -> Result<Content, Refusal> {
         let (oid, prev) = (record.oid, record.prev);
         let current = match self.current(oid, at)? {
             Current::At(current) if current == at => return self.before(oid, prev),
@@ -144,16 +144,17 @@ impl Undoing<'_> {
             Err(StorageError::NoSuchObject(_)) => return Err(Refusal::Because(MODIFIED)),
             old => old?,
         };
-        resolve(&old, &current, &new).map(Payload::Data).ok_or(Refusal::Because(MODIFIED))
+        let merged = resolve(&old, &current, &new).ok_or(Refusal::Because(MODIFIED))?;
+        Ok(Content::Data(merged.into()))
     }
 
     /// Where the object's data are now; at `undone` itself if that is current.
     fn current(&self, oid: Oid, undone: u64) -> Result<Current, StorageError> {
         if let Some(planned) = self.newest.get(&oid) {
             return Ok(match planned {
-                Payload::Data(data) => Current::Here(data.clone()),
-                Payload::Back(back) => Current::At(*back),
-                Payload::Gone => Current::Nowhere,
+                Content::Data(data) => Current::Here(data.bytes(Patience::Wait)?),
+                Content::Back(back) => Current::At(*back),
+                Content::Gone => Current::Nowhere,
             });
         }
         let Some(at) = self.vote.storage.state.read().index.position(oid) else {
@@ -170,20 +171,20 @@ impl Undoing<'_> {
     }
 
     /// What the object was before: what its predecessor says, or nothing.
-    fn before(&self, oid: Oid, prev: u64) -> Result<Payload, Refusal> {
+    fn before(&self, oid: Oid, prev: u64) -> Result<Content, Refusal> {
         if prev == 0 {
-            return Ok(Payload::Gone);
+            return Ok(Content::Gone);
         }
         // Damage is not to spread: what is pointed to must be a record of this object.
         RecordReader::new(self.log, oid, prev, Patience::Wait)?;
-        Ok(Payload::Back(prev))
+        Ok(Content::Back(prev))
     }
 
     /// The blob that the object gets back with its record, if it is one. Every revision that holds the
     /// same record has the same blob, and a pack may have left only some of them.
-    fn blob(&self, oid: Oid, payload: &Payload) -> Result<Option<Arc<dyn Scratch>>, StorageError> {
+    fn blob(&self, oid: Oid, content: &Content) -> Result<Option<Arc<dyn Scratch>>, StorageError> {
         let Some(blobs) = &self.vote.storage.blobs else { return Ok(None) };
-        let Payload::Back(back) = payload else { return Ok(None) };
+        let Content::Back(back) = content else { return Ok(None) };
         let mut reader = RecordReader::new(self.log, oid, *back, Patience::Wait)?;
         let mut revisions = vec![reader.head().tid];
         while let Payload::Back(back) = reader.payload()? {

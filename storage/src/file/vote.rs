@@ -19,7 +19,7 @@ use rzeo_core::storage::{
 
 use super::FileStorage;
 use super::format::{POINTER, RECORD_HEAD, RecordHead, Status, TransactionHead};
-use super::log::{Meta, Payload};
+use super::log::Meta;
 use super::read;
 use super::room::Promise;
 use crate::blob::{Plan, Prepared};
@@ -30,7 +30,18 @@ pub(super) struct Planned {
     pub(super) oid: Oid,
     /// The record's own tid, where it is not its transaction's.
     pub(super) tid: Option<Tid>,
-    pub(super) payload: Payload,
+    pub(super) content: Content,
+}
+
+/// What a record will say of its object's state.
+#[derive(Clone, Debug)]
+pub(super) enum Content {
+    /// The state. It may be in a file, to be copied when the transaction is committed.
+    Data(RecordData),
+    /// The position of an earlier record with the same state.
+    Back(u64),
+    /// The object does not exist.
+    Gone,
 }
 
 /// What a transaction says of itself, as it will be written.
@@ -73,17 +84,17 @@ impl Planned {
     }
 
     fn payload_bytes(&self) -> usize {
-        match &self.payload {
-            Payload::Data(data) => data.len(),
-            Payload::Back(_) | Payload::Gone => POINTER,
+        match &self.content {
+            Content::Data(data) => data.len(),
+            Content::Back(_) | Content::Gone => POINTER,
         }
     }
 
     /// What the header says of the payload's length.
     pub(super) fn data_len(&self) -> u64 {
-        match &self.payload {
-            Payload::Data(data) => data.len() as u64,
-            Payload::Back(_) | Payload::Gone => 0,
+        match &self.content {
+            Content::Data(data) => data.len() as u64,
+            Content::Back(_) | Content::Gone => 0,
         }
     }
 }
@@ -174,7 +185,6 @@ impl Vote for FileVote<'_> {
         if data.is_empty() {
             return Err(StorageError::EmptyRecord(oid));
         }
-        let data = data.bytes(self.patience)?;
         self.storage.use_oid(oid);
         match self.committed(oid)? {
             Some(committed) if committed != read => {
@@ -182,7 +192,7 @@ impl Vote for FileVote<'_> {
             }
             // Whatever was read of an object that does not exist is beside the point.
             Some(_) | None => {
-                self.plan_within_quota(Planned { oid, tid: None, payload: Payload::Data(data) })
+                self.plan_within_quota(Planned { oid, tid: None, content: Content::Data(data) })
             }
         }
     }
@@ -207,7 +217,7 @@ impl Vote for FileVote<'_> {
             return Err(StorageError::Conflict { oid, committed, read });
         }
         self.blobs.forget(oid);
-        self.plan_within_quota(Planned { oid, tid: None, payload: Payload::Gone })
+        self.plan_within_quota(Planned { oid, tid: None, content: Content::Gone })
     }
 
     fn check_current(&mut self, oid: Oid, read: Tid) -> Result<(), StorageError> {
@@ -225,7 +235,6 @@ impl Vote for FileVote<'_> {
         data: Option<RecordData>,
         prev_txn: Option<Tid>,
     ) -> Result<(), StorageError> {
-        let data = data.map(|data| data.bytes(self.patience)).transpose()?;
         self.restore_record(oid, tid, data, prev_txn)
     }
 

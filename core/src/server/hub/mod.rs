@@ -194,6 +194,10 @@ impl Hub {
             HubInput::Committed(result) => self.committed(now, result),
             HubInput::Done(HubJobDone::Packed(result, info)) => self.packed(now, result, info),
             HubInput::Done(HubJobDone::Switched(result, info)) => self.switched(now, result, info),
+            HubInput::Done(HubJobDone::Untidy) => self.untidy(now),
+            HubInput::Done(HubJobDone::CleanedUp(result, info)) => {
+                self.cleaned_up(now, result, info);
+            }
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! It runs beside everything else until the packed copy has nearly caught up; for the last step it
 //! queues for the whole storage like a vote, so it waits for transactions that are between vote and
-//! finish, and those that come after it wait for the switch.
+//! finish, and those that come after it wait for the switch. What is to be removed then is removed
+//! beside everything else again.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -75,6 +76,22 @@ impl Hub {
     pub(super) fn switched(&mut self, now: Now, result: Result<(), StorageError>, info: Info) {
         self.locks.unlock(Owner::Pack);
         self.pack_ended(now, result, info);
+    }
+
+    /// Switched, but there are files to be removed. Writers need not wait for that, who asked does.
+    pub(super) fn untidy(&mut self, now: Now) {
+        self.locks.unlock(Owner::Pack);
+        self.outputs.push_back(HubOutput::Perform(HubJob::CleanUp));
+        self.grant(now);
+    }
+
+    pub(super) fn cleaned_up(&mut self, now: Now, result: Result<(), StorageError>, info: Info) {
+        if let Err(error) = result {
+            let text =
+                format!("pack: not all could be removed, the next start tries again: {error}");
+            self.log(LogLevel::Error, text);
+        }
+        self.pack_ended(now, Ok(()), info);
     }
 
     /// Everybody gets the new figures, then the one who waits gets the result

@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use rzeo_core::ids::Oid;
+use rzeo_core::record::is_blob_record;
 use rzeo_core::storage::{Patience, StorageError};
 
 use super::Kept;
@@ -16,6 +18,7 @@ use super::moves::Moves;
 use super::output::Output;
 use super::progress::Progress;
 use super::survey::{Step, Walk};
+use crate::blob::Removal;
 use crate::disk::{Disk, DiskFile};
 use crate::file::format::{
     FIRST, MAGIC, POINTER, RECORD_HEAD, RecordHead, Status, TRANSACTION_HEAD, TransactionHead,
@@ -23,6 +26,9 @@ use crate::file::format::{
 use crate::file::index::Index;
 use crate::file::log::{Log, RecordReader};
 use crate::file::scan::{Found, Shape, Window};
+
+/// A class that takes more bytes than this is not that of blobs.
+const CLASS_BYTES_MAX: usize = 1024;
 
 /// Writes the new file.
 pub(super) struct Copier {
@@ -36,6 +42,8 @@ pub(super) struct Copier {
     copied: u64,
     /// Objects not in the new file when something that was committed after marking referred to them.
     missing: BTreeSet<Oid>,
+    /// Where blobs are listed that are left out.
+    removal: Option<Removal>,
     progress: Progress,
 }
 
@@ -60,6 +68,7 @@ impl Copier {
         path: &Path,
         kept: Kept,
         gc: bool,
+        removal: Option<Removal>,
         progress: Progress,
     ) -> Result<Self, StorageError> {
         Ok(Self {
@@ -70,6 +79,7 @@ impl Copier {
             gc,
             index: Index::new(),
             missing: BTreeSet::new(),
+            removal,
             progress,
         })
     }
@@ -93,6 +103,7 @@ impl Copier {
             let end = step.head.end(step.at);
             let is_last = end == Some(boundary) && boundary == self.kept.marked;
             let records = self.plan_early(&early, step.records)?;
+            self.note_removed(&early, step.records)?;
             if is_last || !records.is_empty() {
                 self.write(&mut source, step.at, step.head, Status::PACKED, &records)?;
             }
@@ -121,7 +132,28 @@ impl Copier {
 
     /// Makes durable what was copied so far, so that less is left for the end.
     pub(super) fn sync(&mut self) -> Result<(), StorageError> {
+        self.removal.as_mut().map_or(Ok(()), Removal::settle)?;
         self.output.sync()
+    }
+
+    /// The list of blobs that were left out.
+    pub(super) fn take_removal(&mut self) -> Option<Removal> {
+        self.removal.take()
+    }
+
+    /// Lists blobs that are left out. A transaction may have several records of an object, one of
+    /// which stays: then the blob does.
+    fn note_removed(&mut self, log: &Log, records: &[Found]) -> Result<(), StorageError> {
+        let Some(removal) = &mut self.removal else { return Ok(()) };
+        let kept = &self.kept;
+        for found in records.iter().filter(|found| !kept.has(found.oid, found.at)) {
+            let same = |other: &&Found| (other.oid, other.tid) == (found.oid, found.tid);
+            let stays = records.iter().filter(same).any(|other| kept.has(other.oid, other.at));
+            if !stays && is_blob(log, *found)? {
+                removal.note(found.oid, found.tid)?;
+            }
+        }
+        Ok(())
     }
 
     /// An object that was left out of the new file although something committed after marking refers
@@ -246,6 +278,16 @@ impl Payload {
             Self::Pointer(_) => POINTER as u64,
         }
     }
+}
+
+/// Whether a record, or the one that holds its data, is that of a blob. Of long records no more than
+/// the beginning is read.
+fn is_blob(log: &Log, found: Found) -> Result<bool, StorageError> {
+    let Some(Payload::Data { at, len }) = own_data(log, found)? else { return Ok(false) };
+    let mut data =
+        BytesMut::zeroed(usize::try_from(len).unwrap_or(usize::MAX).min(CLASS_BYTES_MAX));
+    log.exact(&mut data, at, Patience::Wait)?;
+    Ok(is_blob_record(&data.freeze()))
 }
 
 /// Where a record's data are, whichever record holds them; `None` if the object does not exist.

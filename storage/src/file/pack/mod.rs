@@ -43,9 +43,10 @@ use rzeo_core::storage::{PackProgress, PackStep, PreparedPack, StorageError};
 
 use self::copy::Copier;
 use self::progress::Progress;
-use super::FileStorage;
 use super::index::Index;
 use super::index_file::with_suffix;
+use super::{FileStorage, read};
+use crate::blob::Blobs;
 use crate::disk::Disk;
 
 /// When so little is left that writers can be kept out while it is copied.
@@ -93,6 +94,8 @@ pub(super) fn pack(
     storage: &FileStorage,
     stop: Tid,
 ) -> Result<Option<Box<dyn PreparedPack>>, StorageError> {
+    // Nobody asked for it after the last pack.
+    clean_up(storage)?;
     let packing = storage.pack_flag.set()?;
     if storage.state.read().index.is_empty() {
         return Ok(None);
@@ -107,7 +110,9 @@ pub(super) fn pack(
     let path = with_suffix(&storage.path, ".pack");
     let temporary =
         Temporary { disk: Arc::clone(&storage.disk), path, keep: false, _packing: packing };
-    let mut copier = Copier::new(&storage.disk, &temporary.path, kept, gc, progress.clone())?;
+    let removal = storage.blobs.as_ref().map(Blobs::removal).transpose()?;
+    let mut copier =
+        Copier::new(&storage.disk, &temporary.path, kept, gc, removal, progress.clone())?;
     progress.begin(PackStep::Copy, log.end);
     if !copier.copy_early(&log)? {
         return Ok(None);
@@ -123,6 +128,22 @@ pub(super) fn pack(
     }
     progress.begin(PackStep::Switch, 1);
     Ok(Some(Box::new(switch::Prepared::new(storage, copier, temporary))))
+}
+
+/// What a pack has left to be done when it has switched: the files of blobs are still there. It goes
+/// on as long as they are.
+pub(crate) struct Untidy {
+    /// The last commit before the switch.
+    up_to: Tid,
+    _temporary: Temporary,
+}
+
+/// Removes the files of blobs that a pack has removed, if that is still to be done.
+pub(super) fn clean_up(storage: &FileStorage) -> Result<(), StorageError> {
+    let Some(untidy) = storage.untidy.lock().take() else { return Ok(()) };
+    let Some(blobs) = &storage.blobs else { return Ok(()) };
+    let knows = |oid, tid| read::has_revision_now(&storage.state, oid, tid);
+    blobs.remove_listed(untidy.up_to, storage.options.pack_keep_old, &knows)
 }
 
 /// A file that is removed unless it gets another name, or is needed after all.

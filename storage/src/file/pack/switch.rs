@@ -7,8 +7,9 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 use rzeo_core::storage::{PreparedPack, StorageError};
 
-use super::Temporary;
 use super::copy::Copier;
+use super::{Temporary, Untidy};
+use crate::blob::Removal;
 use crate::disk::{Disk, failed, remove_if_there};
 use crate::file::index_file::{self, directory_of, with_suffix};
 use crate::file::log::{DataFile, Log};
@@ -19,6 +20,7 @@ use crate::file::{Append, FileStorage, State};
 pub(super) struct Prepared {
     state: Arc<RwLock<State>>,
     append: Arc<Mutex<Append>>,
+    untidy: Arc<Mutex<Option<Untidy>>>,
     room: Arc<Room>,
     path: PathBuf,
     keep_old: bool,
@@ -31,6 +33,7 @@ impl Prepared {
         Self {
             state: Arc::clone(&storage.state),
             append: Arc::clone(&storage.append),
+            untidy: Arc::clone(&storage.untidy),
             room: Arc::clone(&storage.room),
             path: storage.path.clone(),
             keep_old: storage.options.pack_keep_old,
@@ -42,7 +45,7 @@ impl Prepared {
 
 impl PreparedPack for Prepared {
     fn finish(self: Box<Self>) -> Result<(), StorageError> {
-        let Self { state, append, room, path, keep_old, mut copier, mut temporary } = *self;
+        let Self { state, append, untidy, room, path, keep_old, mut copier, mut temporary } = *self;
         let mut append = append.lock();
         if let Some(why) = &append.broken {
             return Err(StorageError::Broken(why.clone()));
@@ -55,20 +58,22 @@ impl PreparedPack for Prepared {
                  nothing was changed, pack again"
             )));
         }
+        let removal = copier.take_removal();
         let (disk_file, end, index) = copier.finish()?;
         let disk = Arc::clone(&temporary.disk);
         let disk = &*disk;
         // Without it the next start is slower, no more.
         let indexed = index_file::prepare(disk, &path, end, &index);
-        switch(disk, &path, &temporary.path, keep_old).map_err(|failure| {
+        if let Err(failure) = switch(disk, &path, &temporary.path, keep_old) {
             let (Failed::Before(error) | Failed::After(error)) = &failure;
             let error = failed(|| log.file.doing("replace"), error);
             if let Failed::After(_) = failure {
                 append.broken = Some(error.to_string());
                 temporary.keep();
+                removal.into_iter().for_each(Removal::keep);
             }
-            error
-        })?;
+            return Err(error);
+        }
         {
             let mut state = state.write();
             let file = Arc::new(DataFile { disk_file, name: log.file.name.clone() });
@@ -78,6 +83,13 @@ impl PreparedPack for Prepared {
         room.release(&log);
         if let Err(error) = indexed.and_then(|()| index_file::install(disk, &path)) {
             tracing::warn!(%error, "the index of the packed file was not saved");
+        }
+        if let Some(removal) = removal {
+            removal.keep();
+            // It has another name by now, and somebody else may make one of this name.
+            temporary.keep();
+            let up_to = state.read().last_tid;
+            *untidy.lock() = Some(Untidy { up_to, _temporary: temporary });
         }
         Ok(())
     }

@@ -1,0 +1,309 @@
+//! Blobs for a storage that has none: their files in a directory, everything else in the storage.
+//!
+//! The storage is asked, not told: which revisions there are after a pack is found out by looking for
+//! each blob's record, as Python's `BlobStorage` does. (Python keeps only the newest file of an object
+//! then, if the storage cannot undo; here the older ones stay as long as their records do.)
+//!
+//! A storage that forgets everything when it is closed leaves the files of its blobs behind. Nobody can
+//! tell whether they are of use to somebody; they stay where they are until they are overwritten or
+//! packed.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::record::is_blob_record;
+use rzeo_core::storage::{
+    BlobStore, CurrentRecord, Description, Finishing, HistoryEntry, Info, Load, PackProgress,
+    Patience, PreparedPack, RecordData, Scratch, Storage, StorageError, TransactionHeader,
+    TransactionIterator, TransactionMeta, Vote, Voted,
+};
+use rzeo_core::time::UnixTime;
+
+use super::commit::{Plan, Prepared};
+use super::store::Blobs;
+use crate::disk::{Disk, RealDisk};
+
+const RESTOREABLE: (&str, &str) = ("ZODB.interfaces", "IStorageRestoreable");
+
+/// A storage without blobs, with blobs.
+pub struct BlobStorage {
+    base: Arc<dyn Storage>,
+    blobs: Blobs,
+    untidy: Untidy,
+}
+
+/// The last commit before a pack, until the files of what it removed are gone.
+type Untidy = Arc<Mutex<Option<Tid>>>;
+
+impl BlobStorage {
+    /// Keeps the blobs of a storage in a directory, which is made if need be.
+    ///
+    /// # Errors
+    /// `Disk`, also if the directory's layout is none that is known.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        base: Arc<dyn Storage>,
+    ) -> Result<Self, StorageError> {
+        let read_only = base.description().read_only;
+        let knows = |oid, tid| knows(&*base, oid, tid);
+        let blobs = Blobs::open(disk, path, read_only, false, &knows)?;
+        Ok(Self { base, blobs, untidy: Arc::default() })
+    }
+
+    /// The same in the operating system's files.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_directory(path: &Path, base: Arc<dyn Storage>) -> Result<Self, StorageError> {
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        Self::open(Arc::new(RealDisk), &absolute, base)
+    }
+}
+
+fn knows(base: &dyn Storage, oid: Oid, tid: Tid) -> Result<bool, StorageError> {
+    match base.load_serial(oid, tid, Patience::Wait) {
+        Ok(_) => Ok(true),
+        Err(StorageError::NoSuchObject(_) | StorageError::NoSuchRevision(..)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+impl std::fmt::Debug for BlobStorage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BlobStorage").field("blobs", &self.blobs).finish_non_exhaustive()
+    }
+}
+
+impl Storage for BlobStorage {
+    /// As Python's proxy: it claims no more than blobs, unless what is below can restore.
+    fn description(&self) -> Description {
+        let base = self.base.description();
+        let blobs = ("ZODB.interfaces", "IBlobStorage");
+        let interfaces = if base.interfaces.contains(&RESTOREABLE) {
+            let restoreable = ("ZODB.interfaces", "IBlobStorageRestoreable");
+            [restoreable, blobs].into_iter().chain(base.interfaces).collect()
+        } else {
+            vec![blobs, ("zope.interface", "Interface")]
+        };
+        Description { interfaces, ..base }
+    }
+
+    fn info(&self) -> Info {
+        self.base.info()
+    }
+
+    fn last_tid(&self) -> Tid {
+        self.base.last_tid()
+    }
+
+    fn recent(&self, count: usize) -> Result<Option<Vec<(Tid, Vec<Oid>)>>, StorageError> {
+        self.base.recent(count)
+    }
+
+    fn load_before(&self, oid: Oid, before: Tid, patience: Patience) -> Result<Load, StorageError> {
+        self.base.load_before(oid, before, patience)
+    }
+
+    fn load_serial(
+        &self,
+        oid: Oid,
+        serial: Tid,
+        patience: Patience,
+    ) -> Result<Bytes, StorageError> {
+        self.base.load_serial(oid, serial, patience)
+    }
+
+    fn current_serial(&self, oid: Oid, patience: Patience) -> Result<Tid, StorageError> {
+        self.base.current_serial(oid, patience)
+    }
+
+    fn history(&self, oid: Oid, size: usize) -> Result<Vec<HistoryEntry>, StorageError> {
+        self.base.history(oid, size)
+    }
+
+    fn next_record(&self, from: Oid) -> Result<CurrentRecord, StorageError> {
+        self.base.next_record(from)
+    }
+
+    fn new_oids(&self, count: usize) -> Result<Vec<Oid>, StorageError> {
+        self.base.new_oids(count)
+    }
+
+    fn undo_log(
+        &self,
+        visit: &mut dyn FnMut(TransactionHeader) -> ControlFlow<()>,
+    ) -> Result<(), StorageError> {
+        self.base.undo_log(visit)
+    }
+
+    fn iterate(
+        &self,
+        start: Option<Tid>,
+        stop: Option<Tid>,
+    ) -> Result<Box<dyn TransactionIterator>, StorageError> {
+        self.base.iterate(start, stop)
+    }
+
+    fn begin_vote<'a>(
+        &'a self,
+        meta: &TransactionMeta,
+        patience: Patience,
+    ) -> Result<Box<dyn Vote + 'a>, StorageError> {
+        let base = self.base.begin_vote(meta, patience)?;
+        Ok(Box::new(BlobVote { storage: self, base, patience, plan: Plan::default() }))
+    }
+
+    fn commit(&self, group: Vec<Finishing>) -> Result<Vec<Info>, StorageError> {
+        let own = |Finishing { tid, voted }| {
+            let ready: Box<Ready> = voted.0.downcast().expect("only our own votes are committed");
+            (Finishing { tid, voted: ready.base }, ready.blobs)
+        };
+        let (group, blobs): (Vec<_>, Vec<_>) = group.into_iter().map(own).unzip();
+        let with_tids = group.iter().zip(&blobs);
+        let prepared: Vec<_> =
+            with_tids.filter_map(|(one, blobs)| Some((one.tid, blobs.as_ref()?))).collect();
+        if prepared.is_empty() {
+            return self.base.commit(group);
+        }
+        let placed = self.blobs.place(&prepared)?;
+        let committed = self.base.commit(group);
+        match &committed {
+            Ok(_) => placed.keep(),
+            Err(_) if self.base.broken().is_some() => placed.in_doubt(),
+            Err(_) => placed.take_back(),
+        }
+        committed
+    }
+
+    fn pack(&self, time: UnixTime) -> Result<Option<Box<dyn PreparedPack>>, StorageError> {
+        let Some(prepared) = self.base.pack(time)? else { return Ok(None) };
+        let (base, untidy) = (Arc::clone(&self.base), Arc::clone(&self.untidy));
+        Ok(Some(Box::new(BlobPack { prepared, base, untidy })))
+    }
+
+    fn blobs(&self) -> Option<&dyn BlobStore> {
+        Some(&self.blobs)
+    }
+
+    fn scratch(&self) -> Result<Option<Arc<dyn Scratch>>, StorageError> {
+        self.base.scratch()
+    }
+
+    fn clean_up_due(&self) -> bool {
+        self.untidy.lock().is_some() || self.base.clean_up_due()
+    }
+
+    fn clean_up(&self) -> Result<(), StorageError> {
+        self.base.clean_up()?;
+        let Some(up_to) = self.untidy.lock().take() else { return Ok(()) };
+        self.blobs.remove_unknown(up_to, &|oid, tid| knows(&*self.base, oid, tid))
+    }
+
+    fn pack_progress(&self) -> Option<PackProgress> {
+        self.base.pack_progress()
+    }
+
+    fn broken(&self) -> Option<String> {
+        self.base.broken()
+    }
+
+    fn close(&self) -> Result<(), StorageError> {
+        self.blobs.close();
+        self.base.close()
+    }
+}
+
+/// A transaction that passed its checks.
+#[derive(Debug)]
+struct Ready {
+    base: Voted,
+    blobs: Option<Prepared>,
+}
+
+struct BlobVote<'a> {
+    storage: &'a BlobStorage,
+    base: Box<dyn Vote + 'a>,
+    patience: Patience,
+    plan: Plan,
+}
+
+impl Vote for BlobVote<'_> {
+    fn store(&mut self, oid: Oid, serial: Tid, data: RecordData) -> Result<(), StorageError> {
+        self.base.store(oid, serial, data)
+    }
+
+    fn store_blob(
+        &mut self,
+        oid: Oid,
+        serial: Tid,
+        data: RecordData,
+        blob: &Arc<dyn Scratch>,
+    ) -> Result<(), StorageError> {
+        self.storage.blobs.accepts(blob, self.patience)?;
+        self.base.store(oid, serial, data)?;
+        self.plan.put(oid, Arc::clone(blob));
+        Ok(())
+    }
+
+    fn delete(&mut self, oid: Oid, serial: Tid) -> Result<(), StorageError> {
+        self.base.delete(oid, serial)?;
+        self.plan.forget(oid);
+        Ok(())
+    }
+
+    fn check_current(&mut self, oid: Oid, serial: Tid) -> Result<(), StorageError> {
+        self.base.check_current(oid, serial)
+    }
+
+    fn restore(
+        &mut self,
+        oid: Oid,
+        tid: Tid,
+        data: Option<RecordData>,
+        prev_txn: Option<Tid>,
+    ) -> Result<(), StorageError> {
+        self.base.restore(oid, tid, data, prev_txn)
+    }
+
+    /// An object that was a blob before the undone transaction is that blob again.
+    fn undo(&mut self, tid: Tid) -> Result<Vec<Oid>, StorageError> {
+        let oids = self.base.undo(tid)?;
+        for oid in &oids {
+            match self.storage.base.load_before(*oid, tid, Patience::Wait)? {
+                Load::Found(before) if is_blob_record(&before.data) => {
+                    self.plan.put(*oid, self.storage.blobs.again(*oid, before.serial)?);
+                }
+                Load::Found(_) | Load::Younger { .. } | Load::Gone { .. } => {
+                    self.plan.forget(*oid);
+                }
+            }
+        }
+        Ok(oids)
+    }
+
+    fn seal(self: Box<Self>) -> Result<Voted, StorageError> {
+        let Self { storage, base, patience, plan } = *self;
+        let blobs = storage.blobs.prepare(plan, patience)?;
+        Ok(Voted(Box::new(Ready { base: base.seal()?, blobs })))
+    }
+}
+
+struct BlobPack {
+    prepared: Box<dyn PreparedPack>,
+    base: Arc<dyn Storage>,
+    untidy: Untidy,
+}
+
+impl PreparedPack for BlobPack {
+    fn finish(self: Box<Self>) -> Result<(), StorageError> {
+        let Self { prepared, base, untidy } = *self;
+        prepared.finish()?;
+        *untidy.lock() = Some(base.last_tid());
+        Ok(())
+    }
+}
