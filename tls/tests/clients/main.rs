@@ -28,10 +28,19 @@ fn the_same_name_and_key_are_not_enough() {
 
 #[test]
 fn the_certificate_without_its_key_is_not_enough() {
-    let client = Client::from_samples(&["self_signed.pem"], "short.pem");
-    let trust = Trust::file(&[&sample("self_signed.pem")]);
-    let error = pki::handshake(&trust, &client).expect_err("not the key's owner");
-    assert_eq!(rzeo_tls::refusal(&error), None, "the certificate as such is fine");
+    let client = Client::from_samples(&["self_signed_ec.pem"], "sec1.pem");
+    let trust = Trust::file(&[&sample("self_signed_ec.pem")]);
+    assert_eq!(try_client(&trust, &client), Ok(()));
+    // Another key of the same kind, and one of another.
+    let thieves =
+        [client.with_another_key(), Client::from_samples(&["self_signed_ec.pem"], "pkcs1.pem")];
+    for thief in thieves {
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            let error = pki::Connections::new(&trust, &thief, version).connect();
+            let error = error.expect_err("not the owner of the key");
+            assert_eq!(rzeo_tls::refusal(&error), None, "the certificate as such is fine");
+        }
+    }
 }
 
 #[test]

@@ -95,6 +95,13 @@ impl Client {
         Self { chain: Vec::new(), key: None }
     }
 
+    /// Somebody with the client's certificate and an own key on P-256.
+    pub(crate) fn with_another_key(&self) -> Self {
+        let key = KeyPair::generate().expect("a key").serialize_der();
+        let key = PrivateKeyDer::try_from(key).expect("a key");
+        Self { key: Some(Arc::new(key)), ..self.clone() }
+    }
+
     /// The client with an authority's certificate behind its own.
     pub(crate) fn sending(&self, authority: &Authority) -> Self {
         let mut client = self.clone();
@@ -109,16 +116,10 @@ impl Client {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Trusting));
         let Some(key) = &self.key else { return builder.with_no_client_auth() };
-        let key = ring::sign::any_supported_type(key).unwrap_or_else(|_| other_key());
+        let key = ring::sign::any_supported_type(key).expect("a key that ring can use");
         let certified = CertifiedKey::new(self.chain.clone(), key);
         builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)))
     }
-}
-
-/// A key that is certainly not the one that belongs to a certificate.
-fn other_key() -> Arc<dyn rustls::sign::SigningKey> {
-    let key = PrivateKeyDer::from_pem_file(sample_path("ed25519.pem")).expect("a key");
-    ring::sign::any_supported_type(&key).expect("Ed25519")
 }
 
 /// Somebody who issues certificates.
