@@ -108,6 +108,9 @@ python() {
         judge "hostile-$runtime" hostile --server "$SERVER --runtime $runtime"
         judge "deployment-$runtime" deployment --server "$SERVER --runtime $runtime"
     done
+    judge config config_judge --rzeo "${SERVER%% *}"
+    judge logs logs --server "$SERVER"
+    judge tools tools_judge "${SERVER%% *}" --seeds "${LONG:+2}4"
     judge metrics metrics --server "$SERVER"
     judge tools-net tools_net_judge --server "$SERVER"
     judge status-page status_page --server "$SERVER" --keep "$LOGS/pages"
@@ -117,7 +120,7 @@ python() {
     step tls-example cargo build --locked -p rzeo-tls --example accept &&
         judge tls tls_judge ${LONG:+--random 200}
     step filestorage-tool cargo build --locked -p rzeo-fixtures --example filestorage &&
-        judge both-ways both_ways
+        judge both-ways both_ways && judge blob-files blob_files
 }
 
 mutants() {
