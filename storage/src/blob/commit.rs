@@ -223,7 +223,7 @@ impl Placed<'_> {
 
 impl Shared {
     pub(super) fn journal_path(&self) -> PathBuf {
-        self.directory.temporary().join(JOURNAL)
+        self.directory.path().join(JOURNAL)
     }
 }
 
@@ -234,7 +234,7 @@ impl Journal {
             Some(file) => Arc::clone(file),
             None => {
                 let file = shared.disk.open(&shared.journal_path(), Access::Create)?;
-                shared.disk.sync_directory(&shared.directory.temporary())?;
+                shared.disk.sync_directory(shared.directory.path())?;
                 self.file = Some(Arc::clone(&file));
                 file
             }

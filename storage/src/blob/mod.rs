@@ -3,8 +3,8 @@
 //! ```text
 //!   BLOBS/.layout                                    the word bushy or lawn
 //!   BLOBS/.removed                                   what a pack in progress removes
+//!   BLOBS/.rzeo-journal                              the files of the last group that had some
 //!   BLOBS/tmp/rzeo-N                                 uploads
-//!   BLOBS/tmp/rzeo-journal                           the files of the last group that had some
 //!   BLOBS/0x00/0x00/0x00/0x00/0x00/0x00/0x04/0xd2/   bushy: a level for each byte of the oid
 //!   BLOBS/0x04d2/                                    lawn: one directory for each oid
 //!        …/0x03f6fcd22ddddddd.blob                   the revision of that tid
@@ -51,8 +51,9 @@ pub use self::wrapper::BlobStorage;
 
 /// How the names begin of what is ours in `tmp`.
 const PREFIX: &str = "rzeo-";
-/// The file in `tmp` that says what is being put in place.
-const JOURNAL: &str = "rzeo-journal";
+/// The file that says what is being put in place. Not in `tmp`: clients that share the directory look
+/// into that, and expect to find only what is going on.
+const JOURNAL: &str = ".rzeo-journal";
 /// The file that says what a pack removes.
 const REMOVED: &str = ".removed";
 /// The directory of uploads.

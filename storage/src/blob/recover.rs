@@ -21,7 +21,7 @@ pub(super) fn recover(
     pack::resume(disk, directory, keep_old, knows)?;
     let temporary = directory.temporary();
     let fail = |error: io::Error| failed(|| format!("clean up {}", temporary.display()), &error);
-    let journal = temporary.join(JOURNAL);
+    let journal = directory.path().join(JOURNAL);
     if let Some(bytes) = read(disk, &journal).map_err(fail)? {
         for (oid, tid) in parse_journal(&bytes) {
             let path = directory.file(oid, tid);
@@ -34,7 +34,7 @@ pub(super) fn recover(
         }
     }
     for name in disk.names(&temporary).map_err(fail)? {
-        if name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) && name != JOURNAL {
+        if name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
             remove_if_there(disk, &temporary.join(name)).map_err(fail)?;
         }
     }
@@ -51,7 +51,7 @@ pub(crate) fn clear(disk: &dyn Disk, path: &Path) -> Result<(), StorageError> {
         };
         for name in names {
             let is_object = name.as_encoded_bytes().starts_with(b"0x");
-            if is_object || name == MARKER || name == REMOVED {
+            if is_object || [MARKER, REMOVED, JOURNAL].iter().any(|ours| name == *ours) {
                 remove_tree(disk, &path.join(name))?;
             }
         }
