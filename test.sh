@@ -95,8 +95,8 @@ judge() {
 }
 
 python() {
-    local runtime codec seconds=20
-    [ -n "$LONG" ] && seconds=120
+    local runtime codec seconds=20 seeds=4
+    [ -n "$LONG" ] && seconds=120 seeds=24
     for runtime in $RUNTIMES; do
         for codec in $CODECS; do
             # In the short variant each runtime and each codec once.
@@ -110,7 +110,7 @@ python() {
     done
     judge config config_judge --rzeo "${SERVER%% *}"
     judge logs logs --server "$SERVER"
-    judge tools tools_judge "${SERVER%% *}" --seeds "${LONG:+2}4"
+    judge tools tools_judge "${SERVER%% *}" --seeds "$seeds"
     judge metrics metrics --server "$SERVER"
     judge tools-net tools_net_judge --server "$SERVER"
     judge status-page status_page --server "$SERVER" --keep "$LOGS/pages"
