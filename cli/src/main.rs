@@ -4,6 +4,11 @@
 //! protocol and about storing is in the libraries; here are arguments, configuration, logging,
 //! signals, and the order in which a server starts and stops.
 
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "options say [IPV6]:PORT, and clap shows that as it is"
+)]
+
 mod admin;
 mod args;
 mod config;
