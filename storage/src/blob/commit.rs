@@ -134,7 +134,9 @@ impl Blobs {
                 failed(|| format!("make the directory {}", path.display()), &error)
             })?;
             let mode = shared.disk.look(&path).ok().flatten().map_or(NO_MODE, |found| found.mode);
-            self.own(upload)?.settle(mode)?;
+            let upload = self.own(upload)?;
+            upload.secure(&shared.directory.temporary(), || self.new_name())?;
+            upload.settle(mode)?;
         }
         Ok(Some(Prepared { uploads: plan.0, _directories: directories }))
     }

@@ -61,27 +61,31 @@ impl Blobs {
         Ok(Removal { disk, path, file, text: String::new(), written: 0, keep: false })
     }
 
-    /// Removes what the list says, after the packed file took its place. Nothing younger than
-    /// `up_to` is touched.
+    /// Removes what the list says, after the packed file took its place, or goes on with that if it
+    /// failed before. Nothing younger than `up_to` is touched.
     ///
     /// # Errors
-    /// `Disk`, and what `knows` answers. The list stays for the next opening.
+    /// `Disk`, and what `knows` answers. The list stays for the next pack or the next opening.
     pub(crate) fn remove_listed(
         &self,
         up_to: Tid,
         keep_old: bool,
+        resumed: bool,
         knows: &Knows<'_>,
     ) -> Result<(), StorageError> {
         let _busy = self.0.cleaning.lock();
-        let cleaning = Cleaning {
+        self.cleaning(up_to, knows).clean(keep_old, resumed)
+    }
+
+    fn cleaning<'a>(&'a self, up_to: Tid, knows: &'a Knows<'a>) -> Cleaning<'a> {
+        Cleaning {
             closing: &self.0.closing,
             disk: &*self.0.disk,
             directory: &self.0.directory,
             places: &self.0.places,
             up_to,
             knows,
-        };
-        cleaning.clean(keep_old, false)
+        }
     }
 }
 
@@ -92,14 +96,7 @@ impl Blobs {
     /// `Disk`, and what `knows` answers.
     pub(crate) fn remove_unknown(&self, up_to: Tid, knows: &Knows<'_>) -> Result<(), StorageError> {
         let _busy = self.0.cleaning.lock();
-        let cleaning = Cleaning {
-            closing: &self.0.closing,
-            disk: &*self.0.disk,
-            directory: &self.0.directory,
-            places: &self.0.places,
-            up_to,
-            knows,
-        };
+        let cleaning = self.cleaning(up_to, knows);
         let base = self.0.directory.path();
         let fail = |error: io::Error| {
             failed(|| format!("remove packed blobs from {}", base.display()), &error)

@@ -76,15 +76,19 @@ impl Blobs {
         &self.0.directory
     }
 
+    /// A name in `tmp` that was not used before.
+    pub(super) fn new_name(&self) -> PathBuf {
+        let number = self.0.next.fetch_add(1, Ordering::Relaxed);
+        self.0.directory.temporary().join(format!("{PREFIX}{number}"))
+    }
+
     /// An upload with a name of its own, made by `make`.
     fn new_upload<T>(
         &self,
         make: impl Fn(&Path) -> io::Result<T>,
     ) -> Result<(PathBuf, T), StorageError> {
-        let shared = &self.0;
         loop {
-            let number = shared.next.fetch_add(1, Ordering::Relaxed);
-            let path = shared.directory.temporary().join(format!("{PREFIX}{number}"));
+            let path = self.new_name();
             match make(&path) {
                 // Another's: names are never used twice here.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

@@ -25,7 +25,7 @@ const READ: u32 = 0o444;
 /// A file that a commit can make a blob of. Gone with its last owner, unless one did.
 pub(super) struct Upload {
     disk: Arc<dyn Disk>,
-    path: PathBuf,
+    path: Mutex<PathBuf>,
     inner: Arc<Inner>,
     /// Those of the storage that it belongs to.
     handles: Arc<Handles>,
@@ -70,7 +70,7 @@ impl Upload {
             handles.add(&inner);
         }
         let (disk, handles) = (Arc::clone(disk), Arc::clone(handles));
-        Self { disk, path, inner, handles, taken: Mutex::new(false) }
+        Self { disk, path: Mutex::new(path), inner, handles, taken: Mutex::new(false) }
     }
 
     /// Whether it belongs to the storage with these handles.
@@ -78,8 +78,36 @@ impl Upload {
         Arc::ptr_eq(&self.handles, handles)
     }
 
+    fn path(&self) -> PathBuf {
+        self.path.lock().clone()
+    }
+
     fn doing(&self, what: &str) -> String {
-        format!("{what} {}", self.path.display())
+        format!("{what} {}", self.path.lock().display())
+    }
+
+    /// Takes a client's own file away from it, into `temporary`, where nobody else touches it: or it
+    /// might be gone when its group is committed, to the loss of all of the group.
+    pub(super) fn secure(
+        &self,
+        temporary: &Path,
+        new_name: impl FnOnce() -> PathBuf,
+    ) -> Result<(), StorageError> {
+        let mut path = self.path.lock();
+        if path.parent() == Some(temporary) {
+            return Ok(());
+        }
+        let name = new_name();
+        match self.disk.rename(&path, &name) {
+            Ok(()) => {
+                *path = name;
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(StorageError::NoSuchUpload { path: path.display().to_string() })
+            }
+            Err(error) => Err(failed(|| format!("take {}", path.display()), &error)),
+        }
     }
 
     /// The file, opened for writing or, if it was settled, for reading.
@@ -87,7 +115,7 @@ impl Upload {
         if let Some(file) = &*self.inner.file.lock() {
             return Ok(Arc::clone(file));
         }
-        let file = self.disk.open(&self.path, access)?;
+        let file = self.disk.open(&self.path(), access)?;
         if access != Access::ReadWrite {
             return Ok(file);
         }
@@ -99,16 +127,17 @@ impl Upload {
     /// Makes the bytes durable, and the file readable to whoever may read its directory and writable
     /// to nobody, as Python leaves it.
     pub(super) fn settle(&self, directory_mode: u32) -> Result<(), StorageError> {
+        let path = self.path();
         let settle = || {
             // Its name may lead anywhere: a client may have put it there.
-            let file = self.disk.open(&self.path, Access::ReadPlain)?;
-            let found = self.disk.look(&self.path)?.filter(|found| found.kind == Kind::File);
+            let file = self.disk.open(&path, Access::ReadPlain)?;
+            let found = self.disk.look(&path)?.filter(|found| found.kind == Kind::File);
             let mode = found.ok_or(io::ErrorKind::NotFound)?.mode;
             let settled = mode & !WRITE | directory_mode & READ;
             if settled != mode {
                 match file.set_mode(settled) {
                     Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                        let path = self.path.display();
+                        let path = path.display();
                         tracing::warn!(%path, "the blob file belongs to somebody else");
                     }
                     set => set?,
@@ -118,7 +147,7 @@ impl Upload {
         };
         settle().map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
-                StorageError::NoSuchUpload { path: self.path.display().to_string() }
+                StorageError::NoSuchUpload { path: path.display().to_string() }
             }
             _ => failed(|| self.doing("make durable"), &error),
         })?;
@@ -129,7 +158,7 @@ impl Upload {
     /// Gives the file its final name.
     pub(super) fn move_to(&self, path: &Path) -> io::Result<()> {
         let mut taken = self.taken.lock();
-        self.disk.rename(&self.path, path)?;
+        self.disk.rename(&self.path(), path)?;
         *taken = true;
         Ok(())
     }
@@ -156,7 +185,7 @@ impl Scratch for Upload {
 
 impl fmt::Debug for Upload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upload").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Upload").field("path", &self.path()).finish_non_exhaustive()
     }
 }
 
@@ -166,8 +195,9 @@ impl Drop for Upload {
             return;
         }
         // If it stays, the next opening removes it; a client's own is the client's.
-        if let Err(error) = remove_if_there(&*self.disk, &self.path) {
-            let path = self.path.display();
+        let path = self.path();
+        if let Err(error) = remove_if_there(&*self.disk, &path) {
+            let path = path.display();
             tracing::warn!(%path, %error, "an upload that nobody needs was not removed");
         }
     }

@@ -227,6 +227,15 @@ impl Names {
         self.files.keys().chain(&self.directories).filter(inside)
     }
 
+    /// Fails if the directory is not there that a name is to be in.
+    fn takes(&self, path: &Path) -> io::Result<()> {
+        let parent = path.parent().unwrap_or(Path::new(""));
+        if parent.as_os_str().is_empty() || self.directories.contains(parent) {
+            return Ok(());
+        }
+        Err(io::ErrorKind::NotFound.into())
+    }
+
     /// A directory takes along what is in it.
     fn rename(&mut self, from: &Path, to: &Path) {
         let moved = |path: &Path| match path.strip_prefix(from) {
@@ -313,6 +322,7 @@ impl Disk for MemoryDisk {
             }
             (Access::Create | Access::CreateNew, None) => {
                 world.call()?;
+                world.names.takes(path)?;
                 let mode = if access == Access::Create { 0o644 } else { 0o600 };
                 let content = Arc::new(Mutex::new(Content::new(mode)));
                 world.change(NameChange::Create(path.to_owned(), content.clone()));
@@ -328,6 +338,7 @@ impl Disk for MemoryDisk {
         if !world.names.has(from) {
             return Err(io::ErrorKind::NotFound.into());
         }
+        world.names.takes(to)?;
         world.change(NameChange::Rename(from.to_owned(), to.to_owned()));
         Ok(())
     }
@@ -341,6 +352,7 @@ impl Disk for MemoryDisk {
         if !world.names.files.contains_key(from) {
             return Err(io::ErrorKind::NotFound.into());
         }
+        world.names.takes(to)?;
         world.change(NameChange::Link(from.to_owned(), to.to_owned()));
         Ok(())
     }

@@ -46,7 +46,7 @@ use self::progress::Progress;
 use super::index::Index;
 use super::index_file::with_suffix;
 use super::{FileStorage, read};
-use crate::blob::Blobs;
+use crate::blob::Removal;
 use crate::disk::Disk;
 
 /// When so little is left that writers can be kept out while it is copied.
@@ -110,7 +110,7 @@ pub(super) fn pack(
     let path = with_suffix(&storage.path, ".pack");
     let temporary =
         Temporary { disk: Arc::clone(&storage.disk), path, keep: false, _packing: packing };
-    let removal = storage.blobs.as_ref().map(Blobs::removal).transpose()?;
+    let removal = new_removal(storage)?;
     let mut copier =
         Copier::new(&storage.disk, &temporary.path, kept, gc, removal, progress.clone())?;
     progress.begin(PackStep::Copy, log.end);
@@ -143,7 +143,17 @@ pub(super) fn clean_up(storage: &FileStorage) -> Result<(), StorageError> {
     let Some(untidy) = storage.untidy.lock().take() else { return Ok(()) };
     let Some(blobs) = &storage.blobs else { return Ok(()) };
     let knows = |oid, tid| read::has_revision_now(&storage.state, oid, tid);
-    blobs.remove_listed(untidy.up_to, storage.options.pack_keep_old, &knows)
+    blobs.remove_listed(untidy.up_to, storage.options.pack_keep_old, false, &knows)
+}
+
+/// A new list of blobs to be removed. What an earlier pack could not get removed goes first, since
+/// only the list knows of it.
+fn new_removal(storage: &FileStorage) -> Result<Option<Removal>, StorageError> {
+    let Some(blobs) = &storage.blobs else { return Ok(None) };
+    let up_to = storage.state.read().last_tid;
+    let knows = |oid, tid| read::has_revision_now(&storage.state, oid, tid);
+    blobs.remove_listed(up_to, storage.options.pack_keep_old, true, &knows)?;
+    blobs.removal().map(Some)
 }
 
 /// A file that is removed unless it gets another name, or is needed after all.
