@@ -162,11 +162,13 @@ impl Operations {
         Ok(())
     }
 
-    /// Whether all records are where the vote finds them.
+    /// Whether all records are where the vote finds them. A file that is being made is waited for:
+    /// after a vote that ends in conflicts more records may come for it.
     pub(super) fn is_written(&self) -> bool {
         match &self.spool {
             Spool::Open(stream) => stream.is_written(),
-            Spool::NotNeeded | Spool::Asked | Spool::Unavailable => true,
+            Spool::Asked => false,
+            Spool::NotNeeded | Spool::Unavailable => true,
         }
     }
 
