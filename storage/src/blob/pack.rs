@@ -74,7 +74,10 @@ impl Blobs {
         knows: &Knows<'_>,
     ) -> Result<(), StorageError> {
         let _busy = self.0.cleaning.lock();
-        self.cleaning(up_to, knows).clean(keep_old, resumed)
+        let cleaning = self.cleaning(up_to, knows);
+        // Who comes so late must not touch what another process may have open.
+        cleaning.go_on().map_err(|error| cleaning.failed(&error))?;
+        cleaning.clean(keep_old, resumed)
     }
 
     fn cleaning<'a>(&'a self, up_to: Tid, knows: &'a Knows<'a>) -> Cleaning<'a> {
@@ -97,10 +100,7 @@ impl Blobs {
     pub(crate) fn remove_unknown(&self, up_to: Tid, knows: &Knows<'_>) -> Result<(), StorageError> {
         let _busy = self.0.cleaning.lock();
         let cleaning = self.cleaning(up_to, knows);
-        let base = self.0.directory.path();
-        let fail = |error: io::Error| {
-            failed(|| format!("remove packed blobs from {}", base.display()), &error)
-        };
+        let fail = |error: io::Error| cleaning.failed(&error);
         for oid in self.0.directory.objects(&*self.0.disk).map_err(fail)? {
             for tid in cleaning.revisions(oid)? {
                 if tid <= up_to && !knows(oid, tid)? {
@@ -176,11 +176,14 @@ struct Cleaning<'a> {
 }
 
 impl Cleaning<'_> {
+    fn failed(&self, error: &io::Error) -> StorageError {
+        let base = self.directory.path();
+        failed(|| format!("remove packed blobs from {}", base.display()), error)
+    }
+
     fn clean(&self, keep_old: bool, resumed: bool) -> Result<(), StorageError> {
         let base = self.directory.path();
-        let fail = |error: io::Error| {
-            failed(|| format!("remove packed blobs from {}", base.display()), &error)
-        };
+        let fail = |error: io::Error| self.failed(&error);
         let list = base.join(REMOVED);
         let (old, gone) = (beside(base, ".old"), beside(base, ".old.gone"));
         let there = |path: &Path| self.disk.look(path).map(|found| found.is_some());
@@ -355,8 +358,9 @@ fn parse_line(line: &[u8]) -> Option<(Oid, Option<Tid>)> {
     }
 }
 
+/// The path with something behind its name, also if a slash follows that.
 fn beside(base: &Path, suffix: &str) -> PathBuf {
-    let mut name = base.as_os_str().to_owned();
+    let mut name = base.components().as_path().as_os_str().to_owned();
     name.push(suffix);
     name.into()
 }

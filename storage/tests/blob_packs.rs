@@ -1,0 +1,90 @@
+//! What packs do with the files of blobs, where something gets in their way.
+
+#![expect(clippy::unwrap_used, reason = "a failing test panics")]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::storage::{Finishing, Patience, Storage, TransactionMeta};
+use rzeo_core::time::UnixTime;
+use rzeo_storage::disk::memory::{Fault, MemoryDisk};
+use rzeo_storage::file::{FileOptions, FileStorage};
+
+const RECORD: &[u8] = b"\x80\x03cZODB.blob\nBlob\nq\0.\x80\x03N.";
+
+fn options(blobs: impl Into<PathBuf>, pack_keep_old: bool) -> FileOptions {
+    let blob_dir = Some(blobs.into());
+    FileOptions { blob_dir, pack_gc: false, pack_keep_old, ..FileOptions::default() }
+}
+
+fn store(storage: &FileStorage, serial: u64, tid: u64) {
+    let upload = storage.blobs().unwrap().upload().unwrap();
+    upload.write(0, &[Bytes::from_static(b"blob")]).unwrap();
+    let mut vote = storage.begin_vote(&TransactionMeta::default(), Patience::Wait).unwrap();
+    let record = Bytes::from_static(RECORD);
+    vote.store_blob(Oid(1), Tid(serial), record.into(), &upload).unwrap();
+    let voted = vote.seal().unwrap();
+    storage.commit(vec![Finishing { tid: Tid(tid), voted }]).unwrap();
+}
+
+fn pack(storage: &FileStorage) {
+    storage.pack(UnixTime(1e9)).unwrap().unwrap().finish().unwrap();
+}
+
+fn has(storage: &FileStorage, tid: u64) -> bool {
+    storage.blobs().unwrap().open(Oid(1), Tid(tid)).is_ok()
+}
+
+#[test]
+fn old_blobs_are_beside_a_directory_that_was_given_with_a_slash() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut blobs = directory.path().join("blobs").into_os_string();
+    blobs.push("/");
+    let path = directory.path().join("Data.fs");
+    let storage = FileStorage::open_file(path, options(blobs, true)).unwrap();
+    store(&storage, 0, 1);
+    store(&storage, 1, 2);
+    pack(&storage);
+    storage.clean_up().unwrap();
+    assert!(!has(&storage, 1));
+    assert!(has(&storage, 2));
+    assert!(directory.path().join("blobs.old").exists());
+    assert!(!directory.path().join("blobs/.old").exists());
+}
+
+#[test]
+fn what_could_not_be_removed_is_removed_after_the_next_pack() {
+    let disk = MemoryDisk::new();
+    let storage =
+        FileStorage::open(Arc::new(disk.clone()), "Data.fs", options("blobs", false)).unwrap();
+    store(&storage, 0, 1);
+    store(&storage, 1, 2);
+    pack(&storage);
+    disk.fail_call(disk.calls(), Fault::Broken);
+    storage.clean_up().unwrap_err();
+    assert!(has(&storage, 1), "it could not be removed");
+    // Nothing to be packed: the list stays.
+    assert!(storage.pack(UnixTime(1e9)).unwrap().is_none());
+    store(&storage, 2, 3);
+    pack(&storage);
+    storage.clean_up().unwrap();
+    assert!(!has(&storage, 1) && !has(&storage, 2));
+    assert!(has(&storage, 3));
+    assert_eq!(disk.bytes("blobs/.removed"), None);
+}
+
+#[test]
+fn a_storage_that_was_closed_removes_nothing() {
+    let disk = MemoryDisk::new();
+    let storage =
+        FileStorage::open(Arc::new(disk.clone()), "Data.fs", options("blobs", true)).unwrap();
+    store(&storage, 0, 1);
+    store(&storage, 1, 2);
+    pack(&storage);
+    storage.close().unwrap();
+    let before = disk.calls();
+    storage.clean_up().unwrap_err();
+    assert_eq!(disk.calls(), before, "another process may have it open by now");
+}
