@@ -597,6 +597,14 @@ pub enum StorageError {
         /// Where it should be.
         path: String,
     },
+    /// A copied transaction brings a blob for a revision that has one.
+    #[error("object {oid} has a blob at {serial} already")]
+    BlobExists {
+        /// The object.
+        oid: Oid,
+        /// The revision.
+        serial: Tid,
+    },
     /// The file that a client says it put into a shared directory is not there. Python:
     /// `FileNotFoundError`.
     #[error("no such file: {path}")]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rzeo_core::ids::{Oid, Tid};
-use rzeo_core::storage::{Finishing, Patience, Storage, TransactionMeta};
+use rzeo_core::storage::{Finishing, Patience, Storage, StorageError, TransactionMeta};
 use rzeo_core::time::UnixTime;
 use rzeo_storage::disk::memory::{Fault, MemoryDisk};
 use rzeo_storage::file::{FileOptions, FileStorage};
@@ -35,6 +35,19 @@ fn pack(storage: &FileStorage) {
 
 fn has(storage: &FileStorage, tid: u64) -> bool {
     storage.blobs().unwrap().open(Oid(1), Tid(tid)).is_ok()
+}
+
+#[test]
+fn a_copied_transaction_does_not_replace_a_blob() {
+    let disk = MemoryDisk::new();
+    let storage = FileStorage::open(Arc::new(disk), "Data.fs", options("blobs", true)).unwrap();
+    store(&storage, 0, 1);
+    let upload = storage.blobs().unwrap().upload().unwrap();
+    let meta = TransactionMeta { tid: Some(Tid(1)), ..TransactionMeta::default() };
+    let mut vote = storage.begin_vote(&meta, Patience::Wait).unwrap();
+    vote.store_blob(Oid(1), Tid(1), Bytes::from_static(RECORD).into(), &upload).unwrap();
+    let refused = vote.seal().unwrap_err();
+    assert_eq!(refused, StorageError::BlobExists { oid: Oid(1), serial: Tid(1) });
 }
 
 #[test]

@@ -232,6 +232,7 @@ impl From<StorageError> for Refusal {
                 Self::text("ZODB.FileStorage.format.CorruptedDataError", text)
             }
             StorageError::Pack(_)
+            | StorageError::BlobExists { .. }
             | StorageError::Disk { .. }
             | StorageError::Broken(_)
             | StorageError::WouldBlock => Self::text("ZODB.POSException.StorageError", text),

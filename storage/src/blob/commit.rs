@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rzeo_core::ids::{Oid, Tid};
-use rzeo_core::storage::{Patience, Scratch, StorageError};
+use rzeo_core::storage::{Patience, Scratch, StorageError, TransactionMeta};
 
 use super::JOURNAL;
 use super::store::{Blobs, Shared};
@@ -27,8 +27,12 @@ const DURABLE_MAX: usize = 10_000;
 const NO_MODE: u32 = 0;
 
 /// The blobs of a transaction that is being checked. A later one of an object replaces the earlier.
-#[derive(Debug, Default)]
-pub struct Plan(BTreeMap<Oid, Arc<dyn Scratch>>);
+#[derive(Debug)]
+pub struct Plan {
+    uploads: BTreeMap<Oid, Arc<dyn Scratch>>,
+    /// The tid that its client wants, where transactions are copied.
+    tid: Option<Tid>,
+}
 
 /// The blobs of a voted transaction.
 #[derive(Debug)]
@@ -71,20 +75,25 @@ pub(crate) struct Placed<'a> {
 }
 
 impl Plan {
+    /// For a transaction without blobs so far.
+    pub(crate) fn new(meta: &TransactionMeta) -> Self {
+        Self { uploads: BTreeMap::new(), tid: meta.tid }
+    }
+
     /// Adds a blob.
     pub(crate) fn put(&mut self, oid: Oid, upload: Arc<dyn Scratch>) {
-        self.0.insert(oid, upload);
+        self.uploads.insert(oid, upload);
     }
 
     /// Takes an object's blob away.
     pub(crate) fn forget(&mut self, oid: Oid) {
-        self.0.remove(&oid);
+        self.uploads.remove(&oid);
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.uploads.is_empty()
     }
 }
 
@@ -114,7 +123,7 @@ impl Blobs {
     /// Makes everything durable that can be before the tid is known. `None` if there are no blobs.
     ///
     /// # Errors
-    /// `NoSuchUpload` if a client took its file away, `Disk`, `WouldBlock`.
+    /// `NoSuchUpload` if a client took its file away, `BlobExists`, `Disk`, `WouldBlock`.
     pub(crate) fn prepare(
         &self,
         plan: Plan,
@@ -128,7 +137,8 @@ impl Blobs {
         }
         let shared = &self.0;
         let mut directories = Wanted { blobs: self.clone(), paths: Vec::new() };
-        for (oid, upload) in &plan.0 {
+        for (oid, upload) in &plan.uploads {
+            self.is_free(*oid, plan.tid)?;
             let path = shared.directory.of_object(*oid);
             directories.want(&path).map_err(|error| {
                 failed(|| format!("make the directory {}", path.display()), &error)
@@ -138,7 +148,18 @@ impl Blobs {
             upload.secure(&shared.directory.temporary(), || self.new_name())?;
             upload.settle(mode)?;
         }
-        Ok(Some(Prepared { uploads: plan.0, _directories: directories }))
+        Ok(Some(Prepared { uploads: plan.uploads, _directories: directories }))
+    }
+
+    /// A tid that is given may be one that was committed already; a blob of it must stay what it is.
+    fn is_free(&self, oid: Oid, tid: Option<Tid>) -> Result<(), StorageError> {
+        let Some(tid) = tid else { return Ok(()) };
+        let path = self.0.directory.file(oid, tid);
+        match self.0.disk.exists(&path) {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(StorageError::BlobExists { oid, serial: tid }),
+            Err(error) => Err(failed(|| format!("look for {}", path.display()), &error)),
+        }
     }
 
     /// Gives all files of a group their final names. On an error none has its.

@@ -155,7 +155,7 @@ impl Storage for BlobStorage {
         patience: Patience,
     ) -> Result<Box<dyn Vote + 'a>, StorageError> {
         let base = self.base.begin_vote(meta, patience)?;
-        Ok(Box::new(BlobVote { storage: self, base, patience, plan: Plan::default() }))
+        Ok(Box::new(BlobVote { storage: self, base, patience, plan: Plan::new(meta) }))
     }
 
     fn commit(&self, group: Vec<Finishing>) -> Result<Vec<Info>, StorageError> {

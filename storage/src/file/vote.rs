@@ -141,7 +141,7 @@ impl<'a> FileVote<'a> {
         }
         let frame = Frame::new(meta)?;
         let may_merge = meta.resolve_conflicts;
-        let (records, blobs) = (Vec::new(), Plan::default());
+        let (records, blobs) = (Vec::new(), Plan::new(meta));
         Ok(Self { storage, patience, may_merge, frame, records, blobs, record_bytes: 0 })
     }
 
