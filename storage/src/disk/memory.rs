@@ -230,7 +230,8 @@ impl Names {
     /// Fails if the directory is not there that a name is to be in.
     fn takes(&self, path: &Path) -> io::Result<()> {
         let parent = path.parent().unwrap_or(Path::new(""));
-        if parent.as_os_str().is_empty() || self.directories.contains(parent) {
+        // The root and the directory that one is in are always there.
+        if parent.parent().is_none() || self.directories.contains(parent) {
             return Ok(());
         }
         Err(io::ErrorKind::NotFound.into())
