@@ -402,8 +402,8 @@ fn sample_fits(log: &Log, index: &Index) -> Result<bool, StorageError> {
 
 /// Fails unless the flawed end of the file is what an interrupted write leaves.
 fn refuse_damage(window: &mut Window, at: u64, flaw: Flaw) -> Result<(), StorageError> {
-    const ADVICE: &str = "nothing was changed; restore a backup, or salvage what can be read with \
-                          ZODB's fsrecover";
+    const ADVICE: &str = "nothing was changed; restore a backup, or restore what can be read with \
+                          rzeo repair";
     let log = window.log().clone();
     let refuse = |what: String| {
         Err(StorageError::Corrupt {

@@ -17,17 +17,20 @@
 //! wait. Methods without a `patience` argument never touch the disk, unless their documentation says
 //! that they always may.
 
+mod error;
+mod files;
+
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
-use core::fmt;
 use core::ops::ControlFlow;
 
 use bytes::Bytes;
-use thiserror::Error;
 
+pub use self::error::StorageError;
+pub use self::files::{BlobFile, BlobStore, RecordData, Scratch};
 use crate::ids::{Oid, Tid};
 use crate::time::UnixTime;
 
@@ -206,112 +209,6 @@ pub struct TransactionMeta {
     pub status: u8,
     /// Whether conflicts may be resolved here (`false` under `client-conflict-resolution`).
     pub resolve_conflicts: bool,
-}
-
-/// A temporary file of a storage: records that do not fit into memory, or an upload that may become
-/// a blob. It is gone with its last owner, unless a commit made a blob of it.
-pub trait Scratch: Send + Sync + fmt::Debug {
-    /// Writes all chunks one behind the other, from a position on. Always may wait for the disk.
-    ///
-    /// # Errors
-    /// `Disk`.
-    fn write(&self, at: u64, chunks: &[Bytes]) -> Result<(), StorageError>;
-
-    /// Reads exactly so many bytes. Always may wait for the disk.
-    ///
-    /// # Errors
-    /// `Disk`, also if there are fewer.
-    fn read(&self, at: u64, len: usize) -> Result<Bytes, StorageError>;
-
-    /// For the storage, which has to find its own file again.
-    fn as_any(&self) -> &dyn Any;
-}
-
-/// The bytes of a record on its way into a storage.
-#[derive(Clone, Debug)]
-pub enum RecordData {
-    /// In memory.
-    Memory(Bytes),
-    /// In a temporary file of the storage that the record is for.
-    Spooled {
-        /// The file.
-        file: Arc<dyn Scratch>,
-        /// Where the record begins.
-        at: u64,
-        /// Its length.
-        len: usize,
-    },
-}
-
-impl RecordData {
-    /// Length in bytes.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Memory(bytes) => bytes.len(),
-            Self::Spooled { len, .. } => *len,
-        }
-    }
-
-    /// Whether there are no bytes.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The bytes themselves.
-    ///
-    /// # Errors
-    /// `WouldBlock` for a spooled record, `Disk`.
-    pub fn bytes(&self, patience: Patience) -> Result<Bytes, StorageError> {
-        match self {
-            Self::Memory(bytes) => Ok(bytes.clone()),
-            Self::Spooled { .. } if patience == Patience::Now => Err(StorageError::WouldBlock),
-            Self::Spooled { file, at, len } => file.read(*at, *len),
-        }
-    }
-}
-
-impl From<Bytes> for RecordData {
-    fn from(bytes: Bytes) -> Self {
-        Self::Memory(bytes)
-    }
-}
-
-/// The blobs of a storage: for each revision of a blob object a file.
-pub trait BlobStore: Send + Sync {
-    /// An empty file for an upload, where a commit can make a blob of it. Always may wait.
-    ///
-    /// # Errors
-    /// `ReadOnly`, `Disk`.
-    fn upload(&self) -> Result<Arc<dyn Scratch>, StorageError>;
-
-    /// A file that a client has put into the object's directory itself (`storeBlobShared`). `name`
-    /// is a bare file name, the caller has checked it. Always may wait.
-    ///
-    /// # Errors
-    /// `NoSuchUpload`, `ReadOnly`, `Disk`.
-    fn shared_upload(&self, oid: Oid, name: &str) -> Result<Arc<dyn Scratch>, StorageError>;
-
-    /// Opens the blob of exactly that revision. It stays readable when a pack removes it. Always may
-    /// wait.
-    ///
-    /// # Errors
-    /// `NoSuchBlob`, `Disk`.
-    fn open(&self, oid: Oid, serial: Tid) -> Result<Arc<dyn BlobFile>, StorageError>;
-}
-
-/// A committed blob, open for reading.
-#[expect(clippy::len_without_is_empty, reason = "nobody asks")]
-pub trait BlobFile: Send + Sync + fmt::Debug {
-    /// Its length in bytes.
-    fn len(&self) -> u64;
-
-    /// Reads from a position on: `len` bytes, fewer only at the end.
-    ///
-    /// # Errors
-    /// `WouldBlock`, `Disk`.
-    fn read(&self, at: u64, len: usize, patience: Patience) -> Result<Bytes, StorageError>;
 }
 
 /// A transaction being checked. Operations come in the order in which the client sent them.
@@ -572,133 +469,4 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// `Disk`; the data are safe all the same.
     fn close(&self) -> Result<(), StorageError>;
-}
-
-/// Why a storage did not do what it was asked.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum StorageError {
-    /// The disk would have to be waited for; ask again with [`Patience::Wait`].
-    #[error("the answer is not in memory")]
-    WouldBlock,
-    /// The object never was, or is deleted. Python: `POSKeyError(oid)`.
-    #[error("no object {0}")]
-    NoSuchObject(Oid),
-    /// The object has no such revision. Python (MappingStorage): `POSKeyError(oid, serial)`.
-    #[error("object {0} has no revision {1}")]
-    NoSuchRevision(Oid, Tid),
-    /// The revision has no blob. Python: `POSKeyError("No blob file at …", oid, serial)`.
-    #[error("no blob file at {path} for object {oid} at {serial}")]
-    NoSuchBlob {
-        /// The object.
-        oid: Oid,
-        /// The revision.
-        serial: Tid,
-        /// Where it should be.
-        path: String,
-    },
-    /// A copied transaction brings a blob for a revision that has one.
-    #[error("object {oid} has a blob at {serial} already")]
-    BlobExists {
-        /// The object.
-        oid: Oid,
-        /// The revision.
-        serial: Tid,
-    },
-    /// The file that a client says it put into a shared directory is not there. Python:
-    /// `FileNotFoundError`.
-    #[error("no such file: {path}")]
-    NoSuchUpload {
-        /// Where it should be.
-        path: String,
-    },
-    /// `record_iternext` past the last oid; `true` if the storage is empty. Python: `ValueError`.
-    #[error("no object at or after the one asked for")]
-    NoMoreRecords {
-        /// Whether there is no object at all.
-        empty: bool,
-    },
-    /// A record was replaced since the client read it.
-    #[error("object {oid} was read at {read} but is at {committed}")]
-    Conflict {
-        /// The object.
-        oid: Oid,
-        /// What is current.
-        committed: Tid,
-        /// What the client had read.
-        read: Tid,
-    },
-    /// A record that the transaction depends on was replaced.
-    #[error("object {oid} was read at {read} but is at {committed}")]
-    ReadConflict {
-        /// The object.
-        oid: Oid,
-        /// What is current.
-        committed: Tid,
-        /// What the client had read.
-        read: Tid,
-    },
-    /// `UndoError(reason, oid)`.
-    #[error("{reason}")]
-    Undo {
-        /// In Python's words.
-        reason: String,
-        /// The object, if it is about one.
-        oid: Option<Oid>,
-    },
-    /// `MultipleUndoErrors`.
-    #[error("{} objects were changed since", .0.len())]
-    UndoFailures(Vec<(Oid, String)>),
-    /// The storage, or this opening of it, takes no commits.
-    #[error("the storage is read-only")]
-    ReadOnly,
-    /// A metadata field is over 65,535 bytes; the text is Python's ("user name too long", …).
-    #[error("{field}: {len} bytes, at most 65535 fit")]
-    MetadataTooLong {
-        /// Python's words.
-        field: &'static str,
-        /// Its length.
-        len: usize,
-    },
-    /// A record of no bytes cannot be represented in a FileStorage.
-    #[error("object {0}: a record may not be empty")]
-    EmptyRecord(Oid),
-    /// The configured quota is used up.
-    #[error("the storage quota of {quota} bytes is used up")]
-    Quota {
-        /// The setting.
-        quota: u64,
-    },
-    /// One pack at a time.
-    #[error("already packing")]
-    AlreadyPacking,
-    /// Pack found something that it will not touch.
-    #[error("pack: {0}")]
-    Pack(String),
-    /// The storage has no such operation.
-    #[error("this storage has no {0}")]
-    Unsupported(&'static str),
-    /// Bytes of the file contradict its format.
-    #[error("{file} is damaged at byte {position}: {what}")]
-    Corrupt {
-        /// The file.
-        file: String,
-        /// Where.
-        position: u64,
-        /// What is wrong there.
-        what: String,
-    },
-    /// The operating system refused.
-    #[error("{doing}: {text}")]
-    Disk {
-        /// What was tried, with the file's name.
-        doing: String,
-        /// The system's text.
-        text: String,
-        /// `errno`, when there is one.
-        code: Option<i32>,
-    },
-    /// An earlier failure left the file in a state that only a restart can judge.
-    #[error("the storage takes no commits after an earlier failure: {0}")]
-    Broken(String),
 }
