@@ -40,7 +40,7 @@ use crate::logging::{EventLog, Log, LogError};
 use crate::plan::Plan;
 use crate::process::{self, PidFile, SocketFile};
 use crate::signals::{self, Ending, Endings, log};
-use crate::storages::{self, OpenError};
+use crate::storages;
 use crate::systemd::{self, InheritError};
 use crate::tls::{self, SslError};
 
@@ -82,7 +82,7 @@ pub(crate) enum ServeError {
         /// Its name.
         name: String,
         /// The reason.
-        source: OpenError,
+        source: StorageError,
     },
     /// Threads or sockets that the system refused.
     #[error("cannot serve: {0}")]

@@ -8,24 +8,15 @@ use rzeo_host::StorageSpec;
 use rzeo_storage::demo::{self, DEFAULT_MAPPING_NAME};
 use rzeo_storage::file::FileOptions;
 use rzeo_storage::{BlobStorage, DemoStorage, FileStorage, MappingStorage};
-use thiserror::Error;
 
 use crate::config::{FileConfig, StorageConfig, StorageKind};
 
-/// A storage that cannot be opened.
-#[derive(Debug, Error)]
-pub(crate) enum OpenError {
-    /// Because of its records or blobs.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
 /// Opens a storage under its name.
-pub(crate) fn open(config: &StorageConfig) -> Result<StorageSpec, OpenError> {
+pub(crate) fn open(config: &StorageConfig) -> Result<StorageSpec, StorageError> {
     Ok(StorageSpec { name: config.name.clone(), storage: open_kind(&config.kind)? })
 }
 
-fn open_kind(kind: &StorageKind) -> Result<Arc<dyn Storage>, OpenError> {
+fn open_kind(kind: &StorageKind) -> Result<Arc<dyn Storage>, StorageError> {
     Ok(match kind {
         StorageKind::Blob { directory, base } => match &**base {
             StorageKind::File(file) => {
@@ -44,7 +35,7 @@ fn open_kind(kind: &StorageKind) -> Result<Arc<dyn Storage>, OpenError> {
     })
 }
 
-fn open_base(kind: Option<&StorageKind>) -> Result<Arc<dyn Storage>, OpenError> {
+fn open_base(kind: Option<&StorageKind>) -> Result<Arc<dyn Storage>, StorageError> {
     kind.map_or_else(|| Ok(Arc::new(MappingStorage::named(DEFAULT_MAPPING_NAME)) as _), open_kind)
 }
 
@@ -52,11 +43,11 @@ fn open_base(kind: Option<&StorageKind>) -> Result<Arc<dyn Storage>, OpenError> 
 fn open_changes(
     kind: Option<&StorageKind>,
     base: &dyn Storage,
-) -> Result<Arc<dyn Storage>, OpenError> {
+) -> Result<Arc<dyn Storage>, StorageError> {
     kind.map_or_else(|| Ok(Arc::new(demo::temporary_changes(base)) as _), open_uncollected)
 }
 
-fn open_uncollected(kind: &StorageKind) -> Result<Arc<dyn Storage>, OpenError> {
+fn open_uncollected(kind: &StorageKind) -> Result<Arc<dyn Storage>, StorageError> {
     let uncollected = match kind {
         StorageKind::File(file) => StorageKind::File(FileConfig { pack_gc: false, ..file.clone() }),
         StorageKind::Mapping { name } => {
@@ -84,7 +75,7 @@ fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-fn open_file(config: &FileConfig) -> Result<FileStorage, OpenError> {
+fn open_file(config: &FileConfig) -> Result<FileStorage, StorageError> {
     let options = FileOptions {
         read_only: config.read_only,
         create: config.create,
@@ -93,7 +84,7 @@ fn open_file(config: &FileConfig) -> Result<FileStorage, OpenError> {
         pack_keep_old: config.pack_keep_old,
         blob_dir: config.blob_dir.clone(),
     };
-    Ok(FileStorage::open_file(&config.path, options)?)
+    FileStorage::open_file(&config.path, options)
 }
 
 #[cfg(test)]
