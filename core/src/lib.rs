@@ -4,6 +4,7 @@
 
 extern crate alloc;
 
+pub mod client;
 pub mod ids;
 pub mod pickle;
 pub mod record;
