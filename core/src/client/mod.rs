@@ -52,6 +52,7 @@ mod request;
 mod servers;
 mod transaction;
 mod verify;
+mod vote;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
