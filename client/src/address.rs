@@ -40,7 +40,9 @@ pub enum Address {
 #[non_exhaustive]
 pub enum AddressError {
     /// Neither a port nor a path.
-    #[error("{text:?} is no address: the port is missing, or for a Unix socket the / at the beginning")]
+    #[error(
+        "{text:?} is no address: the port is missing, or for a Unix socket the / at the beginning"
+    )]
     NoPort {
         /// The text.
         text: String,

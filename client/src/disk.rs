@@ -55,6 +55,16 @@ pub(crate) enum DiskJob {
     Discard(TxnId),
 }
 
+impl DiskJob {
+    /// How many bytes are kept in memory for it.
+    pub(crate) const fn bytes(&self) -> usize {
+        match self {
+            Self::Journal(bytes) | Self::Write(_, _, BlobPart::Chunk(bytes)) => bytes.len(),
+            _ => 0,
+        }
+    }
+}
+
 /// A download, and who waits for it.
 pub(crate) struct Incoming {
     pub(crate) download: Download,
@@ -64,7 +74,7 @@ pub(crate) struct Incoming {
 struct Disk {
     shared: Arc<Shared>,
     blobs: Option<BlobDir>,
-    journal: Option<Journal>,
+
     downloads: HashMap<(Oid, Tid), Incoming>,
     uploads: HashMap<TxnId, Vec<Upload>>,
 }
@@ -74,15 +84,18 @@ pub(crate) fn start(
     shared: Arc<Shared>,
     jobs: Receiver<DiskJob>,
     blobs: Option<BlobDir>,
-    journal: Option<Journal>,
 ) -> std::io::Result<JoinHandle<()>> {
     let (downloads, uploads) = (HashMap::new(), HashMap::new());
     std::thread::Builder::new().name("zeo-files".to_owned()).spawn(move || {
         let _end = End(shared.clone());
-        let mut disk = Disk { shared, blobs, journal, downloads, uploads };
+        let mut disk = Disk { shared, blobs, downloads, uploads };
         disk.sweep_if_due();
         for job in jobs {
+            let bytes = job.bytes();
             disk.perform(job);
+            if bytes > 0 {
+                disk.shared.with(|state, _| state.written(bytes));
+            }
         }
     })
 }
@@ -96,6 +109,11 @@ impl Drop for End {
             state.close(now);
             state.disk_is_busy = false;
             state.disk = None;
+            // Of what was on its way through here nothing will come, if there was a bug.
+            let open = state.waiters.iter().filter(|(_, waiter)| waiter.answer.is_none());
+            for call in open.map(|(call, _)| *call).collect::<Vec<_>>() {
+                state.deliver(call, Err(CallError::Closed));
+            }
             state.wakers.append(&mut state.waits_for_end);
         });
     }
@@ -104,7 +122,7 @@ impl Drop for End {
 impl Disk {
     fn perform(&mut self, job: DiskJob) {
         match job {
-            DiskJob::Journal(bytes) => self.append(&bytes),
+            DiskJob::Journal(_) => {}
             DiskJob::Download(oid, serial, incoming) => {
                 self.downloads.insert((oid, serial), incoming);
             }
@@ -160,14 +178,16 @@ impl Disk {
         let Ok(Answer::Finished(tid)) = result else { return self.deliver(call, result) };
         let shared = self.shared.clone();
         let blobs = self.blobs.clone();
-        self.apart(move || {
+        apart(move || {
             for upload in uploads {
                 if let Err(error) = upload.committed(tid) {
                     tracing::warn!("a blob that was committed is not kept: {error}");
                 }
             }
             shared.with(|state, _| state.deliver(call, result));
-            blobs.as_ref().map_or((), sweep_if_due);
+            if let Some(blobs) = blobs.filter(BlobDir::sweep_is_due) {
+                sweep(&blobs);
+            }
         });
     }
 
@@ -177,7 +197,27 @@ impl Disk {
 
     fn sweep_if_due(&self) {
         if let Some(blobs) = self.blobs.clone().filter(BlobDir::sweep_is_due) {
-            self.apart(move || sweep(&blobs));
+            apart(move || sweep(&blobs));
         }
     }
+}
+
+fn sweep(blobs: &BlobDir) {
+    if let Err(error) = blobs.sweep() {
+        tracing::warn!("the blob cache is not brought down to its size: {error}");
+    }
+}
+
+/// Does something that may have to wait for others.
+fn apart(work: impl FnOnce() + Send + 'static) {
+    let started = std::thread::Builder::new().name("zeo-blobs".to_owned()).spawn(work);
+    started.expect("the system has room for one more thread");
+}
+
+/// The result of something that may have to wait for others.
+pub(crate) async fn unblock<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, result) = oneshot::channel();
+    // Who does not wait any more does not care.
+    apart(move || drop(sender.send(work())));
+    result.await.expect("the work sends its result or panics")
 }

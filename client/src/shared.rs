@@ -33,6 +33,9 @@ const LOG_TARGET: &str = "ZEO.ClientStorage";
 /// How many bytes may wait to be taken by the socket before who stores more has to wait.
 pub(crate) const BACKLOG_BYTES_MAX: usize = 1 << 20;
 
+/// How many bytes may wait to be written to files before no more are read from sockets.
+const UNWRITTEN_BYTES_MAX: usize = 4 << 20;
+
 /// What handles, the driver and the links of a client share.
 pub(crate) struct Shared {
     state: Mutex<State>,
@@ -58,6 +61,8 @@ pub(crate) struct State {
     pub(crate) disk: Option<Sender<DiskJob>>,
     /// Whether it may still have work to do.
     pub(crate) disk_is_busy: bool,
+    /// Bytes on their way to it.
+    unwritten: usize,
     pub(crate) is_closed: bool,
     /// Who waits until less waits to be sent.
     pub(crate) waits_to_store: Wakers,
@@ -107,6 +112,7 @@ impl Shared {
             driver: Seat::default(),
             disk_is_busy: disk.is_some(),
             disk,
+            unwritten: 0,
             is_closed: false,
             waits_to_store: Wakers::new(),
             waits_for_end: Wakers::new(),
@@ -245,7 +251,9 @@ impl State {
     fn answer(&mut self, call: CallId, result: Result<Answer, CallError>) {
         if let Some((oid, serial)) = self.downloading.remove(&call) {
             self.do_on_disk(DiskJob::Downloaded(oid, serial));
-        } else if let Some(txn) = self.finishing.remove(&call) {
+        } else if let Some(txn) = self.finishing.remove(&call)
+            && self.disk.is_some()
+        {
             // The answer comes when the blobs are where they belong.
             return self.do_on_disk(DiskJob::Settle(txn, call, result));
         }
@@ -271,9 +279,32 @@ impl State {
     }
 
     /// What does not come there is of no use any more: the client ends with the disk's thread.
-    pub(crate) fn do_on_disk(&self, job: DiskJob) {
+    pub(crate) fn do_on_disk(&mut self, job: DiskJob) {
         if let Some(disk) = &self.disk {
+            self.unwritten += job.bytes();
             let _ = disk.send(job);
+        }
+    }
+
+    /// A transaction is given up, unless it is being finished.
+    pub(crate) fn discard_blobs(&mut self, txn: TxnId) {
+        if self.uploading.remove(&txn) {
+            self.do_on_disk(DiskJob::Discard(txn));
+        }
+    }
+
+    /// Whether there is room for what comes from a socket.
+    pub(crate) const fn has_room(&self) -> bool {
+        self.unwritten < UNWRITTEN_BYTES_MAX
+    }
+
+    /// The disk has taken so many bytes.
+    pub(crate) fn written(&mut self, bytes: usize) {
+        let had_room = self.has_room();
+        self.unwritten = self.unwritten.saturating_sub(bytes);
+        if self.has_room() && !had_room {
+            let wakers = self.links.values_mut().filter_map(|outbox| outbox.waker.take());
+            self.wakers.extend(wakers);
         }
     }
 }

@@ -31,10 +31,7 @@ impl Shared {
         self.ask_state(|state, now| ask(&mut state.machine, now))
     }
 
-    pub(crate) fn ask_state(
-        &self,
-        ask: impl FnOnce(&mut State, Now) -> CallId,
-    ) -> Waiting<'_> {
+    pub(crate) fn ask_state(&self, ask: impl FnOnce(&mut State, Now) -> CallId) -> Waiting<'_> {
         let call = self.with(|state, now| {
             let call = ask(state, now);
             state.waiters.insert(call, Waiter::default());
