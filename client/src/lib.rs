@@ -1,0 +1,3 @@
+//! A ZEO client.
+
+pub mod blobs;
