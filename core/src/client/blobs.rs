@@ -52,8 +52,8 @@ enum State {
 #[derive(Debug, Default)]
 pub(super) struct Uploads {
     queue: VecDeque<Upload>,
-    /// How many there have been.
-    count: usize,
+    /// Those that are sent, each with what is said at its end; its place is its number.
+    sent: Vec<Vec<Value>>,
     /// Whether the next piece was asked for.
     is_reading: bool,
     /// Why one of them could not be read.
@@ -70,10 +70,16 @@ struct Upload {
 
 impl Uploads {
     pub(super) fn push(&mut self, end: Vec<Value>) -> usize {
-        let number = self.count;
-        self.count += 1;
+        let number = self.sent.len() + self.queue.len();
         self.queue.push_back(Upload { number, at: 0, end });
         number
+    }
+
+    /// Everything is to be sent once more, because the transaction is voted again and Python's server
+    /// forgets blobs with the first vote (`spec: zeo-protocol 10`).
+    pub(super) fn send_again(&mut self) {
+        let sent = core::mem::take(&mut self.sent).into_iter().enumerate();
+        self.queue = sent.map(|(number, end)| Upload { number, at: 0, end }).collect();
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -134,6 +140,7 @@ impl Client {
                 if len < CHUNK_BYTES
                     && let Some(upload) = uploads.queue.pop_front()
                 {
+                    uploads.sent.push(upload.end.clone());
                     connection.tell("storeBlobEnd", upload.end).expect(said);
                 }
             }

@@ -122,6 +122,8 @@ impl Client {
             return self.outputs.push_back(Output::Event(event));
         }
         txn.stage = Stage::Voting { call: *call, asked: false };
+        txn.uploads.send_again();
+        self.send_blobs();
         self.vote_when_sent();
     }
 
