@@ -91,6 +91,7 @@ impl Client {
             return self.answer(call, Err(CallError::Lost(LostBecause::BegunElsewhere)));
         }
         if !self.is_connected() {
+            let since = since.max(self.unconnected_since);
             if since.after(self.settings.wait_timeout) <= now {
                 let error = self.unreachable();
                 return self.answer(call, Err(error));
@@ -197,7 +198,7 @@ impl Client {
     /// When the first of those who wait has waited for as long as one may.
     pub(super) fn waiting_until(&self) -> Option<Instant> {
         let since = self.waiting.iter().map(|waiting| waiting.since).min()?;
-        Some(since.after(self.settings.wait_timeout))
+        Some(since.max(self.unconnected_since).after(self.settings.wait_timeout))
     }
 
     /// Everything that waits for a connection goes out if there is one, and fails if it has waited for
