@@ -272,9 +272,10 @@ impl Client {
         }
         self.chosen = None;
         if connection.phase == Phase::Ready {
+            self.unconnected_since = now;
             self.outputs.push_back(Output::Event(Event::Disconnected));
         }
-        self.transaction_lost(now, because);
+        self.transaction_lost(because);
         self.downloads_lost(&mut connection.downloads, because);
         for (_, pending) in core::mem::take(&mut connection.pending) {
             self.fail_pending(now, pending, because);
