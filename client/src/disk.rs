@@ -20,16 +20,20 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use futures_channel::oneshot;
+use rzeo_core::client::cache::Snapshot;
 use rzeo_core::client::{Answer, BlobPart, CallError, CallId, Input, TxnId};
 use rzeo_core::ids::{Oid, Tid};
 
 use crate::blobs::{Blob, BlobDir, BlobError, Download, Upload};
+use crate::cache_file::{CacheFile, CacheFileError};
 use crate::shared::Shared;
 
 /// What is to be done.
 pub(crate) enum DiskJob {
     /// Append to the journal of the cache.
     Journal(Bytes),
+    /// Write the journal anew; what follows goes on from there.
+    Rewrite(Snapshot),
     /// A blob was asked for.
     Download(Oid, Tid, Incoming),
     /// It comes.
@@ -74,7 +78,8 @@ pub(crate) struct Incoming {
 struct Disk {
     shared: Arc<Shared>,
     blobs: Option<BlobDir>,
-
+    cache: Option<CacheFile>,
+    rewrite_is_ordered: bool,
     downloads: HashMap<(Oid, Tid), Incoming>,
     uploads: HashMap<TxnId, Vec<Upload>>,
 }
@@ -84,11 +89,18 @@ pub(crate) fn start(
     shared: Arc<Shared>,
     jobs: Receiver<DiskJob>,
     blobs: Option<BlobDir>,
+    cache: Option<CacheFile>,
 ) -> std::io::Result<JoinHandle<()>> {
-    let (downloads, uploads) = (HashMap::new(), HashMap::new());
     std::thread::Builder::new().name("zeo-files".to_owned()).spawn(move || {
         let _end = End(shared.clone());
-        let mut disk = Disk { shared, blobs, downloads, uploads };
+        let mut disk = Disk {
+            shared,
+            blobs,
+            cache,
+            rewrite_is_ordered: false,
+            downloads: HashMap::new(),
+            uploads: HashMap::new(),
+        };
         disk.sweep_if_due();
         for job in jobs {
             let bytes = job.bytes();
@@ -122,7 +134,8 @@ impl Drop for End {
 impl Disk {
     fn perform(&mut self, job: DiskJob) {
         match job {
-            DiskJob::Journal(_) => {}
+            DiskJob::Journal(bytes) => self.append(&bytes),
+            DiskJob::Rewrite(snapshot) => self.rewrite(snapshot),
             DiskJob::Download(oid, serial, incoming) => {
                 self.downloads.insert((oid, serial), incoming);
             }
@@ -138,6 +151,32 @@ impl Disk {
             DiskJob::Discard(txn) => {
                 self.uploads.remove(&txn);
             }
+        }
+    }
+
+    /// A snapshot must be made when all of the journal before it is on its way, and so is made under the
+    /// lock, and ordered behind that.
+    fn append(&mut self, bytes: &[u8]) {
+        let Some(file) = &mut self.cache else { return };
+        file.append(bytes).unwrap_or_else(|error| complain(&error));
+        if self.rewrite_is_ordered {
+            return;
+        }
+        self.rewrite_is_ordered = self.shared.with(|state, _| {
+            let cache = state.machine.cache();
+            let is_due = file.wants_rewrite(&cache.statistics());
+            if is_due {
+                let snapshot = cache.snapshot();
+                state.do_on_disk(DiskJob::Rewrite(snapshot));
+            }
+            is_due
+        });
+    }
+
+    fn rewrite(&mut self, snapshot: Snapshot) {
+        self.rewrite_is_ordered = false;
+        if let Some(file) = &mut self.cache {
+            file.rewrite(snapshot).unwrap_or_else(|error| complain(&error));
         }
     }
 
@@ -200,6 +239,11 @@ impl Disk {
             apart(move || sweep(&blobs));
         }
     }
+}
+
+/// The cache is as good as before, but the next client will not have it.
+fn complain(error: &CacheFileError) {
+    tracing::warn!("the cache is not kept: {error}");
 }
 
 fn sweep(blobs: &BlobDir) {

@@ -70,8 +70,11 @@ fn poll_order(
             return Poll::Ready(order);
         }
         let Some(wait) = driver.wait() else { return Poll::Pending };
-        timer.as_mut().set_after(wait);
-        ready!(timer.as_mut().poll(cx));
+        // A timer that was set anew is never due at once: it would be set anew for ever.
+        if !wait.is_zero() {
+            timer.as_mut().set_after(wait);
+            ready!(timer.as_mut().poll(cx));
+        }
         driver.handle_timeout();
     }
 }
