@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::ids::{Oid, Tid};
 use crate::value::Value;
-use crate::wire::Malformed;
+use crate::wire::{Malformed, Unwritable};
 
 /// Why a call has no other answer.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -49,6 +49,9 @@ pub enum CallError {
         /// The last of them.
         last: Refused,
     },
+    /// The encoding of the connection has no room for a value: msgpack has fewer than pickle.
+    #[error("a value cannot be sent: {0}")]
+    Unwritable(Unwritable),
     /// A blob could not be read.
     #[error("a blob could not be read: {0}")]
     Blob(String),
@@ -91,14 +94,49 @@ pub enum LostBecause {
     /// The server called something that clients do not have.
     #[error("the server called {0:?}")]
     UnknownNotice(String),
-    /// A commit's tid is not after all before it.
-    #[error("the server went back from {from} to {to}")]
-    TidsWentBack {
-        /// What was known.
-        from: Tid,
-        /// What came.
-        to: Tid,
+    /// The server answered what was not asked.
+    #[error("the server answered a call that was not made: {0:?}")]
+    UnknownReply(Value),
+    /// What the server announced is no version of the protocol that is spoken here.
+    #[error("the server announced {0:?}, not Z5 or M5")]
+    BadGreeting(String),
+    /// It was not ready in time. Python's client waits for ever.
+    #[error("the server was not ready after {seconds} seconds")]
+    NotReady {
+        /// The limit.
+        seconds: f64,
     },
+    /// It refused to register the client.
+    #[error("the server refuses: {0}")]
+    Refused(Refused),
+    /// It serves less than the cache knows of.
+    #[error(
+        "the server's newest commit is {server}, the cache knows of {cache}: \
+         is this the same database? If so, remove the cache"
+    )]
+    Behind {
+        /// The server's newest commit.
+        server: Tid,
+        /// The cache's.
+        cache: Tid,
+    },
+    /// An answer that decides over the connection makes no sense.
+    #[error("the answer to {method} cannot be understood: {problem}")]
+    Odd {
+        /// What was called.
+        method: &'static str,
+        /// What is odd.
+        problem: String,
+    },
+    /// The commit failed, and how far is not known: the cache is verified anew.
+    #[error("a commit failed")]
+    CommitFailed,
+    /// Another server was faster.
+    #[error("another server was faster")]
+    TooLate,
+    /// The client was closed.
+    #[error("the client was closed")]
+    Closed,
     /// A server that takes writes was found in place of one that does not.
     #[error("a server that takes writes was found")]
     Upgraded,
@@ -123,6 +161,15 @@ pub enum Retry {
     No,
 }
 
+impl From<&LostBecause> for CallError {
+    fn from(because: &LostBecause) -> Self {
+        match because {
+            LostBecause::Closed => Self::Closed,
+            because => Self::Lost(because.clone()),
+        }
+    }
+}
+
 impl CallError {
     /// Whether trying again may help.
     #[must_use]
@@ -135,7 +182,11 @@ impl CallError {
             Self::Lost(_) => Retry::Call,
             Self::MaybeCommitted(_) => Retry::Look,
             Self::Refused(refused) => refused.retry(),
-            Self::Odd { .. } | Self::Blob(_) | Self::Misuse(_) | Self::Closed => Retry::No,
+            Self::Odd { .. }
+            | Self::Unwritable(_)
+            | Self::Blob(_)
+            | Self::Misuse(_)
+            | Self::Closed => Retry::No,
         }
     }
 }

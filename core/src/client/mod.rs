@@ -40,26 +40,44 @@
 //!    unanswered `finish` was committed cannot be known, and that is what the error says.
 
 mod answer;
+mod blobs;
 pub mod cache;
+mod calls;
+mod connection;
 mod error;
+mod jitter;
+mod loads;
+mod refused;
 mod request;
+mod servers;
 mod transaction;
+mod verify;
+mod vote;
 
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
 
+use self::answer::Reading;
 pub use self::answer::{Answer, ServerInfo, UndoEntry, WalkedTransaction};
 use self::cache::Cache;
+use self::calls::{NewOids, Waiting};
+use self::connection::{Connection, Pending, Phase};
 pub use self::error::{CallError, LostBecause, Misuse, Refused, Retry};
-pub use self::request::Request;
+use self::jitter::Jitter;
+pub use self::request::{IteratorId, Request};
+use self::servers::{Server, Setback};
+use self::transaction::Turns;
 pub use self::transaction::{Begin, Conflict, TxnId};
 use crate::ids::{Oid, Tid};
 use crate::server::LogLevel;
-use crate::storage::Revision;
 use crate::time::{Instant, Now};
+use crate::value::Value;
+use crate::wire::Envelope;
 
 /// A server: its place in the list of addresses that the adapter keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -252,169 +270,277 @@ pub enum Found<T> {
 
 /// One storage, as one application uses it.
 #[derive(Debug)]
-pub struct Client {}
+pub struct Client {
+    settings: ClientSettings,
+    outputs: VecDeque<Output>,
+    connections: BTreeMap<ConnId, Connection>,
+    servers: Vec<Server>,
+    /// The connection that the cache belongs to.
+    chosen: Option<ConnId>,
+    cache: Cache,
+    info: Option<Arc<ServerInfo>>,
+    /// What waits for a connection.
+    waiting: Vec<Waiting>,
+    new_oids: NewOids,
+    turns: Turns,
+    jitter: Jitter,
+    /// Why there is no connection, as far as is known.
+    last_problem: String,
+    unconnected_since: Instant,
+    ready_since: Instant,
+    is_closed: bool,
+    last_call: u64,
+    last_connection: u64,
+}
 
-#[expect(
-    unused_variables,
-    clippy::todo,
-    missing_docs,
-    clippy::missing_const_for_fn,
-    reason = "a sketch"
-)]
 impl Client {
-    /// A client that begins to connect at once. What the cache holds is verified before it is used.
+    /// A client that begins to connect at once. What the cache holds can be read at once, too, as of
+    /// its own tid; when there is a connection it is verified.
     #[must_use]
     pub fn new(now: Now, settings: ClientSettings, cache: Cache) -> Self {
-        todo!()
+        let mut client = Self {
+            outputs: VecDeque::new(),
+            connections: BTreeMap::new(),
+            servers: (0..settings.servers).map(|_| Server::new(now.instant)).collect(),
+            chosen: None,
+            cache,
+            info: None,
+            waiting: Vec::new(),
+            new_oids: NewOids::default(),
+            turns: Turns::default(),
+            jitter: Jitter::new(settings.seed),
+            last_problem: String::from("none was tried"),
+            unconnected_since: now.instant,
+            ready_since: now.instant,
+            is_closed: false,
+            last_call: 0,
+            last_connection: 0,
+            settings,
+        };
+        client.try_servers(now.instant);
+        client
     }
-    /// Tells the client what happened.
+
+    /// Tells the client what happened. Never fails: a server's fault ends its connection.
     pub fn handle_input(&mut self, now: Now, input: Input<'_>) {
-        todo!()
+        let now = now.instant;
+        match input {
+            Input::Connected(id) => {
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    connection.connected(now);
+                }
+            }
+            Input::Failed(id, why) | Input::Gone(id, why) => {
+                self.lost(now, id, &LostBecause::Gone(why), Setback::Unreachable);
+            }
+            Input::Bytes(id, bytes) => {
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    connection.received(bytes);
+                    self.read_frames(now, id);
+                }
+            }
+            Input::Sent(id, bytes) => {
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    connection.sent(bytes);
+                    self.send_blobs();
+                }
+            }
+            Input::BlobBytes(txn, bytes) => self.blob_bytes(txn, bytes),
+            Input::Close => self.close(now),
+        }
     }
+
     /// The next thing to do. Drain until `None` after every other call, commands too.
     pub fn poll_output(&mut self) -> Option<Output> {
-        todo!()
+        if let Some(output) = self.outputs.pop_front() {
+            return Some(output);
+        }
+        for (id, connection) in &mut self.connections {
+            if let Some(chunk) = connection.take_chunk() {
+                return Some(Output::Transmit(*id, chunk));
+            }
+        }
+        self.cache.take_journal().map(Output::Journal)
     }
+
     /// When to call [`Self::handle_timeout`], if at all.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        todo!()
+        let connections = self.connections.values().filter_map(Connection::timeout);
+        let others = [self.next_attempt(), self.waiting_until(), self.turns_until()];
+        connections.chain(others.into_iter().flatten()).min()
     }
+
     /// Tells the client that time has passed. Calling early or twice does nothing.
     pub fn handle_timeout(&mut self, now: Now) {
-        todo!()
-    }
-
-    /// The newest revision with a serial less than `before`; `None` if the object has none so old.
-    /// With [`Tid::MAX`], the current one. Answered with [`Answer::Loaded`] if it comes later.
-    pub fn load_before(&mut self, now: Now, oid: Oid, before: Tid) -> Found<Option<Revision>> {
-        todo!()
-    }
-    /// Asks for all of these that are not in the cache, and waits for none.
-    pub fn prefetch(&mut self, now: Now, oids: &[Oid], before: Tid) {
-        todo!()
-    }
-    /// An oid that nobody has had. Answered with [`Answer::Oid`] if it comes later.
-    pub fn new_oid(&mut self, now: Now) -> Found<Oid> {
-        todo!()
-    }
-    /// Asks anything else.
-    pub fn call(&mut self, now: Now, request: Request) -> CallId {
-        todo!()
-    }
-    /// Tells the server that these iterators are not needed any more.
-    pub fn forget_iterators(&mut self, iterators: &[u64]) {
-        todo!()
-    }
-
-    /// Begins a transaction. One at a time is open; the call is answered with [`Answer::Begun`] when
-    /// it is this one, on a connection. It waits for a connection as calls do.
-    pub fn begin(&mut self, now: Now, begin: Begin) -> (TxnId, CallId) {
-        todo!()
-    }
-    /// Writes a record. `serial` is the revision that was read, zero for a new object.
-    pub fn store(&mut self, txn: TxnId, oid: Oid, serial: Tid, data: Bytes) -> Result<(), Misuse> {
-        todo!()
-    }
-    /// Deletes an object.
-    pub fn delete(&mut self, txn: TxnId, oid: Oid, serial: Tid) -> Result<(), Misuse> {
-        todo!()
-    }
-    /// Lets the vote fail unless this revision is current.
-    pub fn check_current(&mut self, txn: TxnId, oid: Oid, serial: Tid) -> Result<(), Misuse> {
-        todo!()
-    }
-    /// Writes a record under its original tid, when transactions are copied.
-    pub fn restore(
-        &mut self,
-        txn: TxnId,
-        oid: Oid,
-        serial: Tid,
-        data: Option<Bytes>,
-        prev_txn: Option<Tid>,
-    ) -> Result<(), Misuse> {
-        todo!()
-    }
-    /// Undoes a transaction, by the id of an [`UndoEntry`].
-    pub fn undo(&mut self, txn: TxnId, id: Bytes) -> Result<(), Misuse> {
-        todo!()
-    }
-    /// Writes a record and its blob, whose bytes are asked for with [`Output::ReadBlob`]. -> which of the transaction's blobs it is
-    pub fn store_blob(
-        &mut self,
-        txn: TxnId,
-        oid: Oid,
-        serial: Tid,
-        data: Bytes,
-    ) -> Result<usize, Misuse> {
-        todo!()
-    }
-    /// Writes a record and its blob, a file that was put into a directory shared with the server.
-    pub fn store_blob_shared(
-        &mut self,
-        txn: TxnId,
-        oid: Oid,
-        serial: Tid,
-        data: Bytes,
-        filename: String,
-    ) -> Result<(), Misuse> {
-        todo!()
-    }
-    /// How many bytes wait to be taken by the socket: who stores much should wait while it is much.
-    #[must_use]
-    pub fn backlog(&self) -> usize {
-        todo!()
-    }
-    /// First phase. [`Answer::Voted`]
-    pub fn vote(&mut self, now: Now, txn: TxnId) -> CallId {
-        todo!()
-    }
-    /// Second phase. [`Answer::Finished`]
-    pub fn finish(&mut self, now: Now, txn: TxnId) -> CallId {
-        todo!()
-    }
-    /// Gives the transaction up, whatever its state; the next one's turn comes. [`Answer::Done`]; of an
-    /// abort that is too late, because the finish was sent, nothing comes but that.
-    pub fn abort(&mut self, now: Now, txn: TxnId) -> CallId {
-        todo!()
-    }
-    /// Asks for the two records that a conflict is between; it comes again with [`Conflict::states`].
-    pub fn conflict_states(&mut self, txn: TxnId) {
-        todo!()
-    }
-    /// What to store in place of the new record; `None` lets the conflict stand.
-    pub fn conflict_resolved(&mut self, now: Now, txn: TxnId, merged: Option<Bytes>) {
-        todo!()
+        let now = now.instant;
+        let is_late = |it: &&Connection| it.ready_by.is_some_and(|by| by <= now);
+        let late = self.connections.values().filter(is_late).map(|it| (it.id, it.phase));
+        let seconds = self.settings.connect_timeout.as_secs_f64();
+        for (id, phase) in late.collect::<Vec<_>>() {
+            let is_there = phase > Phase::Connecting;
+            let setback = if is_there { Setback::Useless } else { Setback::Unreachable };
+            self.lost(now, id, &LostBecause::NotReady { seconds }, setback);
+        }
+        for connection in self.connections.values_mut() {
+            connection.keep_alive(now);
+        }
+        self.try_servers(now);
+        if self.waiting_until().is_some_and(|until| until <= now) {
+            self.look_after_waiting(now);
+        }
+        self.take_turns(now);
     }
 
     /// The newest commit that has been announced.
     #[must_use]
     pub fn last_tid(&self) -> Tid {
-        todo!()
+        self.cache.last_tid()
     }
-    /// Whether calls go through.
-    #[must_use]
-    pub fn is_connected(&self) -> bool {
-        todo!()
-    }
-    /// Whether writing is refused, by the settings or by the server.
-    #[must_use]
-    pub fn is_read_only(&self) -> bool {
-        todo!()
-    }
+
     /// What the server said of its storage, as of the last news; `None` before the first connection.
     #[must_use]
-    pub fn info(&self) -> Option<&Arc<ServerInfo>> {
-        todo!()
+    pub const fn info(&self) -> Option<&Arc<ServerInfo>> {
+        self.info.as_ref()
     }
+
     /// The cache, for its statistics.
     #[must_use]
-    pub fn cache(&self) -> &Cache {
-        todo!()
+    pub const fn cache(&self) -> &Cache {
+        &self.cache
     }
-    /// There are other servers now, so many: takes effect when the connection is lost, or at once if there
-    /// is none or it is one that refuses writing although writing is wanted.
-    pub fn new_servers(&mut self, now: Now, servers: usize) {
-        todo!()
+
+    /// The chosen connection.
+    fn chosen_connection(&mut self) -> Option<&mut Connection> {
+        self.connections.get_mut(&self.chosen?)
+    }
+
+    /// The chosen connection, if calls go through.
+    fn ready_connection(&mut self) -> Option<&mut Connection> {
+        self.chosen_connection().filter(|it| it.phase == Phase::Ready)
+    }
+
+    /// Handles all frames that are complete.
+    fn read_frames(&mut self, now: Instant, id: ConnId) {
+        while let Some(connection) = self.connections.get_mut(&id) {
+            let handled = match connection.next_frame() {
+                Ok(Some(frame)) => self.frame(now, id, &frame),
+                Ok(None) => return,
+                Err(because) => Err(because),
+            };
+            if let Err(because) = handled {
+                self.lost(now, id, &because, Setback::Useless);
+            }
+        }
+    }
+
+    fn frame(&mut self, now: Instant, id: ConnId, frame: &Bytes) -> Result<(), LostBecause> {
+        let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
+        if connection.phase == Phase::Greeting {
+            return self.greeted(id, frame);
+        }
+        let Envelope { msgid, flag, name, args } = connection.read(frame)?;
+        if name != ".reply" {
+            return self.notice(id, name, args);
+        }
+        let answer = if flag { Err(Refused::read(args)) } else { Ok(args) };
+        match msgid {
+            Value::Tuple(pair) | Value::List(pair) => self.load_reply(pair, answer),
+            Value::Int(number) => match connection.pending.remove(&number) {
+                Some(pending) => self.reply(now, id, pending, answer),
+                None => Err(LostBecause::UnknownReply(Value::Int(number))),
+            },
+            other => Err(LostBecause::UnknownReply(other)),
+        }
+    }
+
+    /// Loads have the pair of oid and tid for an id.
+    fn load_reply(
+        &mut self,
+        pair: Vec<Value>,
+        answer: Result<Value, Refused>,
+    ) -> Result<(), LostBecause> {
+        if let [Value::Bytes(oid), Value::Bytes(before)] = &pair[..]
+            && let (Some(oid), Some(before)) = (Oid::from_slice(oid), Tid::from_slice(before))
+            && self.loaded(oid, before, answer)
+        {
+            return Ok(());
+        }
+        Err(LostBecause::UnknownReply(Value::Tuple(pair)))
+    }
+
+    /// A call is answered. An error ends the connection.
+    fn reply(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        pending: Pending,
+        answer: Result<Value, Refused>,
+    ) -> Result<(), LostBecause> {
+        match pending {
+            Pending::Register => {
+                let newest = maybe_tid("register", answer);
+                return newest.and_then(|newest| self.registered(now, id, newest));
+            }
+            Pending::NewestTid => {
+                let newest = maybe_tid("lastTransaction", answer)?.map_err(LostBecause::Refused)?;
+                return self.verify(now, id, Some(newest.unwrap_or(Tid::ZERO)));
+            }
+            Pending::Changes => return self.changes_came(now, answer),
+            Pending::Describe => return self.described(now, answer),
+            Pending::Finish(txn) => return self.finished(now, txn, answer),
+            Pending::Call(call, request) => self.request_answered(call, &request, answer),
+            Pending::Download(oid, serial) => self.downloaded(oid, serial, answer.map(|_| ())),
+            Pending::NewOids => {
+                let odd = |problem| CallError::Odd { method: "new_oids", problem };
+                let oids = answer.map_err(CallError::from);
+                let oids = oids.and_then(|it| it.into_list(Reading::into_oid).map_err(odd));
+                self.new_oids_came(now, oids);
+            }
+            Pending::Vote(txn) => self.voted(txn, answer),
+            Pending::State(txn) => self.state_came(txn, answer),
+            Pending::Abort(call, txn) => self.aborted(call, txn, answer.map(|_| ())),
+        }
+        Ok(())
+    }
+
+    /// The server says something that was not asked for.
+    fn notice(&mut self, id: ConnId, name: String, args: Value) -> Result<(), LostBecause> {
+        match name.as_str() {
+            "invalidateTransaction" => self.news(id, args),
+            "info" => {
+                self.figures(id, args);
+                Ok(())
+            }
+            "receiveBlobStart" => self.blob_part(id, "receiveBlobStart", args),
+            "receiveBlobChunk" => self.blob_part(id, "receiveBlobChunk", args),
+            "receiveBlobStop" => self.blob_part(id, "receiveBlobStop", args),
+            _ => Err(LostBecause::UnknownNotice(name.chars().take(80).collect())),
+        }
+    }
+
+    /// `info`: the figures of the storage have changed.
+    fn figures(&mut self, id: ConnId, args: Value) {
+        let Ok([news]) = args.into_parts() else { return };
+        if self.chosen == Some(id)
+            && let Some(info) = &self.info
+        {
+            let info = Arc::new(info.updated(&news));
+            let (length, size) = (info.length, info.size);
+            self.info = Some(info);
+            self.outputs.push_back(Output::Event(Event::Info { length, size }));
+        }
+    }
+}
+
+/// A tid, or nothing, or a refusal; anything else ends the connection.
+fn maybe_tid(
+    method: &'static str,
+    answer: Result<Value, Refused>,
+) -> Result<Result<Option<Tid>, Refused>, LostBecause> {
+    match answer.map(|value| value.into_maybe(Reading::into_tid)) {
+        Ok(Ok(tid)) => Ok(Ok(tid)),
+        Ok(Err(problem)) => Err(LostBecause::Odd { method, problem }),
+        Err(refused) => Ok(Err(refused)),
     }
 }

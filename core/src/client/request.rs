@@ -1,10 +1,19 @@
 //! What can be asked beside loads and transactions.
 
+use alloc::vec;
 use alloc::vec::Vec;
 
+use super::ConnId;
 use crate::ids::{Oid, Tid};
 use crate::time::UnixTime;
 use crate::value::Value;
+
+/// A walk over transactions or records, which the server keeps for one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct IteratorId {
+    pub(super) connection: ConnId,
+    pub(super) id: u64,
+}
 
 /// A question with one answer; the variant of [`Answer`](super::Answer) is named with each.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,7 +39,14 @@ pub enum Request {
         first: i64,
         /// Where to end.
         last: i64,
-        /// Only those whose entries have these items; for none, `undoLog` is called.
+    },
+    /// The same of those whose entries have these items. `Answer::UndoLog`
+    UndoInfo {
+        /// How many to leave out.
+        first: i64,
+        /// Where to end.
+        last: i64,
+        /// What the entries must have, for all that have anything.
         specification: Option<Vec<(Value, Value)>>,
     },
     /// Remove what is not reachable as of a time. With `wait`, answered when it is done. `Answer::Done`
@@ -42,8 +58,8 @@ pub enum Request {
     },
     /// Figures of the server. `Answer::Status`
     ServerStatus,
-    /// A walk over the transactions from one tid to another, both inclusive. `Answer::Iterator`. Belongs
-    /// to the connection: after another is made, the server does not know it.
+    /// A walk over the transactions from one tid to another, both inclusive. `Answer::Iterator`. It lives
+    /// as long as the connection.
     IteratorStart {
         /// From here.
         start: Option<Tid>,
@@ -51,11 +67,11 @@ pub enum Request {
         stop: Option<Tid>,
     },
     /// Its next transaction. `Answer::Transaction`
-    IteratorNext(u64),
+    IteratorNext(IteratorId),
     /// A walk over the records of the transaction that this iterator gave last. `Answer::Iterator`
-    RecordsStart(u64, Tid),
+    RecordsStart(IteratorId, Tid),
     /// Its next record. `Answer::Record`
-    RecordsNext(u64),
+    RecordsNext(IteratorId),
     /// A blob, whose bytes come as [`Output::WriteBlob`](super::Output::WriteBlob) before the answer.
     /// Asked for twice at the same time it comes once. `Answer::Done`
     LoadBlob(Oid, Tid),
@@ -73,8 +89,8 @@ impl Request {
             Self::LoadSerial(..) => "loadSerial",
             Self::History(..) => "history",
             Self::NextRecord(_) => "record_iternext",
-            Self::UndoLog { specification: None, .. } => "undoLog",
-            Self::UndoLog { .. } => "undoInfo",
+            Self::UndoLog { .. } => "undoLog",
+            Self::UndoInfo { .. } => "undoInfo",
             Self::Pack { .. } => "pack",
             Self::ServerStatus => "server_status",
             Self::IteratorStart { .. } => "iterator_start",
@@ -84,4 +100,41 @@ impl Request {
             Self::LoadBlob(..) => "sendBlob",
         }
     }
+    /// The arguments on the wire.
+    pub(super) fn args(&self) -> Vec<Value> {
+        let tid = |tid: &Option<Tid>| tid.map_or(Value::None, Value::tid);
+        match self {
+            Self::Ping | Self::LastTransaction | Self::Info | Self::ServerStatus => vec![],
+            Self::CurrentSerial(oid) => vec![Value::oid(*oid)],
+            Self::LoadSerial(oid, serial) | Self::LoadBlob(oid, serial) => {
+                vec![Value::oid(*oid), Value::tid(*serial)]
+            }
+            Self::History(oid, size) => vec![Value::oid(*oid), number(*size as u64)],
+            Self::NextRecord(oid) => vec![oid.map_or(Value::None, Value::oid)],
+            Self::UndoLog { first, last } => vec![Value::Int(*first), Value::Int(*last)],
+            Self::UndoInfo { first, last, specification } => {
+                let specification = specification.clone().map_or(Value::None, Value::Dict);
+                vec![Value::Int(*first), Value::Int(*last), specification]
+            }
+            Self::Pack { time, wait } => vec![Value::Float(time.0), Value::Int((*wait).into())],
+            Self::IteratorStart { start, stop } => vec![tid(start), tid(stop)],
+            Self::IteratorNext(walk) | Self::RecordsNext(walk) => vec![number(walk.id)],
+            Self::RecordsStart(walk, tid) => vec![number(walk.id), Value::tid(*tid)],
+        }
+    }
+
+    /// The connection that this is about, if it means nothing on another.
+    pub(super) const fn connection(&self) -> Option<ConnId> {
+        match self {
+            Self::IteratorNext(walk) | Self::RecordsStart(walk, _) | Self::RecordsNext(walk) => {
+                Some(walk.connection)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// An unsigned number; those that are too large for one are no numbers of anything here.
+pub(super) fn number(number: u64) -> Value {
+    Value::Int(i64::try_from(number).unwrap_or(i64::MAX))
 }

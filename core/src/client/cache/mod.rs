@@ -25,7 +25,7 @@ pub struct Statistics {
     pub bytes_max: usize,
 }
 
-#[expect(unused_variables, clippy::todo, clippy::missing_const_for_fn, reason = "a sketch")]
+#[expect(unused_variables, clippy::todo, reason = "a sketch")]
 impl Cache {
     /// An empty cache of at most so many bytes, counting what an entry takes beside its record.
     #[must_use]
@@ -63,8 +63,8 @@ impl Cache {
     pub fn is_empty(&self) -> bool {
         todo!()
     }
-    /// Forgets all records, and keeps the last tid.
-    pub fn clear(&mut self) {
+    /// Forgets all records; everything up to this tid, which may be an older one, counts as applied.
+    pub fn reset(&mut self, tid: Tid) {
         todo!()
     }
     /// What it has been good for.

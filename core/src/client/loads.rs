@@ -1,0 +1,131 @@
+//! Loads: from the cache, or asked once for all who want the same.
+//!
+//! A reply is in the cache before the next frame is looked at. A server promises that what it says is
+//! current has not been invalidated on this connection; should it have been after the request went
+//! out, what is kept says where the revision ended, so a server that breaks the promise does no
+//! harm here (Python's client would keep a stale record for ever).
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::answer::Reading;
+use super::calls::Wanted;
+use super::{Answer, CallError, CallId, Client, Event, Found, Output, Refused};
+use crate::ids::{Oid, Tid};
+use crate::storage::Revision;
+use crate::time::{Instant, Now};
+use crate::value::Value;
+
+/// The loads under way on one connection.
+#[derive(Debug, Default)]
+pub(super) struct Loads {
+    by_id: BTreeMap<(Oid, Tid), Load>,
+}
+
+/// One load under way.
+#[derive(Debug, Default)]
+struct Load {
+    /// Who wants it, and since when.
+    callers: Vec<(CallId, Instant)>,
+    /// Commits that changed the object since it was asked for.
+    changed_by: Vec<Tid>,
+    /// Whether it changed, and it is not known when.
+    is_doubtful: bool,
+}
+
+impl Loads {
+    /// The object changed while it is being loaded.
+    pub(super) fn changed(&mut self, oid: Oid, tid: Option<Tid>) {
+        for (_, load) in self.by_id.range_mut((oid, Tid::ZERO)..=(oid, Tid(u64::MAX))) {
+            load.changed_by.extend(tid);
+            load.is_doubtful |= tid.is_none();
+        }
+    }
+
+    /// Everybody who waits, with what they want.
+    pub(super) fn take_callers(&mut self) -> impl Iterator<Item = (CallId, Instant, Oid, Tid)> {
+        core::mem::take(&mut self.by_id).into_iter().flat_map(|((oid, before), load)| {
+            load.callers.into_iter().map(move |(call, since)| (call, since, oid, before))
+        })
+    }
+}
+
+impl Load {
+    /// The revision as it is by now.
+    fn as_of_now(&self, mut revision: Revision) -> Revision {
+        if revision.end.is_none() {
+            let later = self.changed_by.iter().filter(|tid| **tid > revision.serial);
+            revision.end = later.min().copied();
+        }
+        revision
+    }
+}
+
+impl Client {
+    /// The newest revision with a serial less than `before`, `None` if the object has none so old.
+    /// With [`Tid::MAX`], the current one. If it comes later, with [`Answer::Loaded`].
+    pub fn load_before(&mut self, now: Now, oid: Oid, before: Tid) -> Found<Option<Revision>> {
+        if let Some(revision) = self.cache.load_before(oid, before) {
+            return Found::Now(Some(revision));
+        }
+        let call = self.new_call();
+        self.want(now.instant, call, now.instant, Wanted::Load(oid, before));
+        Found::Later(call)
+    }
+
+    /// Asks for all of these that are not in the cache, and waits for none. Does nothing without a
+    /// connection.
+    pub fn prefetch(&mut self, oids: &[Oid], before: Tid) {
+        for &oid in oids {
+            if self.cache.load_before(oid, before).is_none() {
+                self.send_load(oid, before, None);
+            }
+        }
+    }
+
+    /// Asks the server, or joins those who have.
+    pub(super) fn send_load(&mut self, oid: Oid, before: Tid, caller: Option<(CallId, Instant)>) {
+        let Some(connection) = self.ready_connection() else { return };
+        let loads = &mut connection.loads.by_id;
+        let is_new = !loads.contains_key(&(oid, before));
+        loads.entry((oid, before)).or_default().callers.extend(caller);
+        if is_new {
+            connection.ask_load(oid, before);
+        }
+    }
+
+    /// A load is answered. `false` if there is none such.
+    pub(super) fn loaded(&mut self, oid: Oid, before: Tid, answer: Result<Value, Refused>) -> bool {
+        let Some(connection) = self.chosen_connection() else { return false };
+        let Some(load) = connection.loads.by_id.remove(&(oid, before)) else { return false };
+        let result = answer.map_err(CallError::from).and_then(|value| {
+            let revision = read_revision(value)
+                .map_err(|problem| CallError::Odd { method: "loadBefore", problem })?;
+            Ok(revision.map(|revision| load.as_of_now(revision)))
+        });
+        if let Ok(Some(revision)) = &result
+            && !load.is_doubtful
+        {
+            self.cache.store(oid, revision.clone());
+        }
+        for (call, _) in load.callers {
+            let result = result.clone().map(Answer::Loaded);
+            self.outputs.push_back(Output::Event(Event::Answered { call, result }));
+        }
+        true
+    }
+}
+
+/// `(data, serial, end)`, or something that is not true.
+fn read_revision(value: Value) -> Result<Option<Revision>, String> {
+    if !value.is_true() {
+        return Ok(None);
+    }
+    let [data, serial, end] = value.into_parts()?;
+    Ok(Some(Revision {
+        data: data.into_bytes()?,
+        serial: serial.into_tid()?,
+        end: end.into_maybe(Reading::into_tid)?,
+    }))
+}

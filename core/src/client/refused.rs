@@ -1,0 +1,133 @@
+//! Refusals read: an error reply names a Python exception and carries what it is made from.
+//!
+//! The payload is a tuple of arguments or a dict of attributes (`spec: zeo-protocol 6.2`), and servers
+//! differ. Python's client waits for ever when it is not what it expects; here whatever cannot be
+//! found in it is left out.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::{Refused, answer::Reading};
+use crate::ids::{Oid, Tid};
+use crate::value::{Opaque, Value};
+
+impl Refused {
+    /// Reads what an error reply carries.
+    pub(super) fn read(value: Value) -> Self {
+        let parts = match value {
+            Value::Tuple(parts) | Value::List(parts) => <[Value; 2]>::try_from(parts),
+            other => Err(alloc::vec![other]),
+        };
+        match parts {
+            Ok([Value::Str(class), payload]) => Self::of_class(class, payload),
+            Ok([class, payload]) => Self::Other { class: format!("{class:?}"), payload },
+            Err(parts) => Self::Other { class: "?".to_string(), payload: Value::Tuple(parts) },
+        }
+    }
+
+    fn of_class(class: String, payload: Value) -> Self {
+        match class.as_str() {
+            "ZODB.POSException.POSKeyError" => no_such_object(&payload),
+            "ZODB.POSException.ConflictError" => {
+                let class_name = match payload.item("class_name") {
+                    Some(Value::Str(name)) => Some(name.clone()),
+                    _ => None,
+                };
+                Self::Conflict { oid: oid(&payload), class_name, serials: serials(&payload) }
+            }
+            "ZODB.POSException.ReadConflictError" => {
+                Self::ReadConflict { oid: oid(&payload), serials: serials(&payload) }
+            }
+            "ZODB.POSException.ReadOnlyError" => Self::ReadOnly,
+            "ZODB.POSException.StorageTransactionError" => Self::Transaction(words(&payload)),
+            "ZODB.POSException.UndoError" => undo(&payload),
+            "ZODB.POSException.MultipleUndoErrors" => failures(payload),
+            _ => Self::Other { class, payload },
+        }
+    }
+}
+
+/// `(oid)`, `(oid, serial)` or `(text, oid, serial)`.
+fn no_such_object(payload: &Value) -> Refused {
+    let mut text = None;
+    let mut ids = Vec::new();
+    for arg in items(payload) {
+        match arg {
+            Value::Str(words) => text = Some(words.clone()),
+            Value::Bytes(bytes) => ids.extend(Oid::from_slice(bytes)),
+            _ => {}
+        }
+    }
+    let mut ids = ids.into_iter();
+    Refused::NoSuchObject { oid: ids.next(), serial: ids.next().map(|id| Tid(id.0)), text }
+}
+
+fn undo(payload: &Value) -> Refused {
+    let oid = match payload.item("_oid") {
+        Some(Value::Bytes(bytes)) => Oid::from_slice(bytes),
+        _ => None,
+    };
+    Refused::Undo { reason: reason(payload), oid }
+}
+
+/// Pairs of an oid and an error, in one of several shapes.
+fn failures(payload: Value) -> Refused {
+    let pairs = match payload.item("_errs") {
+        Some(pairs) => pairs.clone(),
+        None => payload,
+    };
+    let pair = |pair: &Value| match items(pair) {
+        [Value::Bytes(oid), error] => Some((Oid::from_slice(oid)?, reason(error))),
+        _ => None,
+    };
+    Refused::UndoFailures(items(&pairs).iter().filter_map(pair).collect())
+}
+
+/// The words of an undo error: text, its attributes, a pair of class and attributes, or the pickled
+/// object.
+fn reason(error: &Value) -> String {
+    match error {
+        Value::Str(text) => text.clone(),
+        Value::Dict(_) => match error.item("_reason") {
+            Some(Value::Str(reason)) => reason.clone(),
+            _ => words(error),
+        },
+        Value::Tuple(parts) | Value::List(parts) => parts.last().map_or_else(String::new, reason),
+        Value::Opaque(opaque) => match &**opaque {
+            Opaque::Call { args, .. } | Opaque::New { args, .. } => reason(args),
+            Opaque::Build { state, .. } => reason(state),
+            _ => words(error),
+        },
+        _ => words(error),
+    }
+}
+
+fn oid(payload: &Value) -> Option<Oid> {
+    match payload.item("oid")? {
+        Value::Bytes(bytes) => Oid::from_slice(bytes),
+        _ => None,
+    }
+}
+
+fn serials(payload: &Value) -> Option<(Tid, Tid)> {
+    let [committed, read] = payload.item("serials")?.clone().into_parts().ok()?;
+    Some((committed.into_tid().ok()?, read.into_tid().ok()?))
+}
+
+/// What there is of text, else the value as it is.
+fn words(payload: &Value) -> String {
+    let texts = items(payload).iter().filter_map(|arg| match arg {
+        Value::Str(text) => Some(text.as_str()),
+        _ => None,
+    });
+    let texts: Vec<&str> = texts.collect();
+    if texts.is_empty() { format!("{payload:?}") } else { texts.join(", ") }
+}
+
+fn items(value: &Value) -> &[Value] {
+    match value {
+        Value::Tuple(items) | Value::List(items) => items,
+        _ => &[],
+    }
+}
