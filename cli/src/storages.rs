@@ -32,6 +32,7 @@ fn open_kind(kind: &StorageKind) -> Result<Arc<dyn Storage>, StorageError> {
         }
         StorageKind::File(file) => Arc::new(open_file(file)?),
         StorageKind::Mapping { name } => Arc::new(MappingStorage::named(name.as_str())),
+        StorageKind::Zeo(_) => return Err(StorageError::Unsupported("x")),
     })
 }
 
@@ -60,12 +61,15 @@ fn open_uncollected(kind: &StorageKind) -> Result<Arc<dyn Storage>, StorageError
                 let base = Box::new(StorageKind::File(file));
                 StorageKind::Blob { directory: directory.clone(), base }
             }
-            StorageKind::Blob { .. } | StorageKind::Demo { .. } | StorageKind::Mapping { .. } => {
+            StorageKind::Blob { .. }
+            | StorageKind::Demo { .. }
+            | StorageKind::Mapping { .. }
+            | StorageKind::Zeo(_) => {
                 let base = open_uncollected(base)?;
                 return Ok(Arc::new(BlobStorage::open_directory(directory, base)?));
             }
         },
-        StorageKind::Demo { .. } => kind.clone(),
+        StorageKind::Demo { .. } | StorageKind::Zeo(_) => kind.clone(),
     };
     open_kind(&uncollected)
 }
