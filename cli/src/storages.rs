@@ -10,6 +10,7 @@ use rzeo_storage::file::FileOptions;
 use rzeo_storage::{BlobStorage, DemoStorage, FileStorage, MappingStorage};
 
 use crate::config::{FileConfig, StorageConfig, StorageKind};
+use crate::proxy;
 
 /// Opens a storage under its name.
 pub(crate) fn open(config: &StorageConfig) -> Result<StorageSpec, StorageError> {
@@ -32,7 +33,7 @@ fn open_kind(kind: &StorageKind) -> Result<Arc<dyn Storage>, StorageError> {
         }
         StorageKind::File(file) => Arc::new(open_file(file)?),
         StorageKind::Mapping { name } => Arc::new(MappingStorage::named(name.as_str())),
-        StorageKind::Zeo(_) => return Err(StorageError::Unsupported("x")),
+        StorageKind::Zeo(client) => Arc::new(proxy::open(client)?),
     })
 }
 

@@ -35,7 +35,8 @@ impl BlobStore for Proxy {
         let of_object = directory.path_of(oid, Tid::ZERO).map_err(|error| of_disk(&error))?;
         let path = of_object.with_file_name(name);
         if directory.is_shared() && path.is_file() {
-            Ok(Arc::new(Upload(TempPath::from_path(path))))
+            let doing = failed("take", &path);
+            Ok(Arc::new(Upload(TempPath::try_from_path(path).map_err(doing)?)))
         } else {
             Err(StorageError::NoSuchUpload { path: path.display().to_string() })
         }
@@ -53,7 +54,7 @@ const fn no_blobs() -> StorageError {
     StorageError::Unsupported("loadBlob")
 }
 
-fn failed(what: &str, path: &Path) -> impl FnOnce(io::Error) -> StorageError {
+fn failed(what: &str, path: &Path) -> impl FnOnce(io::Error) -> StorageError + use<> {
     let doing = format!("{what} {}", path.display()).trim_end().to_owned();
     move |error| StorageError::Disk { doing, text: error.to_string(), code: error.raw_os_error() }
 }
@@ -91,14 +92,16 @@ impl Upload {
     pub(crate) fn copy(&self) -> Result<TempPath, StorageError> {
         let path: &Path = &self.0;
         let directory = path.parent().unwrap_or(Path::new("."));
-        let copy = tempfile::Builder::new().prefix("vote-").make_in(directory, |name| {
-            match fs::hard_link(path, name) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    fs::copy(path, name).map(drop)
-                }
-                linked => linked,
-            }
-        });
+        let copy =
+            tempfile::Builder::new().prefix("vote-").make_in(
+                directory,
+                |name| match fs::hard_link(path, name) {
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                        fs::copy(path, name).map(drop)
+                    }
+                    linked => linked,
+                },
+            );
         Ok(copy.map_err(failed("copy", path))?.into_temp_path())
     }
 }

@@ -124,11 +124,7 @@ mod tests {
                 ]),
             ),
             (Refused::ReadOnly, "ZODB.POSException.ReadOnlyError", args(vec![])),
-            (
-                gone,
-                "ZODB.POSException.StorageTransactionError",
-                args(vec![Value::text("gone")]),
-            ),
+            (gone, "ZODB.POSException.StorageTransactionError", args(vec![Value::text("gone")])),
             (other, quota, full),
         ];
         for (refused, class, payload) in cases {

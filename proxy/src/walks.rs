@@ -1,10 +1,10 @@
 //! Walks over transactions, which the server keeps.
 
 use futures_lite::future::block_on;
-use rzeo_client::{CallError, Record, Records as ClientRecords, Transactions as ClientTransactions};
-use rzeo_core::storage::{
-    RecordIterator, StorageError, TransactionHeader, TransactionIterator,
+use rzeo_client::{
+    CallError, Record, Records as ClientRecords, Transactions as ClientTransactions,
 };
+use rzeo_core::storage::{RecordIterator, StorageError, TransactionHeader, TransactionIterator};
 
 use crate::errors::storage_error;
 use crate::histories::pickled;

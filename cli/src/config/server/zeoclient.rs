@@ -14,6 +14,9 @@ use crate::config::schema::{Accepts, Count, Key, SectionType, Slot};
 use crate::config::system::System;
 use crate::config::types::{InvalidValue, Kind};
 
+/// How long Python's client waits for a server.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// `<zeoclient>`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ZeoClientConfig {
@@ -88,7 +91,7 @@ pub(super) static ZEOCLIENT: SectionType = SectionType::new(
         Key::optional("realm", Kind::Text),
         Key::with("drop-cache-rather-verify", Kind::Boolean, "off"),
         Key::optional("client-label", Kind::Text),
-        Key::with("wait-timeout", Kind::Seconds, "30"),
+        Key::optional("wait-timeout", Kind::Seconds),
     ],
     &[Slot { accepts: Accepts::Type(&CLIENT_SSL), count: Count::AtMostOne }],
 )
@@ -123,7 +126,7 @@ pub(super) fn of(section: &Section, system: &dyn System) -> ZeoClientConfig {
         name: section.required("name"),
         cache_path: cache_path(section, &storage),
         storage,
-        wait_timeout: section.required("wait-timeout"),
+        wait_timeout: section.value("wait-timeout").unwrap_or(WAIT_TIMEOUT),
         read_only: section.required("read-only"),
         read_only_fallback: section.required("read-only-fallback"),
         client_label: section.value("client-label"),

@@ -24,7 +24,7 @@ fn of_python(top: &Section, odd: &mut Vec<String>) {
         odd.push("runzeo refuses the file while <rzeo> is in it".to_owned());
     }
     for client in top.sections.iter().filter(|section| is(section, "zeoclient")) {
-        if client.settings("wait-timeout").iter().any(|setting| setting.place.is_some()) {
+        if !client.settings("wait-timeout").is_empty() {
             odd.push("runzeo refuses the file while wait-timeout is in <zeoclient>".to_owned());
         }
         if client.sections.iter().any(|section| is(&section, "ssl")) {
