@@ -122,6 +122,8 @@ python() {
         judge tls-client tls_client_judge --random "$certificates"
     step filestorage-tool cargo build --locked -p rzeo-fixtures --example filestorage &&
         judge both-ways both_ways && judge blob-files blob_files
+    step blob-cache-tool cargo build --locked -p rzeo-client --example blob_cache &&
+        judge blob-cache blob_cache
 }
 
 mutants() {

@@ -152,8 +152,8 @@ impl Cache {
     }
 }
 
-/// The time of the last access is when a blob was last asked for, not when it was last read. It helps to
-/// keep the right ones; if it cannot be set, nothing else is wrong.
+/// The time of the last access is when a blob was last asked for, not when it was last read. It
+/// helps to keep the right ones; if it cannot be set, nothing else is wrong.
 pub(super) fn touch(file: &File) {
     _ = file.set_times(FileTimes::new().set_accessed(SystemTime::now()));
 }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::error::{BlobError, doing};
 
-/// How often a lock is tried that another has, as in Python. Waiting in `flock` itself could not end.
+/// How often a lock is tried that another has, as in Python. Waiting in `flock` itself could not
+/// end.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// A lock that is held until this is dropped. The file stays.

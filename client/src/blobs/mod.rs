@@ -15,18 +15,20 @@
 //! cache at the same time. Locks are `flock`, on files that stay; who dies leaves his lock free.
 //!
 //! A file has its final name only when it is whole and on the disk, and is never written again. So
-//! whoever opened one may read it to its end, whatever becomes of its name; a [`Blob`] is an open file
-//! for that reason. A crash leaves a `.dl`, whose lock is free, and a directory in `tmp`, whose lock
-//! is free as well (it is on the directory itself): the next opening removes both. What a dead Python client
-//! leaves of its uploads nobody can tell from those of a living one, and it stays.
+//! whoever opened one may read it to its end, whatever becomes of its name; a [`Blob`] is an open
+//! file for that reason. A crash leaves a `.dl`, whose lock is free, and a directory in `tmp`,
+//! whose lock is free as well (it is on the directory itself): the next opening removes both. What
+//! a dead Python client leaves of its uploads nobody can tell from those of a living one, and it
+//! stays.
 //!
-//! A directory that is shared with the server is the server's, bushy or lawn. Nothing is transferred
-//! then and there is no cache to care for: an upload is a file that is put beside the object's other
-//! revisions under a temporary name, for the server to take.
+//! A directory that is shared with the server is the server's, bushy or lawn. Nothing is
+//! transferred then and there is no cache to care for: an upload is a file that is put beside the
+//! object's other revisions under a temporary name, for the server to take.
 //!
-//! Everything here may wait for the disk, and [`BlobDir::download`] and [`Upload::committed`] for other
-//! clients. No blob is ever in memory. There is no thread here: who owns a [`BlobDir`] asks
-//! [`BlobDir::sweep_is_due`] after bytes have come, and runs [`BlobDir::sweep`] where waiting is allowed.
+//! Everything here may wait for the disk, and [`BlobDir::download`] and [`Upload::committed`] for
+//! other clients. No blob is ever in memory. There is no thread here: who owns a [`BlobDir`] asks
+//! [`BlobDir::sweep_is_due`] after bytes have come, and runs [`BlobDir::sweep`] where waiting is
+//! allowed.
 
 mod cache;
 mod download;
@@ -68,8 +70,8 @@ pub struct BlobOptions {
     pub shared: bool,
     /// How many bytes of blobs to keep (`blob_cache_size`); all if it is not said.
     pub cache_size: Option<u64>,
-    /// When this percentage of the size has been loaded, the cache is swept, down to so much below its
-    /// size (`blob_cache_size_check`). Less than 100.
+    /// When this percentage of the size has been loaded, the cache is swept, down to so much below
+    /// its size (`blob_cache_size_check`). Less than 100.
     pub check_percent: u8,
     /// How long to wait for a directory in which somebody else is busy.
     pub lock_wait: Duration,
@@ -165,8 +167,8 @@ impl BlobDir {
         }
     }
 
-    /// Takes on to download a blob, unless somebody else did meanwhile. While others download into the same
-    /// directory (those of this process are others, too) it waits.
+    /// Takes on to download a blob, unless somebody else did meanwhile. While others download into
+    /// the same directory (those of this process are others, too) it waits.
     ///
     /// # Errors
     /// `Locked` if that takes longer than it may; `NoFile` as in [`Self::lookup`].
@@ -188,8 +190,8 @@ impl BlobDir {
         }
     }
 
-    /// Takes an application's file to make a blob of it. From now on it is nobody else's; if it is to
-    /// be copied, there is room for it or this fails. `serial` is the revision that was read.
+    /// Takes an application's file to make a blob of it. From now on it is nobody else's; if it is
+    /// to be copied, there is room for it or this fails. `serial` is the revision that was read.
     ///
     /// # Errors
     /// `NotAFile`, or the disk's. The application's file is where it was then.
@@ -212,8 +214,8 @@ impl BlobDir {
         }
     }
 
-    /// Brings the cache down to its size: what was not used for the longest time is removed. This takes a
-    /// look at every file, so it is something for a thread of its own.
+    /// Brings the cache down to its size: what was not used for the longest time is removed. This
+    /// takes a look at every file, so it is something for a thread of its own.
     ///
     /// # Errors
     /// The disk's.

@@ -1,18 +1,18 @@
 //! Bringing a cache down to its size.
 //!
 //! ```text
-//!   lock check_size.lock ─► remove check_size.attempt ─► list all ─► remove the least recently used
-//!                                     ▲                                         │
-//!                                     └──────── if there is an attempt ◄────────┘ small enough
+//!   lock check_size.lock ─► remove check_size.attempt ─► list all ─► remove the least recent
+//!                                     ▲                                      │
+//!                                     └────── if there is an attempt ◄───────┘ small enough
 //! ```
 //!
-//! One client sweeps at a time. Who cannot leaves an attempt, which tells the one who sweeps to take
-//! another look: more has come since he listed what there is. He looks for it once more after he has
-//! unlocked, so that none is missed that was left in between.
+//! One client sweeps at a time. Who cannot leaves an attempt, which tells the one who sweeps to
+//! take another look: more has come since he listed what there is. He looks for it once more after
+//! he has unlocked, so that none is missed that was left in between.
 //!
-//! A directory in which somebody is busy is skipped. So is a blob that was asked for after the listing,
-//! which Python would remove. If nothing else is left, that is all that can be done for now; Python would
-//! try for ever.
+//! A directory in which somebody is busy is skipped. So is a blob that was asked for after the
+//! listing, which Python would remove. If nothing else is left, that is all that can be done for
+//! now; Python would try for ever.
 
 use std::fs;
 use std::path::{Path, PathBuf};

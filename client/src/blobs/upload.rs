@@ -109,8 +109,8 @@ impl Upload {
         Ok(bytes)
     }
 
-    /// Its transaction is committed: it becomes a blob of the cache, and may wait for others for that.
-    /// From the server's directory the server has taken it already.
+    /// Its transaction is committed: it becomes a blob of the cache, and may wait for others for
+    /// that. From the server's directory the server has taken it already.
     ///
     /// # Errors
     /// The disk's, or `Locked`. The blob is lost to the cache then, not to the server.
@@ -135,8 +135,8 @@ pub(super) fn any_mode() -> Permissions {
     Permissions::from_mode(0o666)
 }
 
-/// Makes a file readable to whoever may read the directory of `place`, and writable to nobody, as Python
-/// does. Then it is as it will be seen in that place.
+/// Makes a file readable to whoever may read the directory of `place`, and writable to nobody, as
+/// Python does. Then it is as it will be seen in that place.
 fn settle(file: &Path, place: &Path) -> io::Result<()> {
     let mode = fs::symlink_metadata(file)?.permissions().mode() & PERMISSIONS;
     let directory = match place.parent() {

@@ -137,7 +137,7 @@ impl Cache {
 
     /// Keeps a revision. A current one replaces a current one of another serial.
     pub fn store(&mut self, oid: Oid, revision: Revision) {
-        self.store_in(oid, &revision.data, revision.serial, revision.end, false);
+        self.store_in(oid, &revision.data, revision.serial, revision.end, None);
     }
 
     /// The object changed in `tid`: its current revision, if there is one, ended there. A revision of that
@@ -250,10 +250,17 @@ impl Cache {
         Snapshot::new(revisions, self.last_tid, self.journal.as_ref().map(|journal| journal.chain))
     }
 
-    /// Stores; `is_main` is what a snapshot knew about its place.
-    fn store_in(&mut self, oid: Oid, data: &[u8], serial: Tid, end: Option<Tid>, is_main: bool) {
+    /// Stores; `is_main` is the queue that the journal says, if it comes from there.
+    fn store_in(
+        &mut self,
+        oid: Oid,
+        data: &[u8],
+        serial: Tid,
+        end: Option<Tid>,
+        is_main: Option<bool>,
+    ) {
         let entries = &self.queues.entries;
-        let mut is_main = is_main;
+        let mut is_warm = false;
         match end {
             None => {
                 let current = self.index.current(oid);
@@ -265,8 +272,9 @@ impl Cache {
                 if !self.fits(data) {
                     return self.forget_current(oid);
                 }
-                is_main |= current.is_some_and(|slot| entries[slot.key()].is_warm())
-                    || self.index.was_warm(entries, oid);
+                is_warm = current.is_some_and(|slot| entries[slot.key()].is_warm())
+                    || self.index.was_warm(entries, oid)
+                    || self.queues.is_ghost(oid);
                 if let Some(slot) = current {
                     self.remove(slot);
                 }
@@ -286,6 +294,7 @@ impl Cache {
                 }
             }
         }
+        let is_main = is_main.unwrap_or(is_warm);
         self.log(&Operation::Store { oid, serial, end, is_main, data });
         self.counts.stores += 1;
         self.insert(Entry::new(oid, Bytes::copy_from_slice(data), serial, end), is_main);

@@ -54,7 +54,6 @@ struct Ghosts {
 
 impl Queues {
     pub(super) fn insert(&mut self, entry: Entry, is_main: bool) -> Slot {
-        let is_main = is_main || (entry.end().is_none() && self.ghosts.take(entry.oid));
         let slot = Slot::new(self.entries.insert(entry));
         self.push(slot, if is_main { Place::Main } else { Place::Small });
         slot
@@ -63,6 +62,11 @@ impl Queues {
     pub(super) fn remove(&mut self, slot: Slot) -> Entry {
         self.unlink(slot);
         self.entries.remove(slot.key())
+    }
+
+    /// Whether an object was evicted not long ago.
+    pub(super) fn is_ghost(&self, oid: Oid) -> bool {
+        self.ghosts.contains(oid)
     }
 
     /// The entry is not current any more.
@@ -168,14 +172,8 @@ impl Ghosts {
         self.table[place] = mark;
     }
 
-    /// Whether it is one; then it is none any more.
-    fn take(&mut self, oid: Oid) -> bool {
-        let Some((place, mark)) = self.place(oid) else { return false };
-        let is_one = self.table[place] == mark;
-        if is_one {
-            self.table[place] = 0;
-        }
-        is_one
+    fn contains(&self, oid: Oid) -> bool {
+        self.place(oid).is_some_and(|(place, mark)| self.table[place] == mark)
     }
 
     fn place(&self, oid: Oid) -> Option<(usize, u32)> {

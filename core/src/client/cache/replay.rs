@@ -86,7 +86,7 @@ impl Replay {
     fn apply(&mut self, operation: Operation<'_>) {
         match operation {
             Operation::Store { oid, serial, end, is_main, data } => {
-                self.cache.store_in(oid, data, serial, end, is_main);
+                self.cache.store_in(oid, data, serial, end, Some(is_main));
             }
             Operation::Ended { oid, tid } => self.cache.invalidate(oid, tid),
             Operation::Forget { oid } => self.cache.forget_current(oid),
