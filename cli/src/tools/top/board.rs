@@ -12,8 +12,11 @@ use serde_json::{Map, Value};
 /// As many differences as are kept: two minutes at one a second, and wider than most windows.
 const HISTORY_MAX: usize = 120;
 
+/// A figure out of several.
+type Count = fn(&Figures) -> u64;
+
 /// The totals that grow, and what they are called.
-pub(super) const COUNTED: [(&str, fn(&Figures) -> u64); 6] = [
+pub(super) const COUNTED: [(&str, Count); 6] = [
     ("loads", |figures| figures.loads),
     ("stores", |figures| figures.stores),
     ("commits", |figures| figures.commits),
@@ -73,8 +76,7 @@ impl Storage {
         if self.history.len() == HISTORY_MAX {
             self.history.pop_front();
         }
-        let rate =
-            |count: fn(&Figures) -> u64| per_second(count(&self.figures), count(&figures), time);
+        let rate = |count: Count| per_second(count(&self.figures), count(&figures), time);
         self.history.push_back(COUNTED.map(|(_, count)| rate(count)));
         self.figures = figures;
     }

@@ -29,7 +29,7 @@ use self::terminal::Terminal;
 use super::nagios::parse;
 use super::wire::{CallError, Connection};
 
-/// How wide a snapshot may get; it has no curves.
+/// A snapshot has no curves, as it knows one interval only.
 const SNAPSHOT_WIDTH: usize = 0;
 
 /// Times are told in seconds, so they are shown anew every second.
