@@ -71,7 +71,7 @@ pub enum CacheFileError {
 
 /// An open journal.
 #[derive(Debug)]
-pub(crate) struct CacheFile {
+pub struct CacheFile {
     path: PathBuf,
     file: File,
     len: u64,
@@ -91,7 +91,7 @@ impl CacheFile {
     ///
     /// # Errors
     /// See [`CacheFileError`]. The file is as it was then.
-    pub(crate) fn open(path: &Path, bytes_max: usize) -> Result<(Self, Cache), CacheFileError> {
+    pub fn open(path: &Path, bytes_max: usize) -> Result<(Self, Cache), CacheFileError> {
         let lock = lock(path)?;
         remove_if_there(&beside(path, ".tmp"))?;
         let mut file = open(path)?;
@@ -118,7 +118,7 @@ impl CacheFile {
     ///
     /// # Errors
     /// If it could not be written. The following chunks are dropped then, without an error.
-    pub(crate) fn append(&mut self, chunk: &[u8]) -> Result<(), CacheFileError> {
+    pub fn append(&mut self, chunk: &[u8]) -> Result<(), CacheFileError> {
         let bytes = u64::try_from(chunk.len()).expect("64 bits are enough");
         if let Some(since) = &mut self.since_failure {
             *since += bytes;
@@ -139,7 +139,7 @@ impl CacheFile {
     /// Whether the file should be written anew, for a cache with these figures: it is much longer than
     /// it needs to be, or broken.
     #[must_use]
-    pub(crate) fn wants_rewrite(&self, cache: &Statistics) -> bool {
+    pub fn wants_rewrite(&self, cache: &Statistics) -> bool {
         let bytes = u64::try_from(cache.bytes).expect("64 bits are enough");
         let is_due = self.is_broken || self.len > bytes.saturating_mul(2).saturating_add(SLACK);
         is_due && self.since_failure.is_none_or(|bytes| bytes > SLACK)
@@ -151,7 +151,7 @@ impl CacheFile {
     /// # Errors
     /// If it could not be written. What is there goes on, and [`Self::wants_rewrite`] again after a
     /// while.
-    pub(crate) fn rewrite(&mut self, snapshot: Snapshot) -> Result<(), CacheFileError> {
+    pub fn rewrite(&mut self, snapshot: Snapshot) -> Result<(), CacheFileError> {
         let temporary = beside(&self.path, ".tmp");
         match write_anew(&temporary, &self.path, snapshot) {
             Ok((file, len)) => {

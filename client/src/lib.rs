@@ -48,7 +48,7 @@ pub use rzeo_core::time::UnixTime;
 pub use rzeo_core::value::Value;
 
 pub use crate::address::{Address, AddressError};
-pub use crate::cache_file::CacheFileError;
+pub use crate::cache_file::{CacheFile, CacheFileError};
 pub use crate::client::{BlobFailure, Client};
 pub use crate::driver::{Driver, Link, Order};
 pub use crate::observer::{News, Observer, Subscription};

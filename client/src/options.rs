@@ -99,12 +99,12 @@ pub enum ConnectError {
         /// Its address.
         address: Address,
     },
-    /// The file of the cache cannot be used.
-    #[error(transparent)]
-    Cache(#[from] CacheFileError),
     /// The directory of blobs cannot be used.
     #[error(transparent)]
     Blobs(#[from] BlobError),
+    /// The file of the cache cannot be used.
+    #[error(transparent)]
+    Cache(#[from] CacheFileError),
     /// The system has no more threads.
     #[error("no thread for files: {0}")]
     Thread(std::io::Error),
@@ -130,7 +130,7 @@ impl ClientOptions {
         let clock = Clock::start();
         let settings = self.settings();
         let blobs = self.blobs.as_ref().map(BlobDir::open).transpose()?;
-        let (file, cache) = match &self.cache_path {
+        let (cache_file, cache) = match &self.cache_path {
             Some(path) => {
                 let (file, cache) = CacheFile::open(path, self.cache_bytes)?;
                 (Some(file), cache)
@@ -138,13 +138,13 @@ impl ClientOptions {
             None => (None, Cache::new(self.cache_bytes)),
         };
         let machine = Machine::new(clock.now(), settings, cache);
-        let needs_disk = blobs.is_some() || file.is_some();
+        let needs_disk = blobs.is_some() || cache_file.is_some();
         let (jobs, todo) = channel();
         let audience = Audience::new(self.observer);
         let jobs = needs_disk.then_some(jobs);
         let shared = Shared::new(clock, machine, self.addresses, audience, jobs);
         if needs_disk {
-            let started = disk::start(shared.clone(), todo, blobs.clone(), file);
+            let started = disk::start(shared.clone(), todo, blobs.clone(), cache_file);
             started.map_err(ConnectError::Thread)?;
         }
         let driver = Driver::new(shared.clone(), self.resolver, self.tls.clone());

@@ -70,7 +70,7 @@ fn poll_order(
             return Poll::Ready(order);
         }
         let Some(wait) = driver.wait() else { return Poll::Pending };
-        // A timer that was set anew is never due at once: it would be set anew for ever.
+        // Timers are late by a little. One that is set anew to a time that has come is late for ever.
         if !wait.is_zero() {
             timer.as_mut().set_after(wait);
             ready!(timer.as_mut().poll(cx));
