@@ -6,6 +6,7 @@
 
 pub(crate) mod check;
 pub(crate) mod config;
+pub(crate) mod copy;
 pub(crate) mod dump;
 pub(crate) mod nagios;
 pub(crate) mod pack;
@@ -31,6 +32,12 @@ pub(crate) enum ToolError {
     /// Standard output.
     #[error("cannot write: {0}")]
     Output(#[from] io::Error),
+    /// The source's blob.
+    #[error("cannot read a blob: {0}")]
+    Blob(io::Error),
+    /// By a signal.
+    #[error("interrupted; what was copied is whole, and the same command goes on from there")]
+    Interrupted,
     /// What was asked for makes no sense, or would do harm.
     #[error("{0}")]
     Refused(String),
