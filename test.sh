@@ -121,6 +121,8 @@ python() {
         judge tls tls_judge ${LONG:+--random 200}
     step filestorage-tool cargo build --locked -p rzeo-fixtures --example filestorage &&
         judge both-ways both_ways && judge blob-files blob_files
+    step blob-cache-tool cargo build --locked -p rzeo-client --example blob_cache &&
+        judge blob-cache blob_cache
 }
 
 mutants() {

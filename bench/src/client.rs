@@ -10,7 +10,7 @@ use rzeo_core::value::{ReadLimits, Value};
 use rzeo_core::wire::{Codec, Deframer, Flag, Outgoing};
 
 /// Objects in the database.
-const OBJECTS: u64 = 1_000;
+pub(crate) const OBJECTS: u64 = 1_000;
 
 /// Bytes of a record.
 pub(crate) const RECORD_BYTES: usize = 1_000;

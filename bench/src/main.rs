@@ -1,4 +1,5 @@
-//! Loads and commits per second of rzeo, of Python's ZEO and of a floor, taken in turns in one run.
+//! Loads and commits per second of rzeo, of Python's ZEO and of a floor, taken in turns in one run;
+//! then of the Rust client and of Python's.
 //!
 //! Absolute times on a shared machine mean little, so what counts are the ratios, and each figure is
 //! the median of several rounds in which the three alternate. The floor of loads is a thread per
@@ -7,8 +8,10 @@
 
 mod client;
 mod floor;
+mod rust_client;
 mod servers;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Parser;
@@ -64,6 +67,25 @@ fn main() -> std::io::Result<()> {
         })?;
         print_row(&format!("{connections:2} connections"), figures);
     }
+    compare_clients(&args, rzeo.address, time)
+}
+
+/// Both clients on rzeo, in turns.
+fn compare_clients(args: &Args, address: SocketAddr, time: Duration) -> std::io::Result<()> {
+    let (mut warm, mut cold) = ([vec![], vec![]], [vec![], vec![]]);
+    for _ in 0..args.rounds {
+        let both =
+            [rust_client::rust(address, time)?, rust_client::python(&args.python, address, time)?];
+        for (index, figures) in both.into_iter().enumerate() {
+            warm[index].push(figures.warm);
+            cold[index].push(figures.cold);
+        }
+    }
+    println!("loads of 1 KB by a client        Rust     Python   Rust/Python");
+    for (what, figures) in [("from its cache", warm), ("64 at once, past its cache", cold)] {
+        let [rust, python] = figures.map(median);
+        println!("{what:26} {rust:10.0} {python:10.0} {:13.1}", rust / python);
+    }
     Ok(())
 }
 
@@ -78,10 +100,12 @@ fn rounds(
             figures.push(figure?);
         }
     }
-    Ok(all.map(|mut figures| {
-        figures.sort_by(f64::total_cmp);
-        figures[figures.len() / 2]
-    }))
+    Ok(all.map(median))
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
 }
 
 fn print_row(what: &str, [rzeo, floor, python]: [f64; 3]) {

@@ -38,7 +38,7 @@ pub use admission::{ConnectionCounts, ConnectionLimits};
 use crier::Crier;
 use inbox::Inbox;
 pub use inbox::Wake;
-pub use listen::{Address, ListenError, Listener, Stream, listen};
+pub use listen::{Address, ListenError, Listener, Stream, listen, prepare_tcp};
 use rzeo_core::server::{
     ConnId, Counters, HubRequest, HubSettings, JobId, Limits, LockScope, LogLevel, LogLine,
     ServerSettings, Session, StorageCall, StorageEntry, StorageId, StorageReply, perform,

@@ -152,20 +152,28 @@ impl Listener {
 }
 
 impl Stream {
-    /// Small replies go out at once. A peer whose machine is gone without a word is found by the
-    /// system, because it may hold locks: no ZEO server asks its clients whether they are there.
     fn prepare(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => {
-                let keepalive = TcpKeepalive::new();
-                let keepalive = keepalive.with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY);
-                stream.set_nodelay(true)?;
-                SockRef::from(stream).set_tcp_keepalive(&keepalive)?;
+                prepare_tcp(stream)?;
                 stream.set_nonblocking(true)
             }
             Self::Unix(stream) => stream.set_nonblocking(true),
         }
     }
+}
+
+/// Small messages go out at once. A peer whose machine is gone without a word is found by the system:
+/// a client may hold locks, and no ZEO server asks whether it is there; a server may be replaced by
+/// another.
+///
+/// # Errors
+/// If the system refuses that.
+pub fn prepare_tcp(socket: &impl AsFd) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&keepalive)
 }
 
 impl AsFd for Listener {

@@ -1,16 +1,12 @@
 //! One connection: its socket, its session, its inbox, its timer.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_io::Timer;
-use bytes::{Buf, Bytes};
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_lite::FutureExt as _;
 use futures_lite::future::yield_now;
@@ -21,22 +17,13 @@ use rzeo_core::server::{Input, JobId, Output, Session, StorageCall, StorageId};
 use rzeo_core::time::Instant;
 use rzeo_host::{Admitted, Connected, Host, Wake, log};
 
-/// Bytes read at a time.
-const READ_BYTES: usize = 64 * 1024;
-
-/// Chunks written at a time.
-const WRITE_CHUNKS: usize = 64;
+use crate::socket::Socket;
 
 /// How long a peer may take to read what is left for it when its connection is closed.
-const LINGER: Duration = Duration::from_secs(5);
+pub(crate) const LINGER: Duration = Duration::from_secs(5);
 
 /// Events after which other connections of the worker have their turn.
-const TURN_EVENTS: usize = 32;
-
-thread_local! {
-    /// One read buffer for all connections of a worker: sessions take what they need at once.
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
-}
+pub(crate) const TURN_EVENTS: usize = 32;
 
 /// Serves a connection to its end, wherever it comes from. `peer` names it in the log. It counts among
 /// the connections of the host, and is closed at once if there are too many.
@@ -92,12 +79,9 @@ where
 }
 
 struct Connection<S> {
-    stream: S,
+    socket: Socket<S>,
     session: Session,
     connected: Connected,
-    outgoing: VecDeque<Bytes>,
-    /// Whether something was written that may stand in a buffer of the stream.
-    unflushed: bool,
     /// Set when the session is finished: until when the rest may be written.
     close_by: Option<Instant>,
 }
@@ -117,8 +101,7 @@ enum Event {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn new(connected: Connected, stream: S) -> Self {
         let session = connected.session();
-        let outgoing = VecDeque::new();
-        Self { stream, session, connected, outgoing, unflushed: false, close_by: None }
+        Self { socket: Socket::new(stream), session, connected, close_by: None }
     }
 
     async fn run(mut self) {
@@ -152,7 +135,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         loop {
             while let Some(output) = self.session.poll_output() {
                 match output {
-                    Output::Transmit(chunk) => self.outgoing.push_back(chunk),
+                    Output::Transmit(chunk) => self.socket.outgoing.push_back(chunk),
                     Output::Perform(storage, job, call) => self.perform(storage, job, call),
                     Output::Ask(storage, request) => self.connected.ask(storage, request),
                     Output::Log(line) => log(&line),
@@ -228,72 +211,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Poll::Pending
     }
 
-    /// Sends the bytes, then what the stream holds back of them, at last the end. Pending also when
-    /// nothing is left to be sent.
+    /// Sends what there is, at last the end. Pending also when nothing is left to be sent.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        if !self.outgoing.is_empty() {
-            return self.poll_write(cx);
-        }
-        let stream = Pin::new(&mut self.stream);
-        if self.close_by.is_some() {
-            let closed = ready!(stream.poll_close(cx));
+        if self.close_by.is_some() && self.socket.outgoing.is_empty() {
+            let closed = ready!(self.socket.poll_end(cx));
             return Poll::Ready(closed.map_or(Event::Broken, |()| Event::Closed));
         }
-        if self.unflushed {
-            if ready!(stream.poll_flush(cx)).is_err() {
-                return Poll::Ready(Event::Broken);
-            }
-            self.unflushed = false;
-        }
-        Poll::Pending
-    }
-
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        SCRATCH.with_borrow_mut(|scratch| {
-            match ready!(Pin::new(&mut self.stream).poll_read(cx, scratch)) {
-                Ok(0) => {
-                    self.session.handle_input(self.connected.now(), Input::Gone);
-                }
-                Ok(read) => {
-                    let input = Input::Bytes(&scratch[..read]);
-                    self.session.handle_input(self.connected.now(), input);
-                }
-                Err(_) => return Poll::Ready(Event::Broken),
-            }
-            Poll::Ready(Event::Moved)
-        })
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        let mut slices = [IoSlice::new(&[]); WRITE_CHUNKS];
-        let mut count = 0;
-        for (slice, chunk) in slices.iter_mut().zip(&self.outgoing) {
-            *slice = IoSlice::new(chunk);
-            count += 1;
-        }
-        let stream = Pin::new(&mut self.stream);
-        match ready!(stream.poll_write_vectored(cx, &slices[..count])) {
-            Ok(0) => Poll::Ready(Event::Broken),
-            Ok(written) => {
-                self.forget(written);
-                self.unflushed = true;
-                self.session.handle_input(self.connected.now(), Input::Sent(written));
+        match ready!(self.socket.poll_send(cx)) {
+            Ok(sent) => {
+                self.session.handle_input(self.connected.now(), Input::Sent(sent));
                 Poll::Ready(Event::Moved)
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Poll::Ready(Event::Moved),
             Err(_) => Poll::Ready(Event::Broken),
         }
     }
 
-    /// Drops what the socket has taken.
-    fn forget(&mut self, mut written: usize) {
-        while written > 0 {
-            let Some(chunk) = self.outgoing.front_mut() else { return };
-            if chunk.len() > written {
-                return chunk.advance(written);
-            }
-            written -= chunk.len();
-            self.outgoing.pop_front();
-        }
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        let hear = |bytes: &[u8]| {
+            let input = if bytes.is_empty() { Input::Gone } else { Input::Bytes(bytes) };
+            self.session.handle_input(self.connected.now(), input);
+        };
+        let read = ready!(self.socket.poll_read(cx, hear));
+        Poll::Ready(read.map_or(Event::Broken, |_| Event::Moved))
     }
 }

@@ -8,10 +8,14 @@
 //!
 //! `runtime-tokio` is the same adapter, line for line. What is changed here is changed there.
 
+mod client;
 mod connection;
 mod listen;
+mod socket;
 mod workers;
 
+pub use client::{connect, drive, open};
 pub use connection::serve;
 pub use futures_rustls::rustls::ServerConfig;
 pub use listen::run;
+pub use rzeo_client::{self, Client, ClientOptions, ConnectError};

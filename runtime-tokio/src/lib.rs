@@ -9,10 +9,14 @@
 //!
 //! `runtime-smol` is the same adapter, line for line. What is changed here is changed there.
 
+mod client;
 mod connection;
 mod listen;
+mod socket;
 mod workers;
 
+pub use client::{connect, drive, open};
 pub use connection::serve;
 pub use listen::run;
+pub use rzeo_client::{self, Client, ClientOptions, ConnectError};
 pub use tokio_rustls::rustls::ServerConfig;

@@ -54,6 +54,8 @@ pub(super) struct Uploads {
     queue: VecDeque<Upload>,
     /// Those that are sent, each with what is said at its end; its place is its number.
     sent: Vec<Vec<Value>>,
+    /// How many there have been, sent or not.
+    count: usize,
     /// Whether the next piece was asked for.
     is_reading: bool,
     /// Why one of them could not be read.
@@ -70,7 +72,8 @@ struct Upload {
 
 impl Uploads {
     pub(super) fn push(&mut self, end: Vec<Value>) -> usize {
-        let number = self.sent.len() + self.queue.len();
+        let number = self.count;
+        self.count += 1;
         self.queue.push_back(Upload { number, at: 0, end });
         number
     }

@@ -21,29 +21,41 @@ pub(super) enum Wanted {
     NewOid,
 }
 
+/// A load or a new oid whose connection is lost is asked for again on the next, since a second answer is
+/// as good as the first; but not for ever, because it may be what the server dies of.
+const LOSSES_MAX: u8 = 2;
+
+/// Who wants something that may wait for a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asker {
+    pub(super) call: CallId,
+    /// Since when it waits.
+    pub(super) since: Instant,
+    /// How many connections were lost since it was asked on the first.
+    losses: u8,
+}
+
 /// Somebody who waits for a connection.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    pub(super) call: CallId,
-    /// Since when the call is known.
-    pub(super) since: Instant,
-    pub(super) wanted: Wanted,
+    asker: Asker,
+    wanted: Wanted,
 }
 
 /// Oids that this client may give to new objects.
 #[derive(Debug, Default)]
 pub(super) struct NewOids {
     spare: VecDeque<Oid>,
-    waiting: VecDeque<(CallId, Instant)>,
+    waiting: VecDeque<Asker>,
     asked: bool,
 }
 
 impl Client {
     /// Asks something; the answer comes with [`Event::Answered`].
     pub fn call(&mut self, now: Now, request: Request) -> CallId {
-        let call = self.new_call();
-        self.want(now.instant, call, now.instant, Wanted::Request(request));
-        call
+        let asker = self.new_asker(now);
+        self.want(now.instant, asker, Wanted::Request(request));
+        asker.call
     }
 
     /// An oid that nobody has had. If it comes later, with [`Answer::Oid`].
@@ -51,13 +63,13 @@ impl Client {
         if let Some(oid) = self.new_oids.spare.pop_front() {
             return Found::Now(oid);
         }
-        let call = self.new_call();
+        let asker = self.new_asker(now);
         if self.is_read_only() {
-            self.answer(call, Err(Misuse::ReadOnly.into()));
+            self.answer(asker.call, Err(Misuse::ReadOnly.into()));
         } else {
-            self.want(now.instant, call, now.instant, Wanted::NewOid);
+            self.want(now.instant, asker, Wanted::NewOid);
         }
-        Found::Later(call)
+        Found::Later(asker.call)
     }
 
     /// Tells the server that these iterators are not needed any more.
@@ -76,12 +88,17 @@ impl Client {
         CallId(self.last_call)
     }
 
+    pub(super) const fn new_asker(&mut self, now: Now) -> Asker {
+        Asker { call: self.new_call(), since: now.instant, losses: 0 }
+    }
+
     pub(super) fn answer(&mut self, call: CallId, result: Result<Answer, CallError>) {
         self.outputs.push_back(Output::Event(Event::Answered { call, result }));
     }
 
     /// Does what is wanted, at once or when there is a connection.
-    pub(super) fn want(&mut self, now: Instant, call: CallId, since: Instant, wanted: Wanted) {
+    pub(super) fn want(&mut self, now: Instant, asker: Asker, wanted: Wanted) {
+        let call = asker.call;
         if self.is_closed {
             return self.answer(call, Err(CallError::Closed));
         }
@@ -91,15 +108,15 @@ impl Client {
             return self.answer(call, Err(CallError::Lost(LostBecause::BegunElsewhere)));
         }
         if !self.is_connected() {
-            if since.after(self.settings.wait_timeout) <= now {
+            if asker.since.after(self.settings.wait_timeout) <= now {
                 let error = self.unreachable();
                 return self.answer(call, Err(error));
             }
-            return self.waiting.push(Waiting { call, since, wanted });
+            return self.waiting.push(Waiting { asker, wanted });
         }
         match wanted {
-            Wanted::Load(oid, before) => self.send_load(oid, before, Some((call, since))),
-            Wanted::NewOid => self.ask_new_oid(call, since),
+            Wanted::Load(oid, before) => self.send_load(oid, before, Some(asker)),
+            Wanted::NewOid => self.ask_new_oid(asker),
             Wanted::Request(Request::LoadBlob(oid, serial)) => {
                 self.send_download(oid, serial, call)
             }
@@ -114,11 +131,26 @@ impl Client {
         }
     }
 
-    fn ask_new_oid(&mut self, call: CallId, since: Instant) {
-        if let Some(oid) = self.new_oids.spare.pop_front() {
-            return self.answer(call, Ok(Answer::Oid(oid)));
+    /// Wants something again that was asked on a connection that is lost.
+    pub(super) fn want_again(
+        &mut self,
+        now: Instant,
+        asker: Asker,
+        wanted: Wanted,
+        because: &LostBecause,
+    ) {
+        let asker = Asker { since: now, losses: asker.losses + 1, ..asker };
+        if asker.losses > LOSSES_MAX {
+            return self.answer(asker.call, Err(because.into()));
         }
-        self.new_oids.waiting.push_back((call, since));
+        self.want(now, asker, wanted);
+    }
+
+    fn ask_new_oid(&mut self, asker: Asker) {
+        if let Some(oid) = self.new_oids.spare.pop_front() {
+            return self.answer(asker.call, Ok(Answer::Oid(oid)));
+        }
+        self.new_oids.waiting.push_back(asker);
         if core::mem::replace(&mut self.new_oids.asked, true) {
             return;
         }
@@ -139,13 +171,13 @@ impl Client {
             }
             Ok(oids) => {
                 self.new_oids.spare.extend(oids);
-                for (call, since) in waiting {
-                    self.want(now, call, since, Wanted::NewOid);
+                for asker in waiting {
+                    self.want(now, asker, Wanted::NewOid);
                 }
             }
             Err(error) => {
-                for (call, _) in waiting {
-                    self.answer(call, Err(error.clone()));
+                for asker in waiting {
+                    self.answer(asker.call, Err(error.clone()));
                 }
             }
         }
@@ -169,15 +201,15 @@ impl Client {
         self.answer(call, result);
     }
 
-    /// What was asked on a connection that is lost. Loads and new oids are asked for again, since a
-    /// second answer is as good as the first; of everything else only the caller knows.
+    /// What was asked on a connection that is lost. Whether it is worth asking again only the caller
+    /// knows, but for new oids (and loads).
     pub(super) fn fail_pending(&mut self, now: Instant, pending: Pending, because: &LostBecause) {
         match pending {
             Pending::Call(call, _) => self.answer(call, Err(because.into())),
             Pending::NewOids => {
                 self.new_oids.asked = false;
-                for (call, since) in core::mem::take(&mut self.new_oids.waiting) {
-                    self.want(now, call, since, Wanted::NewOid);
+                for asker in core::mem::take(&mut self.new_oids.waiting) {
+                    self.want_again(now, asker, Wanted::NewOid, because);
                 }
             }
             // The transaction is gone with the connection.
@@ -196,15 +228,15 @@ impl Client {
 
     /// When the first of those who wait has waited for as long as one may.
     pub(super) fn waiting_until(&self) -> Option<Instant> {
-        let since = self.waiting.iter().map(|waiting| waiting.since).min()?;
+        let since = self.waiting.iter().map(|waiting| waiting.asker.since).min()?;
         Some(since.after(self.settings.wait_timeout))
     }
 
     /// Everything that waits for a connection goes out if there is one, and fails if it has waited for
     /// as long as one may.
     pub(super) fn look_after_waiting(&mut self, now: Instant) {
-        for Waiting { call, since, wanted } in core::mem::take(&mut self.waiting) {
-            self.want(now, call, since, wanted);
+        for Waiting { asker, wanted } in core::mem::take(&mut self.waiting) {
+            self.want(now, asker, wanted);
         }
     }
 

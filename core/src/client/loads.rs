@@ -10,11 +10,11 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::answer::Reading;
-use super::calls::Wanted;
-use super::{Answer, CallError, CallId, Client, Event, Found, Output, Refused};
+use super::calls::{Asker, Wanted};
+use super::{Answer, CallError, Client, Event, Found, Output, Refused};
 use crate::ids::{Oid, Tid};
 use crate::storage::Revision;
-use crate::time::{Instant, Now};
+use crate::time::Now;
 use crate::value::Value;
 
 /// The loads under way on one connection.
@@ -26,8 +26,8 @@ pub(super) struct Loads {
 /// One load under way.
 #[derive(Debug, Default)]
 struct Load {
-    /// Who wants it, and since when.
-    callers: Vec<(CallId, Instant)>,
+    /// Who wants it.
+    callers: Vec<Asker>,
     /// Commits that changed the object since it was asked for.
     changed_by: Vec<Tid>,
     /// Whether it changed, and it is not known when.
@@ -44,9 +44,9 @@ impl Loads {
     }
 
     /// Everybody who waits, with what they want.
-    pub(super) fn take_callers(&mut self) -> impl Iterator<Item = (CallId, Instant, Oid, Tid)> {
+    pub(super) fn take_callers(&mut self) -> impl Iterator<Item = (Asker, Oid, Tid)> {
         core::mem::take(&mut self.by_id).into_iter().flat_map(|((oid, before), load)| {
-            load.callers.into_iter().map(move |(call, since)| (call, since, oid, before))
+            load.callers.into_iter().map(move |asker| (asker, oid, before))
         })
     }
 }
@@ -69,9 +69,9 @@ impl Client {
         if let Some(revision) = self.cache.load_before(oid, before) {
             return Found::Now(Some(revision));
         }
-        let call = self.new_call();
-        self.want(now.instant, call, now.instant, Wanted::Load(oid, before));
-        Found::Later(call)
+        let asker = self.new_asker(now);
+        self.want(now.instant, asker, Wanted::Load(oid, before));
+        Found::Later(asker.call)
     }
 
     /// Asks for all of these that are not in the cache, and waits for none. Does nothing without a
@@ -85,7 +85,7 @@ impl Client {
     }
 
     /// Asks the server, or joins those who have.
-    pub(super) fn send_load(&mut self, oid: Oid, before: Tid, caller: Option<(CallId, Instant)>) {
+    pub(super) fn send_load(&mut self, oid: Oid, before: Tid, caller: Option<Asker>) {
         let Some(connection) = self.ready_connection() else { return };
         let loads = &mut connection.loads.by_id;
         let is_new = !loads.contains_key(&(oid, before));
@@ -109,7 +109,7 @@ impl Client {
         {
             self.cache.store(oid, revision.clone());
         }
-        for (call, _) in load.callers {
+        for Asker { call, .. } in load.callers {
             let result = result.clone().map(Answer::Loaded);
             self.outputs.push_back(Output::Event(Event::Answered { call, result }));
         }

@@ -16,7 +16,8 @@
 //!
 //! * Drain `poll_output` after every other call, and do what it says in that order.
 //! * For [`Output::Connect`], connect, and say [`Input::Connected`] or [`Input::Failed`]. A connection
-//!   for which [`Output::Disconnect`] came is not spoken of again, also if it was not made yet.
+//!   for which [`Output::Disconnect`] came is not spoken of again, also if it was not made yet. For one that
+//!   is gone it comes, too, and means nothing any more.
 //! * Feed what arrives on a connection in its order, whole: [`Input::Gone`] comes last.
 //! * Show events to whoever waits for them before anybody can look at the client again: what
 //!   [`Client::last_tid`] shows has been announced.

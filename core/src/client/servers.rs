@@ -10,8 +10,10 @@
 
 use alloc::string::ToString;
 use alloc::vec;
+use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::calls::Wanted;
 use super::connection::{Connection, Pending, Phase};
 use super::{Access, Client, ConnId, Event, LostBecause, Output, Refused, ServerId};
 use crate::ids::Tid;
@@ -68,7 +70,7 @@ impl Client {
     pub fn new_servers(&mut self, now: Now, servers: usize) {
         self.settings.servers = servers;
         let trying = self.connections.values().filter(|it| Some(it.id) != self.chosen);
-        for id in trying.map(|it| it.id).collect::<alloc::vec::Vec<_>>() {
+        for id in trying.map(|it| it.id).collect::<Vec<_>>() {
             self.forget(now.instant, id, &LostBecause::NewAddresses);
         }
         self.servers = (0..servers).map(|_| Server::new(now.instant)).collect();
@@ -202,7 +204,7 @@ impl Client {
             server.attempt = Attempt::None;
         }
         let others = self.connections.keys().copied().filter(|id| Some(*id) != self.chosen);
-        for id in others.collect::<alloc::vec::Vec<_>>() {
+        for id in others.collect::<Vec<_>>() {
             self.connections.remove(&id);
             self.outputs.push_back(Output::Disconnect(id));
         }
@@ -270,15 +272,16 @@ impl Client {
         }
         self.chosen = None;
         if connection.phase == Phase::Ready {
+            self.unconnected_since = now;
             self.outputs.push_back(Output::Event(Event::Disconnected));
         }
-        self.transaction_lost(now, because);
+        self.transaction_lost(because);
         self.downloads_lost(&mut connection.downloads, because);
         for (_, pending) in core::mem::take(&mut connection.pending) {
             self.fail_pending(now, pending, because);
         }
-        for (call, since, oid, before) in connection.loads.take_callers() {
-            self.want(now, call, since, super::calls::Wanted::Load(oid, before));
+        for (asker, oid, before) in connection.loads.take_callers() {
+            self.want_again(now, asker, Wanted::Load(oid, before), because);
         }
     }
 
@@ -286,7 +289,7 @@ impl Client {
     pub(super) fn close(&mut self, now: Instant) {
         self.is_closed = true;
         self.end_transactions();
-        for id in self.connections.keys().copied().collect::<alloc::vec::Vec<_>>() {
+        for id in self.connections.keys().copied().collect::<Vec<_>>() {
             self.forget(now, id, &LostBecause::Closed);
         }
         self.look_after_waiting(now);

@@ -493,8 +493,7 @@ impl Client {
     }
 
     /// The connection is lost, and the open transaction with it.
-    pub(super) fn transaction_lost(&mut self, now: Instant, because: &LostBecause) {
-        self.unconnected_since = now;
+    pub(super) fn transaction_lost(&mut self, because: &LostBecause) {
         let is_queued = |txn: &Transaction| matches!(txn.stage, Stage::Queued { .. });
         if self.turns.queue.front().is_none_or(is_queued) {
             return;

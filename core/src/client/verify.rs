@@ -38,7 +38,7 @@ impl Client {
         let cached = self.cache.last_tid();
         if self.cache.is_empty() {
             if cached != newest {
-                self.cache.reset(newest);
+                self.cache.start_over(newest);
                 self.outputs.push_back(Output::Event(Event::InvalidatedAll { tid: newest }));
             }
             self.verified(now, newest);
@@ -63,7 +63,7 @@ impl Client {
         let value = answer.map_err(LostBecause::Refused)?;
         if !value.is_true() {
             let newest = self.chosen_connection().map_or(Tid::ZERO, |it| it.registered_at);
-            self.cache.reset(newest);
+            self.cache.start_over(newest);
             self.outputs.push_back(Output::Event(Event::InvalidatedAll { tid: newest }));
             self.verified(now, newest);
             return Ok(());

@@ -60,6 +60,14 @@ pub fn resolve(old: &Bytes, committed: &Bytes, new: &Bytes) -> Option<Bytes> {
     write::record(&arena, new.class, &merged)
 }
 
+/// Whether the record is of a class that [`resolve`] knows. Whether a conflict can be resolved depends
+/// on the states, too.
+#[must_use]
+pub fn knows(record: &Bytes) -> bool {
+    let mut arena = Arena::new(RECORD_LIMITS);
+    Parts::read(&mut arena, record).is_ok_and(|parts| Class::of(&arena, parts.class).is_some())
+}
+
 /// The three states of a conflict.
 #[derive(Clone, Copy)]
 struct States<T> {

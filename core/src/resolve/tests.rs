@@ -44,7 +44,12 @@ fn lengths_add_up() {
 fn only_known_classes_are_resolved() {
     for class in ["BTrees.OOBTree Nope", "m C", "BTrees.XXBTree XXSet", "BTrees.Length Len"] {
         assert_eq!(merged(class, [b"K\x01", b"K\x02", b"K\x03"]), None, "{class}");
+        assert!(!knows(&record(class, b"N")), "{class}");
     }
+    for class in ["BTrees.Length Length", "BTrees.OOBTree OOBucket"] {
+        assert!(knows(&record(class, b"N")), "{class}");
+    }
+    assert!(!knows(&Bytes::from_static(b"no record")));
     let with_arguments = b"\x80\x03cBTrees.Length\nLength\nK\x01\x85\x86.\x80\x03K\x01.";
     let with_arguments = Bytes::from_static(with_arguments);
     assert_eq!(resolve(&with_arguments, &with_arguments, &with_arguments), None);

@@ -1,83 +1,330 @@
-//! The client's cache: records by object and tid range.
+//! The client's cache: records by object and range of tids.
 //!
-//! A sketch: what the client needs of it.
+//! ```text
+//!              serial        end
+//!   non-current  |────────────|              any number for an object: what older snapshots read
+//!   current                   |───────────   at most one for an object
+//! ```
+//!
+//! A revision is true in its range for ever. That the current one has no end is what the cache believes
+//! as of [`Cache::last_tid`]; the client keeps that true by ending revisions in the order of its
+//! server's stream. Here is only what follows from the ranges. What contradicts them is not believed:
+//! a "current" revision is not taken when a later one, or its own end, is known.
+//!
+//! Who has to go when it is full is decided by S3-FIFO (see `queues.rs`): a hit only marks its entry,
+//! and records that are asked for once, as a scan does by the thousand, pass through a tenth of the
+//! cache. A new revision of an object takes the place that the old one had earned.
+//!
+//! [`Cache::keep_journal`] makes it survive its process: every change goes to a log, any beginning of
+//! which can be replayed to something that was true (see `journal.rs` and `docs/client-cache.md`).
+//!
+//! The cache has its own copy of each record, because the one that was stored may be a slice of a
+//! buffer with many others. So what it counts is what it takes: the records, and [`ENTRY_BYTES`] each.
+
+mod entry;
+mod index;
+mod journal;
+mod queues;
+mod replay;
+mod snapshot;
+#[cfg(test)]
+mod tests;
 
 use bytes::Bytes;
 
+use self::entry::{Entry, Slot};
+use self::index::Index;
+pub use self::journal::{HEADER, MAGIC};
+use self::journal::{Journal, Operation};
+use self::queues::Queues;
+pub use self::replay::Replay;
+pub use self::snapshot::Snapshot;
 use crate::ids::{Oid, Tid};
 use crate::storage::Revision;
 
+/// What an entry takes beside its record: its place in the slab, its part of the index and of the memory
+/// of what was evicted, and what an allocator and `Bytes` need for a record of its own.
+pub const ENTRY_BYTES: usize = 160;
+
 /// Records that need not be asked for.
 #[derive(Debug)]
-pub struct Cache {}
+pub struct Cache {
+    index: Index,
+    queues: Queues,
+    bytes: usize,
+    bytes_max: usize,
+    last_tid: Tid,
+    journal: Option<Journal>,
+    counts: Counts,
+}
 
 /// What a cache has been good for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "a sketch")]
 pub struct Statistics {
+    /// Loads that were answered.
     pub hits: u64,
+    /// Loads that were not.
     pub misses: u64,
+    /// Revisions that were taken.
     pub stores: u64,
+    /// Current revisions that were ended or forgotten.
     pub invalidations: u64,
+    /// Revisions that had to make room.
     pub evictions: u64,
+    /// How many revisions are there.
     pub entries: usize,
+    /// What they take, see [`ENTRY_BYTES`].
     pub bytes: usize,
+    /// What they may take.
     pub bytes_max: usize,
 }
 
-#[expect(unused_variables, clippy::todo, reason = "a sketch")]
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    hits: u64,
+    misses: u64,
+    stores: u64,
+    invalidations: u64,
+    evictions: u64,
+}
+
 impl Cache {
     /// An empty cache of at most so many bytes, counting what an entry takes beside its record.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
-        todo!()
+        Self {
+            index: Index::default(),
+            queues: Queues::default(),
+            bytes: 0,
+            // Slots are numbered with 32 bits.
+            bytes_max: bytes_max.min(Slot::COUNT_MAX.saturating_mul(ENTRY_BYTES)),
+            last_tid: Tid::ZERO,
+            journal: None,
+            counts: Counts::default(),
+        }
     }
+
+    /// A cache made from its journal, which is given to the [`Replay`] in pieces.
+    #[must_use]
+    pub fn replay(bytes_max: usize) -> Replay {
+        Replay::new(bytes_max)
+    }
+
     /// The newest revision with a serial less than `before`, if it is known to be that one.
     pub fn load_before(&mut self, oid: Oid, before: Tid) -> Option<Revision> {
-        todo!()
+        let Some(slot) = self.index.find(&self.queues.entries, oid, before) else {
+            self.counts.misses += 1;
+            return None;
+        };
+        self.counts.hits += 1;
+        let entry = &mut self.queues.entries[slot.key()];
+        entry.hit();
+        Some(entry.revision())
     }
+
+    /// Whether [`Self::load_before`] would find something; this is no hit and no miss.
+    #[must_use]
+    pub fn knows_before(&self, oid: Oid, before: Tid) -> bool {
+        self.index.find(&self.queues.entries, oid, before).is_some()
+    }
+
+    /// The record of exactly this revision.
+    #[must_use]
+    pub fn data_of(&self, oid: Oid, serial: Tid) -> Option<Bytes> {
+        let slot = self.index.exactly(&self.queues.entries, oid, serial)?;
+        Some(self.queues.entries[slot.key()].data.clone())
+    }
+
     /// Keeps a revision. A current one replaces a current one of another serial.
     pub fn store(&mut self, oid: Oid, revision: Revision) {
-        todo!()
+        self.store_in(oid, &revision.data, revision.serial, revision.end, None);
     }
+
     /// The object changed in `tid`: its current revision, if there is one, ended there. A revision of that
-    /// very tid stays as it is.
+    /// very tid, or a later one, stays as it is.
     pub fn invalidate(&mut self, oid: Oid, tid: Tid) {
-        todo!()
+        let current = self.index.current(oid);
+        if let Some(slot) = current {
+            let entry = &mut self.queues.entries[slot.key()];
+            if entry.serial >= tid {
+                return;
+            }
+            entry.set_end(tid);
+            self.index.retire(&mut self.queues.entries, oid);
+            self.queues.demote(slot);
+            self.counts.invalidations += 1;
+        }
+        // Also if it is not here: it may have been evicted, of which the journal does not know.
+        self.log(&Operation::Ended { oid, tid });
     }
+
     /// Forgets the current revision of an object, if there is one.
     pub fn forget_current(&mut self, oid: Oid) {
-        todo!()
+        if let Some(slot) = self.index.current(oid) {
+            self.remove(slot);
+            self.counts.invalidations += 1;
+        }
+        self.log(&Operation::Forget { oid });
     }
+
     /// Everything up to this tid has been applied. Never goes back.
     pub fn set_last_tid(&mut self, tid: Tid) {
-        todo!()
+        if tid > self.last_tid {
+            self.last_tid = tid;
+            self.log(&Operation::LastTid { tid });
+        }
     }
+
     /// The newest tid that was applied.
     #[must_use]
-    pub fn last_tid(&self) -> Tid {
-        todo!()
+    pub const fn last_tid(&self) -> Tid {
+        self.last_tid
     }
+
     /// Whether there is no record.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        todo!()
+        self.queues.entries.is_empty()
     }
-    /// Forgets all records; everything up to this tid, which may be an older one, counts as applied.
-    pub fn reset(&mut self, tid: Tid) {
-        todo!()
+
+    /// Forgets all records, and keeps the last tid.
+    pub fn clear(&mut self) {
+        self.start_over(self.last_tid);
     }
+
+    /// Forgets all records, and takes this last tid, which may be an earlier one: the server has another
+    /// database than the one that was cached.
+    pub fn start_over(&mut self, tid: Tid) {
+        self.index = Index::default();
+        self.queues = Queues::default();
+        self.bytes = 0;
+        self.last_tid = tid;
+        self.log(&Operation::Clear { tid });
+    }
+
     /// What it has been good for.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
-        todo!()
+        let Counts { hits, misses, stores, invalidations, evictions } = self.counts;
+        Statistics {
+            hits,
+            misses,
+            stores,
+            invalidations,
+            evictions,
+            entries: self.queues.entries.len(),
+            bytes: self.bytes,
+            bytes_max: self.bytes_max,
+        }
     }
+
     /// From now on every change is also written to a journal, from which the cache can be made again.
+    /// It begins with what is there. A cache made by a [`Replay`] goes on with the journal that it came
+    /// from, so nothing is done then.
     pub fn keep_journal(&mut self) {
-        todo!()
+        if self.journal.is_none() {
+            let mut snapshot = self.snapshot();
+            let mut journal = Journal::default();
+            for piece in &mut snapshot {
+                journal.pending.extend_from_slice(&piece);
+            }
+            journal.chain = snapshot.last_check();
+            self.journal = Some(journal);
+        }
     }
+
     /// What has come to the journal since it was last asked for.
     pub fn take_journal(&mut self) -> Option<Bytes> {
-        todo!()
+        self.journal.as_mut().and_then(Journal::take)
+    }
+
+    /// A compact journal of what is there now, which goes on with what [`Self::take_journal`] gives from
+    /// now on: for a file that has grown long. What the journal had before must have been taken.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let revisions = self
+            .queues
+            .oldest_first()
+            .map(|(entry, is_main)| (entry.oid, entry.revision(), is_main))
+            .collect();
+        Snapshot::new(revisions, self.last_tid, self.journal.as_ref().map(|journal| journal.chain))
+    }
+
+    /// Stores; `is_main` is the queue that the journal says, if it comes from there.
+    fn store_in(
+        &mut self,
+        oid: Oid,
+        data: &[u8],
+        serial: Tid,
+        end: Option<Tid>,
+        is_main: Option<bool>,
+    ) {
+        let entries = &self.queues.entries;
+        let mut is_warm = false;
+        match end {
+            None => {
+                let current = self.index.current(oid);
+                if current.is_some_and(|slot| entries[slot.key()].serial == serial)
+                    || self.index.is_over(entries, oid, serial)
+                {
+                    return;
+                }
+                if !self.fits(data) {
+                    return self.forget_current(oid);
+                }
+                is_warm = current.is_some_and(|slot| entries[slot.key()].is_warm())
+                    || self.index.was_warm(entries, oid)
+                    || self.queues.is_ghost(oid);
+                if let Some(slot) = current {
+                    self.remove(slot);
+                }
+            }
+            Some(end) if end <= serial => return,
+            Some(end) => {
+                let current = self.index.current(oid);
+                if current.is_some_and(|slot| entries[slot.key()].serial == serial) {
+                    return self.invalidate(oid, end);
+                }
+                if self.index.exactly(entries, oid, serial).is_some() {
+                    return;
+                }
+                if !self.fits(data) {
+                    // What the journal may have as current is ended nevertheless.
+                    return self.log(&Operation::Ended { oid, tid: end });
+                }
+            }
+        }
+        let is_main = is_main.unwrap_or(is_warm);
+        self.log(&Operation::Store { oid, serial, end, is_main, data });
+        self.counts.stores += 1;
+        self.insert(Entry::new(oid, Bytes::copy_from_slice(data), serial, end), is_main);
+    }
+
+    fn fits(&self, data: &[u8]) -> bool {
+        u32::try_from(data.len()).is_ok()
+            && data.len().saturating_add(ENTRY_BYTES) <= self.bytes_max
+    }
+
+    fn insert(&mut self, entry: Entry, is_main: bool) {
+        self.bytes += entry.bytes();
+        let slot = self.queues.insert(entry, is_main);
+        self.index.insert(&mut self.queues.entries, slot);
+        while self.bytes > self.bytes_max {
+            let victim = self.queues.victim(self.bytes_max);
+            self.remove(victim);
+            self.counts.evictions += 1;
+        }
+    }
+
+    fn remove(&mut self, slot: Slot) {
+        self.index.remove(&mut self.queues.entries, slot);
+        let entry = self.queues.remove(slot);
+        self.bytes -= entry.bytes();
+    }
+
+    fn log(&mut self, operation: &Operation<'_>) {
+        if let Some(journal) = &mut self.journal {
+            journal.write(operation);
+        }
     }
 }

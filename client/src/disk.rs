@@ -1,0 +1,223 @@
+//! The thread that writes and reads files.
+//!
+//! ```text
+//!   under the lock ── DiskJob ──► this thread ──► the cache's journal
+//!                                     │ ▲ ──────► downloads, as their bytes come
+//!             answers, bytes of blobs ◄─┘ └─────── uploads, as their bytes are asked for
+//! ```
+//!
+//! One thread does it all, in the order in which the machine has said it, and none of it waits for
+//! anybody else. What may have to wait for another client that uses the same directory of blobs is given
+//! to a thread that lives as long as that takes: otherwise a blob could wait for the lock of another one
+//! whose bytes nobody writes any more.
+//!
+//! It ends with the client, after what was given to it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use futures_channel::oneshot;
+use rzeo_core::client::{Answer, BlobPart, CallError, CallId, Input, TxnId};
+use rzeo_core::ids::{Oid, Tid};
+
+use crate::blobs::{Blob, BlobDir, BlobError, Download, Upload};
+use crate::shared::Shared;
+
+/// What is to be done.
+pub(crate) enum DiskJob {
+    /// Append to the journal of the cache.
+    Journal(Bytes),
+    /// A blob was asked for.
+    Download(Oid, Tid, Incoming),
+    /// It comes.
+    Write(Oid, Tid, BlobPart),
+    /// All that will come of it has come.
+    Downloaded(Oid, Tid),
+    /// One more blob of a transaction.
+    Upload(TxnId, Upload),
+    /// Its bytes are to be sent.
+    Read {
+        /// Of which transaction.
+        txn: TxnId,
+        /// Which of its blobs.
+        blob: usize,
+        /// From where.
+        at: u64,
+        /// How many.
+        len: usize,
+    },
+    /// The transaction is over. If it is committed, its blobs stay. Then somebody is to be told so.
+    Settle(TxnId, CallId, Result<Answer, CallError>),
+    /// It is given up.
+    Discard(TxnId),
+}
+
+impl DiskJob {
+    /// How many bytes are kept in memory for it.
+    pub(crate) const fn bytes(&self) -> usize {
+        match self {
+            Self::Journal(bytes) | Self::Write(_, _, BlobPart::Chunk(bytes)) => bytes.len(),
+            _ => 0,
+        }
+    }
+}
+
+/// A download, and who waits for it.
+pub(crate) struct Incoming {
+    pub(crate) download: Download,
+    pub(crate) done: oneshot::Sender<Result<Blob, BlobError>>,
+}
+
+struct Disk {
+    shared: Arc<Shared>,
+    blobs: Option<BlobDir>,
+
+    downloads: HashMap<(Oid, Tid), Incoming>,
+    uploads: HashMap<TxnId, Vec<Upload>>,
+}
+
+/// Starts the thread. Without threads there are no files.
+pub(crate) fn start(
+    shared: Arc<Shared>,
+    jobs: Receiver<DiskJob>,
+    blobs: Option<BlobDir>,
+) -> std::io::Result<JoinHandle<()>> {
+    let (downloads, uploads) = (HashMap::new(), HashMap::new());
+    std::thread::Builder::new().name("zeo-files".to_owned()).spawn(move || {
+        let _end = End(shared.clone());
+        let mut disk = Disk { shared, blobs, downloads, uploads };
+        disk.sweep_if_due();
+        for job in jobs {
+            let bytes = job.bytes();
+            disk.perform(job);
+            if bytes > 0 {
+                disk.shared.with(|state, _| state.written(bytes));
+            }
+        }
+    })
+}
+
+/// However the thread ends, nobody waits for it any more.
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.with(|state, now| {
+            state.close(now);
+            state.disk_is_busy = false;
+            state.disk = None;
+            // Of what was on its way through here nothing will come, if there was a bug.
+            let open = state.waiters.iter().filter(|(_, waiter)| waiter.answer.is_none());
+            for call in open.map(|(call, _)| *call).collect::<Vec<_>>() {
+                state.deliver(call, Err(CallError::Closed));
+            }
+            state.wakers.append(&mut state.waits_for_end);
+        });
+    }
+}
+
+impl Disk {
+    fn perform(&mut self, job: DiskJob) {
+        match job {
+            DiskJob::Journal(_) => {}
+            DiskJob::Download(oid, serial, incoming) => {
+                self.downloads.insert((oid, serial), incoming);
+            }
+            DiskJob::Write(oid, serial, part) => self.write(oid, serial, part),
+            DiskJob::Downloaded(oid, serial) => {
+                // What is still there has not come to its end, and will not.
+                self.downloads.remove(&(oid, serial));
+                self.sweep_if_due();
+            }
+            DiskJob::Upload(txn, upload) => self.uploads.entry(txn).or_default().push(upload),
+            DiskJob::Read { txn, blob, at, len } => self.read(txn, blob, at, len),
+            DiskJob::Settle(txn, call, result) => self.settle(txn, call, result),
+            DiskJob::Discard(txn) => {
+                self.uploads.remove(&txn);
+            }
+        }
+    }
+
+    fn write(&mut self, oid: Oid, serial: Tid, part: BlobPart) {
+        let Some(incoming) = self.downloads.get_mut(&(oid, serial)) else { return };
+        let result = match part {
+            BlobPart::Start => incoming.download.restart(),
+            BlobPart::Chunk(bytes) => incoming.download.append(&bytes),
+            BlobPart::End => return self.finish_download(oid, serial),
+            BlobPart::Lost => return drop(self.downloads.remove(&(oid, serial))),
+        };
+        if let Err(error) = result
+            && let Some(incoming) = self.downloads.remove(&(oid, serial))
+        {
+            // Who does not wait any more does not care.
+            let _ = incoming.done.send(Err(error));
+        }
+    }
+
+    fn finish_download(&mut self, oid: Oid, serial: Tid) {
+        if let Some(Incoming { download, done }) = self.downloads.remove(&(oid, serial)) {
+            let _ = done.send(download.finish());
+        }
+    }
+
+    fn read(&mut self, txn: TxnId, blob: usize, at: u64, len: usize) {
+        let upload = self.uploads.get_mut(&txn).and_then(|uploads| uploads.get_mut(blob));
+        // A transaction that was given up meanwhile has none any more, and nobody asks for them.
+        let Some(upload) = upload else { return };
+        let bytes = upload.read(at, len).map(Bytes::from).map_err(|error| error.to_string());
+        self.shared.with(|state, now| {
+            state.machine.handle_input(now, Input::BlobBytes(txn, bytes));
+        });
+    }
+
+    fn settle(&mut self, txn: TxnId, call: CallId, result: Result<Answer, CallError>) {
+        let uploads = self.uploads.remove(&txn).unwrap_or_default();
+        let Ok(Answer::Finished(tid)) = result else { return self.deliver(call, result) };
+        let shared = self.shared.clone();
+        let blobs = self.blobs.clone();
+        apart(move || {
+            for upload in uploads {
+                if let Err(error) = upload.committed(tid) {
+                    tracing::warn!("a blob that was committed is not kept: {error}");
+                }
+            }
+            shared.with(|state, _| state.deliver(call, result));
+            if let Some(blobs) = blobs.filter(BlobDir::sweep_is_due) {
+                sweep(&blobs);
+            }
+        });
+    }
+
+    fn deliver(&self, call: CallId, result: Result<Answer, CallError>) {
+        self.shared.with(|state, _| state.deliver(call, result));
+    }
+
+    fn sweep_if_due(&self) {
+        if let Some(blobs) = self.blobs.clone().filter(BlobDir::sweep_is_due) {
+            apart(move || sweep(&blobs));
+        }
+    }
+}
+
+fn sweep(blobs: &BlobDir) {
+    if let Err(error) = blobs.sweep() {
+        tracing::warn!("the blob cache is not brought down to its size: {error}");
+    }
+}
+
+/// Does something that may have to wait for others.
+fn apart(work: impl FnOnce() + Send + 'static) {
+    let started = std::thread::Builder::new().name("zeo-blobs".to_owned()).spawn(work);
+    started.expect("the system has room for one more thread");
+}
+
+/// The result of something that may have to wait for others.
+pub(crate) async fn unblock<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, result) = oneshot::channel();
+    // Who does not wait any more does not care.
+    apart(move || drop(sender.send(work())));
+    result.await.expect("the work sends its result or panics")
+}

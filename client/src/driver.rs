@@ -1,0 +1,239 @@
+//! What an adapter drives: where to connect, what to send, when to look at the clock.
+//!
+//! ```text
+//!   Driver ── poll_order ──► Connect(Link) ──► a task: connect, then bytes to and fro
+//!      │                     End                │ connected, received, sent, gone
+//!      └─ wait, handle_timeout                  └ take_outbox, wants_input
+//! ```
+//!
+//! An adapter decides nothing. It runs the [`Driver`] in one task and each [`Link`] in another, until the
+//! driver says that it is the end. Either may be dropped at any time: a driver that is dropped closes the
+//! client, a link that is dropped is a connection that is lost.
+
+use std::collections::VecDeque;
+use std::fmt::Display;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use rzeo_core::client::{Conflict, ConnId, Input};
+
+use crate::address::Address;
+use crate::options::Tls;
+use crate::resolver::Resolver;
+use crate::shared::Shared;
+use crate::waking::keep_waker;
+
+/// What an adapter runs for a client, in one task.
+pub struct Driver {
+    shared: Arc<Shared>,
+    resolver: Arc<dyn Resolver>,
+    tls: Option<Tls>,
+}
+
+/// What to do next.
+pub enum Order {
+    /// Make this connection, in a task of its own.
+    Connect(Link),
+    /// All connections have ended, and there will be no more: so does the task.
+    End,
+}
+
+/// What a task of the driver may have to do itself.
+enum Step {
+    Resolve(Conflict),
+    Connect(ConnId, Address),
+    End,
+}
+
+impl Driver {
+    pub(crate) fn new(shared: Arc<Shared>, resolver: Arc<dyn Resolver>, tls: Option<Tls>) -> Self {
+        Self { shared, resolver, tls }
+    }
+
+    /// The next order, or has the task woken when there is one, or when [`Self::wait`] has become
+    /// shorter. Conflicts are resolved in here.
+    pub fn poll_order(&mut self, cx: &mut Context<'_>) -> Poll<Order> {
+        loop {
+            match self.step(cx) {
+                None => return Poll::Pending,
+                Some(Step::End) => return Poll::Ready(Order::End),
+                Some(Step::Resolve(conflict)) => self.resolve(conflict),
+                Some(Step::Connect(conn, address)) => {
+                    let (shared, tls) = (self.shared.clone(), self.tls.clone());
+                    let link = Link { shared, conn, address, tls, is_over: false };
+                    return Poll::Ready(Order::Connect(link));
+                }
+            }
+        }
+    }
+
+    fn step(&self, cx: &mut Context<'_>) -> Option<Step> {
+        self.shared.with(|state, _| {
+            if let Some(conflict) = state.conflicts.pop_front() {
+                return Some(Step::Resolve(conflict));
+            }
+            if let Some((conn, address)) = state.orders.pop_front() {
+                return Some(Step::Connect(conn, address));
+            }
+            if state.is_closed && state.links.is_empty() {
+                return Some(Step::End);
+            }
+            keep_waker(&mut state.driver.waker, cx, &mut state.wakers);
+            None
+        })
+    }
+
+    fn resolve(&self, conflict: Conflict) {
+        let Conflict { txn, new, states, .. } = conflict;
+        match states {
+            None if self.resolver.knows(&new) => {
+                self.shared.with(|state, _| state.machine.conflict_states(txn));
+            }
+            None => self.shared.with(|state, _| state.machine.conflict_resolved(txn, None)),
+            Some((old, committed)) => {
+                let merged = self.resolver.resolve(&old, &committed, &new);
+                self.shared.with(|state, _| state.machine.conflict_resolved(txn, merged));
+            }
+        }
+    }
+
+    /// How long to wait before [`Self::handle_timeout`] is to be called, if at all; at most a day,
+    /// because some timers know no more than a few years. To be asked after each pending
+    /// [`Self::poll_order`].
+    pub fn wait(&mut self) -> Option<Duration> {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        self.shared.with(|state, now| {
+            state.driver.deadline = state.machine.poll_timeout();
+            let deadline = state.driver.deadline?;
+            Some(deadline.0.saturating_sub(now.instant.0).min(DAY))
+        })
+    }
+
+    /// Time has passed. Calling early or twice does nothing.
+    pub fn handle_timeout(&mut self) {
+        self.shared.with(|state, now| state.machine.handle_timeout(now));
+    }
+}
+
+/// Without its driver a client can do nothing.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.shared.close();
+        self.shared.with(|state, _| {
+            state.driver.is_gone = true;
+            state.disk = None;
+            state.audience.end(&mut state.wakers);
+            state.wakers.append(&mut state.waits_for_end);
+        });
+    }
+}
+
+/// A connection to make, and then the connection.
+pub struct Link {
+    shared: Arc<Shared>,
+    conn: ConnId,
+    address: Address,
+    tls: Option<Tls>,
+    /// Whether it was said how it ended.
+    is_over: bool,
+}
+
+impl Link {
+    /// Where to connect.
+    #[must_use]
+    pub const fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// How to encrypt, and which name the server's certificate must have.
+    #[must_use]
+    pub fn tls(&self) -> Option<(Arc<ClientConfig>, ServerName<'static>)> {
+        let tls = self.tls.as_ref()?;
+        let name = tls.name_of(&self.address);
+        Some((tls.config.clone(), name.expect("addresses without a name were not let in")))
+    }
+
+    /// Ready when the connection is not wanted any more. Before it is made there is nothing else to
+    /// listen for.
+    pub fn poll_given_up(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.shared.with(|state, _| match state.links.get_mut(&self.conn) {
+            Some(outbox) if !outbox.is_closing => {
+                keep_waker(&mut outbox.waker, cx, &mut state.wakers);
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
+        })
+    }
+
+    /// It is made, all of it: also what is below the protocol.
+    pub fn connected(&mut self) {
+        self.tell(Input::Connected(self.conn));
+    }
+
+    /// It cannot be made.
+    pub fn failed(mut self, why: &dyn Display) {
+        self.end(Input::Failed(self.conn, format!("{}: {why}", self.address)));
+    }
+
+    /// It is lost.
+    pub fn gone(mut self, why: &dyn Display) {
+        self.end(Input::Gone(self.conn, format!("{}: {why}", self.address)));
+    }
+
+    /// The server has said something.
+    pub fn received(&mut self, bytes: &[u8]) {
+        self.tell(Input::Bytes(self.conn, bytes));
+    }
+
+    /// The socket has taken so many bytes.
+    pub fn sent(&mut self, bytes: usize) {
+        self.tell(Input::Sent(self.conn, bytes));
+    }
+
+    /// Moves what is to be sent to the end of `chunks`, and has the task woken when there is more, or
+    /// when [`Self::wants_input`] has become true. `false` says that after that the connection is to be
+    /// closed; nothing need be read then.
+    pub fn take_outbox(&mut self, cx: &mut Context<'_>, chunks: &mut VecDeque<Bytes>) -> bool {
+        self.shared.with(|state, _| {
+            let Some(outbox) = state.links.get_mut(&self.conn) else { return false };
+            chunks.append(&mut outbox.chunks);
+            keep_waker(&mut outbox.waker, cx, &mut state.wakers);
+            !outbox.is_closing
+        })
+    }
+
+    /// Whether to read from the socket: not while blobs come faster than the disk takes them.
+    #[must_use]
+    pub fn wants_input(&self) -> bool {
+        self.shared.look(|state| state.has_room())
+    }
+
+    /// The machine hears nothing of connections that it does not want any more.
+    fn tell(&self, input: Input<'_>) {
+        self.shared.with(|state, now| {
+            if state.links.get(&self.conn).is_some_and(|outbox| !outbox.is_closing) {
+                state.machine.handle_input(now, input);
+            }
+        });
+    }
+
+    fn end(&mut self, input: Input<'_>) {
+        self.is_over = true;
+        self.tell(input);
+        self.shared.with(|state, _| state.forget_link(self.conn));
+    }
+}
+
+/// However its task ended, the machine does not wait for it any more.
+impl Drop for Link {
+    fn drop(&mut self) {
+        if !self.is_over {
+            let why = format!("{}: its task has ended", self.address);
+            self.end(Input::Gone(self.conn, why));
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! How a client is set up.
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use rzeo_core::client::cache::Cache;
+use rzeo_core::client::{Access, CallError, Client as Machine, ClientSettings};
+use thiserror::Error;
+
+use crate::address::Address;
+use crate::blobs::{BlobDir, BlobError, BlobOptions};
+use crate::client::Client;
+use crate::disk;
+use crate::driver::Driver;
+use crate::observer::{Audience, Observer};
+use crate::resolver::{Builtin, Resolver};
+use crate::shared::{Clock, Shared};
+
+/// The name of a certificate where an address has none.
+const LOCALHOST: &str = "localhost";
+
+/// How a client is set up.
+///
+/// ```
+/// use rzeo_client::{Access, ClientOptions};
+///
+/// # fn main() -> Result<(), rzeo_client::AddressError> {
+/// let addresses = ["db1.example.com:8100".parse()?, "db2.example.com:8100".parse()?];
+/// let options = ClientOptions {
+///     access: Access::ReadOnlyFallback,
+///     cache_bytes: 200 << 20,
+///     ..ClientOptions::new(addresses)
+/// };
+/// # let _ = options;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct ClientOptions {
+    /// The servers; all serve the same data.
+    pub addresses: Vec<Address>,
+    /// The name of the storage; servers call an unnamed one `1`.
+    pub storage: String,
+    /// Whether to write.
+    pub access: Access,
+    /// What to be called in the server's log.
+    pub label: Option<String>,
+    /// How long a call waits for a connection before it fails.
+    pub wait_timeout: Duration,
+    /// How long a server may take from being asked to connect until it can be used.
+    pub connect_timeout: Duration,
+    /// Longest message that is taken.
+    pub frame_bytes_max: u32,
+    /// How large the cache of records may grow.
+    pub cache_bytes: usize,
+    /// Where the cache is kept, so that the next client begins with it. Nowhere, if it is not said.
+    pub cache_path: Option<PathBuf>,
+    /// Where blobs are. Without, there are none.
+    pub blobs: Option<BlobOptions>,
+    /// Whether [`Client::sync`] asks the server.
+    pub server_sync: bool,
+    /// How to encrypt the connections.
+    pub tls: Option<Tls>,
+    /// Who merges two changes of one object, if the server leaves that to its clients.
+    pub resolver: Arc<dyn Resolver>,
+    /// Who hears at once what others commit.
+    pub observer: Option<Arc<dyn Observer>>,
+    /// Where the jitter of retries begins; anywhere, if it is not said.
+    pub seed: Option<u64>,
+}
+
+/// How to encrypt connections.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// Whom to trust, and who one is.
+    pub config: Arc<ClientConfig>,
+    /// Whose certificate a server must have; the host of its address, if it is not said, and
+    /// `localhost` for a Unix socket.
+    pub server_name: Option<ServerName<'static>>,
+}
+
+/// Why there is no client.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// There is no server to connect to.
+    #[error("a client needs the address of at least one server")]
+    NoAddress,
+    /// With TLS, a host must have a name that a certificate can have.
+    #[error("the host of {address} is no name for a certificate")]
+    ServerName {
+        /// Its address.
+        address: Address,
+    },
+    /// The directory of blobs cannot be used.
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+    /// The system has no more threads.
+    #[error("no thread for files: {0}")]
+    Thread(std::io::Error),
+    /// No server was reached.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+impl ClientOptions {
+    /// A client of these servers, in all else as is usual.
+    #[must_use]
+    pub fn new(addresses: impl IntoIterator<Item = Address>) -> Self {
+        Self { addresses: addresses.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Makes a client, and what an adapter has to drive for it. Until it does nothing happens. May wait
+    /// for the disk, to read the cache.
+    ///
+    /// # Errors
+    /// If the options make no sense, or files cannot be used. Servers are not spoken to yet.
+    pub fn open(self) -> Result<(Client, Driver), ConnectError> {
+        check_addresses(&self.addresses, self.tls.as_ref())?;
+        let clock = Clock::start();
+        let settings = self.settings();
+        let blobs = self.blobs.as_ref().map(BlobDir::open).transpose()?;
+        let cache = Cache::new(self.cache_bytes);
+        let machine = Machine::new(clock.now(), settings, cache);
+        let needs_disk = blobs.is_some();
+        let (jobs, todo) = channel();
+        let audience = Audience::new(self.observer);
+        let jobs = needs_disk.then_some(jobs);
+        let shared = Shared::new(clock, machine, self.addresses, audience, jobs);
+        if needs_disk {
+            let started = disk::start(shared.clone(), todo, blobs.clone());
+            started.map_err(ConnectError::Thread)?;
+        }
+        let driver = Driver::new(shared.clone(), self.resolver, self.tls.clone());
+        Ok((Client::new(shared, blobs, self.tls, self.server_sync), driver))
+    }
+
+    fn settings(&self) -> ClientSettings {
+        ClientSettings {
+            storage: self.storage.clone(),
+            servers: self.addresses.len(),
+            access: self.access,
+            label: self.label.clone(),
+            wait_timeout: self.wait_timeout,
+            connect_timeout: self.connect_timeout,
+            cache_bytes: self.cache_bytes,
+            frame_bytes_max: self.frame_bytes_max,
+            seed: self.seed.unwrap_or_else(|| RandomState::new().hash_one(())),
+        }
+    }
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        let usual = ClientSettings::default();
+        Self {
+            addresses: Vec::new(),
+            storage: usual.storage,
+            access: usual.access,
+            label: usual.label,
+            wait_timeout: usual.wait_timeout,
+            connect_timeout: usual.connect_timeout,
+            frame_bytes_max: usual.frame_bytes_max,
+            cache_bytes: usual.cache_bytes,
+            cache_path: None,
+            blobs: None,
+            server_sync: false,
+            tls: None,
+            resolver: Arc::new(Builtin),
+            observer: None,
+            seed: None,
+        }
+    }
+}
+
+impl fmt::Debug for ClientOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientOptions")
+            .field("addresses", &self.addresses)
+            .field("storage", &self.storage)
+            .field("access", &self.access)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A client has somewhere to go, and knows whom to expect there.
+pub(crate) fn check_addresses(
+    addresses: &[Address],
+    tls: Option<&Tls>,
+) -> Result<(), ConnectError> {
+    if addresses.is_empty() {
+        return Err(ConnectError::NoAddress);
+    }
+    let nameless = |address: &&Address| tls.is_some_and(|tls| tls.name_of(address).is_none());
+    match addresses.iter().find(nameless) {
+        Some(address) => Err(ConnectError::ServerName { address: address.clone() }),
+        None => Ok(()),
+    }
+}
+
+impl Tls {
+    /// `None` if the host is no name.
+    pub(crate) fn name_of(&self, address: &Address) -> Option<ServerName<'static>> {
+        let host = match (&self.server_name, address) {
+            (Some(name), _) => return Some(name.clone()),
+            (None, Address::Tcp { host, .. }) => host,
+            (None, Address::Unix(_)) => LOCALHOST,
+        };
+        ServerName::try_from(host.to_owned()).ok()
+    }
+}

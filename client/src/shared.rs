@@ -1,0 +1,337 @@
+//! The machine behind its lock, and everything that comes out of it.
+//!
+//! Whoever wants something of the machine calls it under the lock, on its own thread. What comes out is
+//! drained before the lock is given back: bytes into the outboxes of connections, answers to those who
+//! wait for them, orders to the driver, work for the disk to its thread. Observers are called right
+//! there, and that is what makes the promise hold that nobody sees a commit before they have heard of it.
+//! Only wakers are called afterwards, see `waking.rs`.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::task::{Context, Poll, Waker};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rzeo_core::client::{
+    Answer, CallError, CallId, Client as Machine, Conflict, ConnId, Event, Input, Output, TxnId,
+};
+use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::server::LogLevel;
+use rzeo_core::time::{Instant, Now, UnixTime};
+
+use crate::address::Address;
+use crate::disk::DiskJob;
+use crate::observer::{Audience, News};
+use crate::waiting::Waiter;
+use crate::waking::Wakers;
+
+/// The logger under which Python's client writes.
+const LOG_TARGET: &str = "ZEO.ClientStorage";
+
+/// How many bytes may wait to be taken by the socket before who stores more has to wait.
+pub(crate) const BACKLOG_BYTES_MAX: usize = 1 << 20;
+
+/// How many bytes may wait to be written to files before no more are read from sockets.
+const UNWRITTEN_BYTES_MAX: usize = 4 << 20;
+
+/// What handles, the driver and the links of a client share.
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    clock: Clock,
+}
+
+pub(crate) struct State {
+    pub(crate) machine: Machine,
+    pub(crate) addresses: Vec<Address>,
+    pub(crate) links: BTreeMap<ConnId, Outbox>,
+    pub(crate) orders: VecDeque<(ConnId, Address)>,
+    pub(crate) conflicts: VecDeque<Conflict>,
+    pub(crate) waiters: HashMap<CallId, Waiter>,
+    /// Open transactions with blobs.
+    pub(crate) uploading: HashSet<TxnId>,
+    /// Those of them that are being committed.
+    pub(crate) finishing: HashMap<CallId, TxnId>,
+    /// Blobs on their way here.
+    pub(crate) downloading: HashMap<CallId, (Oid, Tid)>,
+    pub(crate) audience: Audience,
+    pub(crate) driver: Seat,
+    /// The way to the disk's thread; `None` if it is not needed, or not any more.
+    pub(crate) disk: Option<Sender<DiskJob>>,
+    /// Whether it may still have work to do.
+    pub(crate) disk_is_busy: bool,
+    /// Bytes on their way to it.
+    unwritten: usize,
+    pub(crate) is_closed: bool,
+    /// Who waits until less waits to be sent.
+    pub(crate) waits_to_store: Wakers,
+    /// Who waits for the end.
+    pub(crate) waits_for_end: Wakers,
+    /// Who is to be woken when the lock was given back.
+    pub(crate) wakers: Wakers,
+}
+
+/// What waits to be sent on a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    pub(crate) chunks: VecDeque<Bytes>,
+    /// Nothing will follow, and nothing is to be heard any more.
+    pub(crate) is_closing: bool,
+    pub(crate) waker: Option<Waker>,
+}
+
+/// The driver as the others see it.
+#[derive(Debug, Default)]
+pub(crate) struct Seat {
+    pub(crate) waker: Option<Waker>,
+    /// When it will look at the clock by itself.
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) is_gone: bool,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        clock: Clock,
+        machine: Machine,
+        addresses: Vec<Address>,
+        audience: Audience,
+        disk: Option<Sender<DiskJob>>,
+    ) -> Arc<Self> {
+        let state = State {
+            machine,
+            addresses,
+            links: BTreeMap::new(),
+            orders: VecDeque::new(),
+            conflicts: VecDeque::new(),
+            waiters: HashMap::new(),
+            uploading: HashSet::new(),
+            finishing: HashMap::new(),
+            downloading: HashMap::new(),
+            audience,
+            driver: Seat::default(),
+            disk_is_busy: disk.is_some(),
+            disk,
+            unwritten: 0,
+            is_closed: false,
+            waits_to_store: Wakers::new(),
+            waits_for_end: Wakers::new(),
+            wakers: Wakers::new(),
+        };
+        let shared = Arc::new(Self { state: Mutex::new(state), clock });
+        // What the machine wants from the beginning.
+        shared.with(|_, _| ());
+        shared
+    }
+
+    /// Does something with the machine, and then what it says.
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut State, Now) -> R) -> R {
+        let mut state = self.state.lock();
+        let result = act(&mut state, self.clock.now());
+        state.drain();
+        let wakers = core::mem::take(&mut state.wakers);
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        result
+    }
+
+    /// Looks at something that does not change thereby.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&State) -> R) -> R {
+        look(&self.state.lock())
+    }
+
+    /// The application wants no more.
+    pub(crate) fn close(&self) {
+        self.with(State::close);
+    }
+
+    /// Ready when nothing is left to be done after a close.
+    pub(crate) fn poll_end(&self, cx: &Context<'_>) -> Poll<()> {
+        self.with(|state, _| {
+            if state.driver.is_gone && !state.disk_is_busy {
+                return Poll::Ready(());
+            }
+            state.waits_for_end.push(cx.waker().clone());
+            Poll::Pending
+        })
+    }
+}
+
+impl State {
+    pub(crate) fn close(&mut self, now: Now) {
+        if !self.is_closed {
+            self.is_closed = true;
+            self.machine.handle_input(now, Input::Close);
+            self.wake_driver();
+        }
+    }
+
+    pub(crate) fn wake_driver(&mut self) {
+        self.wakers.extend(self.driver.waker.take());
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.machine.poll_output() {
+            match output {
+                Output::Connect(conn, server) => {
+                    let address = self.addresses.get(server.0);
+                    let address = address.expect("the machine knows how many servers there are");
+                    self.orders.push_back((conn, address.clone()));
+                    self.links.insert(conn, Outbox::default());
+                    self.wake_driver();
+                }
+                Output::Transmit(conn, bytes) => self.transmit(conn, bytes),
+                Output::Disconnect(conn) => self.disconnect(conn),
+                Output::Event(event) => self.show(event),
+                Output::ReadBlob { txn, blob, at, len } => {
+                    self.do_on_disk(DiskJob::Read { txn, blob, at, len });
+                }
+                Output::WriteBlob(oid, serial, part) => {
+                    self.do_on_disk(DiskJob::Write(oid, serial, part));
+                }
+                Output::Journal(bytes) => self.do_on_disk(DiskJob::Journal(bytes)),
+                Output::Log(level, text) => log(level, &text),
+            }
+        }
+        if !self.waits_to_store.is_empty() && self.machine.backlog() < BACKLOG_BYTES_MAX {
+            self.wakers.append(&mut self.waits_to_store);
+        }
+        if let Some(deadline) = self.machine.poll_timeout()
+            && self.driver.deadline.is_none_or(|known| deadline < known)
+        {
+            self.wake_driver();
+        }
+    }
+
+    fn transmit(&mut self, conn: ConnId, bytes: Bytes) {
+        if let Some(outbox) = self.links.get_mut(&conn) {
+            outbox.chunks.push_back(bytes);
+            self.wakers.extend(outbox.waker.take());
+        }
+    }
+
+    fn disconnect(&mut self, conn: ConnId) {
+        let orders = self.orders.len();
+        self.orders.retain(|(ordered, _)| *ordered != conn);
+        if self.orders.len() < orders {
+            self.forget_link(conn);
+        } else if let Some(outbox) = self.links.get_mut(&conn) {
+            outbox.is_closing = true;
+            self.wakers.extend(outbox.waker.take());
+        }
+    }
+
+    /// The driver ends when all connections have ended.
+    pub(crate) fn forget_link(&mut self, conn: ConnId) {
+        self.wakers.extend(self.links.remove(&conn).and_then(|outbox| outbox.waker));
+        if self.is_closed {
+            self.wake_driver();
+        }
+    }
+
+    fn show(&mut self, event: Event) {
+        let news = match event {
+            Event::Answered { call, result } => return self.answer(call, result),
+            Event::Conflict(conflict) => {
+                self.conflicts.push_back(conflict);
+                return self.wake_driver();
+            }
+            Event::Connected { read_only, info, .. } => News::Connected { info, read_only },
+            Event::Disconnected => News::Disconnected,
+            Event::Invalidated { tid, oids } => News::Invalidated { tid, oids },
+            Event::InvalidatedAll { tid } => News::InvalidatedAll { tid },
+            Event::Committed { tid, oids } => News::Committed { tid, oids },
+            Event::Info { length, size } => News::Info { length, size },
+            // Of an event that this crate does not know nobody can want to hear.
+            _ => return,
+        };
+        self.audience.tell(&news, &mut self.wakers);
+    }
+
+    fn answer(&mut self, call: CallId, result: Result<Answer, CallError>) {
+        if let Some((oid, serial)) = self.downloading.remove(&call) {
+            self.do_on_disk(DiskJob::Downloaded(oid, serial));
+        } else if let Some(txn) = self.finishing.remove(&call)
+            && self.disk.is_some()
+        {
+            // The answer comes when the blobs are where they belong.
+            return self.do_on_disk(DiskJob::Settle(txn, call, result));
+        }
+        self.deliver(call, result);
+    }
+
+    /// Whoever has asked may have lost interest; then an iterator is of no use any more.
+    pub(crate) fn deliver(&mut self, call: CallId, result: Result<Answer, CallError>) {
+        match self.waiters.get_mut(&call) {
+            Some(waiter) => {
+                waiter.answer = Some(result);
+                self.wakers.extend(waiter.waker.take());
+            }
+            None => self.discard(result),
+        }
+    }
+
+    /// Nobody wants this answer.
+    pub(crate) fn discard(&mut self, result: Result<Answer, CallError>) {
+        if let Ok(Answer::Iterator(iterator)) = result {
+            self.machine.forget_iterators(&[iterator]);
+        }
+    }
+
+    /// What does not come there is of no use any more: the client ends with the disk's thread.
+    pub(crate) fn do_on_disk(&mut self, job: DiskJob) {
+        if let Some(disk) = &self.disk {
+            self.unwritten += job.bytes();
+            let _ = disk.send(job);
+        }
+    }
+
+    /// A transaction is given up, unless it is being finished.
+    pub(crate) fn discard_blobs(&mut self, txn: TxnId) {
+        if self.uploading.remove(&txn) {
+            self.do_on_disk(DiskJob::Discard(txn));
+        }
+    }
+
+    /// Whether there is room for what comes from a socket.
+    pub(crate) const fn has_room(&self) -> bool {
+        self.unwritten < UNWRITTEN_BYTES_MAX
+    }
+
+    /// The disk has taken so many bytes.
+    pub(crate) fn written(&mut self, bytes: usize) {
+        let had_room = self.has_room();
+        self.unwritten = self.unwritten.saturating_sub(bytes);
+        if self.has_room() && !had_room {
+            let wakers = self.links.values_mut().filter_map(|outbox| outbox.waker.take());
+            self.wakers.extend(wakers);
+        }
+    }
+}
+
+fn log(level: LogLevel, text: &str) {
+    match level {
+        LogLevel::Debug => tracing::debug!(target: LOG_TARGET, "{text}"),
+        LogLevel::Info => tracing::info!(target: LOG_TARGET, "{text}"),
+        LogLevel::Warning => tracing::warn!(target: LOG_TARGET, "{text}"),
+        LogLevel::Error => tracing::error!(target: LOG_TARGET, "{text}"),
+        LogLevel::Critical => tracing::error!(target: LOG_TARGET, critical = true, "{text}"),
+    }
+}
+
+/// Reads both clocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    start: std::time::Instant,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self { start: std::time::Instant::now() }
+    }
+
+    pub(crate) fn now(self) -> Now {
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Now { instant: Instant(self.start.elapsed()), wall: UnixTime(wall.as_secs_f64()) }
+    }
+}

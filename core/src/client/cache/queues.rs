@@ -1,0 +1,187 @@
+//! Who has to go when the cache is full.
+//!
+//! S3-FIFO: Yang, Zhang, Qiu, Yue, Rashmi: "FIFO queues are all you need for cache eviction", SOSP 2023.
+//!
+//! ```text
+//!   new ──► small, a tenth ──► asked for meanwhile? ──► main ──► asked for meanwhile? ──► again
+//!                                     │ no               ▲                │ no
+//!                                     ▼                  │                ▼
+//!                                   ghosts ── comes back soon            out
+//! ```
+//!
+//! A hit counts to three in its entry and moves nothing. What is asked for once never reaches the main
+//! queue: a scan of the whole database costs a tenth of the cache. SIEVE (NSDI 2024) is simpler, with
+//! one queue, and marks hits as cheaply; but its authors say that it does not resist scans, and scans
+//! (packs, exports, catalogs being made) are what ZODB applications do at night.
+//!
+//! What is ours: objects change. A revision that is not current any more goes to the small queue at
+//! once, for only older snapshots ask for it, and its successor takes its place in the main one. One
+//! hit promotes, where the paper takes two: each connection of an application has a cache of its own
+//! before this one, so a second load of an object says more than it does elsewhere.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::entry::{Entries, Entry, Links, Place, Slot};
+use super::index::OidHasher;
+use crate::ids::Oid;
+
+#[derive(Debug, Default)]
+pub(super) struct Queues {
+    pub(super) entries: Entries,
+    small: Queue,
+    main: Queue,
+    ghosts: Ghosts,
+}
+
+/// First in at the head, first out at the tail.
+#[derive(Debug)]
+struct Queue {
+    ends: Links,
+    len: usize,
+    bytes: usize,
+}
+
+/// Objects that were evicted from the small queue not long ago.
+///
+/// A table in which a new one overwrites whoever has the same place, so they fade away at about the
+/// speed at which as many entries as there are pass through. Four bytes of a hash stand for an oid:
+/// who is mistaken for a ghost is only kept longer than it deserves.
+#[derive(Debug, Default)]
+struct Ghosts {
+    table: Vec<u32>,
+}
+
+impl Queues {
+    pub(super) fn insert(&mut self, entry: Entry, is_main: bool) -> Slot {
+        let slot = Slot::new(self.entries.insert(entry));
+        self.push(slot, if is_main { Place::Main } else { Place::Small });
+        slot
+    }
+
+    pub(super) fn remove(&mut self, slot: Slot) -> Entry {
+        self.unlink(slot);
+        self.entries.remove(slot.key())
+    }
+
+    /// Whether an object was evicted not long ago.
+    pub(super) fn is_ghost(&self, oid: Oid) -> bool {
+        self.ghosts.contains(oid)
+    }
+
+    /// The entry is not current any more.
+    pub(super) fn demote(&mut self, slot: Slot) {
+        let is_warm = self.entries[slot.key()].is_warm();
+        self.unlink(slot);
+        self.entries[slot.key()].forget_hits();
+        self.push(slot, if is_warm { Place::Demoted } else { Place::Small });
+    }
+
+    /// Who has to go next. There must be somebody.
+    pub(super) fn victim(&mut self, bytes_max: usize) -> Slot {
+        loop {
+            let is_small = self.main.len == 0
+                // The one that has just come is not put out for being large.
+                || (self.small.len > 1 && self.small.bytes > bytes_max / 10);
+            let queue = if is_small { &self.small } else { &self.main };
+            let slot = queue.ends.tail;
+            let entry = &mut self.entries[slot.key()];
+            if is_small && entry.is_wanted() {
+                entry.forget_hits();
+            } else if is_small || !entry.spend_hit() {
+                if is_small && (entry.end().is_none() || entry.place == Place::Demoted) {
+                    self.ghosts.put(self.entries[slot.key()].oid, self.entries.len());
+                }
+                return slot;
+            }
+            self.unlink(slot);
+            self.push(slot, Place::Main);
+        }
+    }
+
+    /// All entries, each queue from its tail, and whether they stand in the main one.
+    pub(super) fn oldest_first(&self) -> impl Iterator<Item = (&Entry, bool)> {
+        let from = |queue: &Queue| {
+            core::iter::successors(queue.ends.tail.some(), |slot| {
+                self.entries[slot.key()].queue.head.some()
+            })
+            .map(|slot| &self.entries[slot.key()])
+        };
+        from(&self.main)
+            .map(|entry| (entry, true))
+            .chain(from(&self.small).map(|entry| (entry, false)))
+    }
+
+    fn queue(&mut self, place: Place) -> &mut Queue {
+        match place {
+            Place::Small | Place::Demoted => &mut self.small,
+            Place::Main => &mut self.main,
+        }
+    }
+
+    fn push(&mut self, slot: Slot, place: Place) {
+        let bytes = self.entries[slot.key()].bytes();
+        let queue = self.queue(place);
+        queue.len += 1;
+        queue.bytes += bytes;
+        let tail = core::mem::replace(&mut queue.ends.head, slot);
+        if tail == Slot::NONE {
+            queue.ends.tail = slot;
+        } else {
+            self.entries[tail.key()].queue.head = slot;
+        }
+        let entry = &mut self.entries[slot.key()];
+        entry.place = place;
+        entry.queue = Links { head: Slot::NONE, tail };
+    }
+
+    fn unlink(&mut self, slot: Slot) {
+        let entry = &self.entries[slot.key()];
+        let (links, place, bytes) = (entry.queue, entry.place, entry.bytes());
+        let queue = self.queue(place);
+        queue.len -= 1;
+        queue.bytes -= bytes;
+        if links.head == Slot::NONE {
+            queue.ends.head = links.tail;
+        }
+        if links.tail == Slot::NONE {
+            queue.ends.tail = links.head;
+        }
+        if let Some(head) = links.head.some() {
+            self.entries[head.key()].queue.tail = links.tail;
+        }
+        if let Some(tail) = links.tail.some() {
+            self.entries[tail.key()].queue.head = links.head;
+        }
+    }
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { ends: Links::NONE, len: 0, bytes: 0 }
+    }
+}
+
+impl Ghosts {
+    /// Remembers as many as there are entries, or up to twice as many.
+    fn put(&mut self, oid: Oid, entries: usize) {
+        if self.table.len() < entries {
+            self.table = vec![0; entries.next_power_of_two()];
+        }
+        let (place, mark) = self.place(oid).expect("the table is not empty");
+        self.table[place] = mark;
+    }
+
+    fn contains(&self, oid: Oid) -> bool {
+        self.place(oid).is_some_and(|(place, mark)| self.table[place] == mark)
+    }
+
+    fn place(&self, oid: Oid) -> Option<(usize, u32)> {
+        let hash = OidHasher::hash(oid);
+        let mask = u64::try_from(self.table.len()).expect("64 bits are enough").checked_sub(1)?;
+        let place = usize::try_from(hash & mask).expect("it is less than the table's length");
+        // Zero is nobody's.
+        let mark = u32::try_from(hash >> 32).expect("32 bits are left") | 1;
+        Some((place, mark))
+    }
+}

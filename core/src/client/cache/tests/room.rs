@@ -1,0 +1,138 @@
+//! What is kept when there is not room for all.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Loads an object as a client does. -> whether it was there
+fn load(cache: &mut Cache, oid: u64, len: usize) -> bool {
+    let was_there = cache.load_before(Oid(oid), Tid::MAX).is_some();
+    if !was_there {
+        store(cache, oid, 1, len);
+    }
+    was_there
+}
+
+#[test]
+fn a_scan_does_not_drive_out_what_is_wanted() {
+    let mut cache = Cache::new(100 * (1000 + ENTRY_BYTES));
+    for _ in 0..5 {
+        for oid in 0..50 {
+            load(&mut cache, oid, 1000);
+        }
+    }
+    for oid in 1000..3000 {
+        load(&mut cache, oid, 1000);
+    }
+    let left = (0..50).filter(|oid| cache.knows_before(Oid(*oid), Tid::MAX)).count();
+    assert_eq!(left, 50);
+}
+
+#[test]
+fn what_comes_back_soon_stays() {
+    let mut cache = Cache::new(100 * (1000 + ENTRY_BYTES));
+    for oid in 0..200 {
+        load(&mut cache, oid, 1000);
+    }
+    // It was just evicted, and comes back; then a scan.
+    let evicted = (0..200).rev().find(|oid| !cache.knows_before(Oid(*oid), Tid::MAX)).unwrap();
+    load(&mut cache, evicted, 1000);
+    for oid in 1000..1090 {
+        load(&mut cache, oid, 1000);
+    }
+    assert!(cache.knows_before(Oid(evicted), Tid::MAX));
+}
+
+#[test]
+fn a_new_revision_takes_the_place_of_the_old_one() {
+    let mut cache = Cache::new(100 * (1000 + ENTRY_BYTES));
+    for oid in 0..150 {
+        load(&mut cache, 0, 1000);
+        load(&mut cache, oid, 1000);
+    }
+    cache.invalidate(Oid(0), Tid(5));
+    store(&mut cache, 0, 5, 1000);
+    for oid in 1000..1150 {
+        load(&mut cache, oid, 1000);
+    }
+    assert!(cache.data_of(Oid(0), Tid(5)).is_some(), "the new one is wanted as the old one was");
+    assert!(cache.data_of(Oid(0), Tid(1)).is_none(), "nobody needs the old one");
+}
+
+#[test]
+fn a_record_larger_than_the_cache_is_not_kept() {
+    let mut cache = Cache::new(1000);
+    store(&mut cache, 1, 1, 100);
+    store(&mut cache, 2, 1, 1001 - ENTRY_BYTES);
+    assert_eq!(contents(&cache).len(), 1);
+    store(&mut cache, 1, 2, 1001 - ENTRY_BYTES);
+    assert!(cache.is_empty(), "and what it replaced is over");
+    store(&mut cache, 2, 1, 1000 - ENTRY_BYTES);
+    assert_eq!(cache.statistics().bytes, 1000);
+}
+
+#[test]
+fn a_large_record_is_not_put_out_for_being_large() {
+    let mut cache = Cache::new(10_000);
+    for _ in 0..3 {
+        for oid in 0..20 {
+            load(&mut cache, oid, 400);
+        }
+    }
+    store(&mut cache, 100, 1, 5000);
+    assert!(cache.knows_before(Oid(100), Tid::MAX));
+}
+
+#[test]
+fn a_record_does_not_keep_the_buffer_that_it_came_in() {
+    let buffer = record(64 * 1024);
+    let data = buffer.slice(100..200);
+    let mut cache = Cache::new(10_000);
+    cache.store(Oid(1), Revision { data, serial: Tid(1), end: None });
+    assert!(buffer.is_unique());
+}
+
+#[test]
+fn an_empty_cache_of_no_bytes_keeps_nothing() {
+    let mut cache = Cache::new(0);
+    store(&mut cache, 1, 1, 0);
+    assert!(cache.is_empty());
+    assert_eq!(Cache::new(usize::MAX).load_before(Oid(1), Tid::MAX), None);
+}
+
+#[test]
+fn an_entry_takes_no_more_than_it_counts() {
+    // In the slab, in the index with at least seven sixteenths of its places in use, two marks of four
+    // bytes for ghosts, and two blocks of an allocator, one of them `Bytes`' count of references.
+    let index = (size_of::<Oid>() + 2 * size_of::<Slot>() + 1) * 16 / 7;
+    let blocks = 16 + 32;
+    let all = size_of::<Entry>() + index + 8 + blocks;
+    assert!(all <= ENTRY_BYTES + 16, "{all}");
+    assert!(size_of::<Entry>() <= 80, "{}", size_of::<Entry>());
+}
+
+proptest! {
+    #[test]
+    fn bytes_are_bounded_and_counted(
+        bytes_max in 0..4000_usize,
+        steps in prop::collection::vec((0..8_u8, 0..12_u64, 1..50_u64, 0..1500_usize), 0..120),
+    ) {
+        let mut cache = Cache::new(bytes_max);
+        for (step, oid, tid, len) in steps {
+            let data = record(len);
+            match step {
+                0..3 => store(&mut cache, oid, tid, len),
+                3 => {
+                    let end = Some(Tid(tid + 2));
+                    cache.store(Oid(oid), Revision { data, serial: Tid(tid), end });
+                }
+                4 => cache.invalidate(Oid(oid), Tid(tid)),
+                5 if len < 300 => cache.forget_current(Oid(oid)),
+                _ => drop(cache.load_before(Oid(oid), Tid(tid))),
+            }
+            check_sound(&cache);
+            let all = cache.statistics();
+            prop_assert!(u64::try_from(all.entries).unwrap() + all.evictions <= all.stores);
+        }
+    }
+}
