@@ -19,6 +19,7 @@ use std::io;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
+use rzeo_client::CallError;
 use rzeo_core::ids::Tid;
 use rzeo_core::storage::StorageError;
 use thiserror::Error;
@@ -35,6 +36,14 @@ pub(crate) enum ToolError {
     /// The source's blob.
     #[error("cannot read a blob: {0}")]
     Blob(io::Error),
+    /// A server, or the way to it.
+    #[error("{place}: {error}")]
+    Server {
+        /// Which.
+        place: String,
+        /// What it says.
+        error: CallError,
+    },
     /// By a signal.
     #[error("interrupted; what was copied is whole, and the same command goes on from there")]
     Interrupted,

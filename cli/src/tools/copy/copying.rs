@@ -80,6 +80,14 @@ fn why_without(source: &dyn Source, target: &dyn Target) -> &'static str {
     }
 }
 
+/// What is neither plain nor packed, in the oddest files, counts as plain there too.
+const fn status(status: u8) -> u8 {
+    match status {
+        b' ' | b'p' => status,
+        _ => b' ',
+    }
+}
+
 struct Copying<'a> {
     source: &'a dyn Source,
     target: &'a mut dyn Target,
@@ -97,7 +105,8 @@ impl Copying<'_> {
         while let Some(header) = walk.next_transaction()? {
             self.stop.check()?;
             let tid = self.tid_for(header.tid);
-            self.target.begin(&Header { tid, ..header.clone() })?;
+            let status = status(header.status);
+            self.target.begin(&Header { tid, status, ..header.clone() })?;
             let mut with_blobs = BTreeSet::new();
             while let Some(record) = walk.next_record()? {
                 self.stop.check()?;

@@ -18,21 +18,26 @@ mod database;
 mod file;
 mod place;
 mod same;
+mod server;
 #[cfg(test)]
 mod tests;
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rzeo_client::Access;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
+use tokio::runtime::Runtime;
 
 use self::copying::{Copied, copy};
 use self::database::{Source, Target};
 use self::file::{FileSource, FileTarget};
 use self::place::Place;
+use self::server::Server;
 use super::progress::Progress;
 use super::{ToolError, time_of};
 
@@ -91,8 +96,9 @@ impl Stop {
 pub(crate) fn run(options: &Options) -> Result<bool, ToolError> {
     options.refuse_nonsense()?;
     let stop = Stop::by_signals()?;
-    let source = options.source()?;
-    let mut target = options.target()?;
+    let runtime = server::runtime()?;
+    let source = options.source(&runtime)?;
+    let mut target = options.target(&runtime)?;
     let progress = Progress::new("copying");
     let copied = copy(&*source, &mut *target, &stop, &mut |done, total| progress.set(done, total));
     drop(progress);
@@ -138,17 +144,23 @@ impl Options {
         Ok(())
     }
 
-    fn source(&self) -> Result<Box<dyn Source>, ToolError> {
+    fn source(&self, runtime: &Rc<Runtime>) -> Result<Box<dyn Source>, ToolError> {
         match &self.from {
             Place::File(path) => Ok(Box::new(FileSource::open(path, self.from_blobs.clone())?)),
-            Place::Server(address) => Err(ToolError::Refused(format!("{address} is a server"))),
+            Place::Server(address) => {
+                let storage = self.from_storage.clone();
+                Ok(Box::new(Server::connect(runtime, address, storage, Access::ReadOnly)?))
+            }
         }
     }
 
-    fn target(&self) -> Result<Box<dyn Target>, ToolError> {
+    fn target(&self, runtime: &Rc<Runtime>) -> Result<Box<dyn Target>, ToolError> {
         match &self.to {
             Place::File(path) => Ok(Box::new(FileTarget::open(path, self.to_blobs.clone())?)),
-            Place::Server(address) => Err(ToolError::Refused(format!("{address} is a server"))),
+            Place::Server(address) => {
+                let storage = self.to_storage.clone();
+                Ok(Box::new(Server::connect(runtime, address, storage, Access::ReadWrite)?))
+            }
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::tools::wire::Address;
+use rzeo_client::{Address, AddressError};
+
+use super::server;
 
 /// Where a database is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,33 +17,23 @@ pub(super) enum Place {
 /// `unix:PATH` and whatever ends in a colon and a port are servers. A file of such a name can be given
 /// with a slash in front of it, `./odd:1`.
 pub(super) fn parse(text: &str) -> Result<Place, String> {
-    if let Some(path) = text.strip_prefix("unix:") {
-        return match path {
-            "" => Err(format!("{text:?} lacks the path of a socket")),
-            path => Ok(Place::Server(Address::Unix(path.into()))),
-        };
+    if text == "unix:" {
+        return Err(format!("{text:?} lacks the path of a socket"));
     }
-    let Some((host, port)) = text.rsplit_once(':').filter(|(host, _)| !host.contains('/')) else {
-        return Ok(Place::File(text.into()));
-    };
-    if port.is_empty() || port.bytes().any(|byte| !byte.is_ascii_digit()) {
+    let is_digits = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let has_port =
+        (text.rsplit_once(':')).is_some_and(|(host, port)| !host.contains('/') && is_digits(port));
+    if !has_port && !text.starts_with("unix:") {
         return Ok(Place::File(text.into()));
     }
-    let port = port.parse().map_err(|_| format!("{text:?}: ports are from 0 to 65535"))?;
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let host = if bare.is_empty() { "localhost" } else { bare };
-    Ok(Place::Server(Address::Tcp { host: host.to_owned(), port }))
+    text.parse().map(Place::Server).map_err(|error: AddressError| error.to_string())
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),
-            Self::Server(Address::Unix(path)) => write!(f, "unix:{}", path.display()),
-            Self::Server(Address::Tcp { host, port }) if host.contains(':') => {
-                write!(f, "[{host}]:{port}")
-            }
-            Self::Server(Address::Tcp { host, port }) => write!(f, "{host}:{port}"),
+            Self::Server(address) => f.write_str(&server::place(address)),
         }
     }
 }
@@ -62,11 +54,14 @@ mod tests {
             ("/srv/a:1", "file /srv/a:1"),
             ("a:b", "file a:b"),
             ("db:8100", "server db:8100"),
-            (":8100", "server localhost:8100"),
+            (":8100", "server 127.0.0.1:8100"),
             ("[::1]:8100", "server [::1]:8100"),
             ("unix:/run/zeo", "server unix:/run/zeo"),
             ("unix:", "\"unix:\" lacks the path of a socket"),
-            ("db:81000", "\"db:81000\": ports are from 0 to 65535"),
+            (
+                "db:81000",
+                "\"db:81000\" is no address: \"81000\" is no port: number too large to fit in target type",
+            ),
         ];
         for (text, expected) in cases {
             assert_eq!(shown(text), expected);
