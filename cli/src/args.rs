@@ -13,12 +13,8 @@ use crate::tools::config::ConfigOptions;
 use crate::tools::nagios::NagiosOptions;
 use crate::tools::pack::PackOptions;
 use crate::tools::status::StatusOptions;
-<<<<<<< HEAD
 use crate::tools::top::TopOptions;
-use crate::tools::{check, dump, repair};
-=======
 use crate::tools::{check, copy, dump, repair};
->>>>>>> w-copy
 
 /// ZEO, the database server of the ZODB, in Rust.
 #[derive(Debug, Parser)]
