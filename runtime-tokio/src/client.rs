@@ -62,8 +62,11 @@ fn poll_order(
             return Poll::Ready(order);
         }
         let Some(wait) = driver.wait() else { return Poll::Pending };
-        timer.as_mut().reset(tokio::time::Instant::now() + wait);
-        ready!(timer.as_mut().poll(cx));
+        // A timer that is set to this very moment goes off at the next millisecond, never at once.
+        if !wait.is_zero() {
+            timer.as_mut().reset(tokio::time::Instant::now() + wait);
+            ready!(timer.as_mut().poll(cx));
+        }
         driver.handle_timeout();
     }
 }
