@@ -95,8 +95,8 @@ judge() {
 }
 
 python() {
-    local runtime codec seconds=20 seeds=4
-    [ -n "$LONG" ] && seconds=120 seeds=24
+    local runtime codec seconds=20 seeds=4 certificates=100
+    [ -n "$LONG" ] && seconds=120 seeds=24 certificates=400
     for runtime in $RUNTIMES; do
         for codec in $CODECS; do
             # In the short variant each runtime and each codec once.
@@ -117,8 +117,9 @@ python() {
     # Both runtimes, over TCP and TLS.
     judge crowd crowd --server "$SERVER" ${LONG:+--compare}
     judge big-blob big_blob --server "$SERVER" ${LONG:+--size 2048 --compare}
-    step tls-example cargo build --locked -p rzeo-tls --example accept &&
-        judge tls tls_judge ${LONG:+--random 200}
+    step tls-examples cargo build --locked -p rzeo-tls --examples &&
+        judge tls tls_judge ${LONG:+--random 200} &&
+        judge tls-client tls_client_judge --random "$certificates"
     step filestorage-tool cargo build --locked -p rzeo-fixtures --example filestorage &&
         judge both-ways both_ways && judge blob-files blob_files
     step blob-cache-tool cargo build --locked -p rzeo-client --example blob_cache &&

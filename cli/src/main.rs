@@ -16,6 +16,7 @@ mod greeting;
 mod logging;
 mod plan;
 mod process;
+mod proxy;
 mod runtime;
 mod serve;
 mod signals;

@@ -62,7 +62,7 @@ fn poll_order(
             return Poll::Ready(order);
         }
         let Some(wait) = driver.wait() else { return Poll::Pending };
-        // A timer that is set to this very moment goes off at the next millisecond, never at once.
+        // Timers are late by a little. One that is set anew to a time that has come is late for ever.
         if !wait.is_zero() {
             timer.as_mut().reset(tokio::time::Instant::now() + wait);
             ready!(timer.as_mut().poll(cx));

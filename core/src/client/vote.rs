@@ -73,8 +73,7 @@ impl Client {
         });
         match outcome {
             Ok((theirs, conflicts)) if conflicts.is_empty() => {
-                let changed: BTreeSet<Oid> =
-                    theirs.iter().chain(&txn.resolved).copied().collect();
+                let changed: BTreeSet<Oid> = theirs.iter().chain(&txn.resolved).copied().collect();
                 let changed = changed.into_iter().collect();
                 txn.stage = Stage::Voted { theirs };
                 self.answer(call, Ok(Answer::Voted(changed)));

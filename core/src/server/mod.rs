@@ -308,6 +308,8 @@ pub enum Notice {
     },
     /// The storage was packed.
     Info(Info),
+    /// The server behind the storage was out of reach: the peer has to verify what it has.
+    Reset,
     /// The pack that this connection asked for is done.
     Packed {
         /// The question.
@@ -375,7 +377,7 @@ pub enum LogLevel {
     Critical,
 }
 
-/// Why a connection is closed. All but the first two are the peer's fault.
+/// Why a connection is closed. All but the first two and [`Self::Reset`] are the peer's fault.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum CloseReason {
@@ -409,6 +411,9 @@ pub enum CloseReason {
         /// The limit.
         after: Duration,
     },
+    /// The server behind the storage was out of reach. The peer comes back and verifies what it has.
+    #[error("disconnected: the server behind this one was out of reach and is back")]
+    Reset,
     /// The peer did not register in time.
     #[error("disconnected: not registered after {} seconds (handshake-timeout)", .after.as_secs_f64())]
     RegisterTimeout {
@@ -433,7 +438,7 @@ impl CloseReason {
     #[must_use]
     pub const fn level(&self) -> LogLevel {
         match self {
-            Self::Gone => LogLevel::Info,
+            Self::Gone | Self::Reset => LogLevel::Info,
             Self::StatusSent => LogLevel::Debug,
             Self::BadHandshake(_) | Self::RegisterTimeout { .. } | Self::Backlog { .. } => {
                 LogLevel::Warning

@@ -37,7 +37,7 @@ fn what_comes_back_soon_stays() {
     // It was just evicted, and comes back; then a scan.
     let evicted = (0..200).rev().find(|oid| !cache.knows_before(Oid(*oid), Tid::MAX)).unwrap();
     load(&mut cache, evicted, 1000);
-    for oid in 1000..1090 {
+    for oid in 1000..1150 {
         load(&mut cache, oid, 1000);
     }
     assert!(cache.knows_before(Oid(evicted), Tid::MAX));
