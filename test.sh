@@ -113,6 +113,7 @@ python() {
     judge tools tools_judge "${SERVER%% *}" --seeds "$seeds"
     judge metrics metrics --server "$SERVER"
     judge tools-net tools_net_judge --server "$SERVER"
+    judge top top_judge --rzeo "${SERVER%% *}" --server "$SERVER"
     judge status-page status_page --server "$SERVER" --keep "$LOGS/pages"
     # Both runtimes, over TCP and TLS.
     judge crowd crowd --server "$SERVER" ${LONG:+--compare}

@@ -40,5 +40,6 @@ fn main() -> ExitCode {
         args::Command::Dump(options) => tools::end(tools::dump::run(&options)),
         args::Command::Repair(options) => tools::end(tools::repair::run(&options)),
         args::Command::Status(options) => tools::status::run(&options),
+        args::Command::Top(options) => tools::top::run(&options),
     }
 }
