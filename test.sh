@@ -23,9 +23,9 @@ readonly SERVER=${SERVER:-target/release/rzeo serve}
 readonly JOBS=${JOBS:-2}
 readonly RUNTIMES='tokio smol'
 readonly CODECS='pickle msgpack'
-# What rzeo serves so far, in the words of conformance/groups.json: all but resolve and fan-out.
+# What rzeo serves so far, in the words of conformance/groups.json: all but resolve.
 readonly GROUPS_DONE='connect commit concurrency client-conflicts admin lifecycle iterate undo pack
-    blob restore tls'
+    blob restore tls fan-out'
 
 passed=0
 failed=()
@@ -95,8 +95,8 @@ judge() {
 }
 
 python() {
-    local runtime codec seconds=20 seeds=4
-    [ -n "$LONG" ] && seconds=120 seeds=24
+    local runtime codec seconds=20 seeds=4 certificates=100
+    [ -n "$LONG" ] && seconds=120 seeds=24 certificates=400
     for runtime in $RUNTIMES; do
         for codec in $CODECS; do
             # In the short variant each runtime and each codec once.
@@ -113,12 +113,16 @@ python() {
     judge tools tools_judge "${SERVER%% *}" --seeds "$seeds"
     judge metrics metrics --server "$SERVER"
     judge tools-net tools_net_judge --server "$SERVER"
+    judge top top_judge --rzeo "${SERVER%% *}" --server "$SERVER"
     judge status-page status_page --server "$SERVER" --keep "$LOGS/pages"
     # Both runtimes, over TCP and TLS.
     judge crowd crowd --server "$SERVER" ${LONG:+--compare}
+    # Over rzeo and over Python's server.
+    judge fan-out fan_out --server "$SERVER" ${LONG:+--seconds 60 --deaths 5}
     judge big-blob big_blob --server "$SERVER" ${LONG:+--size 2048 --compare}
-    step tls-example cargo build --locked -p rzeo-tls --example accept &&
-        judge tls tls_judge ${LONG:+--random 200}
+    step tls-examples cargo build --locked -p rzeo-tls --examples &&
+        judge tls tls_judge ${LONG:+--random 200} &&
+        judge tls-client tls_client_judge --random "$certificates"
     step filestorage-tool cargo build --locked -p rzeo-fixtures --example filestorage &&
         judge both-ways both_ways && judge blob-files blob_files
     step blob-cache-tool cargo build --locked -p rzeo-client --example blob_cache &&

@@ -13,6 +13,7 @@ use crate::tools::config::ConfigOptions;
 use crate::tools::nagios::NagiosOptions;
 use crate::tools::pack::PackOptions;
 use crate::tools::status::StatusOptions;
+use crate::tools::top::TopOptions;
 use crate::tools::{check, copy, dump, repair};
 
 /// ZEO, the database server of the ZODB, in Rust.
@@ -34,6 +35,7 @@ pub(crate) enum Command {
     Dump(dump::Options),
     Repair(repair::Options),
     Status(StatusOptions),
+    Top(TopOptions),
 }
 
 /// The names of Python's programs, and what does the same here.

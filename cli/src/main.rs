@@ -16,6 +16,7 @@ mod greeting;
 mod logging;
 mod plan;
 mod process;
+mod proxy;
 mod runtime;
 mod serve;
 mod signals;
@@ -40,5 +41,6 @@ fn main() -> ExitCode {
         args::Command::Dump(options) => tools::end(tools::dump::run(&options)),
         args::Command::Repair(options) => tools::end(tools::repair::run(&options)),
         args::Command::Status(options) => tools::status::run(&options),
+        args::Command::Top(options) => tools::top::run(&options),
     }
 }

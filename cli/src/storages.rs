@@ -10,6 +10,7 @@ use rzeo_storage::file::FileOptions;
 use rzeo_storage::{BlobStorage, DemoStorage, FileStorage, MappingStorage};
 
 use crate::config::{FileConfig, StorageConfig, StorageKind};
+use crate::proxy;
 
 /// Opens a storage under its name.
 pub(crate) fn open(config: &StorageConfig) -> Result<StorageSpec, StorageError> {
@@ -32,6 +33,7 @@ fn open_kind(kind: &StorageKind) -> Result<Arc<dyn Storage>, StorageError> {
         }
         StorageKind::File(file) => Arc::new(open_file(file)?),
         StorageKind::Mapping { name } => Arc::new(MappingStorage::named(name.as_str())),
+        StorageKind::Zeo(client) => Arc::new(proxy::open(client)?),
     })
 }
 
@@ -60,12 +62,15 @@ fn open_uncollected(kind: &StorageKind) -> Result<Arc<dyn Storage>, StorageError
                 let base = Box::new(StorageKind::File(file));
                 StorageKind::Blob { directory: directory.clone(), base }
             }
-            StorageKind::Blob { .. } | StorageKind::Demo { .. } | StorageKind::Mapping { .. } => {
+            StorageKind::Blob { .. }
+            | StorageKind::Demo { .. }
+            | StorageKind::Mapping { .. }
+            | StorageKind::Zeo(_) => {
                 let base = open_uncollected(base)?;
                 return Ok(Arc::new(BlobStorage::open_directory(directory, base)?));
             }
         },
-        StorageKind::Demo { .. } => kind.clone(),
+        StorageKind::Demo { .. } | StorageKind::Zeo(_) => kind.clone(),
     };
     open_kind(&uncollected)
 }

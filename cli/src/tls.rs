@@ -18,13 +18,17 @@ pub(crate) enum SslError {
     Files(#[from] TlsError),
 }
 
+/// The password of a key: as it is given, or what its command prints.
+pub(crate) fn password(from: KeyPassword) -> Result<Password, PasswordCommandError> {
+    match from {
+        KeyPassword::Given(password) => Ok(Password::new(password)),
+        KeyPassword::Command(command) => password_from_command(&command),
+    }
+}
+
 /// Runs the password command, if there is one, and reads the files.
 pub(crate) fn configure(config: TlsConfig) -> Result<Arc<rzeo_tokio::ServerConfig>, SslError> {
-    let password = match config.password {
-        None => None,
-        Some(KeyPassword::Given(password)) => Some(Password::new(password)),
-        Some(KeyPassword::Command(command)) => Some(password_from_command(&command)?),
-    };
-    let TlsConfig { certificate, key, authenticate, .. } = config;
+    let TlsConfig { certificate, key, authenticate, password: from } = config;
+    let password = from.map(password).transpose()?;
     Ok(rzeo_tls::server_config(&TlsFiles { certificate, key, password, authenticate })?)
 }

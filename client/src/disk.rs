@@ -20,16 +20,20 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use futures_channel::oneshot;
+use rzeo_core::client::cache::Snapshot;
 use rzeo_core::client::{Answer, BlobPart, CallError, CallId, Input, TxnId};
 use rzeo_core::ids::{Oid, Tid};
 
 use crate::blobs::{Blob, BlobDir, BlobError, Download, Upload};
+use crate::cache_file::CacheFile;
 use crate::shared::Shared;
 
 /// What is to be done.
 pub(crate) enum DiskJob {
     /// Append to the journal of the cache.
     Journal(Bytes),
+    /// Write it anew.
+    Rewrite(Snapshot),
     /// A blob was asked for.
     Download(Oid, Tid, Incoming),
     /// It comes.
@@ -74,6 +78,9 @@ pub(crate) struct Incoming {
 struct Disk {
     shared: Arc<Shared>,
     blobs: Option<BlobDir>,
+    cache_file: Option<CacheFile>,
+    /// A snapshot is on its way here.
+    is_rewriting: bool,
 
     downloads: HashMap<(Oid, Tid), Incoming>,
     uploads: HashMap<TxnId, Vec<Upload>>,
@@ -84,11 +91,13 @@ pub(crate) fn start(
     shared: Arc<Shared>,
     jobs: Receiver<DiskJob>,
     blobs: Option<BlobDir>,
+    cache_file: Option<CacheFile>,
 ) -> std::io::Result<JoinHandle<()>> {
     let (downloads, uploads) = (HashMap::new(), HashMap::new());
     std::thread::Builder::new().name("zeo-files".to_owned()).spawn(move || {
         let _end = End(shared.clone());
-        let mut disk = Disk { shared, blobs, downloads, uploads };
+        let is_rewriting = false;
+        let mut disk = Disk { shared, blobs, cache_file, is_rewriting, downloads, uploads };
         disk.sweep_if_due();
         for job in jobs {
             let bytes = job.bytes();
@@ -122,7 +131,8 @@ impl Drop for End {
 impl Disk {
     fn perform(&mut self, job: DiskJob) {
         match job {
-            DiskJob::Journal(_) => {}
+            DiskJob::Journal(chunk) => self.append(&chunk),
+            DiskJob::Rewrite(snapshot) => self.rewrite(snapshot),
             DiskJob::Download(oid, serial, incoming) => {
                 self.downloads.insert((oid, serial), incoming);
             }
@@ -138,6 +148,30 @@ impl Disk {
             DiskJob::Discard(txn) => {
                 self.uploads.remove(&txn);
             }
+        }
+    }
+
+    /// A client can do without the file of its cache.
+    fn append(&mut self, chunk: &[u8]) {
+        let Some(file) = &mut self.cache_file else { return };
+        if let Err(error) = file.append(chunk) {
+            tracing::warn!("the cache is not kept: {error}");
+        }
+        let is_due = !self.is_rewriting
+            && file.wants_rewrite(&self.shared.look(|state| state.machine.cache().statistics()));
+        if is_due {
+            self.is_rewriting = true;
+            // It comes behind all that is on its way here, which is what it has to follow.
+            self.shared.with(|state, _| {
+                state.do_on_disk(DiskJob::Rewrite(state.machine.cache().snapshot()));
+            });
+        }
+    }
+
+    fn rewrite(&mut self, snapshot: Snapshot) {
+        self.is_rewriting = false;
+        if let Some(Err(error)) = self.cache_file.as_mut().map(|file| file.rewrite(snapshot)) {
+            tracing::warn!("the cache is not written anew: {error}");
         }
     }
 
@@ -220,4 +254,74 @@ pub(crate) async fn unblock<T: Send + 'static>(work: impl FnOnce() -> T + Send +
     // Who does not wait any more does not care.
     apart(move || drop(sender.send(work())));
     result.await.expect("the work sends its result or panics")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::mpsc::channel;
+
+    use rzeo_core::client::{Client as Machine, ClientSettings};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::cache_file::CacheFileError;
+    use crate::observer::Audience;
+    use crate::options::{ClientOptions, ConnectError};
+    use crate::shared::Clock;
+
+    const ROOM: usize = 100_000;
+
+    /// A thread for a cache, and nobody to connect to.
+    fn thread(path: &Path) -> (Arc<Shared>, JoinHandle<()>) {
+        let (file, cache) = CacheFile::open(path, ROOM).unwrap();
+        let clock = Clock::start();
+        let machine = Machine::new(clock.now(), ClientSettings::default(), cache);
+        let (jobs, todo) = channel();
+        let addresses = vec!["localhost:1".parse().unwrap()];
+        let shared = Shared::new(clock, machine, addresses, Audience::new(None), Some(jobs));
+        let thread = start(shared.clone(), todo, None, Some(file)).unwrap();
+        (shared, thread)
+    }
+
+    #[test]
+    fn a_journal_that_has_grown_long_is_written_anew() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("cache");
+        let (shared, thread) = thread(&path);
+        shared.with(|state, _| {
+            // What an older journal could have had; it is not looked at.
+            state.do_on_disk(DiskJob::Journal(vec![0; 2 << 20].into()));
+        });
+        while shared.look(|state| state.unwritten > 0) {
+            std::thread::yield_now();
+        }
+        // The thread ends after what was given to it.
+        shared.with(|state, _| state.disk = None);
+        thread.join().unwrap();
+        assert!(path.metadata().unwrap().len() < 100);
+        let (_file, cache) = CacheFile::open(&path, ROOM).unwrap();
+        assert!(cache.is_empty());
+    }
+
+    #[test]
+    fn a_client_begins_with_what_is_in_its_file_and_shares_it_with_nobody() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("cache");
+        let (mut file, mut cache) = CacheFile::open(&path, ROOM).unwrap();
+        let data = Bytes::from_static(b"a record");
+        let revision = rzeo_core::storage::Revision { data, serial: Tid(1), end: None };
+        cache.store(Oid(1), revision);
+        file.append(&cache.take_journal().unwrap()).unwrap();
+        drop(file);
+
+        let addresses = ["localhost:1".parse().unwrap()];
+        let options = ClientOptions { cache_path: Some(path), ..ClientOptions::new(addresses) };
+        let (client, _driver) = options.clone().open().unwrap();
+        assert_eq!(client.cache_statistics().entries, 1);
+        let error = options.open().err();
+        let Some(ConnectError::Cache(CacheFileError::InUse(_))) = error else {
+            panic!("{error:?}")
+        };
+    }
 }

@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use crate::address::Address;
 use crate::blobs::{BlobDir, BlobError, BlobOptions};
+use crate::cache_file::{CacheFile, CacheFileError};
 use crate::client::Client;
 use crate::disk;
 use crate::driver::Driver;
@@ -101,6 +102,9 @@ pub enum ConnectError {
     /// The directory of blobs cannot be used.
     #[error(transparent)]
     Blobs(#[from] BlobError),
+    /// The file of the cache cannot be used.
+    #[error(transparent)]
+    Cache(#[from] CacheFileError),
     /// The system has no more threads.
     #[error("no thread for files: {0}")]
     Thread(std::io::Error),
@@ -126,15 +130,21 @@ impl ClientOptions {
         let clock = Clock::start();
         let settings = self.settings();
         let blobs = self.blobs.as_ref().map(BlobDir::open).transpose()?;
-        let cache = Cache::new(self.cache_bytes);
+        let (cache_file, cache) = match &self.cache_path {
+            Some(path) => {
+                let (file, cache) = CacheFile::open(path, self.cache_bytes)?;
+                (Some(file), cache)
+            }
+            None => (None, Cache::new(self.cache_bytes)),
+        };
         let machine = Machine::new(clock.now(), settings, cache);
-        let needs_disk = blobs.is_some();
+        let needs_disk = blobs.is_some() || cache_file.is_some();
         let (jobs, todo) = channel();
         let audience = Audience::new(self.observer);
         let jobs = needs_disk.then_some(jobs);
         let shared = Shared::new(clock, machine, self.addresses, audience, jobs);
         if needs_disk {
-            let started = disk::start(shared.clone(), todo, blobs.clone());
+            let started = disk::start(shared.clone(), todo, blobs.clone(), cache_file);
             started.map_err(ConnectError::Thread)?;
         }
         let driver = Driver::new(shared.clone(), self.resolver, self.tls.clone());

@@ -62,7 +62,7 @@ pub(crate) struct State {
     /// Whether it may still have work to do.
     pub(crate) disk_is_busy: bool,
     /// Bytes on their way to it.
-    unwritten: usize,
+    pub(crate) unwritten: usize,
     pub(crate) is_closed: bool,
     /// Who waits until less waits to be sent.
     pub(crate) waits_to_store: Wakers,

@@ -123,9 +123,11 @@ impl Host {
         let mut entries = Vec::new();
         for StorageSpec { name, storage } in storages {
             let counters = Arc::new(Counters::default());
+            let description = storage.description();
+            let lock_scope = settings.lock_scope.in_storage(&description);
             entries.push(StorageEntry {
                 name: name.clone(),
-                description: storage.description(),
+                description,
                 counters: counters.clone(),
             });
             let hub = HubSettings {
@@ -133,7 +135,7 @@ impl Host {
                 invalidation_queue_size: settings.invalidation_queue_size,
                 invalidation_age: settings.invalidation_age,
                 transaction_timeout: settings.transaction_timeout,
-                lock_scope: settings.lock_scope,
+                lock_scope,
                 start: settings.start.as_str().into(),
                 counters,
             };

@@ -8,7 +8,7 @@ use rzeo_core::server::{
     ConnId, Hub, HubInput, HubJob, HubOutput, HubRequest, HubSettings, Measured, Notice,
     perform_for_hub,
 };
-use rzeo_core::storage::{Finishing, Storage, StorageError};
+use rzeo_core::storage::{Finishing, Listener, Storage, StorageError};
 
 use crate::crier::Calls;
 use crate::{Clock, Overview, Seats, Wake, abort, log, read};
@@ -50,9 +50,10 @@ impl Unit {
         clock: Clock,
     ) -> Result<Self, StorageError> {
         let recent = storage.recent(settings.invalidation_queue_size)?;
+        let last_tid = storage.last_tid();
         let name = settings.name.clone();
         let has_timeouts = settings.transaction_timeout.is_some();
-        let hub = Hub::new(settings, storage.last_tid(), recent);
+        let hub = Hub::new(settings, last_tid, recent);
         let (writer, groups) = channel();
         let state = State { hub, writer: Some(writer), timer_is_idle: false, switching: None };
         let core = Arc::new(Core {
@@ -63,6 +64,15 @@ impl Unit {
             calls,
             clock,
         });
+        let listening = Arc::downgrade(&core);
+        core.storage.listen(
+            last_tid,
+            Listener::new(move |news| {
+                if let Some(core) = listening.upgrade() {
+                    core.handle(HubInput::News(news));
+                }
+            }),
+        );
         let mut threads = vec![spawn("writer", &core, move |core| core.write(&groups))];
         if has_timeouts {
             threads.push(spawn("timer", &core, |core| core.keep_time()));

@@ -70,8 +70,11 @@ fn poll_order(
             return Poll::Ready(order);
         }
         let Some(wait) = driver.wait() else { return Poll::Pending };
-        timer.as_mut().set_after(wait);
-        ready!(timer.as_mut().poll(cx));
+        // Timers are late by a little. One that is set anew to a time that has come is late for ever.
+        if !wait.is_zero() {
+            timer.as_mut().set_after(wait);
+            ready!(timer.as_mut().poll(cx));
+        }
         driver.handle_timeout();
     }
 }

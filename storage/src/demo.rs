@@ -27,9 +27,9 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{
-    BlobFile, BlobStore, CurrentRecord, Description, Finishing, HistoryEntry, Info, Load,
-    PackProgress, Patience, PreparedPack, RecordData, RecordIterator, Revision, Scratch, Storage,
-    StorageError, TransactionHeader, TransactionIterator, TransactionMeta, Vote, Voted,
+    BlobFile, BlobStore, Committed, CurrentRecord, Description, Finishing, HistoryEntry, Info,
+    Load, PackProgress, Patience, PreparedPack, RecordData, RecordIterator, Revision, Scratch,
+    Storage, StorageError, TransactionHeader, TransactionIterator, TransactionMeta, Vote, Voted,
 };
 use rzeo_core::time::UnixTime;
 
@@ -142,6 +142,7 @@ impl Storage for DemoStorage {
             supports_record_iternext: false,
             interfaces,
             history: changes.history,
+            is_proxy: false,
         }
     }
 
@@ -216,7 +217,7 @@ impl Storage for DemoStorage {
         Err(StorageError::Unsupported("record_iternext"))
     }
 
-    fn new_oids(&self, count: usize) -> Result<Vec<Oid>, StorageError> {
+    fn new_oids(&self, count: usize, _: Patience) -> Result<Vec<Oid>, StorageError> {
         if self.changes.description().read_only {
             return Err(StorageError::ReadOnly);
         }
@@ -249,7 +250,7 @@ impl Storage for DemoStorage {
         Ok(Box::new(DemoVote { storage: self, changes, patience }))
     }
 
-    fn commit(&self, group: Vec<Finishing>) -> Result<Vec<Info>, StorageError> {
+    fn commit(&self, group: Vec<Finishing>) -> Result<Vec<Committed>, StorageError> {
         self.changes.commit(group)
     }
 

@@ -18,8 +18,8 @@ use parking_lot::RwLock;
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::record::references;
 use rzeo_core::storage::{
-    CurrentRecord, Description, Finishing, HistoryEntry, HistoryShape, Info, Load, Patience,
-    PreparedPack, Record, RecordData, RecordIterator, Revision, Storage, StorageError,
+    Committed, CurrentRecord, Description, Finishing, HistoryEntry, HistoryShape, Info, Load,
+    Patience, PreparedPack, Record, RecordData, RecordIterator, Revision, Storage, StorageError,
     TransactionHeader, TransactionIterator, TransactionMeta, Vote, Voted,
 };
 use rzeo_core::time::UnixTime;
@@ -78,6 +78,7 @@ impl Storage for MappingStorage {
                 ("zope.interface", "Interface"),
             ],
             history: HistoryShape::MappingStorage,
+            is_proxy: false,
         }
     }
 
@@ -129,7 +130,7 @@ impl Storage for MappingStorage {
         Err(StorageError::Unsupported("record_iternext"))
     }
 
-    fn new_oids(&self, count: usize) -> Result<Vec<Oid>, StorageError> {
+    fn new_oids(&self, count: usize, _: Patience) -> Result<Vec<Oid>, StorageError> {
         let mut state = self.state.write();
         let first = state.max_oid.0 + 1;
         let oids: Vec<_> = (first..).take(count).map(Oid).collect();
@@ -162,14 +163,14 @@ impl Storage for MappingStorage {
         Ok(Box::new(MappingVote { storage: self, checked: Checked::new(meta.clone()) }))
     }
 
-    fn commit(&self, group: Vec<Finishing>) -> Result<Vec<Info>, StorageError> {
+    fn commit(&self, group: Vec<Finishing>) -> Result<Vec<Committed>, StorageError> {
         let mut state = self.state.write();
-        let infos = group.into_iter().map(|Finishing { tid, voted }| {
+        let committed = group.into_iter().map(|Finishing { tid, voted }| {
             let checked = voted.0.downcast::<Checked>().expect("only our own votes are committed");
             state.apply(tid, *checked);
-            state.info()
+            Committed { tid, info: state.info() }
         });
-        Ok(infos.collect())
+        Ok(committed.collect())
     }
 
     fn pack(&self, time: UnixTime) -> Result<Option<Box<dyn PreparedPack>>, StorageError> {

@@ -152,7 +152,7 @@ fn a_stored_oid_is_not_handed_out_though_the_vote_is_dropped() {
     let mut vote = begin(&storage, Patience::Now);
     vote.store(Oid(7), NEW, data("x").into()).unwrap();
     drop(vote);
-    assert_eq!(storage.new_oids(2).unwrap(), [Oid(8), Oid(9)]);
+    assert_eq!(storage.new_oids(2, Patience::Wait).unwrap(), [Oid(8), Oid(9)]);
     assert_eq!(disk.bytes("Data.fs").unwrap(), b"FS30");
 }
 

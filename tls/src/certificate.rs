@@ -14,6 +14,7 @@ use x509_parser::extensions::{
 use x509_parser::public_key::PublicKey as ParsedKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
+use crate::host::HostNames;
 use crate::name::Name;
 
 /// Bytes that are no certificate.
@@ -36,6 +37,7 @@ pub(crate) struct Certificate {
     pub(crate) key: PublicKey,
     pub(crate) signed: Signed,
     pub(crate) extensions: Extensions,
+    pub(crate) hosts: HostNames,
 }
 
 /// The public key.
@@ -111,8 +113,7 @@ pub(crate) struct Extensions {
     pub(crate) unhandled_critical: bool,
     pub(crate) basic_constraints: Option<BasicConstraints>,
     pub(crate) key_usage: Option<KeyUsage>,
-    /// Whether the extended key usage, if any, names TLS clients.
-    pub(crate) client_auth: Option<bool>,
+    pub(crate) extended_usage: Option<ExtendedUsage>,
     pub(crate) netscape_type: Option<NetscapeType>,
     pub(crate) subject_key_id: Option<Vec<u8>>,
     pub(crate) authority: Option<Authority>,
@@ -129,10 +130,18 @@ pub(crate) struct BasicConstraints {
     pub(crate) critical: bool,
 }
 
+/// Whom the extended key usage names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ExtendedUsage {
+    pub(crate) client: bool,
+    pub(crate) server: bool,
+}
+
 /// The old Netscape extension for a certificate's purpose.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NetscapeType {
     pub(crate) client: bool,
+    pub(crate) server: bool,
     pub(crate) any_ca: bool,
 }
 
@@ -205,6 +214,7 @@ impl Certificate {
                 scheme: Scheme::of(&signature.algorithm),
             },
             extensions: Extensions::new(&parsed),
+            hosts: HostNames::new(&parsed),
         })
     }
 
@@ -392,10 +402,16 @@ impl Extensions {
                 self.invalid |= usage.flags == 0;
                 self.key_usage = Some(*usage);
             }
-            ParsedExtension::ExtendedKeyUsage(usage) => self.client_auth = Some(usage.client_auth),
+            ParsedExtension::ExtendedKeyUsage(usage) => {
+                self.extended_usage = Some(ExtendedUsage {
+                    client: usage.client_auth,
+                    server: usage.server_auth || usage.other.iter().any(is_gated_cryptography),
+                });
+            }
             ParsedExtension::NSCertType(kind) => {
                 self.netscape_type = Some(NetscapeType {
                     client: kind.ssl_client(),
+                    server: kind.ssl_server(),
                     any_ca: kind.ssl_ca() || kind.smime_ca() || kind.object_signing_ca(),
                 });
             }
@@ -420,6 +436,12 @@ impl Extensions {
             _ => {}
         }
     }
+}
+
+/// Microsoft's and Netscape's names for servers that were allowed strong ciphers, when those were
+/// not for everybody.
+fn is_gated_cryptography(oid: &Oid<'_>) -> bool {
+    [oid!(1.3.6.1.4.1.311.10.3.3), oid!(2.16.840.1.113730.4.1)].contains(oid)
 }
 
 /// The names of a place where lists are published, for comparison.

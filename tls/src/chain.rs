@@ -1,12 +1,12 @@
-//! From a client's certificate to one that is trusted, and whether the way may be gone.
+//! From a peer's certificate to one that is trusted, and whether the way may be gone.
 //!
-//! Python's server leaves this to OpenSSL, with its strict rules, for the purpose "TLS client", at
-//! security level 2, without partial chains. The same certificates are to be accepted and refused
+//! Python's server and client leave this to OpenSSL, with its strict rules, for the purpose "TLS
+//! client" or "TLS server", at security level 2, without partial chains. The same certificates are to be accepted and refused
 //! here, so this follows what OpenSSL 3.0 does (`crypto/x509/x509_vfy.c` and `v3_purp.c`; judged
 //! against the real thing by `fixtures/python/tls_judge.py`):
 //!
 //! 1. From the leaf upwards an issuer is looked for among the trusted certificates, by name, key
-//!    identifier and kind of key; if there is none, among those that the client sent along. Once a
+//!    identifier and kind of key; if there is none, among those that the peer sent along. Once a
 //!    trusted one is found, only trusted ones follow. The chain has to end at a trusted certificate
 //!    that names itself as its issuer: a root, or the leaf itself.
 //! 2. Each certificate of the chain has to be fit for its place: extensions, purpose, path lengths,
@@ -25,7 +25,7 @@ use std::sync::Arc;
 use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
 
 use crate::certificate::{Certificate, Scheme};
-use crate::refusal::{Refusal, Refused};
+use crate::refusal::{Peer, Refusal, Refused};
 use crate::rules;
 use crate::store::{Revocation, TrustStore};
 
@@ -36,6 +36,8 @@ const CHAIN_MAX: usize = 100;
 #[derive(Debug)]
 pub(crate) struct Judge {
     pub(crate) store: TrustStore,
+    /// Whose certificates are judged.
+    pub(crate) peer: Peer,
     pub(crate) algorithms: &'static [&'static dyn SignatureVerificationAlgorithm],
 }
 
@@ -45,13 +47,15 @@ pub(crate) struct Chain {
 }
 
 impl Judge {
-    /// Whether a client with this certificate is to be let in.
+    /// Whether this certificate is to be believed. On the way its names are of no interest but to
+    /// authorities with name constraints; whether it is the host's is the caller's question, who gets it
+    /// back, taken apart.
     pub(crate) fn judge(
         &self,
         leaf: &CertificateDer<'_>,
         sent_along: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<(), Refused> {
+    ) -> Result<Arc<Certificate>, Refused> {
         let unreadable =
             |_| Refused { subject: "(unreadable)".into(), reason: Refusal::Unreadable };
         let leaf = Arc::new(Certificate::from_der(leaf).map_err(unreadable)?);
@@ -61,15 +65,16 @@ impl Judge {
         let sent_along = sent_along.map_err(unreadable)?;
         let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let chain = self.build(&leaf, &sent_along, seconds).map_err(refused)?;
-        self.check(&chain, now).map_err(refused)
+        self.check(&chain, now).map_err(refused)?;
+        Ok(leaf)
     }
 
     fn check(&self, chain: &Chain, now: UnixTime) -> Result<(), Refusal> {
         let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        rules::extensions(chain)?;
+        rules::extensions(chain, self.peer)?;
         rules::strength(chain)?;
         self.signatures(chain, seconds)?;
-        rules::name_constraints(chain, self.algorithms, now)?;
+        rules::name_constraints(chain, self.algorithms, now, self.peer)?;
         self.revocation(chain, seconds)
     }
 

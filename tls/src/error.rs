@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// Settings that no TLS server can be made of. Each names the file and what to do.
+/// Settings that neither a TLS server nor a client can be made of. Each names the file and what to do.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TlsError {
     /// A file or directory that cannot be read.
-    #[error("{} cannot be read: {source}; the server's user has to be allowed to", path.display())]
+    #[error("{} cannot be read: {source}; the user that rzeo runs as has to be allowed to", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -71,9 +71,9 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
     },
-    /// The server's certificate would be refused by every client.
+    /// A certificate of one's own that everybody would refuse.
     #[error(
-        "the certificate in {} is too weak: {problem}; clients refuse it, so make a new one with an \
+        "the certificate in {} is too weak: {problem}; others refuse it, so make a new one with an \
          RSA key of 2048 bits or more and SHA-256",
         path.display()
     )]
@@ -145,6 +145,29 @@ pub enum TlsError {
         /// The certificate's file.
         certificate: PathBuf,
     },
+    /// No place of trusted certificates is given, and the system has none that is known.
+    #[error(
+        "this system has no trust store where OpenSSL would look for one; name the certificates to \
+         trust with `authenticate` in the section `ssl`, or the system's with the environment \
+         variables SSL_CERT_FILE and SSL_CERT_DIR"
+    )]
+    NoSystemStore,
+    /// A server's name that none can have.
+    #[error(
+        "{name:?} is neither the name of a host nor an address, so no certificate can be for it; \
+         set `server-hostname` in the section `ssl` to a name that the server's certificate has, \
+         in ASCII (xn--)"
+    )]
+    BadHostName {
+        /// The name.
+        name: String,
+    },
+    /// A server without a name whose name is to be checked.
+    #[error(
+        "a server at a Unix socket has no name that its certificate could have: set \
+         `server-hostname` in the section `ssl` to one, or `check-hostname` to off"
+    )]
+    NoHostName,
     /// A problem within the TLS library.
     #[error("the TLS library refuses the configuration: {0}")]
     Library(#[from] rustls::Error),

@@ -1,4 +1,5 @@
-//! TLS for a ZEO server: from the files of an `<ssl>` section to a configuration of rustls.
+//! TLS for a ZEO server and for its clients: from the files of an `<ssl>` section to a configuration
+//! of rustls.
 //!
 //! ```text
 //!   certificate ─┐
@@ -6,6 +7,8 @@
 //!   password ────┤                          │ asks, at each handshake
 //!   authenticate ┴─► TrustStore ◄── Judge ◄─┘
 //! ```
+//!
+//! A client's way is the same, in [`client`]; what follows is about servers.
 //!
 //! A client has to have a certificate. Which ones are accepted is what Python's server, that is
 //! OpenSSL, accepts: also old ones that rustls by itself would refuse (self-signed, by SHA-1, an
@@ -21,18 +24,21 @@
 
 mod certificate;
 mod chain;
+pub mod client;
 mod crl;
 mod error;
+mod host;
 mod key;
 mod name;
 mod password;
 mod pem_file;
+mod pin;
 mod refusal;
 mod rules;
 mod store;
 mod verifier;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
@@ -46,9 +52,10 @@ use crate::chain::Judge;
 pub use crate::error::TlsError;
 pub use crate::password::{Password, PasswordCommandError, password_from_command};
 use crate::pem_file::{Block, PemFile};
-pub use crate::refusal::{Refusal, Refused, explain, refusal};
+pub use crate::pin::{BadPin, Pin};
+pub use crate::refusal::{Peer, Refusal, Refused, explain, refusal};
 use crate::store::TrustStore;
-use crate::verifier::Verifier;
+use crate::verifier::ClientVerifier;
 
 /// The files of a TLS server, as an `<ssl>` section names them.
 #[derive(Clone, Debug)]
@@ -67,43 +74,58 @@ pub struct TlsFiles {
 /// Reads the files and makes a server's configuration of them.
 pub fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(ring::default_provider());
-    let own = own_certificate(files, &provider)?;
+    let own = OwnFiles {
+        certificate: &files.certificate,
+        key: files.key.as_deref(),
+        password: files.password.as_ref(),
+    };
+    let own = own.read(&provider)?;
     let algorithms = provider.signature_verification_algorithms;
     let store = TrustStore::open(files.authenticate.as_deref())?;
-    let judge = Judge { store, algorithms: algorithms.all };
+    let judge = Judge { store, peer: Peer::Client, algorithms: algorithms.all };
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-        .with_client_cert_verifier(Arc::new(Verifier::new(judge, algorithms)))
+        .with_client_cert_verifier(Arc::new(ClientVerifier::new(judge, algorithms)))
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
 }
 
-/// The server's own certificate with its key. Clients judge it, so oddities are their business.
-fn own_certificate(files: &TlsFiles, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
-    let certificate_file = PemFile::read(&files.certificate)?;
-    let chain = certificates(&certificate_file)?;
-    let path = || files.certificate.clone();
-    let first = chain.first().ok_or_else(|| TlsError::NoCertificate { path: path() })?;
-    weakness(first)
-        .map_or(Ok(()), |problem| Err(TlsError::WeakCertificate { path: path(), problem }))?;
+/// Where one's own certificate is, and its key.
+#[derive(Clone, Copy)]
+struct OwnFiles<'a> {
+    certificate: &'a Path,
+    key: Option<&'a Path>,
+    password: Option<&'a Password>,
+}
 
-    let key_file = files.key.as_deref().map(PemFile::read).transpose()?;
-    let key_file = key_file.as_ref().unwrap_or(&certificate_file);
-    let key = key::load(key_file, files.password.as_ref())?;
-    let bad = |error: rustls::Error| TlsError::BadKey {
-        path: key_file.path().to_owned(),
-        problem: error.to_string(),
-    };
-    let key = provider.key_provider.load_private_key(key).map_err(bad)?;
-    let fits = key.public_key().is_none_or(|spki| same_key(&spki, first));
-    if !fits {
-        let key = key_file.path().to_owned();
-        return Err(TlsError::KeyMismatch { key, certificate: path() });
+impl OwnFiles<'_> {
+    /// The certificate with its key. Others judge it, so oddities are their business.
+    fn read(self, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
+        let certificate_file = PemFile::read(self.certificate)?;
+        let chain = certificates(&certificate_file)?;
+        let path = || self.certificate.to_owned();
+        let first = chain.first().ok_or_else(|| TlsError::NoCertificate { path: path() })?;
+        weakness(first)
+            .map_or(Ok(()), |problem| Err(TlsError::WeakCertificate { path: path(), problem }))?;
+
+        let key_file = self.key.map(PemFile::read).transpose()?;
+        let key_file = key_file.as_ref().unwrap_or(&certificate_file);
+        let key = key::load(key_file, self.password)?;
+        let bad = |error: rustls::Error| TlsError::BadKey {
+            path: key_file.path().to_owned(),
+            problem: error.to_string(),
+        };
+        let key = provider.key_provider.load_private_key(key).map_err(bad)?;
+        let fits = key.public_key().is_none_or(|spki| same_key(&spki, first));
+        if !fits {
+            let key = key_file.path().to_owned();
+            return Err(TlsError::KeyMismatch { key, certificate: path() });
+        }
+        let chain: Vec<CertificateDer<'static>> = chain.into_iter().map(|it| it.der).collect();
+        Ok(CertifiedKey::new(chain, key))
     }
-    let chain: Vec<CertificateDer<'static>> = chain.into_iter().map(|it| it.der).collect();
-    Ok(CertifiedKey::new(chain, key))
 }
 
 fn certificates(file: &PemFile) -> Result<Vec<Certificate>, TlsError> {

@@ -80,8 +80,16 @@ pub(crate) fn shown(text: &str) -> String {
 }
 
 fn canonical_value(value: &Any<'_>) -> Vec<u8> {
+    match text(value) {
+        Some(text) => tlv(Tag::Utf8String, &tidy(&text)),
+        None => tlv(value.tag(), value.data),
+    }
+}
+
+/// The text of a value as UTF-8, whichever of the old kinds of strings it is.
+pub(crate) fn text(value: &Any<'_>) -> Option<Vec<u8>> {
     let data = value.data;
-    let text = match value.tag() {
+    match value.tag() {
         Tag::Utf8String => Some(data.to_vec()),
         Tag::PrintableString | Tag::Ia5String | Tag::VisibleString | Tag::T61String => {
             Some(data.iter().map(|byte| char::from(*byte)).collect::<String>().into_bytes())
@@ -89,10 +97,6 @@ fn canonical_value(value: &Any<'_>) -> Vec<u8> {
         Tag::BmpString => utf8(data.chunks(2)),
         Tag::UniversalString => utf8(data.chunks(4)),
         _ => None,
-    };
-    match text {
-        Some(text) => tlv(Tag::Utf8String, &tidy(&text)),
-        None => tlv(value.tag(), data),
     }
 }
 

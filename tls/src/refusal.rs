@@ -1,17 +1,20 @@
-//! Why a client's certificate is not accepted.
+//! Why a peer's certificate is not accepted, and other reasons why a handshake fails.
 
 use std::fmt;
 use std::io;
 
+use rustls::AlertDescription;
 use thiserror::Error;
 
-/// A client that is refused because of its certificate: whose, and why.
+use crate::pin::Pin;
+
+/// A peer that is refused because of its certificate: whose, and why.
 ///
 /// rustls hands it on inside its own error; [`refusal`] and [`explain`] find it again.
 #[derive(Clone, PartialEq, Eq, Error)]
 #[error("certificate of {subject} refused: {reason}")]
 pub struct Refused {
-    /// The subject of the client's certificate.
+    /// The subject of the peer's certificate.
     pub subject: String,
     /// Why.
     pub reason: Refusal,
@@ -26,17 +29,59 @@ impl fmt::Debug for Refused {
 
 /// The reason why a handshake failed, for a log.
 ///
-/// Give it the error that accepting a connection ended with. Of a client's certificate it tells what
-/// is wrong and what to do, of anything else what rustls tells.
+/// Give it the error that accepting or making a connection ended with, or, in TLS 1.3, a client's
+/// first reading: the server's word about its certificate comes after the handshake. Of a certificate
+/// it tells what is wrong and what to do, of anything else what rustls tells.
 pub fn explain(error: &io::Error) -> String {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match tls.and_then(refusal) {
-        Some(refused) => refused.to_string(),
-        None => error.to_string(),
+    let told = tls.and_then(|tls| match tls {
+        rustls::Error::AlertReceived(alert) => refused_by_peer(*alert),
+        other => refusal(other).map(ToString::to_string),
+    });
+    told.unwrap_or_else(|| error.to_string())
+}
+
+/// What the other side does not like about this side's certificate.
+fn refused_by_peer(alert: AlertDescription) -> Option<String> {
+    let reason = match alert {
+        AlertDescription::CertificateRequired => {
+            return Some(
+                "the server wants a certificate and got none; name one with `certificate` in the \
+                 section `ssl`"
+                    .to_owned(),
+            );
+        }
+        AlertDescription::UnknownCA => "it does not trust it nor who issued it",
+        AlertDescription::CertificateExpired => "it has expired, or is not yet valid",
+        AlertDescription::CertificateRevoked => "it is revoked",
+        AlertDescription::BadCertificate => "something in it is wrong",
+        AlertDescription::UnsupportedCertificate => "it is of a wrong kind or for other purposes",
+        AlertDescription::CertificateUnknown => "for a reason that its log may tell",
+        _ => return None,
+    };
+    Some(format!("the other side refuses the certificate that it was shown: {reason} ({alert:?})"))
+}
+
+/// Whose certificate is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A client's, by a server.
+    Client,
+    /// A server's, by a client.
+    Server,
+}
+
+/// As certificates speak of them.
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Client => "TLS clients",
+            Self::Server => "TLS servers",
+        })
     }
 }
 
-/// The refusal of a client's certificate inside an error of a handshake, if it is one.
+/// The refusal of a peer's certificate inside an error of a handshake, if it is one.
 pub fn refusal(error: &rustls::Error) -> Option<&Refused> {
     match error {
         rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other)) => {
@@ -54,7 +99,7 @@ pub fn refusal(error: &rustls::Error) -> Option<&Refused> {
 #[non_exhaustive]
 pub enum Refusal {
     /// The bytes are no certificate.
-    #[error("a certificate that the client sent cannot be read")]
+    #[error("a certificate that was sent cannot be read")]
     Unreadable,
     /// OpenSSL: unable to get local issuer certificate.
     #[error(
@@ -133,12 +178,31 @@ pub enum Refusal {
         at: String,
     },
     /// OpenSSL: unsuitable certificate purpose.
-    #[error("{at} is not for TLS clients, by its key usage or extended key usage")]
+    #[error("{at} is not for {peer}, by its key usage or extended key usage")]
     WrongPurpose {
         /// The certificate.
         at: String,
+        /// Whom it would have to be for.
+        peer: Peer,
     },
-    /// A rule of RFC 5280 that Python's server insists on.
+    /// OpenSSL: Hostname mismatch, IP address mismatch.
+    #[error(
+        "it is not for {wanted}, but for {names}; connect to a name that it has, or set \
+         `server-hostname` to one"
+    )]
+    WrongHost {
+        /// The name or address that the server ought to have.
+        wanted: String,
+        /// Those that it has.
+        names: String,
+    },
+    /// Another certificate than those that are pinned.
+    #[error("it is not one of those that are pinned; its fingerprint is {found}")]
+    NotPinned {
+        /// The SHA-256 of the server's certificate.
+        found: Pin,
+    },
+    /// A rule of RFC 5280 that Python insists on.
     #[error("{at} breaks a rule of RFC 5280: {rule}")]
     Strict {
         /// The certificate.
@@ -180,13 +244,13 @@ pub enum Refusal {
     NoRevocationList {
         /// The place of the trusted certificates.
         store: String,
-        /// The issuer of the client's certificate.
+        /// The issuer of the peer's certificate.
         issuer: String,
     },
     /// OpenSSL: CRL has expired, CRL is not yet valid, different CRL scope and so on.
     #[error("the revocation list of {issuer} {problem}")]
     UnusableRevocationList {
-        /// The issuer of the client's certificate.
+        /// The issuer of the peer's certificate.
         issuer: String,
         /// What is wrong with it.
         problem: &'static str,
@@ -194,7 +258,7 @@ pub enum Refusal {
     /// OpenSSL: certificate revoked.
     #[error("{issuer} has revoked it")]
     Revoked {
-        /// The issuer of the client's certificate.
+        /// The issuer of the peer's certificate.
         issuer: String,
     },
 }

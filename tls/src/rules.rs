@@ -1,13 +1,13 @@
-//! What certificates of a chain have to be like: OpenSSL's rules, strict, for TLS clients.
+//! What certificates of a chain have to be like: OpenSSL's rules, strict, for TLS.
 
 use rustls_pki_types::{SignatureVerificationAlgorithm, UnixTime};
 
-use crate::certificate::{Certificate, Scheme};
+use crate::certificate::{Certificate, KeyKind, Scheme};
 use crate::chain::Chain;
-use crate::refusal::Refusal;
+use crate::refusal::{Peer, Refusal};
 
 /// Extensions, purpose and path lengths of all certificates.
-pub(crate) fn extensions(chain: &Chain) -> Result<(), Refusal> {
+pub(crate) fn extensions(chain: &Chain, peer: Peer) -> Result<(), Refusal> {
     let count = chain.certificates.len();
     // Authorities below the one that is looked at, without those that only renewed a key.
     let mut below = 0_u32;
@@ -31,8 +31,8 @@ pub(crate) fn extensions(chain: &Chain) -> Result<(), Refusal> {
             let broken = strict(certificate, depth + 1 == count);
             broken.map_or(Ok(()), |rule| Err(Refusal::Strict { at: at(), rule }))?;
         }
-        if !fits_purpose(certificate, depth > 0) {
-            return Err(Refusal::WrongPurpose { at: at() });
+        if !fits_purpose(certificate, depth > 0, peer) {
+            return Err(Refusal::WrongPurpose { at: at(), peer });
         }
         let limit = extensions.basic_constraints.and_then(|constraints| constraints.path_length);
         if depth > 1 && limit.is_some_and(|limit| below > limit) {
@@ -68,16 +68,28 @@ fn authority(certificate: &Certificate) -> Authority {
     }
 }
 
-fn fits_purpose(certificate: &Certificate, is_authority: bool) -> bool {
+fn fits_purpose(certificate: &Certificate, is_authority: bool, peer: Peer) -> bool {
     let extensions = &certificate.extensions;
-    if extensions.client_auth == Some(false) {
-        return false;
+    let is_server = peer == Peer::Server;
+    let named = extensions
+        .extended_usage
+        .is_none_or(|usage| if is_server { usage.server } else { usage.client });
+    if is_authority || !named {
+        return named;
     }
-    if is_authority {
-        return true;
-    }
-    extensions.key_usage.is_none_or(|usage| usage.digital_signature() || usage.key_agreement())
-        && extensions.netscape_type.is_none_or(|kind| kind.client)
+    let usage = extensions.key_usage.is_none_or(|usage| {
+        let signs = usage.digital_signature() || usage.key_agreement();
+        signs || is_server && usage.key_encipherment()
+    });
+    let netscape = extensions.netscape_type;
+    usage && netscape.is_none_or(|kind| if is_server { kind.server } else { kind.client })
+}
+
+/// Whether the key may sign a handshake of TLS 1.2, where OpenSSL asks that of servers' elliptic
+/// curves; in TLS 1.3 it does not.
+pub(crate) fn may_sign_tls12(certificate: &Certificate) -> bool {
+    let signs = certificate.extensions.key_usage.is_none_or(|usage| usage.digital_signature());
+    signs || matches!(certificate.key.kind, KeyKind::Rsa(_) | KeyKind::RsaPss(_))
 }
 
 /// The rule of RFC 5280 that a certificate in a chain of several breaks, if any.
@@ -145,6 +157,7 @@ pub(crate) fn name_constraints(
     chain: &Chain,
     algorithms: &[&'static dyn SignatureVerificationAlgorithm],
     now: UnixTime,
+    peer: Peer,
 ) -> Result<(), Refusal> {
     let authorities = chain.certificates.get(1..).unwrap_or_default();
     let Some((root, between)) = authorities.split_last() else { return Ok(()) };
@@ -161,7 +174,10 @@ pub(crate) fn name_constraints(
     let entity = webpki::EndEntityCert::try_from(&leaf.der);
     let (Ok(anchor), Ok(entity)) = (anchor, entity) else { return Err(Refusal::NameConstraints) };
     let between: Vec<_> = between.iter().map(|it| it.der.clone()).collect();
-    let usage = webpki::KeyUsage::client_auth();
+    let usage = match peer {
+        Peer::Client => webpki::KeyUsage::client_auth(),
+        Peer::Server => webpki::KeyUsage::server_auth(),
+    };
     entity
         .verify_for_usage(algorithms, &[anchor], &between, now, usage, None, None)
         .map(|_| ())

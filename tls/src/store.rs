@@ -1,4 +1,4 @@
-//! The certificates of clients, or of those who issue them, that the operator trusts.
+//! The certificates of peers, or of those who issue them, that the operator trusts.
 //!
 //! A file is read once. In a directory, certificates are found as OpenSSL finds them: by a number
 //! that is made from the subject's name, `HHHHHHHH.0`, `HHHHHHHH.1` and so on until one is missing,
@@ -6,10 +6,18 @@
 //! handshake and not kept, so that what is added counts at once, as with OpenSSL, and what is removed
 //! too, which with OpenSSL takes a restart.
 //!
-//! Python's server checks revocation only if there is a list when it starts, and then of everybody;
-//! and it never has one from a directory. Here, lists in a directory count for those who stand on
-//! them, and nobody needs one.
+//! Python checks revocation only if there is a list when it starts, and then of everybody; and it
+//! never has one from a directory. Here, lists in a directory count for those who stand on them, and
+//! nobody needs one.
+//!
+//! The system's trust store is where OpenSSL looks when it is told nothing: a file and directories
+//! that the variables `SSL_CERT_FILE` and `SSL_CERT_DIR` name, or else those of the distribution, for
+//! which the crate openssl-probe has a list. As they are PEM files and hashed directories, they are
+//! read like the operator's own, and judged by the same rules; only what cannot be read is passed
+//! over, as it is not the operator's to mend. A keychain that is not made of files, as macOS has one, is
+//! not looked at, nor does Python look at it.
 
+use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -32,38 +40,72 @@ pub(crate) enum Revocation {
     IfListed,
 }
 
-/// What is trusted.
+/// What is trusted: what was read from files, and directories to look into.
 #[derive(Debug)]
 pub(crate) struct TrustStore {
-    place: Place,
+    certificates: Vec<Arc<Certificate>>,
+    lists: Vec<Arc<RevocationList>>,
+    directories: Vec<PathBuf>,
     shown: String,
-}
-
-#[derive(Debug)]
-enum Place {
-    Nothing,
-    File { certificates: Vec<Arc<Certificate>>, lists: Vec<Arc<RevocationList>> },
-    Directory(PathBuf),
 }
 
 impl TrustStore {
     /// Opens what the setting `authenticate` names; without it, nobody is trusted.
     pub(crate) fn open(path: Option<&Path>) -> Result<Self, TlsError> {
         let Some(path) = path else {
-            let shown = "the empty list of trusted clients".to_owned();
-            return Ok(Self { place: Place::Nothing, shown });
+            return Ok(Self::empty("the empty list of trusted clients".to_owned()));
         };
-        let shown = path.display().to_string();
+        let mut store = Self::empty(path.display().to_string());
         if path.is_dir() {
             let unreadable = |source| TlsError::Unreadable { path: path.to_owned(), source };
             fs::read_dir(path).map_err(unreadable)?;
-            return Ok(Self { place: Place::Directory(path.to_owned()), shown });
+            store.directories.push(path.to_owned());
+            return Ok(store);
         }
-        let (certificates, lists) = load(&PemFile::read(path)?)?;
-        if certificates.is_empty() && lists.is_empty() {
+        (store.certificates, store.lists) = load(&PemFile::read(path)?)?;
+        if store.certificates.is_empty() && store.lists.is_empty() {
             return Err(TlsError::NoCertificate { path: path.to_owned() });
         }
-        Ok(Self { place: Place::File { certificates, lists }, shown })
+        Ok(store)
+    }
+
+    /// Opens the system's trust store.
+    pub(crate) fn of_system() -> Result<Self, TlsError> {
+        let named = |variable| env::var_os(variable).filter(|value| !value.is_empty());
+        let known = openssl_probe::probe();
+        let file = named(openssl_probe::ENV_CERT_FILE).map(PathBuf::from).or(known.cert_file);
+        let directories = match named(openssl_probe::ENV_CERT_DIR) {
+            Some(list) => env::split_paths(&list).collect(),
+            None => known.cert_dir,
+        };
+        Self::of_places(file.as_deref(), directories)
+    }
+
+    /// Opens a store that is made of these, if they are there.
+    fn of_places(file: Option<&Path>, mut directories: Vec<PathBuf>) -> Result<Self, TlsError> {
+        directories.retain(|directory| directory.is_dir());
+        let mut store = Self { directories, ..Self::empty(String::new()) };
+        let mut places: Vec<PathBuf> = Vec::new();
+        if let Some(file) = file.filter(|file| file.is_file()) {
+            match PemFile::read(file) {
+                Ok(read) => {
+                    (store.certificates, store.lists) = load_readable(&read);
+                    places.push(file.to_owned());
+                }
+                Err(error) => tracing::warn!("passed over: {error}"),
+            }
+        }
+        places.extend(store.directories.iter().cloned());
+        if places.is_empty() {
+            return Err(TlsError::NoSystemStore);
+        }
+        let places: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
+        store.shown = format!("the system's trust store ({})", places.join(", "));
+        Ok(store)
+    }
+
+    fn empty(shown: String) -> Self {
+        Self { certificates: Vec::new(), lists: Vec::new(), directories: Vec::new(), shown }
     }
 
     pub(crate) fn shown(&self) -> &str {
@@ -72,54 +114,36 @@ impl TrustStore {
 
     /// Where certificates of a subject were looked for, for a log.
     pub(crate) fn shown_for(&self, name: &Name) -> String {
-        match &self.place {
-            Place::Nothing | Place::File { .. } => self.shown.clone(),
-            Place::Directory(_) => {
-                let hash = name.hash();
-                format!(
-                    "{} (looked for {hash:08x}.0; `openssl rehash` makes such names)",
-                    self.shown
-                )
-            }
+        if self.directories.is_empty() {
+            return self.shown.clone();
         }
+        let (shown, hash) = (&self.shown, name.hash());
+        format!("{shown} (looked for {hash:08x}.0; `openssl rehash` makes such names)")
     }
 
     pub(crate) fn revocation(&self) -> Revocation {
-        match &self.place {
-            Place::Nothing => Revocation::Off,
-            Place::File { lists, .. } if lists.is_empty() => Revocation::Off,
-            Place::File { .. } => Revocation::Required,
-            Place::Directory(_) => Revocation::IfListed,
+        match (self.lists.is_empty(), self.directories.is_empty()) {
+            (false, _) => Revocation::Required,
+            (true, false) => Revocation::IfListed,
+            (true, true) => Revocation::Off,
         }
     }
 
     /// The trusted certificates with this subject.
     pub(crate) fn by_subject(&self, name: &Name) -> Vec<Arc<Certificate>> {
-        match &self.place {
-            Place::Nothing => Vec::new(),
-            Place::File { certificates, .. } => {
-                certificates.iter().filter(|it| it.subject == *name).cloned().collect()
-            }
-            Place::Directory(directory) => {
-                let found = look_up(directory, name, "").into_iter().flat_map(|(found, _)| found);
-                found.filter(|it| it.subject == *name).collect()
-            }
-        }
+        let looked_up = self.directories.iter().flat_map(|directory| look_up(directory, name, ""));
+        let looked_up = looked_up.flat_map(|(found, _)| found);
+        let all = self.certificates.iter().cloned().chain(looked_up);
+        all.filter(|it| it.subject == *name).collect()
     }
 
     /// The lists by this issuer.
     pub(crate) fn lists_by(&self, issuer: &Name) -> Vec<Arc<RevocationList>> {
-        match &self.place {
-            Place::Nothing => Vec::new(),
-            Place::File { lists, .. } => {
-                lists.iter().filter(|it| it.issuer == *issuer).cloned().collect()
-            }
-            Place::Directory(directory) => {
-                let found =
-                    look_up(directory, issuer, "r").into_iter().flat_map(|(_, found)| found);
-                found.filter(|it| it.issuer == *issuer).collect()
-            }
-        }
+        let looked_up =
+            self.directories.iter().flat_map(|directory| look_up(directory, issuer, "r"));
+        let looked_up = looked_up.flat_map(|(_, found)| found);
+        let all = self.lists.iter().cloned().chain(looked_up);
+        all.filter(|it| it.issuer == *issuer).collect()
     }
 }
 
@@ -127,26 +151,43 @@ type Loaded = (Vec<Arc<Certificate>>, Vec<Arc<RevocationList>>);
 
 /// All certificates and lists of a file.
 fn load(file: &PemFile) -> Result<Loaded, TlsError> {
-    let mut certificates = Vec::new();
-    let mut lists = Vec::new();
+    let mut loaded = Loaded::default();
+    file.blocks().try_for_each(|block| load_block(file, &block, &mut loaded))?;
+    Ok(loaded)
+}
+
+/// The same without what cannot be read.
+fn load_readable(file: &PemFile) -> Loaded {
+    let mut loaded = Loaded::default();
     for block in file.blocks() {
-        match block {
-            Block::Certificate(der) => {
-                let certificate = Certificate::from_der(der);
-                certificates.push(Arc::new(certificate.map_err(|_| file.bad_certificate())?));
-            }
-            Block::RevocationList(der) => {
-                let list = RevocationList::from_der(der);
-                let bad = |_| TlsError::BadRevocationList { path: file.path().to_owned() };
-                lists.push(Arc::new(list.map_err(bad)?));
-            }
-            Block::TrustedCertificate => {
-                return Err(TlsError::TrustedCertificate { path: file.path().to_owned() });
-            }
-            Block::Key(_) => {}
+        if let Err(error) = load_block(file, &block, &mut loaded) {
+            tracing::warn!("passed over: {error}");
         }
     }
-    Ok((certificates, lists))
+    loaded
+}
+
+fn load_block(
+    file: &PemFile,
+    block: &Block<'_>,
+    (certificates, lists): &mut Loaded,
+) -> Result<(), TlsError> {
+    match block {
+        Block::Certificate(der) => {
+            let certificate = Certificate::from_der(der);
+            certificates.push(Arc::new(certificate.map_err(|_| file.bad_certificate())?));
+        }
+        Block::RevocationList(der) => {
+            let list = RevocationList::from_der(der);
+            let bad = |_| TlsError::BadRevocationList { path: file.path().to_owned() };
+            lists.push(Arc::new(list.map_err(bad)?));
+        }
+        Block::TrustedCertificate => {
+            return Err(TlsError::TrustedCertificate { path: file.path().to_owned() });
+        }
+        Block::Key(_) => {}
+    }
+    Ok(())
 }
 
 /// The files of a hashed directory for a name. One that cannot be used is passed over, as by OpenSSL.
@@ -167,4 +208,41 @@ fn look_up(directory: &Path, name: &Name, infix: &str) -> Vec<Loaded> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples")
+    }
+
+    #[test]
+    fn a_systems_file_and_directories_are_one_store() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("bundle.pem");
+        let rubbish = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let good = fs::read_to_string(samples().join("authority.pem")).expect("a sample");
+        fs::write(&file, format!("{rubbish}{good}")).expect("written");
+        let directories = vec![samples().join("hashed"), samples().join("missing")];
+        let store = TrustStore::of_places(Some(&file), directories).expect("a store");
+        let subject_of = |name: &str| {
+            let pem = pem::parse(fs::read(samples().join(name)).expect("a sample")).expect("PEM");
+            Certificate::from_der(pem.contents()).expect("a certificate").subject
+        };
+        assert_eq!(store.by_subject(&subject_of("authority.pem")).len(), 1);
+        assert_eq!(store.by_subject(&subject_of("hashed/a82b9efe.0")).len(), 1);
+        assert!(store.by_subject(&subject_of("self_signed_ec.pem")).is_empty());
+        assert_eq!(store.revocation(), Revocation::IfListed);
+        assert!(store.shown().contains("bundle.pem, "), "{}", store.shown());
+        assert!(!store.shown().contains("missing"), "{}", store.shown());
+    }
+
+    #[test]
+    fn a_system_without_a_store_says_so() {
+        let missing = samples().join("missing");
+        let store = TrustStore::of_places(Some(&missing), vec![missing.clone()]);
+        assert!(matches!(store, Err(TlsError::NoSystemStore)));
+    }
 }

@@ -39,8 +39,8 @@ pub(crate) use overrides::OverrideError;
 pub(crate) use python::repr;
 pub(crate) use reader::{Section, Setting, path_of};
 pub(crate) use server::{
-    FileConfig, INVALIDATION_QUEUE_SIZE, KeyPassword, LogShape, OwnSettings, Runtime, ServerConfig,
-    StorageConfig, StorageKind, TlsConfig,
+    ClientTlsConfig, FileConfig, INVALIDATION_QUEUE_SIZE, KeyPassword, LogShape, OwnSettings,
+    Runtime, ServerConfig, StorageConfig, StorageKind, TlsConfig, ZeoClientConfig,
 };
 #[cfg(test)]
 pub(crate) use system::fake::FakeSystem;

@@ -166,8 +166,11 @@ impl Reader<'_> {
         place: &Place,
     ) -> Result<(), ConfigError> {
         let schema_error = |error| ConfigError::Schema { error, place: Some(place.clone()) };
-        let opened = self.schema.section_type(section_type).map_err(schema_error)?;
         let outer = self.innermost().section_type;
+        let opened = match outer.own_type(section_type) {
+            Some(own) => own,
+            None => self.schema.section_type(section_type).map_err(schema_error)?,
+        };
         if outer.slot(opened).is_none() {
             let section_type = section_type.to_owned();
             let error =

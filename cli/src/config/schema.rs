@@ -265,6 +265,15 @@ impl SectionType {
         self.keys.iter().find(|key| key.name == name)
     }
 
+    /// The type that sections of that name have in a slot for just one type. Two types may have one
+    /// name, if they are in different places.
+    pub(crate) fn own_type(&self, name: &str) -> Option<&'static Self> {
+        self.slots.iter().find_map(|slot| match slot.accepts {
+            Accepts::Type(own) if own.name == name => Some(own),
+            Accepts::Type(_) | Accepts::Group(_) => None,
+        })
+    }
+
     /// The slot that sections of a type go into.
     pub(crate) fn slot(&self, section_type: &Self) -> Option<&'static Slot> {
         self.slots.iter().find(|slot| slot.accepts.fits(section_type.name))

@@ -4,6 +4,7 @@
 //! second line here is an addition.
 
 mod directives;
+mod zeoclient;
 
 use std::path::Path;
 use std::time::Duration;
@@ -395,9 +396,22 @@ fn storages_in_storages_and_storages_that_are_refused() {
             "not a valid boolean value: '1' (line 8, in c.conf)",
         ),
         (
-            "<zeoclient z>\nserver 1\nserver b:2\n</zeoclient>",
-            "<zeoclient>: a server that is the client of another one comes in a later version; let \
-             the clients connect to that server itself\n(line 8 in c.conf)",
+            "<zeoclient z>\nserver 1\nserver b\n</zeoclient>",
+            "b: a server's address needs a port (line 6, in c.conf)",
+        ),
+        (
+            "<zeoclient z>\nserver 1\n<ssl>\ncertificate c\ncheck-hostname 1\n</ssl>\n</zeoclient>",
+            "not a valid boolean value: '1' (line 9, in c.conf)",
+        ),
+        (
+            "<blobstorage b>\nblob-dir b\n<zeoclient>\nserver 1\n</zeoclient>\n</blobstorage>",
+            "<zeoclient> in <blobstorage>: what is on another server, where others change it, can only \
+             be served as it is (line 7, in c.conf)",
+        ),
+        (
+            "<demostorage d>\n<zeoclient>\nserver 1\n</zeoclient>\n</demostorage>",
+            "<zeoclient> in <demostorage>: what is on another server, where others change it, can only \
+             be served as it is (line 6, in c.conf)",
         ),
         (
             "<fullstorage f>\nenvdir x\n</fullstorage>",

@@ -182,6 +182,9 @@ pub(crate) enum InvalidValue {
     /// Nothing there.
     #[error("{0} is not an existing path")]
     NoSuchPath(String),
+    /// A server to connect to, whose port nobody can know.
+    #[error("{0}: a server's address needs a port")]
+    NoPort(String),
     /// Something that cannot be a key anywhere.
     #[error("value did not match regular expression: {}", repr(.0))]
     NotAKey(String),
@@ -219,6 +222,12 @@ pub(crate) enum InvalidValue {
          the password, or the environment variable {0} to the password itself"
     )]
     PasswordFunction(&'static str),
+    /// A storage over one that others change.
+    #[error(
+        "<zeoclient> in <{0}>: what is on another server, where others change it, can only be served as \
+         it is"
+    )]
+    ProxyWithin(&'static str),
     /// Something that only Python's server can do.
     #[error("{0}")]
     Refused(&'static str),

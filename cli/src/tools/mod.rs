@@ -13,6 +13,7 @@ pub(crate) mod pack;
 mod progress;
 pub(crate) mod repair;
 pub(crate) mod status;
+pub(crate) mod top;
 mod wire;
 
 use std::io;

@@ -6,6 +6,7 @@ use core::fmt;
 
 use thiserror::Error;
 
+use super::refused::words;
 use crate::ids::{Oid, Tid};
 use crate::value::Value;
 use crate::wire::{Malformed, Unwritable};
@@ -28,9 +29,9 @@ pub enum CallError {
     /// The connection was lost before the answer came.
     #[error("the connection was lost: {0}")]
     Lost(LostBecause),
-    /// The connection was lost after `tpc_finish` was sent: whether the transaction is committed is
-    /// not known. Look at the data.
-    #[error("the connection was lost while the transaction was being committed: {0}")]
+    /// The connection was lost after `tpc_finish` was sent, or the server failed in the middle of it:
+    /// whether the transaction is committed is not known. Look at the data.
+    #[error("whether the transaction is committed is not known: {0}")]
     MaybeCommitted(LostBecause),
     /// The answer is a message, but not what such a call is answered with.
     #[error("the answer to {method} cannot be understood: {problem}")]
@@ -143,8 +144,8 @@ pub enum LostBecause {
     /// New addresses were given.
     #[error("new addresses were given")]
     NewAddresses,
-    /// The transaction was begun on a connection that is gone.
-    #[error("the transaction was begun on a connection that is gone")]
+    /// What was asked is about something that was begun on a connection that is gone.
+    #[error("it was begun on a connection that is gone")]
     BegunElsewhere,
 }
 
@@ -290,7 +291,7 @@ impl fmt::Display for Refused {
                     .first()
                     .map_or(Ok(()), |(oid, reason)| write!(f, ", first {oid}: {reason}"))
             }
-            Self::Other { class, payload } => write!(f, "{class}: {payload:?}"),
+            Self::Other { class, payload } => write!(f, "{class}: {}", words(payload)),
         }
     }
 }

@@ -9,6 +9,8 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 use super::answer::Reading;
 use super::calls::{Asker, Wanted};
 use super::{Answer, CallError, Client, Event, Found, Output, Refused};
@@ -16,6 +18,7 @@ use crate::ids::{Oid, Tid};
 use crate::storage::Revision;
 use crate::time::Now;
 use crate::value::Value;
+use crate::wire::ALONE_FROM;
 
 /// The loads under way on one connection.
 #[derive(Debug, Default)]
@@ -78,7 +81,7 @@ impl Client {
     /// connection.
     pub fn prefetch(&mut self, oids: &[Oid], before: Tid) {
         for &oid in oids {
-            if self.cache.load_before(oid, before).is_none() {
+            if !self.cache.knows_before(oid, before) {
                 self.send_load(oid, before, None);
             }
         }
@@ -107,7 +110,7 @@ impl Client {
         if let Ok(Some(revision)) = &result
             && !load.is_doubtful
         {
-            self.cache.store(oid, revision.clone());
+            self.cache.store_own(oid, revision.clone());
         }
         for Asker { call, .. } in load.callers {
             let result = result.clone().map(Answer::Loaded);
@@ -124,8 +127,14 @@ fn read_revision(value: Value) -> Result<Option<Revision>, String> {
     }
     let [data, serial, end] = value.into_parts()?;
     Ok(Some(Revision {
-        data: data.into_bytes()?,
+        data: own(data.into_bytes()?),
         serial: serial.into_tid()?,
         end: end.into_maybe(Reading::into_tid)?,
     }))
+}
+
+/// A record with memory of its own. It came in a buffer with many others, which whoever keeps it must not
+/// keep, unless it is so long that it came alone.
+fn own(data: Bytes) -> Bytes {
+    if data.len() < ALONE_FROM { Bytes::copy_from_slice(&data) } else { data }
 }

@@ -115,14 +115,20 @@ fn serials(payload: &Value) -> Option<(Tid, Tid)> {
     Some((committed.into_tid().ok()?, read.into_tid().ok()?))
 }
 
-/// What there is of text, else the value as it is.
-fn words(payload: &Value) -> String {
-    let texts = items(payload).iter().filter_map(|arg| match arg {
-        Value::Str(text) => Some(text.as_str()),
-        _ => None,
-    });
-    let texts: Vec<&str> = texts.collect();
-    if texts.is_empty() { format!("{payload:?}") } else { texts.join(", ") }
+/// A payload for people: its values one after the other.
+pub(super) fn words(payload: &Value) -> String {
+    let one = |value: &Value| match value {
+        Value::Str(text) => text.clone(),
+        Value::Int(number) => number.to_string(),
+        Value::None => "None".to_string(),
+        other => format!("{other:?}"),
+    };
+    match payload {
+        Value::Tuple(args) | Value::List(args) => {
+            args.iter().map(one).collect::<Vec<_>>().join(", ")
+        }
+        other => one(other),
+    }
 }
 
 fn items(value: &Value) -> &[Value] {

@@ -430,7 +430,7 @@ impl Client {
                 return Err(odd);
             }
             Err(refused) => {
-                self.answer(call, Err(refused.into()));
+                self.answer(call, Err(finish_refused(refused)));
                 return Err(LostBecause::CommitFailed);
             }
         };
@@ -526,5 +526,19 @@ impl Client {
     pub fn is_read_only(&self) -> bool {
         let chosen = self.chosen.and_then(|id| self.connections.get(&id));
         self.settings.access == Access::ReadOnly || chosen.is_some_and(|it| it.read_only)
+    }
+}
+
+/// What failed within the commit may have failed after it was done.
+fn finish_refused(refused: Refused) -> CallError {
+    match refused {
+        Refused::Transaction(_)
+        | Refused::ReadOnly
+        | Refused::Conflict { .. }
+        | Refused::ReadConflict { .. } => refused.into(),
+        Refused::NoSuchObject { .. }
+        | Refused::Undo { .. }
+        | Refused::UndoFailures(_)
+        | Refused::Other { .. } => CallError::MaybeCommitted(LostBecause::Refused(refused)),
     }
 }

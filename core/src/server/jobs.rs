@@ -195,7 +195,7 @@ pub fn perform(
             StorageReply::Ready(storage.current_serial(oid, patience).map(Reply::Tid))
         }
         StorageCall::NewOids { count } => {
-            StorageReply::Ready(storage.new_oids(count).map(Reply::Oids))
+            StorageReply::Ready(storage.new_oids(count, patience).map(Reply::Oids))
         }
         StorageCall::Info => {
             StorageReply::Ready(Ok(Reply::Info(Box::new(storage.description()), storage.info())))

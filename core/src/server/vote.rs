@@ -21,7 +21,7 @@
 //! tried with [`Patience::Now`] and, after [`StorageError::WouldBlock`], again by a thread that may
 //! wait.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -142,6 +142,7 @@ pub fn vote(
     for operation in &request.operations {
         checking.perform(operation)?;
     }
+    checking.settle(&request.operations)?;
     checking.finish()
 }
 
@@ -248,6 +249,34 @@ impl Checking<'_> {
         }
     }
 
+    /// Lets another server check what this storage cannot. Records that are not what was stored come
+    /// from there. A conflict that the client is to merge ends it: what comes after is not checked until
+    /// the client votes again.
+    fn settle(&mut self, operations: &[Operation]) -> Result<(), VoteError> {
+        if !self.conflicts.is_empty() {
+            return Ok(());
+        }
+        match self.vote.settle() {
+            Ok(settled) => {
+                let known: BTreeSet<Oid> = self.changed.iter().copied().collect();
+                self.changed.extend(settled.iter().filter(|oid| !known.contains(oid)));
+                self.undone.extend(settled);
+                Ok(())
+            }
+            Err(StorageError::Conflict { oid, committed, read }) => {
+                let data = last_store(operations, oid).map(|data| data.bytes(self.patience));
+                match data.transpose()? {
+                    Some(data) if self.client_resolution => {
+                        self.conflicts.remember(ClientConflict { oid, committed, read, data });
+                        Ok(())
+                    }
+                    data => Err(VoteError::Conflict { oid, committed, read, data }),
+                }
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn finish(self) -> Result<VoteOutcome, VoteError> {
         let Self { vote, changed, undone: mut resolved, merged, conflicts, .. } = self;
         if !conflicts.is_empty() {
@@ -258,6 +287,14 @@ impl Checking<'_> {
         resolved.extend(merged);
         Ok(VoteOutcome::Ready { voted, changed, resolved, merged: merged_count })
     }
+}
+
+/// The record that a client sent of an object, if it was no blob's: nobody merges those.
+fn last_store(operations: &[Operation], wanted: Oid) -> Option<&RecordData> {
+    operations.iter().rev().find_map(|operation| match operation {
+        Operation::Store { oid, data, .. } if *oid == wanted => Some(data),
+        _ => None,
+    })
 }
 
 /// Adds to a conflict what the storage does not keep: the record that the client sent.

@@ -2,12 +2,40 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 use thiserror::Error;
 
 #[cfg(doc)]
 use super::Patience;
 use crate::ids::{Oid, Tid};
+use crate::value::Value;
+
+/// An exception of another server, which clients are to see as it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ForeignRefusal {
+    /// The exception's `module.Class`.
+    pub class: String,
+    /// What it was made of.
+    pub payload: Value,
+}
+
+/// Floats in a payload may be no numbers, which are equal to nothing; nobody looks for them.
+impl Eq for ForeignRefusal {}
+
+impl fmt::Display for ForeignRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.class)?;
+        let args = match &self.payload {
+            Value::Tuple(args) => args.as_slice(),
+            other => core::slice::from_ref(other),
+        };
+        args.iter().try_for_each(|arg| match arg {
+            Value::Str(text) => write!(f, ": {text}"),
+            _ => Ok(()),
+        })
+    }
+}
 
 /// Why a storage did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -133,6 +161,15 @@ pub enum StorageError {
         /// `errno`, when there is one.
         code: Option<i32>,
     },
+    /// The server behind a proxy says no, in a way that there is no variant for.
+    #[error("the server refused: {0}")]
+    Refused(ForeignRefusal),
+    /// The server behind a proxy is out of reach. Python: `ClientDisconnected`.
+    #[error("the server behind this one is out of reach: {0}")]
+    Unreachable(String),
+    /// The server behind a proxy was lost in the middle of a commit. Python: `ClientDisconnected`.
+    #[error("the server behind this one was lost during the commit, which may be done or not: {0}")]
+    Uncertain(String),
     /// An earlier failure left the file in a state that only a restart can judge.
     #[error("the storage takes no commits after an earlier failure: {0}")]
     Broken(String),

@@ -12,6 +12,11 @@
 //!
 //! Dropping a [`Vote`] or a [`Voted`] aborts it.
 //!
+//! A storage may be the client of another server, which others use too: a proxy
+//! ([`Description::is_proxy`]). That server gives the tids and checks the transactions, so a proxy checks
+//! nothing operation by operation, but everything in [`Vote::settle`]. What others commit comes as
+//! [`News`].
+//!
 //! No method waits for the disk when asked with [`Patience::Now`]: it answers
 //! [`StorageError::WouldBlock`] and has no effect, and the caller asks again from a thread that may
 //! wait. Methods without a `patience` argument never touch the disk, unless their documentation says
@@ -19,6 +24,7 @@
 
 mod error;
 mod files;
+mod news;
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -29,8 +35,9 @@ use core::ops::ControlFlow;
 
 use bytes::Bytes;
 
-pub use self::error::StorageError;
+pub use self::error::{ForeignRefusal, StorageError};
 pub use self::files::{BlobFile, BlobStore, RecordData, Scratch};
+pub use self::news::{Listener, News};
 use crate::ids::{Oid, Tid};
 use crate::time::UnixTime;
 
@@ -59,6 +66,10 @@ pub struct Description {
     pub interfaces: Vec<(&'static str, &'static str)>,
     /// Which keys an entry of `history` has that the storage itself keeps.
     pub history: HistoryShape,
+    /// Whether the data are another server's. That one gives the tids, has one transaction at a time
+    /// from each of its clients, and takes commits from others, of which [`Storage::listen`] tells. A
+    /// proxy is served as it is: no other storage can be put over it.
+    pub is_proxy: bool,
 }
 
 /// The keys of a `history` entry differ between Python's storages.
@@ -283,6 +294,17 @@ pub trait Vote {
     /// `Undo`, `UndoFailures`, `WouldBlock`.
     fn undo(&mut self, tid: Tid) -> Result<Vec<Oid>, StorageError>;
 
+    /// Checks what could not be checked operation by operation, because another server does that.
+    /// Returns the objects whose records are not what was stored: merged there, or undone. Called
+    /// once, after the last operation and before [`Vote::seal`]. Always may wait; a storage that has to
+    /// says so when the vote begins.
+    ///
+    /// # Errors
+    /// Those of all operations. The vote must be dropped.
+    fn settle(&mut self) -> Result<Vec<Oid>, StorageError> {
+        Ok(Vec::new())
+    }
+
     /// Reserves room on the disk. After this, `commit` fails only if the hardware does.
     ///
     /// # Errors
@@ -302,10 +324,20 @@ impl core::fmt::Debug for Voted {
 /// A voted transaction that got its tid.
 #[derive(Debug)]
 pub struct Finishing {
-    /// The tid to commit under, greater than all before it (unless copied with a tid of its own).
+    /// The tid to commit under, greater than all before it (unless copied with a tid of its own). A
+    /// proxy does not look at it.
     pub tid: Tid,
     /// What `seal` returned.
     pub voted: Voted,
+}
+
+/// A transaction that is durable and visible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// Its tid: the one that was given, or for a proxy, that of the server.
+    pub tid: Tid,
+    /// The figures after it.
+    pub info: Info,
 }
 
 /// A pack that has done all it can without stopping writers.
@@ -393,8 +425,8 @@ pub trait Storage: Send + Sync {
     /// `count` oids never handed out before, ascending.
     ///
     /// # Errors
-    /// `ReadOnly`.
-    fn new_oids(&self, count: usize) -> Result<Vec<Oid>, StorageError>;
+    /// `ReadOnly`, `WouldBlock`.
+    fn new_oids(&self, count: usize, patience: Patience) -> Result<Vec<Oid>, StorageError>;
 
     /// Shows undoable transactions to `visit`, newest first, until it breaks or a packed one is met.
     /// Always may wait for the disk.
@@ -430,10 +462,20 @@ pub trait Storage: Send + Sync {
     /// Makes a group durable, then visible, and tells the figures after each. On an error none of the
     /// group is visible and none will ever be. Always waits for the disk.
     ///
+    /// A proxy is given one transaction at a time, and has told of all commits before it when this
+    /// returns. If it lost its server it may not know whether the transaction is committed; if it is,
+    /// that comes as [`News`].
+    ///
     /// # Errors
     /// `Disk`. If the file could not be brought back to its state before, the storage refuses
-    /// further commits with `Broken`.
-    fn commit(&self, group: Vec<Finishing>) -> Result<Vec<Info>, StorageError>;
+    /// further commits with `Broken`. For a proxy `Unreachable` and `Uncertain`.
+    fn commit(&self, group: Vec<Finishing>) -> Result<Vec<Committed>, StorageError>;
+
+    /// From now on tells of commits that others made, all that are after `since`. Called once, by
+    /// whoever serves the storage; nobody but a proxy has anything to tell.
+    fn listen(&self, since: Tid, listener: Listener) {
+        let _ = (since, listener);
+    }
 
     /// Removes what is not reachable as of `time`, up to the point where writers have to be kept
     /// out. `None` if there is nothing to do. Commits go on meanwhile. Always waits for the disk.

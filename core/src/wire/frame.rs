@@ -14,7 +14,7 @@ use super::Malformed;
 
 /// A longer frame shares its memory with no other: whoever keeps a small part of the next one must not
 /// keep all of this one with it.
-const ALONE_FROM: usize = 128 * 1024;
+pub(crate) const ALONE_FROM: usize = 128 * 1024;
 
 /// Bytes of the length prefix.
 pub(super) const PREFIX: usize = 4;

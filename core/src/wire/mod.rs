@@ -15,6 +15,7 @@ pub mod status;
 use thiserror::Error;
 
 pub use self::codec::{Codec, Envelope, Flag};
+pub(crate) use self::frame::ALONE_FROM;
 pub use self::frame::Deframer;
 pub use self::outgoing::{Outgoing, SHARED_FROM};
 use crate::pickle;

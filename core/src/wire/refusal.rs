@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::ids::{Oid, Tid};
-use crate::storage::StorageError;
+use crate::storage::{ForeignRefusal, StorageError};
 use crate::value::Value;
 use crate::wire::call::TxnHandle;
 
@@ -61,6 +61,8 @@ pub enum Refusal {
     UndoFailures(Vec<(Oid, String)>),
     /// Any other exception class, with its `args`.
     Other(&'static str, Vec<Value>),
+    /// What the server behind a proxy said, passed on as it is.
+    Foreign(ForeignRefusal),
 }
 
 impl Refusal {
@@ -84,7 +86,7 @@ impl Refusal {
 
     /// The exception's `module.Class`.
     #[must_use]
-    pub const fn class(&self) -> &'static str {
+    pub fn class(&self) -> &str {
         match self {
             Self::PosKey(_) => "ZODB.POSException.POSKeyError",
             Self::Conflict { .. } => "ZODB.POSException.ConflictError",
@@ -96,6 +98,7 @@ impl Refusal {
             Self::Undo { .. } => "ZODB.POSException.UndoError",
             Self::UndoFailures(_) => "ZODB.POSException.MultipleUndoErrors",
             Self::Other(class, _) => class,
+            Self::Foreign(foreign) => &foreign.class,
         }
     }
 
@@ -129,6 +132,7 @@ impl Refusal {
                 (Value::text("_oid"), oid.map_or(Value::None, Value::oid)),
             ]),
             Self::UndoFailures(failures) => undo_failures(failures),
+            Self::Foreign(foreign) => foreign.payload.clone(),
         }
     }
 }
@@ -136,6 +140,9 @@ impl Refusal {
 /// The class and its text, if it has one, for the log.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Self::Foreign(foreign) = self {
+            return foreign.fmt(f);
+        }
         f.write_str(self.class())?;
         match self {
             Self::Transaction(text) => write!(f, ": {text}"),
@@ -149,7 +156,8 @@ impl fmt::Display for Refusal {
             | Self::ReadConflict { .. }
             | Self::ReadOnly
             | Self::WrongTransaction(..)
-            | Self::UndoFailures(_) => Ok(()),
+            | Self::UndoFailures(_)
+            | Self::Foreign(_) => Ok(()),
         }
     }
 }
@@ -230,6 +238,10 @@ impl From<StorageError> for Refusal {
             }
             StorageError::Corrupt { .. } => {
                 Self::text("ZODB.FileStorage.format.CorruptedDataError", text)
+            }
+            StorageError::Refused(foreign) => Self::Foreign(foreign),
+            StorageError::Unreachable(_) | StorageError::Uncertain(_) => {
+                Self::text("ZEO.Exceptions.ClientDisconnected", text)
             }
             StorageError::Pack(_)
             | StorageError::BlobExists { .. }

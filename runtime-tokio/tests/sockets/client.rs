@@ -40,17 +40,21 @@ pub(crate) fn server_config(certificate: &CertifiedKey<KeyPair>) -> Arc<ServerCo
     Arc::new(config.with_single_cert(vec![certificate.cert.der().clone()], key.into()).unwrap())
 }
 
-pub(crate) fn tls_stream<S: Read + Write>(
-    stream: S,
-    certificate: &CertifiedKey<KeyPair>,
-) -> StreamOwned<ClientConnection, S> {
+/// Trusts that certificate.
+pub(crate) fn client_config(certificate: &CertifiedKey<KeyPair>) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(certificate.cert.der().clone()).unwrap();
     let config = ClientConfig::builder_with_provider(provider());
     let config = config.with_safe_default_protocol_versions().unwrap();
-    let config = config.with_root_certificates(roots).with_no_client_auth();
+    Arc::new(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+pub(crate) fn tls_stream<S: Read + Write>(
+    stream: S,
+    certificate: &CertifiedKey<KeyPair>,
+) -> StreamOwned<ClientConnection, S> {
     let name = ServerName::try_from("localhost").unwrap();
-    StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), stream)
+    StreamOwned::new(ClientConnection::new(client_config(certificate), name).unwrap(), stream)
 }
 
 /// Reads to the end, however it comes.

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a failing test panics")]
 
 mod client;
+mod clients;
 mod log;
 mod server;
 

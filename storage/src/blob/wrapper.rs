@@ -17,9 +17,9 @@ use parking_lot::Mutex;
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::record::is_blob_record;
 use rzeo_core::storage::{
-    BlobStore, CurrentRecord, Description, Finishing, HistoryEntry, Info, Load, PackProgress,
-    Patience, PreparedPack, RecordData, Scratch, Storage, StorageError, TransactionHeader,
-    TransactionIterator, TransactionMeta, Vote, Voted,
+    BlobStore, Committed, CurrentRecord, Description, Finishing, HistoryEntry, Info, Load,
+    PackProgress, Patience, PreparedPack, RecordData, Scratch, Storage, StorageError,
+    TransactionHeader, TransactionIterator, TransactionMeta, Vote, Voted,
 };
 use rzeo_core::time::UnixTime;
 
@@ -130,8 +130,8 @@ impl Storage for BlobStorage {
         self.base.next_record(from)
     }
 
-    fn new_oids(&self, count: usize) -> Result<Vec<Oid>, StorageError> {
-        self.base.new_oids(count)
+    fn new_oids(&self, count: usize, patience: Patience) -> Result<Vec<Oid>, StorageError> {
+        self.base.new_oids(count, patience)
     }
 
     fn undo_log(
@@ -158,7 +158,7 @@ impl Storage for BlobStorage {
         Ok(Box::new(BlobVote { storage: self, base, patience, plan: Plan::new(meta) }))
     }
 
-    fn commit(&self, group: Vec<Finishing>) -> Result<Vec<Info>, StorageError> {
+    fn commit(&self, group: Vec<Finishing>) -> Result<Vec<Committed>, StorageError> {
         let own = |Finishing { tid, voted }| {
             let ready: Box<Ready> = voted.0.downcast().expect("only our own votes are committed");
             (Finishing { tid, voted: ready.base }, ready.blobs)

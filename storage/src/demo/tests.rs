@@ -144,16 +144,16 @@ fn undoing_the_first_change_uncovers_the_base() {
 #[test]
 fn new_oids_are_random_and_free_on_both_sides() {
     let [demo, _] = demos();
-    let first = demo.new_oids(3).unwrap();
+    let first = demo.new_oids(3, Patience::Wait).unwrap();
     assert_eq!(first, [first[0], Oid(first[0].0 + 1), Oid(first[0].0 + 2)]);
     assert!((1..=RANDOM_OID_MAX).contains(&first[0].0));
-    assert_eq!(demo.new_oids(1).unwrap(), [Oid(first[0].0 + 3)]);
+    assert_eq!(demo.new_oids(1, Patience::Wait).unwrap(), [Oid(first[0].0 + 3)]);
     // The next ones are taken, one by each side: another run begins.
     store(&*demo.base, 30, first[0].0 + 5, 0, "x");
-    let other = demo.new_oids(2).unwrap();
+    let other = demo.new_oids(2, Patience::Wait).unwrap();
     assert_ne!(other[0], Oid(first[0].0 + 4));
     store(&demo, 40, other[1].0 + 1, 0, "x");
-    assert_ne!(demo.new_oids(1).unwrap(), [Oid(other[1].0 + 1)]);
+    assert_ne!(demo.new_oids(1, Patience::Wait).unwrap(), [Oid(other[1].0 + 1)]);
     // The same seed begins with the same oids, another one with others.
     let again = |seed| Oids::new(seed).draw(1, |_| true);
     assert_eq!(again(7), [first[0]]);

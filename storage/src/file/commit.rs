@@ -27,7 +27,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use rzeo_core::ids::{Oid, Tid};
-use rzeo_core::storage::{Finishing, Info, RecordData, Scratch, StorageError};
+use rzeo_core::storage::{Committed, Finishing, Info, RecordData, Scratch, StorageError};
 
 use super::format::{LEN_AND_STATUS, POINTER, RecordHead, Status, TransactionHead};
 use super::log::Log;
@@ -44,7 +44,7 @@ const COPIED_BYTES: usize = 1024;
 pub(super) fn commit(
     storage: &FileStorage,
     group: Vec<Finishing>,
-) -> Result<Vec<Info>, StorageError> {
+) -> Result<Vec<Committed>, StorageError> {
     let mut append = storage.append.lock();
     if let Some(why) = &append.broken {
         return Err(StorageError::Broken(why.clone()));
@@ -177,18 +177,19 @@ fn take_back(log: &Log) -> io::Result<()> {
 }
 
 /// Step 5.
-fn show(storage: &FileStorage, group: &[Placed]) -> Vec<Info> {
+fn show(storage: &FileStorage, group: &[Placed]) -> Vec<Committed> {
     let mut state = storage.state.write();
-    let mut infos = Vec::with_capacity(group.len());
+    let mut committed = Vec::with_capacity(group.len());
     for placed in group {
         for (at, record) in placed.records() {
             state.index.insert(record.oid, at);
         }
         state.log.end = placed.end();
         state.last_tid = placed.tid;
-        infos.push(Info { length: state.index.len(), size: state.log.end });
+        let info = Info { length: state.index.len(), size: state.log.end };
+        committed.push(Committed { tid: placed.tid, info });
     }
-    infos
+    committed
 }
 
 /// What a round looks like on the disk before it is finished.

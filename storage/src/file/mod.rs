@@ -44,8 +44,8 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{
-    BlobStore, CurrentRecord, Description, Finishing, HistoryEntry, HistoryShape, Info, Load,
-    PackProgress, Patience, PreparedPack, Scratch, Storage, StorageError, TransactionHeader,
+    BlobStore, Committed, CurrentRecord, Description, Finishing, HistoryEntry, HistoryShape, Info,
+    Load, PackProgress, Patience, PreparedPack, Scratch, Storage, StorageError, TransactionHeader,
     TransactionIterator, TransactionMeta, Vote,
 };
 use rzeo_core::time::UnixTime;
@@ -256,6 +256,7 @@ impl Storage for FileStorage {
             supports_record_iternext: true,
             interfaces: INTERFACES[skipped..].to_vec(),
             history: HistoryShape::FileStorage,
+            is_proxy: false,
         }
     }
 
@@ -297,7 +298,7 @@ impl Storage for FileStorage {
         read::next_record(self, from)
     }
 
-    fn new_oids(&self, count: usize) -> Result<Vec<Oid>, StorageError> {
+    fn new_oids(&self, count: usize, _: Patience) -> Result<Vec<Oid>, StorageError> {
         self.writable()?;
         let count = count as u64;
         let last = self
@@ -337,7 +338,7 @@ impl Storage for FileStorage {
         Ok(Box::new(FileVote::new(self, meta, patience)?))
     }
 
-    fn commit(&self, group: Vec<Finishing>) -> Result<Vec<Info>, StorageError> {
+    fn commit(&self, group: Vec<Finishing>) -> Result<Vec<Committed>, StorageError> {
         self.writable()?;
         commit::commit(self, group)
     }

@@ -9,7 +9,7 @@ fn commit(storage: &MappingStorage, tid: Tid, records: &[(u64, Tid, &'static str
         vote.store(Oid(*oid), *serial, Bytes::from_static(data.as_bytes()).into()).unwrap();
     }
     let voted = vote.seal().unwrap();
-    storage.commit(vec![Finishing { tid, voted }]).unwrap()[0]
+    storage.commit(vec![Finishing { tid, voted }]).unwrap()[0].info
 }
 
 fn transactions(storage: &MappingStorage, start: u64, stop: u64) -> Vec<(Tid, u8, Vec<Oid>)> {
@@ -60,9 +60,9 @@ fn revisions_are_found_by_time() {
 #[test]
 fn oids_are_not_handed_out_twice_nor_after_a_store() {
     let storage = MappingStorage::new();
-    assert_eq!(storage.new_oids(2).unwrap(), [Oid(1), Oid(2)]);
+    assert_eq!(storage.new_oids(2, Patience::Wait).unwrap(), [Oid(1), Oid(2)]);
     commit(&storage, Tid(10), &[(7, Tid::ZERO, "x")]);
-    assert_eq!(storage.new_oids(1).unwrap(), [Oid(8)]);
+    assert_eq!(storage.new_oids(1, Patience::Wait).unwrap(), [Oid(8)]);
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod own;
 mod runner;
 mod storages;
 mod zeo;
+mod zeoclient;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use std::time::Duration;
 pub(crate) use own::{LogShape, OwnSettings, Runtime};
 pub(crate) use storages::{FileConfig, StorageConfig, StorageKind};
 pub(crate) use zeo::{INVALIDATION_QUEUE_SIZE, KeyPassword, TlsConfig};
+pub(crate) use zeoclient::{ClientTlsConfig, ZeoClientConfig};
 
 use super::error::ConfigError;
 use super::reader::{self, FromValue, Section};
@@ -126,7 +128,7 @@ impl ServerConfig {
             msgpack: zeo.value("msgpack"),
             pid_filename: zeo.value("pid-filename"),
             ssl: zeo::tls(zeo, system),
-            storages: storages::storages(top)?,
+            storages: storages::storages(top, system)?,
             eventlog: logs::eventlog(top)?,
             own: OwnSettings::read(top, system),
         })

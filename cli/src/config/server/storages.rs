@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::PYTHON_PACKER;
+use super::zeoclient::{self, ZEOCLIENT, ZeoClientConfig};
 use crate::config::error::ConfigError;
 use crate::config::reader::Section;
 use crate::config::schema::{Accepts, Count, Group, Key, SchemaError, SectionType, Slot};
@@ -44,6 +45,8 @@ pub(crate) enum StorageKind {
         /// What it calls itself.
         name: String,
     },
+    /// `<zeoclient>`
+    Zeo(Box<ZeoClientConfig>),
 }
 
 /// `<filestorage>`
@@ -90,6 +93,7 @@ impl StorageKind {
             }
             Self::File(file) => file.blob_dir.is_some(),
             Self::Mapping { .. } => false,
+            Self::Zeo(client) => client.blob_dir.is_some(),
         }
     }
 
@@ -100,15 +104,13 @@ impl StorageKind {
             Self::Demo { .. } => "DemoStorage",
             Self::File(_) => "FileStorage",
             Self::Mapping { .. } => "MappingStorage",
+            Self::Zeo(_) => "ZEOClient",
         }
     }
 }
 
 const BERKELEY: &str = "BerkeleyDB storages are not supported, nor are they by Python's server; \
                         copy the database into a <filestorage>";
-const FAN_OUT: &str = "a server that is the client of another one comes in a later version; \
-                       let the clients connect to that server itself";
-
 pub(super) static STORAGE: Group = Group {
     name: "zodb.storage",
     members: &[
@@ -164,34 +166,6 @@ static DEMOSTORAGE: SectionType = SectionType::new(
 )
 .checked(check_demo);
 
-static ZEOCLIENT: SectionType = SectionType::new(
-    "zeoclient",
-    &[
-        Key::repeated("server", Kind::SocketConnectionAddress),
-        Key::optional("blob-dir", Kind::Text),
-        Key::with("shared-blob-dir", Kind::Boolean, "no"),
-        Key::optional("blob-cache-size", Kind::ByteSize),
-        Key::optional("blob-cache-size-check", Kind::Integer),
-        Key::with("storage", Kind::Text, "1"),
-        Key::with("cache-size", Kind::ByteSize, "20MB"),
-        Key::with("name", Kind::Text, ""),
-        Key::optional("client", Kind::Text),
-        Key::optional("var", Kind::Text),
-        Key::with("min-disconnect-poll", Kind::Integer, "5"),
-        Key::with("max-disconnect-poll", Kind::Integer, "300"),
-        Key::with("wait", Kind::Boolean, "on"),
-        Key::with("read-only", Kind::Boolean, "off"),
-        Key::with("read-only-fallback", Kind::Boolean, "off"),
-        Key::optional("username", Kind::Text),
-        Key::optional("password", Kind::Text),
-        Key::optional("realm", Kind::Text),
-        Key::with("drop-cache-rather-verify", Kind::Boolean, "off"),
-        Key::optional("client-label", Kind::Text),
-    ],
-    &[],
-)
-.refused(FAN_OUT);
-
 static FULLSTORAGE: SectionType =
     SectionType::new("fullstorage", BERKELEY_KEYS, &[]).refused(BERKELEY);
 static MINIMALSTORAGE: SectionType =
@@ -211,7 +185,10 @@ const BERKELEY_KEYS: &[Key] = &[
 ];
 
 /// Everything that is served, under names of their own.
-pub(super) fn storages(top: &Section) -> Result<Vec<StorageConfig>, ConfigError> {
+pub(super) fn storages(
+    top: &Section,
+    system: &dyn System,
+) -> Result<Vec<StorageConfig>, ConfigError> {
     let sections: Vec<&Section> = inner(top).collect();
     let unnamed = sections.iter().filter(|section| section.name.is_none()).count();
     if unnamed > 1 {
@@ -222,7 +199,7 @@ pub(super) fn storages(top: &Section) -> Result<Vec<StorageConfig>, ConfigError>
     }
     let storage = |section: &&Section| StorageConfig {
         name: section.name.clone().unwrap_or_else(|| "1".to_owned()),
-        kind: kind(section),
+        kind: kind(section, system),
     };
     Ok(sections.iter().map(storage).collect())
 }
@@ -231,7 +208,7 @@ fn inner(section: &Section) -> impl Iterator<Item = &Section> {
     section.sections.iter().filter(|inner| STORAGE.members.contains(&inner.section_type.name))
 }
 
-fn kind(section: &Section) -> StorageKind {
+fn kind(section: &Section, system: &dyn System) -> StorageKind {
     match section.section_type.name {
         "filestorage" => StorageKind::File(FileConfig {
             path: section.required("path"),
@@ -248,17 +225,21 @@ fn kind(section: &Section) -> StorageKind {
             let directory: String = section.required("blob-dir");
             StorageKind::Blob {
                 directory: directory.into(),
-                base: Box::new(kind(base.expect("the reader wants a storage in <blobstorage>"))),
+                base: Box::new(kind(
+                    base.expect("the reader wants a storage in <blobstorage>"),
+                    system,
+                )),
             }
         }
         "demostorage" => {
-            let boxed = |section| Box::new(kind(section));
+            let boxed = |section| Box::new(kind(section, system));
             StorageKind::Demo {
                 name: section.value("name"),
                 base: bases(section).next().map(boxed),
                 changes: inner(section).find(|inner| is_changes(inner)).map(boxed),
             }
         }
+        "zeoclient" => StorageKind::Zeo(Box::new(zeoclient::of(section, system))),
         other => unreachable!("the reader refuses <{other}>"),
     }
 }
@@ -271,9 +252,18 @@ fn bases(section: &Section) -> impl Iterator<Item = &Section> {
     inner(section).filter(|inner| !is_changes(inner))
 }
 
+/// Others change what is behind a `<zeoclient>`, and no storage over it would know.
+fn check_proxies(section: &Section) -> Result<(), ConfigError> {
+    let proxy = inner(section).find(|inner| inner.section_type.name == ZEOCLIENT.name);
+    proxy.map_or(Ok(()), |proxy| {
+        Err(proxy.wrong_at_start(InvalidValue::ProxyWithin(section.section_type.name)))
+    })
+}
+
 /// Blobs are kept once.
-fn check_blobs(section: &Section, _: &dyn System) -> Result<(), ConfigError> {
-    let base = inner(section).next().filter(|base| kind(base).has_blobs());
+fn check_blobs(section: &Section, system: &dyn System) -> Result<(), ConfigError> {
+    check_proxies(section)?;
+    let base = inner(section).next().filter(|base| kind(base, system).has_blobs());
     base.map_or(Ok(()), |base| {
         Err(base.wrong_at_start(InvalidValue::BlobsTwice(base.section_type.name)))
     })
@@ -281,5 +271,6 @@ fn check_blobs(section: &Section, _: &dyn System) -> Result<(), ConfigError> {
 
 /// There is one base.
 fn check_demo(section: &Section, _: &dyn System) -> Result<(), ConfigError> {
+    check_proxies(section)?;
     bases(section).nth(1).map_or(Ok(()), |base| Err(base.wrong_at_start(InvalidValue::TwoBases)))
 }

@@ -80,18 +80,22 @@ pub(super) fn tls(zeo: &Section, system: &dyn System) -> Option<TlsConfig> {
     let section = zeo.sections.iter().find(|section| section.section_type.name == SSL.name)?;
     let authenticate: String = section.required("authenticate");
     let trusts_some = !authenticate.is_empty() && authenticate != "DYNAMIC";
-    let given = system.variable(KEY_PASSWORD_VARIABLE).map(KeyPassword::Given);
-    let command = section.value("password-command").map(KeyPassword::Command);
     Some(TlsConfig {
         certificate: section.required("certificate"),
         key: section.value("key"),
-        password: given.or(command),
+        password: password(section, system),
         authenticate: trusts_some.then(|| authenticate.into()),
     })
 }
 
+/// How to get the password of a key, from the environment or by what a section says.
+pub(super) fn password(section: &Section, system: &dyn System) -> Option<KeyPassword> {
+    let given = system.variable(KEY_PASSWORD_VARIABLE).map(KeyPassword::Given);
+    given.or_else(|| section.value("password-command").map(KeyPassword::Command))
+}
+
 /// A Python function is no way to a password, so there must be another one.
-fn check_password(section: &Section, system: &dyn System) -> Result<(), ConfigError> {
+pub(super) fn check_password(section: &Section, system: &dyn System) -> Result<(), ConfigError> {
     let function: Option<String> = section.value("password-function");
     let command: Option<String> = section.value("password-command");
     let has_function = function.is_some_and(|function| !function.is_empty());

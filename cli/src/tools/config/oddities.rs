@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::{Section, ServerConfig, StorageKind, System};
+use crate::config::{Section, ServerConfig, StorageKind, System, ZeoClientConfig};
 
 /// A sentence for each.
 pub(super) fn of(config: &ServerConfig, top: &Section, system: &dyn System) -> Vec<String> {
@@ -22,6 +22,14 @@ fn of_python(top: &Section, odd: &mut Vec<String>) {
     let is = |section: &&Section, name| section.section_type.name == name;
     if top.sections.iter().any(|section| is(&section, "rzeo")) {
         odd.push("runzeo refuses the file while <rzeo> is in it".to_owned());
+    }
+    for client in top.sections.iter().filter(|section| is(section, "zeoclient")) {
+        if !client.settings("wait-timeout").is_empty() {
+            odd.push("runzeo refuses the file while wait-timeout is in <zeoclient>".to_owned());
+        }
+        if client.sections.iter().any(|section| is(&section, "ssl")) {
+            odd.push("runzeo refuses the file while <ssl> is in <zeoclient>".to_owned());
+        }
     }
     let zeo = top.sections.iter().find(|section| is(section, "zeo"));
     let ssl = zeo.and_then(|zeo| zeo.sections.iter().find(|section| is(section, "ssl")));
@@ -118,6 +126,23 @@ fn of_storage<'a>(
         StorageKind::Mapping { .. } => {
             odd.push(format!("storage {name}: all is lost when the server ends"));
         }
+        StorageKind::Zeo(client) => {
+            if !client.shared_blob_dir {
+                paths.extend(client.blob_dir.as_deref());
+            }
+            paths.extend(client.cache_path.as_deref());
+            of_client(client, name, odd);
+        }
+    }
+}
+
+/// What is odd about a client of another server.
+fn of_client(client: &ZeoClientConfig, name: &str, odd: &mut Vec<String>) {
+    if client.read_only && client.read_only_fallback {
+        odd.push(format!("storage {name}: read-only-fallback has no effect beside read-only"));
+    }
+    if client.blob_dir.is_none() && (client.shared_blob_dir || client.blob_cache_size.is_some()) {
+        odd.push(format!("storage {name}: without blob-dir no blobs are served"));
     }
 }
 
@@ -162,9 +187,13 @@ mod tests {
                     <filestorage a>\npath f\ncreate on\nread-only on\n</filestorage>\n\
                     <blobstorage b>\nblob-dir ./d\n<filestorage>\npath /dir/f\n</filestorage>\n\
                     </blobstorage>\n<mappingstorage m/>\n<demostorage d/>\n\
+                    <zeoclient z>\nserver 1\nwait-timeout 1\nread-only on\nread-only-fallback on\n\
+                    shared-blob-dir on\n<ssl>\ncertificate c\n</ssl>\n</zeoclient>\n\
                     <rzeo>\nhandshake-timeout 0\nmax-connections 1\n</rzeo>\n<eventlog/>\n";
         let starts = [
             "runzeo refuses the file while <rzeo>",
+            "runzeo refuses the file while wait-timeout",
+            "runzeo refuses the file while <ssl>",
             "runzeo refuses the file while password-command",
             "transaction-timeout is not set",
             "invalidation-queue-size 0",
@@ -177,6 +206,8 @@ mod tests {
             "storage a: create and read-only contradict",
             "storage m: all is lost",
             "storage d: changes are lost",
+            "storage z: read-only-fallback has no effect",
+            "storage z: without blob-dir",
             "/dir/f is used more than once, in the storages a, b",
             "<eventlog> has no handlers",
         ];

@@ -18,8 +18,8 @@
 //! [`Cache::keep_journal`] makes it survive its process: every change goes to a log, any beginning of
 //! which can be replayed to something that was true (see `journal.rs` and `docs/client-cache.md`).
 //!
-//! The cache has its own copy of each record, because the one that was stored may be a slice of a
-//! buffer with many others. So what it counts is what it takes: the records, and [`ENTRY_BYTES`] each.
+//! The cache has its own copy of each record, unless it is told that the one that was stored is no slice
+//! of a buffer with many others. So what it counts is what it takes: the records, and [`ENTRY_BYTES`] each.
 
 mod entry;
 mod index;
@@ -44,7 +44,7 @@ use crate::storage::Revision;
 
 /// What an entry takes beside its record: its place in the slab, its part of the index and of the memory
 /// of what was evicted, and what an allocator and `Bytes` need for a record of its own.
-pub const ENTRY_BYTES: usize = 160;
+pub const ENTRY_BYTES: usize = 168;
 
 /// Records that need not be asked for.
 #[derive(Debug)]
@@ -86,6 +86,30 @@ struct Counts {
     stores: u64,
     invalidations: u64,
     evictions: u64,
+}
+
+/// A record that is to be kept.
+enum Record<'a> {
+    /// Part of something larger.
+    Slice(&'a [u8]),
+    /// With memory of its own.
+    Own(Bytes),
+}
+
+impl Record<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Slice(data) => data,
+            Self::Own(data) => data,
+        }
+    }
+
+    fn into_own(self) -> Bytes {
+        match self {
+            Self::Slice(data) => Bytes::copy_from_slice(data),
+            Self::Own(data) => data,
+        }
+    }
 }
 
 impl Cache {
@@ -135,9 +159,14 @@ impl Cache {
         Some(self.queues.entries[slot.key()].data.clone())
     }
 
-    /// Keeps a revision. A current one replaces a current one of another serial.
+    /// Keeps a copy of a revision. A current one replaces a current one of another serial.
     pub fn store(&mut self, oid: Oid, revision: Revision) {
-        self.store_in(oid, &revision.data, revision.serial, revision.end, None);
+        self.store_in(oid, Record::Slice(&revision.data), revision.serial, revision.end, None);
+    }
+
+    /// The same of a revision whose record shares its memory with nothing else, and need not be copied.
+    pub fn store_own(&mut self, oid: Oid, revision: Revision) {
+        self.store_in(oid, Record::Own(revision.data), revision.serial, revision.end, None);
     }
 
     /// The object changed in `tid`: its current revision, if there is one, ended there. A revision of that
@@ -254,11 +283,12 @@ impl Cache {
     fn store_in(
         &mut self,
         oid: Oid,
-        data: &[u8],
+        record: Record<'_>,
         serial: Tid,
         end: Option<Tid>,
         is_main: Option<bool>,
     ) {
+        let data = record.bytes();
         let entries = &self.queues.entries;
         let mut is_warm = false;
         match end {
@@ -297,7 +327,7 @@ impl Cache {
         let is_main = is_main.unwrap_or(is_warm);
         self.log(&Operation::Store { oid, serial, end, is_main, data });
         self.counts.stores += 1;
-        self.insert(Entry::new(oid, Bytes::copy_from_slice(data), serial, end), is_main);
+        self.insert(Entry::new(oid, record.into_own(), serial, end), is_main);
     }
 
     fn fits(&self, data: &[u8]) -> bool {

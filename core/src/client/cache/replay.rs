@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::journal::{self, Decoded, HEADER, Journal, Operation};
-use super::{Cache, Counts};
+use super::{Cache, Counts, Record};
 
 /// Makes a cache from its journal, which comes in pieces of any size.
 ///
@@ -86,7 +86,7 @@ impl Replay {
     fn apply(&mut self, operation: Operation<'_>) {
         match operation {
             Operation::Store { oid, serial, end, is_main, data } => {
-                self.cache.store_in(oid, data, serial, end, Some(is_main));
+                self.cache.store_in(oid, Record::Slice(data), serial, end, Some(is_main));
             }
             Operation::Ended { oid, tid } => self.cache.invalidate(oid, tid),
             Operation::Forget { oid } => self.cache.forget_current(oid),

@@ -15,11 +15,15 @@
 //! While a group is being written, finished transactions gather in `pending`; they are the next group.
 //! Locks are kept until the group is visible, so whoever gets them next sees it.
 //!
+//! If the storage is a proxy, others commit behind its back, and what they change is announced too: see
+//! `outside`.
+//!
 //! **Invariant**: a vote is in exactly one of the stages of [`Stage`], and holds locks in all of them
 //! but the first. There is at most one per connection, for as long as `votes` knows it.
 
 mod figures;
 mod locks;
+mod outside;
 mod pack;
 mod recent;
 
@@ -42,7 +46,7 @@ use super::{
     Ticket, count,
 };
 use crate::ids::{Oid, Tid};
-use crate::storage::{Finishing, Info, StorageError};
+use crate::storage::{Committed, Description, Finishing, News, StorageError};
 use crate::time::{Instant, Now};
 use crate::wire::refusal::Refusal;
 use crate::wire::reply::Status;
@@ -76,13 +80,24 @@ pub enum LockScope {
     Storage,
 }
 
+impl LockScope {
+    /// What a vote locks in that storage: a proxy has one transaction at a time.
+    #[must_use]
+    pub const fn in_storage(self, description: &Description) -> Self {
+        if description.is_proxy { Self::Storage } else { self }
+    }
+}
+
 /// What happened to the hub.
 #[derive(Debug)]
 pub enum HubInput {
     /// A connection asks.
     Request(ConnId, HubRequest),
-    /// The group is durable and visible, with the figures after each transaction; or none of it is.
-    Committed(Result<Vec<Info>, StorageError>),
+    /// The group is durable and visible; or none of it is.
+    Committed(Result<Vec<Committed>, StorageError>),
+    /// Something happened behind the storage's back. Of what happened before a transaction of a group,
+    /// the hub hears before it hears of the group.
+    News(News),
     /// A job is done.
     Done(HubJobDone),
 }
@@ -121,12 +136,11 @@ enum Stage {
     Finishing { since: Now },
 }
 
-/// A transaction with its tid, in the group that is gathering or being written.
+/// A transaction in the group that is gathering or being written.
 #[derive(Debug)]
 struct Commit {
     conn: ConnId,
     ticket: Ticket,
-    tid: Tid,
     changed: Arc<[Oid]>,
     /// When the client asked for it.
     asked: Instant,
@@ -149,6 +163,8 @@ pub struct Hub {
     locks: Locks<Owner>,
     pending: Vec<(Commit, Finishing)>,
     writing: Option<Writing>,
+    /// What happened behind the storage's back while a group is being written, oldest first.
+    outside: VecDeque<News>,
     recent: Recent,
     /// The newest visible commit.
     last_tid: Tid,
@@ -177,6 +193,7 @@ impl Hub {
             locks: Locks::new(),
             pending: Vec::new(),
             writing: None,
+            outside: VecDeque::new(),
             last_tid,
             last_issued: last_tid,
             packing: None,
@@ -192,6 +209,7 @@ impl Hub {
         match input {
             HubInput::Request(conn, request) => self.request(now, conn, request),
             HubInput::Committed(result) => self.committed(now, result),
+            HubInput::News(news) => self.news(news),
             HubInput::Done(HubJobDone::Packed(result, info)) => self.packed(now, result, info),
             HubInput::Done(HubJobDone::Switched(result, info)) => self.switched(now, result, info),
             HubInput::Done(HubJobDone::Untidy) => self.untidy(now),
@@ -346,7 +364,7 @@ impl Hub {
             finish.tid.unwrap_or_else(|| Tid::from_unix(now.wall).later_than(self.last_issued));
         self.last_issued = self.last_issued.max(tid);
         let changed = finish.changed.into();
-        let commit = Commit { conn, ticket, tid, changed, asked: now.instant };
+        let commit = Commit { conn, ticket, changed, asked: now.instant };
         self.pending.push((commit, Finishing { tid, voted: finish.voted }));
         self.write(now);
     }
@@ -365,33 +383,42 @@ impl Hub {
 
     /// A group is visible, or failed: the others hear of it, then the committers, then those who
     /// wait for its locks.
-    fn committed(&mut self, now: Now, result: Result<Vec<Info>, StorageError>) {
+    fn committed(&mut self, now: Now, result: Result<Vec<Committed>, StorageError>) {
         let Writing { commits, since } =
             self.writing.take().expect("a result is fed for a group that was given");
         match result {
-            Ok(infos) => {
+            Ok(group) => {
                 self.measured.sync.add_duration(now.instant.since(since));
-                for (commit, info) in commits.into_iter().zip(infos) {
+                for (commit, committed) in commits.into_iter().zip(group) {
                     self.measured.commit.add_duration(now.instant.since(commit.asked));
-                    self.announce(commit, info);
+                    self.tell_outside(Some(committed.tid));
+                    self.announce(commit, committed);
                 }
             }
             Err(error) => self.commit_failed(commits, error),
         }
+        self.tell_outside(None);
         self.grant(now);
         self.write(now);
     }
 
-    fn announce(&mut self, commit: Commit, info: Info) {
-        let Commit { conn, ticket, tid, changed, .. } = commit;
+    fn announce(&mut self, commit: Commit, committed: Committed) {
+        let Commit { conn, ticket, changed, .. } = commit;
+        let Committed { tid, info } = committed;
+        count(&self.settings.counters.commits);
+        self.invalidate(tid, &changed, Some(conn));
+        self.finished(conn, Notice::Finished { ticket, result: Ok((tid, info)), oids: changed });
+    }
+
+    /// A commit is visible: it is remembered, and all hear of it but the one who made it, if it is one
+    /// of them.
+    fn invalidate(&mut self, tid: Tid, changed: &Arc<[Oid]>, committer: Option<ConnId>) {
         self.last_tid = self.last_tid.max(tid);
         self.recent.push(tid, changed.clone());
-        count(&self.settings.counters.commits);
-        for other in self.connections.keys().filter(|other| **other != conn) {
+        for other in self.connections.keys().filter(|other| Some(**other) != committer) {
             let notice = Notice::Invalidated { tid, oids: changed.clone() };
             self.outputs.push_back(HubOutput::Deliver(*other, notice));
         }
-        self.finished(conn, Notice::Finished { ticket, result: Ok((tid, info)), oids: changed });
     }
 
     fn commit_failed(&mut self, commits: Vec<Commit>, error: StorageError) {

@@ -354,6 +354,7 @@ impl Desk {
             Notice::Finished { ticket, result, oids } => {
                 self.finished(line, ticket, result, &oids);
             }
+            Notice::Reset => line.close(CloseReason::Reset),
             Notice::TimedOut { after } => line.close(CloseReason::TransactionTimeout { after }),
             Notice::Registered { .. } => unreachable!("a desk is opened when the hub has said so"),
         }

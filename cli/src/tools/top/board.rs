@@ -1,0 +1,245 @@
+//! What is known of a server: its last answer, and how its figures moved before it.
+//!
+//! A server tells totals since its start; how much happens now is the difference between two answers. A
+//! server that was started again begins anew, so no difference is made across that.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use rzeo_core::ids::Tid;
+use serde_json::{Map, Value};
+
+/// As many differences as are kept: two minutes at one a second, and wider than most windows.
+const HISTORY_MAX: usize = 120;
+
+/// A figure out of several.
+type Count = fn(&Figures) -> u64;
+
+/// The totals that grow, and what they are called.
+pub(super) const COUNTED: [(&str, Count); 6] = [
+    ("loads", |figures| figures.loads),
+    ("stores", |figures| figures.stores),
+    ("commits", |figures| figures.commits),
+    ("aborts", |figures| figures.aborts),
+    ("conflicts", |figures| figures.conflicts),
+    ("merged", |figures| figures.merged),
+];
+
+/// A storage's figures, as a server tells them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Figures {
+    pub(super) connections: u64,
+    pub(super) open: u64,
+    pub(super) waiting: u64,
+    pub(super) loads: u64,
+    pub(super) stores: u64,
+    pub(super) commits: u64,
+    pub(super) aborts: u64,
+    pub(super) conflicts: u64,
+    pub(super) merged: u64,
+    /// Since when the lock that is held longest is held: seconds since 1970, by the server's clock.
+    pub(super) locked_since: Option<f64>,
+    pub(super) last: Option<Tid>,
+}
+
+impl Figures {
+    fn read(status: &Value) -> Self {
+        let count = |key: &str| status.get(key).and_then(Value::as_u64).unwrap_or_default();
+        let last = status.get("last-transaction").and_then(Value::as_str);
+        Self {
+            connections: count("connections"),
+            open: count("active_txns"),
+            waiting: count("waiting"),
+            loads: count("loads"),
+            stores: count("stores"),
+            commits: count("commits"),
+            aborts: count("aborts"),
+            conflicts: count("conflicts"),
+            merged: count("conflicts_resolved"),
+            locked_since: status.get("lock_time").and_then(Value::as_f64),
+            last: last.and_then(|digits| u64::from_str_radix(digits, 16).ok()).map(Tid),
+        }
+    }
+}
+
+/// A storage.
+#[derive(Clone, Debug)]
+pub(super) struct Storage {
+    pub(super) name: String,
+    pub(super) figures: Figures,
+    /// How much there was of each of [`COUNTED`] per second, oldest first.
+    pub(super) history: VecDeque<[f64; COUNTED.len()]>,
+}
+
+impl Storage {
+    fn follow(&mut self, figures: Figures, time: Duration) {
+        if self.history.len() == HISTORY_MAX {
+            self.history.pop_front();
+        }
+        let rate = |count: Count| per_second(count(&self.figures), count(&figures), time);
+        self.history.push_back(COUNTED.map(|(_, count)| rate(count)));
+        self.figures = figures;
+    }
+}
+
+/// How the last attempt to ask ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Contact {
+    /// Nothing was heard yet.
+    None,
+    /// It has answered.
+    Good,
+    /// It has not, for this reason, since that time.
+    Lost { since: Duration, why: String },
+}
+
+/// All that is known of a server. Times are those since the program began.
+#[derive(Clone, Debug)]
+pub(super) struct Board {
+    pub(super) contact: Contact,
+    /// When the server says that it was started.
+    pub(super) started: Option<String>,
+    /// When it was seen to be started again.
+    pub(super) restarted: Option<Duration>,
+    pub(super) storages: Vec<Storage>,
+    /// When it has answered last.
+    heard: Option<Duration>,
+}
+
+impl Board {
+    pub(super) fn new() -> Self {
+        Self {
+            contact: Contact::None,
+            started: None,
+            restarted: None,
+            storages: Vec::new(),
+            heard: None,
+        }
+    }
+
+    /// Takes an answer.
+    pub(super) fn hear(&mut self, now: Duration, statuses: &Map<String, Value>) {
+        let started = statuses.values().find_map(|status| status.get("start")?.as_str());
+        let started = started.map(str::to_owned);
+        let all: Vec<(&String, Figures)> =
+            statuses.iter().map(|(name, status)| (name, Figures::read(status))).collect();
+        let fewer = |(name, figures): &(&String, Figures)| {
+            let before = self.storages.iter().find(|storage| storage.name == **name);
+            before.is_some_and(|before| {
+                COUNTED.iter().any(|(_, count)| count(figures) < count(&before.figures))
+            })
+        };
+        if self.heard.is_some() && (self.started != started || all.iter().any(fewer)) {
+            self.restarted = Some(now);
+            self.storages.clear();
+        }
+        let time = now.saturating_sub(self.heard.unwrap_or(now));
+        let mut known = std::mem::take(&mut self.storages);
+        for (name, figures) in all {
+            let place = known.iter().position(|storage| storage.name == *name);
+            let storage = match place.map(|place| known.swap_remove(place)) {
+                Some(mut storage) => {
+                    storage.follow(figures, time);
+                    storage
+                }
+                None => Storage { name: name.clone(), figures, history: VecDeque::new() },
+            };
+            self.storages.push(storage);
+        }
+        self.started = started;
+        self.contact = Contact::Good;
+        self.heard = Some(now);
+    }
+
+    /// Takes a failure.
+    pub(super) fn miss(&mut self, now: Duration, why: String) {
+        let since = match self.contact {
+            Contact::Lost { since, .. } => since,
+            Contact::None | Contact::Good => now,
+        };
+        self.contact = Contact::Lost { since, why };
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+fn per_second(before: u64, after: u64, time: Duration) -> f64 {
+    if time.is_zero() { 0.0 } else { after.saturating_sub(before) as f64 / time.as_secs_f64() }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn second(number: u64) -> Duration {
+        Duration::from_secs(number)
+    }
+
+    fn answer(started: &str, loads: u64) -> Map<String, Value> {
+        let status = json!({"loads": loads, "commits": loads / 10, "start": started});
+        Map::from_iter([("1".to_owned(), status)])
+    }
+
+    fn loads(board: &Board) -> Vec<f64> {
+        board.storages[0].history.iter().map(|rates| rates[0]).collect()
+    }
+
+    #[test]
+    fn what_happens_is_the_difference_between_answers() {
+        let mut board = Board::new();
+        board.hear(second(1), &answer("x", 100));
+        assert!(loads(&board).is_empty());
+        board.hear(second(3), &answer("x", 300));
+        board.hear(second(4), &answer("x", 350));
+        assert_eq!(loads(&board), [100.0, 50.0]);
+        assert_eq!(board.storages[0].history[0], [100.0, 0.0, 10.0, 0.0, 0.0, 0.0]);
+        for number in 5..500 {
+            board.hear(second(number), &answer("x", 350));
+        }
+        assert_eq!(loads(&board).len(), HISTORY_MAX);
+        assert_eq!(board.restarted, None);
+    }
+
+    #[test]
+    fn a_server_that_is_lost_and_comes_back_is_followed() {
+        let mut board = Board::new();
+        board.hear(second(1), &answer("x", 100));
+        board.hear(second(2), &answer("x", 110));
+        board.miss(second(3), "gone".to_owned());
+        board.miss(second(4), "still gone".to_owned());
+        assert_eq!(board.contact, Contact::Lost { since: second(3), why: "still gone".to_owned() });
+        assert_eq!(loads(&board), [10.0], "what was known stays");
+        board.hear(second(6), &answer("x", 130));
+        assert_eq!(loads(&board), [10.0, 5.0], "it was the network");
+        assert_eq!((board.contact.clone(), board.restarted), (Contact::Good, None));
+    }
+
+    #[test]
+    fn a_server_that_was_started_again_begins_anew() {
+        for (started, after) in [("y", 200), ("x", 50)] {
+            let mut board = Board::new();
+            board.miss(second(0), "not there yet".to_owned());
+            board.hear(second(1), &answer("x", 100));
+            assert_eq!(board.restarted, None);
+            board.hear(second(2), &answer(started, after));
+            assert_eq!(board.restarted, Some(second(2)));
+            assert!(loads(&board).is_empty());
+        }
+    }
+
+    #[test]
+    fn storages_come_and_go() {
+        let mut board = Board::new();
+        board.hear(second(1), &answer("x", 100));
+        let mut both = answer("x", 100);
+        both.insert("2".to_owned(), json!({"loads": 5, "lock_time": 7.5, "start": "x"}));
+        board.hear(second(2), &both);
+        assert_eq!(board.storages.len(), 2);
+        assert_eq!(board.storages[1].figures.locked_since, Some(7.5));
+        both.remove("1");
+        board.hear(second(3), &both);
+        assert_eq!(board.storages.len(), 1);
+        assert_eq!(loads(&board), [0.0]);
+    }
+}

@@ -1,0 +1,107 @@
+//! The terminal: a screen of its own while the program runs, and the old one afterwards.
+//!
+//! Keys come one by one and without an echo, Ctrl-C among them, so that every way out leads past the
+//! restoring. Little is needed, and every terminal of the last decades understands it, so there is no
+//! library between.
+
+use std::io::{self, Read as _, Write as _};
+use std::sync::mpsc::Sender;
+use std::thread;
+
+use rustix::termios::{
+    LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr,
+};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
+use signal_hook::iterator::Signals;
+
+use super::Event;
+use super::screen::{Line, Look};
+
+/// Another screen, without a cursor.
+const ENTER: &str = "\x1b[?1049h\x1b[?25l";
+const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
+
+/// Rows and columns of a terminal that does not tell.
+const USUAL_SIZE: (usize, usize) = (24, 80);
+
+/// The terminal, as it is while somebody watches.
+pub(super) struct Terminal {
+    before: Termios,
+}
+
+impl Terminal {
+    /// Whether somebody is there to watch and to press keys.
+    pub(super) fn is_there() -> bool {
+        isatty(io::stdin()) && isatty(io::stdout())
+    }
+
+    /// Prepares it, and tells of keys and signals from now on.
+    pub(super) fn enter(events: &Sender<Event>) -> io::Result<Self> {
+        let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGWINCH])?;
+        let before = tcgetattr(io::stdin())?;
+        let mut during = before.clone();
+        during.local_modes -= LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG;
+        tcsetattr(io::stdin(), OptionalActions::Now, &during)?;
+        let terminal = Self { before };
+        say(ENTER)?;
+        let to = events.clone();
+        thread::Builder::new().name("keys".to_owned()).spawn(move || {
+            for key in io::stdin().lock().bytes() {
+                let event = match key {
+                    Ok(b'q' | b'Q' | 3 | 4) | Err(_) => Event::Leave,
+                    Ok(_) => Event::Look,
+                };
+                if to.send(event).is_err() {
+                    return;
+                }
+            }
+            let _ = to.send(Event::Leave);
+        })?;
+        let to = events.clone();
+        thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            for signal in signals.forever() {
+                let event = if signal == SIGWINCH { Event::Look } else { Event::Leave };
+                if to.send(event).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(terminal)
+    }
+
+    /// Rows and columns.
+    pub(super) fn size(&self) -> (usize, usize) {
+        match tcgetwinsize(io::stdout()) {
+            Ok(size) if size.ws_row > 0 && size.ws_col > 0 => {
+                (size.ws_row.into(), size.ws_col.into())
+            }
+            _ => USUAL_SIZE,
+        }
+    }
+
+    /// Shows lines, over what was there.
+    pub(super) fn show(&self, lines: &[Line]) -> io::Result<()> {
+        let styled = lines.iter().map(|line| match line.look {
+            Look::Plain => line.text.clone(),
+            Look::Head => format!("\x1b[1m{}\x1b[0m", line.text),
+            Look::Alarm => format!("\x1b[31m{}\x1b[0m", line.text),
+        });
+        let styled: Vec<String> = styled.collect();
+        // Each line clears what it leaves of the one before it, so nothing flickers.
+        say(&format!("\x1b[H{}\x1b[K\x1b[J", styled.join("\x1b[K\r\n")))
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // A terminal that is gone needs neither.
+        let _ = say(LEAVE);
+        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.before);
+    }
+}
+
+fn say(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}

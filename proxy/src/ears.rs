@@ -1,0 +1,201 @@
+//! What the client says of the server, told to the hub of this one.
+//!
+//! ```text
+//!   invalidated ──────► Changed          in the client's order, while the client is locked: nobody
+//!   invalidated_all ──► Reset, missed    can see a commit here before it is told
+//!   connected ────────► Reset            once for each time that the server was out of reach
+//! ```
+//!
+//! Own commits are not told: their tid goes to the hub with the result of
+//! [`commit`](rzeo_core::storage::Storage::commit), and stands in the client's order like the others, so all that was before has been told
+//! when that returns.
+//!
+//! After `invalidated_all` nothing may be told as a change before the reset is: clients would believe to
+//! know all up to it.
+//!
+//! Python's proxy closes all connections whenever its server is back, whether anything was missed or
+//! not, and so does this one: an application that is connected to a proxy hears in no other way that it
+//! may be behind another server now.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rzeo_client::{Observer, ServerInfo};
+use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::storage::{Info, Listener, News};
+
+#[derive(Default)]
+pub(crate) struct Ears(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    listener: Option<Listener>,
+    /// The newest commit that was told, ours among them.
+    told: Tid,
+    info: Info,
+    /// Whether the server was lost and the listener has not been told yet that it is back.
+    was_lost: bool,
+}
+
+impl Ears {
+    /// What was told before is known to whoever begins to listen.
+    pub(crate) fn begin_at(&self, tid: Tid) {
+        let mut state = self.0.lock();
+        state.told = state.told.max(tid);
+    }
+
+    pub(crate) fn listen(&self, since: Tid, listener: Listener) {
+        let mut state = self.0.lock();
+        if state.told != since {
+            listener.hear(News::Reset { tid: state.told, missed: true });
+        }
+        state.listener = Some(listener);
+    }
+
+    pub(crate) fn told(&self) -> Tid {
+        self.0.lock().told
+    }
+
+    pub(crate) fn info(&self) -> Info {
+        self.0.lock().info
+    }
+}
+
+impl State {
+    fn tell(&self, news: News) {
+        if let Some(listener) = &self.listener {
+            listener.hear(news);
+        }
+    }
+
+    fn reset(&mut self, tid: Tid, missed: bool) {
+        self.told = self.told.max(tid);
+        self.was_lost = false;
+        self.tell(News::Reset { tid: self.told, missed });
+    }
+}
+
+impl Observer for Ears {
+    /// A commit that was copied under an old tid stands nowhere in the order of tids.
+    fn invalidated(&self, tid: Tid, oids: &Arc<[Oid]>) {
+        let mut state = self.0.lock();
+        if tid > state.told {
+            state.told = tid;
+            state.tell(News::Changed { tid, oids: oids.clone() });
+        } else if !oids.is_empty() {
+            state.reset(tid, true);
+        }
+    }
+
+    fn invalidated_all(&self, tid: Tid) {
+        self.0.lock().reset(tid, true);
+    }
+
+    fn committed(&self, tid: Tid, _: &Arc<[Oid]>) {
+        self.begin_at(tid);
+    }
+
+    fn connected(&self, info: &Arc<ServerInfo>, _: bool) {
+        let mut state = self.0.lock();
+        state.info = Info { length: info.length, size: info.size };
+        if state.was_lost {
+            let told = state.told;
+            state.reset(told, false);
+        }
+    }
+
+    fn disconnected(&self) {
+        self.0.lock().was_lost = true;
+    }
+
+    fn info(&self, length: u64, size: u64) {
+        self.0.lock().info = Info { length, size };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ears, and what they tell, in short.
+    fn listening() -> (Ears, Arc<Mutex<Vec<String>>>) {
+        let (ears, heard) = (Ears::default(), Arc::new(Mutex::new(Vec::new())));
+        ears.begin_at(Tid(5));
+        let told = heard.clone();
+        ears.listen(Tid(5), Listener::new(move |news| told.lock().push(brief(&news))));
+        (ears, heard)
+    }
+
+    fn brief(news: &News) -> String {
+        match news {
+            News::Changed { tid, oids } => format!("{} changed {}", tid.0, oids.len()),
+            News::Reset { tid, missed: true } => format!("{} missed", tid.0),
+            News::Reset { tid, missed: false } => format!("{} back", tid.0),
+        }
+    }
+
+    fn server() -> Arc<ServerInfo> {
+        Arc::new(ServerInfo {
+            name: "Data.fs".into(),
+            length: 3,
+            size: 100,
+            supports_undo: true,
+            supports_record_iternext: true,
+            interfaces: Vec::new(),
+        })
+    }
+
+    fn oids(count: u64) -> Arc<[Oid]> {
+        (1..=count).map(Oid).collect()
+    }
+
+    #[test]
+    fn changes_are_told_and_own_commits_are_not() {
+        let (ears, heard) = listening();
+        ears.invalidated(Tid(6), &oids(2));
+        ears.committed(Tid(7), &oids(1));
+        ears.invalidated(Tid(8), &oids(0));
+        assert_eq!(*heard.lock(), ["6 changed 2", "8 changed 0"]);
+        assert_eq!(ears.told(), Tid(8));
+    }
+
+    #[test]
+    fn what_came_before_anybody_listened_is_missed() {
+        let ears = Ears::default();
+        ears.invalidated(Tid(6), &oids(2));
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let told = heard.clone();
+        ears.listen(Tid(5), Listener::new(move |news| told.lock().push(brief(&news))));
+        assert_eq!(*heard.lock(), ["6 missed"]);
+    }
+
+    #[test]
+    fn a_server_that_is_back_is_told_once_after_its_changes() {
+        let (ears, heard) = listening();
+        ears.disconnected();
+        ears.invalidated(Tid(9), &oids(2));
+        ears.connected(&server(), false);
+        ears.connected(&server(), false);
+        assert_eq!(*heard.lock(), ["9 changed 2", "9 back"]);
+        assert_eq!(ears.info(), Info { length: 3, size: 100 });
+    }
+
+    #[test]
+    fn what_was_missed_is_told_before_anything_newer() {
+        let (ears, heard) = listening();
+        ears.disconnected();
+        ears.invalidated_all(Tid(9));
+        ears.invalidated(Tid(10), &oids(1));
+        ears.connected(&server(), false);
+        assert_eq!(*heard.lock(), ["9 missed", "10 changed 1"], "and all are closed once");
+    }
+
+    #[test]
+    fn a_copied_commit_is_told_as_missed() {
+        let (ears, heard) = listening();
+        ears.invalidated(Tid(3), &oids(1));
+        ears.invalidated(Tid(5), &oids(0));
+        assert_eq!(*heard.lock(), ["5 missed"]);
+        assert_eq!(ears.told(), Tid(5));
+    }
+}

@@ -1,0 +1,462 @@
+//! Our own client, over real sockets, with our own server: what an adapter adds to it.
+
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustls::ClientConfig;
+use rzeo_client::blobs::BlobOptions;
+use rzeo_client::{
+    Access, Address, Begin, BlobFailure, CallError, Client, ClientOptions, ConnectError, News, Oid,
+    Refused, Tid, Tls, Transaction,
+};
+use rzeo_core::storage::Storage;
+use rzeo_storage::{BlobStorage, MappingStorage};
+
+use super::client::{Dial, certificate, client_config, local};
+use super::server::{Running, settings};
+use super::{LONG, log, memory};
+use crate::{adapter, block_on};
+
+/// A record of `BTrees.Length`, which is resolved by adding up.
+fn length(value: u8) -> Bytes {
+    [b"\x80\x03cBTrees.Length\nLength\nq\0.\x80\x03K", &[value][..], b"."].concat().into()
+}
+
+fn record(len: usize) -> Bytes {
+    vec![b'.'; len].into()
+}
+
+fn tls(dial: Dial<'_>) -> Option<Tls> {
+    let config: Arc<ClientConfig> = client_config(dial?);
+    Some(Tls { config, server_name: Some("localhost".try_into().unwrap()) })
+}
+
+/// How to reach a server.
+fn options(address: &rzeo_host::Address, dial: Dial<'_>) -> ClientOptions {
+    let address = address.to_string().parse().unwrap();
+    ClientOptions { tls: tls(dial), ..ClientOptions::new([address]) }
+}
+
+async fn client_of(server: &Running) -> Client {
+    adapter::connect(options(server.address(), None)).await.unwrap()
+}
+
+async fn commit(client: &Client, oid: Oid, serial: Tid, data: Bytes) -> Result<Tid, CallError> {
+    let mut txn = client.begin(Begin::default()).await?;
+    txn.store(oid, serial, data).await?;
+    txn.vote().await?.finish().await
+}
+
+/// Commits something long, reads it back, and another client hears of it and reads it, too.
+async fn converses(address: &rzeo_host::Address, dial: Dial<'_>) {
+    let one = adapter::connect(options(address, dial)).await.unwrap();
+    let other = adapter::connect(options(address, dial)).await.unwrap();
+    let oid = one.new_oid().await.unwrap();
+    let mut serial = Tid::ZERO;
+    for _ in 0..2 {
+        let mut news = other.subscribe();
+        serial = commit(&one, oid, serial, record(LONG)).await.unwrap();
+        assert_eq!(one.last_tid(), serial);
+        assert_eq!(one.load(oid).await.unwrap(), (record(LONG), serial));
+        let oids: Arc<[Oid]> = [oid].into();
+        loop {
+            match news.next().await.unwrap() {
+                News::Info { .. } => {}
+                it => break assert_eq!(it, News::Invalidated { tid: serial, oids }),
+            }
+        }
+        assert_eq!(other.load(oid).await.unwrap(), (record(LONG), serial));
+    }
+    assert!(one.cache_statistics().hits >= 2, "an own commit is in the cache");
+    one.close().await;
+    other.close().await;
+}
+
+#[test]
+fn our_clients_converse_over_tcp_and_unix_sockets_with_and_without_tls() {
+    let certificate = certificate();
+    let directory = tempfile::tempdir().unwrap();
+    for (number, tls) in [None, Some(&certificate)].into_iter().enumerate() {
+        for msgpack in [false, true] {
+            let path = directory.path().join(format!("{number}{msgpack}"));
+            for address in [local(), rzeo_host::Address::Unix(path)] {
+                let settings = rzeo_host::Settings { msgpack, ..settings() };
+                let server = Running::start(&settings, memory(), &address, tls);
+                block_on(converses(server.address(), tls));
+                server.stop();
+            }
+        }
+    }
+}
+
+/// What the log says of a client that finds no server.
+fn fails_with(options: ClientOptions, parts: &[&str]) {
+    log::collect();
+    let (sender, client) = channel();
+    let thread = std::thread::spawn(move || {
+        block_on(async {
+            let client = adapter::open(options).unwrap();
+            sender.send(client.clone()).unwrap();
+            assert_eq!(client.wait_connected().await, Err(CallError::Closed));
+            client.close().await;
+        });
+    });
+    let client = client.recv().unwrap();
+    log::wait_for_line(parts);
+    block_on(client.close());
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_certificate_of_another_name_is_refused() {
+    let certificate = certificate();
+    let server = Running::start(&settings(), memory(), &local(), Some(&certificate));
+    let mut options = options(server.address(), Some(&certificate));
+    options.tls = options.tls.map(|tls| Tls { server_name: None, ..tls });
+    let address = server.address().to_string();
+    fails_with(options, &[&format!("server 1: {address}: invalid peer certificate")]);
+    server.stop();
+}
+
+#[test]
+fn where_nobody_is_nobody_is_waited_for_for_ever() {
+    let options = ClientOptions::new([Address::unix("/nowhere/zeo.sock")]);
+    fails_with(options.clone(), &["server 1: /nowhere/zeo.sock: No such file"]);
+    let wait_timeout = Duration::from_millis(1);
+    let failed = block_on(adapter::connect(ClientOptions { wait_timeout, ..options })).unwrap_err();
+    assert!(matches!(failed, ConnectError::Call(CallError::Unreachable { .. })), "{failed}");
+}
+
+#[test]
+fn a_dropped_transaction_lets_the_next_one_begin() {
+    let server = Running::start(&settings(), memory(), &local(), None);
+    block_on(async {
+        let client = client_of(&server).await;
+        let mut first = client.begin(Begin::default()).await.unwrap();
+        first.store(Oid(1), Tid::ZERO, record(1)).await.unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut second = Box::pin(client.begin(Begin::default()));
+        let mut third = Box::pin(client.begin(Begin::default()));
+        assert!(second.as_mut().poll(&mut cx).is_pending(), "one at a time");
+        assert!(third.as_mut().poll(&mut cx).is_pending());
+        // One that waits can be dropped, one that was voted, and one whose vote is under way.
+        drop(second);
+        drop(first.vote().await.unwrap());
+        let mut third = third.await.unwrap();
+        third.store(Oid(1), Tid::ZERO, record(2)).await.unwrap();
+        let mut vote = Box::pin(third.vote());
+        assert!(vote.as_mut().poll(&mut cx).is_pending());
+        drop(vote);
+        let tid = commit(&client, Oid(1), Tid::ZERO, record(3)).await.unwrap();
+        assert_eq!(client.load(Oid(1)).await.unwrap(), (record(3), tid));
+        client.close().await;
+    });
+    server.stop();
+}
+
+#[test]
+fn a_dropped_finish_is_done_all_the_same() {
+    let server = Running::start(&settings(), memory(), &local(), None);
+    block_on(async {
+        let client = client_of(&server).await;
+        let mut txn = client.begin(Begin::default()).await.unwrap();
+        txn.store(Oid(1), Tid::ZERO, record(1)).await.unwrap();
+        let voted = txn.vote().await.unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(pin!(voted.finish()).poll(&mut cx).is_pending());
+        client.ping().await.unwrap();
+        let (data, serial) = client.load(Oid(1)).await.unwrap();
+        assert_eq!((data, serial), (record(1), client.last_tid()));
+        client.close().await;
+    });
+    server.stop();
+}
+
+#[test]
+fn who_stores_much_waits_for_the_socket() {
+    let server = Running::start(&settings(), memory(), &local(), None);
+    block_on(async {
+        let client = client_of(&server).await;
+        let mut txn = client.begin(Begin::default()).await.unwrap();
+        for oid in 1..=100 {
+            txn.store(Oid(oid), Tid::ZERO, record(LONG)).await.unwrap();
+        }
+        let tid = txn.vote().await.unwrap().finish().await.unwrap();
+        for oid in 1..=100 {
+            assert_eq!(client.load(Oid(oid)).await.unwrap(), (record(LONG), tid));
+        }
+        client.close().await;
+    });
+    server.stop();
+}
+
+#[test]
+fn conflicts_that_the_server_leaves_to_us_are_resolved() {
+    let settings = rzeo_host::Settings { client_conflict_resolution: true, ..settings() };
+    let server = Running::start(&settings, memory(), &local(), None);
+    block_on(async {
+        let one = client_of(&server).await;
+        let other = client_of(&server).await;
+        let read = commit(&one, Oid(1), Tid::ZERO, length(10)).await.unwrap();
+        commit(&one, Oid(1), read, length(15)).await.unwrap();
+        let mut txn = other.begin(Begin::default()).await.unwrap();
+        txn.store(Oid(1), read, length(12)).await.unwrap();
+        let voted = txn.vote().await.unwrap();
+        assert_eq!(voted.resolved(), [Oid(1)]);
+        let tid = voted.finish().await.unwrap();
+        assert_eq!(other.load(Oid(1)).await.unwrap().1, tid);
+        one.ping().await.unwrap();
+        let merged = one.load(Oid(1)).await.unwrap();
+        assert_eq!(merged.1, tid);
+        assert!(merged.0.ends_with(b"K\x11."), "{merged:?}");
+        // Of other classes nothing is known.
+        let refused = commit(&one, Oid(1), read, record(1)).await;
+        assert!(
+            matches!(refused, Err(CallError::Refused(Refused::Conflict { .. }))),
+            "{refused:?}"
+        );
+        one.close().await;
+        other.close().await;
+    });
+    server.stop();
+}
+
+#[test]
+fn everything_that_was_committed_can_be_walked_over() {
+    let storage = Arc::new(rzeo_storage::FileStorage::open(
+        Arc::new(rzeo_storage::disk::memory::MemoryDisk::new()),
+        "/Data.fs",
+        rzeo_storage::file::FileOptions::default(),
+    ));
+    let storage = Arc::new(Arc::into_inner(storage).unwrap().unwrap());
+    let server = Running::start(&settings(), storage, &local(), None);
+    block_on(async {
+        let client = client_of(&server).await;
+        let mut tids = Vec::new();
+        for oid in 1..=3 {
+            tids.push(commit(&client, Oid(oid), Tid::ZERO, record(1)).await.unwrap());
+        }
+        let mut walk = client.transactions(Some(tids[1]), None);
+        let mut found = Vec::new();
+        while let Some(transaction) = walk.next().await.unwrap() {
+            let mut records = walk.records();
+            while let Some(record) = records.next().await.unwrap() {
+                found.push((transaction.tid, record.oid));
+            }
+            assert_eq!(records.next().await.unwrap(), None);
+        }
+        assert_eq!(found, [(tids[1], Oid(2)), (tids[2], Oid(3))]);
+        assert_eq!(walk.next().await.unwrap(), None);
+        assert_eq!(client.current_serial(Oid(1)).await.unwrap(), tids[0]);
+        assert_eq!(client.load_serial(Oid(2), tids[1]).await.unwrap(), record(1));
+        assert_eq!(client.next_record(None).await.unwrap().oid, Oid(1));
+        assert_eq!(client.history(Oid(1), 10).await.unwrap().len(), 1);
+        assert_eq!(client.undo_log(0, -10).await.unwrap().len(), 3);
+        assert!(client.info().await.unwrap().supports_undo);
+        assert!(!client.server_status().await.unwrap().is_empty());
+        client.close().await;
+    });
+    server.stop();
+}
+
+#[test]
+fn a_server_that_comes_back_is_found_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let address = rzeo_host::Address::Unix(directory.path().join("socket"));
+    let storage = memory();
+    let server = Running::start(&settings(), storage.clone(), &address, None);
+    block_on(async {
+        let client = client_of(&server).await;
+        let tid = commit(&client, Oid(1), Tid::ZERO, record(1)).await.unwrap();
+        let mut news = client.subscribe();
+        server.tell_to_stop();
+        while !matches!(news.next().await, Some(News::Disconnected)) {}
+        assert_eq!(client.load(Oid(1)).await.unwrap(), (record(1), tid), "from the cache");
+        server.left();
+        std::fs::remove_file(directory.path().join("socket")).unwrap();
+        let server = Running::start(&settings(), storage, &address, None);
+        client.wait_connected().await.unwrap();
+        assert_eq!(client.last_tid(), tid);
+        let next = commit(&client, Oid(1), tid, record(2)).await.unwrap();
+        assert_eq!(client.load(Oid(1)).await.unwrap(), (record(2), next));
+        client.close().await;
+        server.stop();
+    });
+}
+
+#[test]
+fn who_only_reads_may_not_write() {
+    let storage = memory();
+    let writable = Running::start(&settings(), storage.clone(), &local(), None);
+    let read_only = rzeo_host::Settings { read_only: true, ..settings() };
+    let read_only = Running::start(&read_only, storage, &local(), None);
+    block_on(async {
+        let tid = commit(&client_of(&writable).await, Oid(1), Tid::ZERO, record(1)).await.unwrap();
+        let access = Access::ReadOnly;
+        let options = ClientOptions { access, ..options(writable.address(), None) };
+        let reader = adapter::connect(options.clone()).await.unwrap();
+        assert!(reader.is_read_only());
+        assert_eq!(reader.load(Oid(1)).await.unwrap(), (record(1), tid));
+        assert!(reader.begin(Begin::default()).await.is_err());
+        reader.close().await;
+        // A better server is used as soon as it is known.
+        let addresses = vec![read_only.address().to_string().parse().unwrap()];
+        let access = Access::ReadOnlyFallback;
+        let reader = ClientOptions { access, addresses: addresses.clone(), ..options };
+        let client = adapter::connect(reader).await.unwrap();
+        assert!(client.is_read_only());
+        let mut news = client.subscribe();
+        let better = writable.address().to_string().parse().unwrap();
+        client.new_addresses(addresses.into_iter().chain([better])).unwrap();
+        while !matches!(news.next().await, Some(News::Connected { read_only: false, .. })) {}
+        assert!(!client.is_read_only());
+        client.close().await;
+        assert_eq!(news.next().await, Some(News::Disconnected));
+        assert_eq!(news.next().await, None);
+    });
+    writable.stop();
+    read_only.stop();
+}
+
+#[test]
+fn what_waits_fails_when_the_client_is_closed() {
+    let address = Address::unix("/nowhere/zeo.sock");
+    block_on(async {
+        let client = adapter::open(ClientOptions::new([address])).unwrap();
+        let mut load = Box::pin(client.load(Oid(1)));
+        assert!(load.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        client.close().await;
+        assert_eq!(load.await, Err(CallError::Closed));
+        assert_eq!(client.ping().await, Err(CallError::Closed));
+    });
+}
+
+fn blob_storage(directory: &Path) -> Arc<dyn Storage> {
+    let base = Arc::new(MappingStorage::new());
+    Arc::new(BlobStorage::open_directory(directory, base).unwrap())
+}
+
+/// Commits a blob whose bytes are given.
+async fn commit_blob(client: &Client, oid: Oid, bytes: &[u8]) -> Tid {
+    let path = client.blob_directory().unwrap().temporary().join("new");
+    std::fs::write(&path, bytes).unwrap();
+    let mut txn: Transaction = client.begin(Begin::default()).await.unwrap();
+    txn.store_blob(oid, Tid::ZERO, record(1), &path).await.unwrap();
+    assert!(!path.exists(), "it is taken");
+    txn.vote().await.unwrap().finish().await.unwrap()
+}
+
+#[test]
+fn blobs_come_and_go() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let server = Running::start(&settings(), blob_storage(&at("server")), &local(), None);
+    let with = |blobs| ClientOptions { blobs: Some(blobs), ..options(server.address(), None) };
+    // Several chunks and several reads, and one that is empty.
+    for (oid, len) in [(Oid(1), 300_000), (Oid(2), 0)] {
+        let bytes: Vec<u8> = (0..len).map(|number: u32| number.to_le_bytes()[0]).collect();
+        block_on(async {
+            let one = adapter::connect(with(BlobOptions::cache(at("one")))).await.unwrap();
+            let other = adapter::connect(with(BlobOptions::cache(at("other")))).await.unwrap();
+            let shared = adapter::connect(with(BlobOptions::shared(at("server")))).await.unwrap();
+            let tid = commit_blob(&one, oid, &bytes).await;
+            let kept = one.blob_directory().unwrap().lookup(oid, tid).unwrap();
+            assert!(kept.is_some(), "who commits a blob has it");
+            for client in [&one, &other, &shared] {
+                let path = client.load_blob(oid, tid).await.unwrap();
+                assert_eq!(std::fs::read(path).unwrap(), bytes);
+            }
+            let tid = commit_blob(&shared, Oid(oid.0 + 10), &bytes).await;
+            let path = one.load_blob(Oid(oid.0 + 10), tid).await.unwrap();
+            assert_eq!(std::fs::read(path).unwrap(), bytes);
+            let none = other.load_blob(oid, Tid(1)).await;
+            let none = matches!(none, Err(BlobFailure::Call(CallError::Refused(_))));
+            assert!(none, "there is no such blob");
+            for client in [one, other, shared] {
+                client.close().await;
+            }
+        });
+    }
+    server.stop();
+}
+
+#[test]
+fn a_dropped_download_comes_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let server = Running::start(&settings(), blob_storage(&at("server")), &local(), None);
+    let with = |name| {
+        let blobs = Some(BlobOptions::cache(at(name)));
+        ClientOptions { blobs, ..options(server.address(), None) }
+    };
+    block_on(async {
+        let one = adapter::connect(with("one")).await.unwrap();
+        let other = adapter::connect(with("other")).await.unwrap();
+        let tid = commit_blob(&one, Oid(1), &[7; 300_000]).await;
+        let mut first = Box::pin(other.load_blob(Oid(1), tid));
+        let poll = first.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(poll, Poll::Pending));
+        drop(first);
+        let path = other.load_blob(Oid(1), tid).await.unwrap();
+        assert_eq!(std::fs::read(path).unwrap(), [7; 300_000]);
+        one.close().await;
+        other.close().await;
+    });
+    server.stop();
+}
+
+#[test]
+fn the_next_client_has_the_cache_of_the_last_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Running::start(&settings(), memory(), &local(), None);
+    let cached = || {
+        let cache_path = Some(directory.path().join("cache"));
+        ClientOptions { cache_path, ..options(server.address(), None) }
+    };
+    block_on(async {
+        let other = client_of(&server).await;
+        let first = commit(&other, Oid(1), Tid::ZERO, record(LONG)).await.unwrap();
+        let client = adapter::connect(cached()).await.unwrap();
+        let second = commit(&client, Oid(2), Tid::ZERO, record(LONG)).await.unwrap();
+        client.load(Oid(1)).await.unwrap();
+        assert!(matches!(adapter::open(cached()), Err(ConnectError::Cache(_))), "it is in use");
+        client.close().await;
+        let changed = commit(&other, Oid(1), first, record(1)).await.unwrap();
+        let client = adapter::connect(cached()).await.unwrap();
+        assert_eq!(client.load(Oid(2)).await.unwrap(), (record(LONG), second));
+        assert_eq!(client.cache_statistics().misses, 0);
+        assert_eq!(client.load(Oid(1)).await.unwrap(), (record(1), changed), "it was verified");
+        client.close().await;
+        other.close().await;
+    });
+    server.stop();
+}
+
+#[test]
+fn a_cache_that_has_changed_much_is_written_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Running::start(&settings(), memory(), &local(), None);
+    let path = directory.path().join("cache");
+    let (cache_path, cache_bytes) = (Some(path.clone()), 2 * LONG);
+    let cached = ClientOptions { cache_path, cache_bytes, ..options(server.address(), None) };
+    block_on(async {
+        let client = adapter::connect(cached.clone()).await.unwrap();
+        let mut serial = Tid::ZERO;
+        for _ in 0..30 {
+            serial = commit(&client, Oid(1), serial, record(LONG)).await.unwrap();
+        }
+        client.close().await;
+        let len = std::fs::metadata(&path).unwrap().len();
+        assert!(len < 20 * LONG as u64, "{len} bytes for a cache of {cache_bytes}");
+        let client = adapter::connect(cached).await.unwrap();
+        assert_eq!(client.load(Oid(1)).await.unwrap(), (record(LONG), serial));
+        assert_eq!(client.cache_statistics().misses, 0);
+        client.close().await;
+    });
+    server.stop();
+}
