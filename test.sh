@@ -23,9 +23,9 @@ readonly SERVER=${SERVER:-target/release/rzeo serve}
 readonly JOBS=${JOBS:-2}
 readonly RUNTIMES='tokio smol'
 readonly CODECS='pickle msgpack'
-# What rzeo serves so far, in the words of conformance/groups.json: all but resolve and fan-out.
+# What rzeo serves so far, in the words of conformance/groups.json: all but resolve.
 readonly GROUPS_DONE='connect commit concurrency client-conflicts admin lifecycle iterate undo pack
-    blob restore tls'
+    blob restore tls fan-out'
 
 passed=0
 failed=()
@@ -117,6 +117,8 @@ python() {
     judge status-page status_page --server "$SERVER" --keep "$LOGS/pages"
     # Both runtimes, over TCP and TLS.
     judge crowd crowd --server "$SERVER" ${LONG:+--compare}
+    # Over rzeo and over Python's server.
+    judge fan-out fan_out --server "$SERVER" ${LONG:+--seconds 60 --deaths 5}
     judge big-blob big_blob --server "$SERVER" ${LONG:+--size 2048 --compare}
     step tls-examples cargo build --locked -p rzeo-tls --examples &&
         judge tls tls_judge ${LONG:+--random 200} &&

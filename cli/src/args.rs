@@ -14,7 +14,7 @@ use crate::tools::nagios::NagiosOptions;
 use crate::tools::pack::PackOptions;
 use crate::tools::status::StatusOptions;
 use crate::tools::top::TopOptions;
-use crate::tools::{check, dump, repair};
+use crate::tools::{check, copy, dump, repair};
 
 /// ZEO, the database server of the ZODB, in Rust.
 #[derive(Debug, Parser)]
@@ -31,6 +31,7 @@ pub(crate) enum Command {
     Pack(PackOptions),
     Serve(ServeOptions),
     Check(check::Options),
+    Copy(copy::Options),
     Dump(dump::Options),
     Repair(repair::Options),
     Status(StatusOptions),

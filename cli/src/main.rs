@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         args::Command::Pack(options) => tools::pack::run(&options),
         args::Command::Serve(options) => serve::run(&options),
         args::Command::Check(options) => tools::end(tools::check::run(&options)),
+        args::Command::Copy(options) => tools::end(tools::copy::run(&options)),
         args::Command::Dump(options) => tools::end(tools::dump::run(&options)),
         args::Command::Repair(options) => tools::end(tools::repair::run(&options)),
         args::Command::Status(options) => tools::status::run(&options),

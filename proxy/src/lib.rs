@@ -85,12 +85,18 @@ impl Proxy {
         let ProxyOptions { client: mut options, name } = options;
         let read_only = options.access == Access::ReadOnly;
         let addresses: Vec<_> = options.addresses.iter().map(ToString::to_string).collect();
-        let name = name.unwrap_or_else(|| addresses.join(", "));
+        let addresses = addresses.join(", ");
+        let name = name.unwrap_or_else(|| addresses.clone());
         let ears = Arc::new(Ears::default());
         options.observer = Some(ears.clone());
         let (client, driver) = options.open().map_err(not_opened)?;
         drive(driver).map_err(|error| no_thread(&error))?;
-        block_on(client.wait_connected()).map_err(storage_error)?;
+        block_on(client.wait_connected()).map_err(|error| match storage_error(error) {
+            StorageError::Unreachable(text) => {
+                StorageError::Unreachable(format!("{addresses}: {text}"))
+            }
+            error => error,
+        })?;
         let info = client.known_info().ok_or_else(|| {
             StorageError::Unreachable(format!("{name} was lost before it said what it serves"))
         })?;

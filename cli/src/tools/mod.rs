@@ -6,6 +6,7 @@
 
 pub(crate) mod check;
 pub(crate) mod config;
+pub(crate) mod copy;
 pub(crate) mod dump;
 pub(crate) mod nagios;
 pub(crate) mod pack;
@@ -19,6 +20,7 @@ use std::io;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
+use rzeo_client::CallError;
 use rzeo_core::ids::Tid;
 use rzeo_core::storage::StorageError;
 use thiserror::Error;
@@ -32,6 +34,20 @@ pub(crate) enum ToolError {
     /// Standard output.
     #[error("cannot write: {0}")]
     Output(#[from] io::Error),
+    /// The source's blob.
+    #[error("cannot read a blob: {0}")]
+    Blob(io::Error),
+    /// A server, or the way to it.
+    #[error("{place}: {error}")]
+    Server {
+        /// Which.
+        place: String,
+        /// What it says.
+        error: CallError,
+    },
+    /// By a signal.
+    #[error("interrupted; what was copied is whole, and the same command goes on from there")]
+    Interrupted,
     /// What was asked for makes no sense, or would do harm.
     #[error("{0}")]
     Refused(String),

@@ -82,6 +82,9 @@ impl Client {
 
     /// When the next server is to be tried.
     pub(super) fn next_attempt(&self) -> Option<Instant> {
+        if self.is_closed {
+            return None;
+        }
         let attempts = self.servers.iter().filter_map(|server| match server.attempt {
             Attempt::At(at) => Some(at),
             Attempt::None | Attempt::Now(_) => None,

@@ -9,7 +9,7 @@
 //!                                 │ Commit(group)      Hub: who is connected, object locks,
 //!   Ask ─► Hub ──► Deliver ─► inbox of a Session            groups on their way to the disk,
 //!           ▲ └──► Commit, Perform ─► writer, workers       recent invalidations
-//!           └───── Committed, Packed
+//!           └───── Committed, Packed, News
 //! ```
 //!
 //! A session asks the storage for loads itself, so loads run on as many cores as there are
@@ -24,6 +24,8 @@
 //! * Run [`StorageCall`]s with [`perform`], anywhere and in any order, and feed the answers.
 //! * Give a group to [`Storage::commit`](crate::storage::Storage::commit), and when it returns, feed the
 //!   result to the hub before the next group is given.
+//! * Feed what a storage says behind everybody's back ([`Storage::listen`](crate::storage::Storage::listen))
+//!   at once and in its order: before the result of a group that was given back later.
 //! * On [`Output::Close`], close the socket after what was transmitted; the session is finished.
 //!
 //! # Promises about order
@@ -32,7 +34,8 @@
 //!    connection, then the committer's reply stands in its own: [`Hub`] does all three in one step
 //!    after the storage said so (`hub::Hub::committed`).
 //! 2. Tids grow and every connection gets every invalidation once, in tid order, also empty ones; the
-//!    committer gets none for its own: the same step, with one queue of groups.
+//!    committer gets none for its own: the same step, with one queue of groups. What others commit
+//!    behind a proxy stands in the same order (`hub::outside`).
 //! 3. A connection reads at its own tid: a session bounds every load by the last tid it told its peer
 //!    (`session::desk::Desk::load`), and computes a load again when a notice that touches
 //!    its oid came in between.

@@ -272,6 +272,22 @@ pub trait Vote {
         prev_txn: Option<Tid>,
     ) -> Result<(), StorageError>;
 
+    /// Writes a record and its blob, as [`Vote::restore`] and [`Vote::store_blob`]; both get this tid.
+    ///
+    /// # Errors
+    /// As for these two; sealing refuses a revision that has a blob already with `BlobExists`.
+    fn restore_blob(
+        &mut self,
+        oid: Oid,
+        tid: Tid,
+        data: RecordData,
+        prev_txn: Option<Tid>,
+        blob: &Arc<dyn Scratch>,
+    ) -> Result<(), StorageError> {
+        let _ = (oid, tid, data, prev_txn, blob);
+        Err(StorageError::Unsupported("blobs"))
+    }
+
     /// Undoes a transaction; returns the oids it touched, in file order.
     ///
     /// # Errors

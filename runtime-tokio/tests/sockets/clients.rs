@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use rzeo_storage::{BlobStorage, MappingStorage};
 
 use super::client::{Dial, certificate, client_config, local};
 use super::server::{Running, settings};
-use super::{LONG, memory};
+use super::{LONG, log, memory};
 use crate::{adapter, block_on};
 
 /// A record of `BTrees.Length`, which is resolved by adding up.
@@ -93,31 +94,42 @@ fn our_clients_converse_over_tcp_and_unix_sockets_with_and_without_tls() {
     }
 }
 
+/// What the log says of a client that finds no server.
+fn fails_with(options: ClientOptions, parts: &[&str]) {
+    log::collect();
+    let (sender, client) = channel();
+    let thread = std::thread::spawn(move || {
+        block_on(async {
+            let client = adapter::open(options).unwrap();
+            sender.send(client.clone()).unwrap();
+            assert_eq!(client.wait_connected().await, Err(CallError::Closed));
+            client.close().await;
+        });
+    });
+    let client = client.recv().unwrap();
+    log::wait_for_line(parts);
+    block_on(client.close());
+    thread.join().unwrap();
+}
+
 #[test]
 fn a_certificate_of_another_name_is_refused() {
     let certificate = certificate();
     let server = Running::start(&settings(), memory(), &local(), Some(&certificate));
     let mut options = options(server.address(), Some(&certificate));
     options.tls = options.tls.map(|tls| Tls { server_name: None, ..tls });
-    options.wait_timeout = Duration::from_millis(300);
-    let failed = block_on(adapter::connect(options)).unwrap_err();
-    let ConnectError::Call(CallError::Unreachable { last, .. }) = failed else {
-        panic!("{failed}")
-    };
-    assert!(last.contains("certificate"), "{last}");
+    let address = server.address().to_string();
+    fails_with(options, &[&format!("server 1: {address}: invalid peer certificate")]);
     server.stop();
 }
 
 #[test]
 fn where_nobody_is_nobody_is_waited_for_for_ever() {
-    let address = Address::unix("/nowhere/zeo.sock");
+    let options = ClientOptions::new([Address::unix("/nowhere/zeo.sock")]);
+    fails_with(options.clone(), &["server 1: /nowhere/zeo.sock: No such file"]);
     let wait_timeout = Duration::from_millis(1);
-    let options = ClientOptions { wait_timeout, ..ClientOptions::new([address]) };
-    let failed = block_on(adapter::connect(options)).unwrap_err();
-    let ConnectError::Call(CallError::Unreachable { last, .. }) = failed else {
-        panic!("{failed}")
-    };
-    assert!(last.contains("/nowhere/zeo.sock: No such file"), "{last}");
+    let failed = block_on(adapter::connect(ClientOptions { wait_timeout, ..options })).unwrap_err();
+    assert!(matches!(failed, ConnectError::Call(CallError::Unreachable { .. })), "{failed}");
 }
 
 #[test]
@@ -394,6 +406,57 @@ fn a_dropped_download_comes_all_the_same() {
         assert_eq!(std::fs::read(path).unwrap(), [7; 300_000]);
         one.close().await;
         other.close().await;
+    });
+    server.stop();
+}
+
+#[test]
+fn the_next_client_has_the_cache_of_the_last_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Running::start(&settings(), memory(), &local(), None);
+    let cached = || {
+        let cache_path = Some(directory.path().join("cache"));
+        ClientOptions { cache_path, ..options(server.address(), None) }
+    };
+    block_on(async {
+        let other = client_of(&server).await;
+        let first = commit(&other, Oid(1), Tid::ZERO, record(LONG)).await.unwrap();
+        let client = adapter::connect(cached()).await.unwrap();
+        let second = commit(&client, Oid(2), Tid::ZERO, record(LONG)).await.unwrap();
+        client.load(Oid(1)).await.unwrap();
+        assert!(matches!(adapter::open(cached()), Err(ConnectError::Cache(_))), "it is in use");
+        client.close().await;
+        let changed = commit(&other, Oid(1), first, record(1)).await.unwrap();
+        let client = adapter::connect(cached()).await.unwrap();
+        assert_eq!(client.load(Oid(2)).await.unwrap(), (record(LONG), second));
+        assert_eq!(client.cache_statistics().misses, 0);
+        assert_eq!(client.load(Oid(1)).await.unwrap(), (record(1), changed), "it was verified");
+        client.close().await;
+        other.close().await;
+    });
+    server.stop();
+}
+
+#[test]
+fn a_cache_that_has_changed_much_is_written_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Running::start(&settings(), memory(), &local(), None);
+    let path = directory.path().join("cache");
+    let (cache_path, cache_bytes) = (Some(path.clone()), 2 * LONG);
+    let cached = ClientOptions { cache_path, cache_bytes, ..options(server.address(), None) };
+    block_on(async {
+        let client = adapter::connect(cached.clone()).await.unwrap();
+        let mut serial = Tid::ZERO;
+        for _ in 0..30 {
+            serial = commit(&client, Oid(1), serial, record(LONG)).await.unwrap();
+        }
+        client.close().await;
+        let len = std::fs::metadata(&path).unwrap().len();
+        assert!(len < 20 * LONG as u64, "{len} bytes for a cache of {cache_bytes}");
+        let client = adapter::connect(cached).await.unwrap();
+        assert_eq!(client.load(Oid(1)).await.unwrap(), (record(LONG), serial));
+        assert_eq!(client.cache_statistics().misses, 0);
+        client.close().await;
     });
     server.stop();
 }

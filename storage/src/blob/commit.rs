@@ -29,15 +29,23 @@ const NO_MODE: u32 = 0;
 /// The blobs of a transaction that is being checked. A later one of an object replaces the earlier.
 #[derive(Debug)]
 pub struct Plan {
-    uploads: BTreeMap<Oid, Arc<dyn Scratch>>,
+    uploads: BTreeMap<Oid, Planned>,
     /// The tid that its client wants, where transactions are copied.
+    tid: Option<Tid>,
+}
+
+/// A blob of a transaction that is being checked.
+#[derive(Debug)]
+struct Planned {
+    upload: Arc<dyn Scratch>,
+    /// Its tid, where that is not its transaction's.
     tid: Option<Tid>,
 }
 
 /// The blobs of a voted transaction.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    uploads: BTreeMap<Oid, Arc<dyn Scratch>>,
+    uploads: BTreeMap<Oid, Planned>,
     /// Never read; it keeps the directories.
     _directories: Wanted,
 }
@@ -82,7 +90,12 @@ impl Plan {
 
     /// Adds a blob.
     pub(crate) fn put(&mut self, oid: Oid, upload: Arc<dyn Scratch>) {
-        self.uploads.insert(oid, upload);
+        self.uploads.insert(oid, Planned { upload, tid: None });
+    }
+
+    /// Adds a blob of a record with a tid of its own.
+    pub(crate) fn put_at(&mut self, oid: Oid, tid: Tid, upload: Arc<dyn Scratch>) {
+        self.uploads.insert(oid, Planned { upload, tid: Some(tid) });
     }
 
     /// Takes an object's blob away.
@@ -137,14 +150,14 @@ impl Blobs {
         }
         let shared = &self.0;
         let mut directories = Wanted { blobs: self.clone(), paths: Vec::new() };
-        for (oid, upload) in &plan.uploads {
-            self.is_free(*oid, plan.tid)?;
+        for (oid, planned) in &plan.uploads {
+            self.is_free(*oid, planned.tid.or(plan.tid))?;
             let path = shared.directory.of_object(*oid);
             directories.want(&path).map_err(|error| {
                 failed(|| format!("make the directory {}", path.display()), &error)
             })?;
             let mode = shared.disk.look(&path).ok().flatten().map_or(NO_MODE, |found| found.mode);
-            let upload = self.own(upload)?;
+            let upload = self.own(&planned.upload)?;
             upload.secure(&shared.directory.temporary(), || self.new_name())?;
             upload.settle(mode)?;
         }
@@ -171,7 +184,7 @@ impl Blobs {
         group: &[(Tid, &Prepared)],
     ) -> Result<Placed<'a>, StorageError> {
         let entries: Vec<(Oid, Tid)> = (group.iter())
-            .flat_map(|(tid, prepared)| prepared.uploads.keys().map(move |oid| (*oid, *tid)))
+            .flat_map(|(tid, prepared)| prepared.revisions(*tid).map(|(oid, tid, _)| (oid, tid)))
             .collect();
         let shared = &self.0;
         let placed = Placed { blobs: self, entries };
@@ -179,8 +192,8 @@ impl Blobs {
             failed(|| format!("write {}", shared.journal_path().display()), &error)
         })?;
         for (tid, prepared) in group {
-            for (oid, upload) in &prepared.uploads {
-                let path = shared.directory.file(*oid, *tid);
+            for (oid, tid, upload) in prepared.revisions(*tid) {
+                let path = shared.directory.file(oid, tid);
                 let moved = self.own(upload).map(|upload| upload.move_to(&path));
                 let moved = moved.and_then(|moved| {
                     moved.map_err(|error| failed(|| format!("place {}", path.display()), &error))
@@ -209,6 +222,14 @@ impl Blobs {
             // Or the next opening finds everything in order.
             let _ = self.0.disk.remove(&self.0.journal_path());
         }
+    }
+}
+
+impl Prepared {
+    /// The blobs of the transaction, which has got its tid, by their revisions.
+    fn revisions(&self, tid: Tid) -> impl Iterator<Item = (Oid, Tid, &Arc<dyn Scratch>)> {
+        let uploads = self.uploads.iter();
+        uploads.map(move |(oid, planned)| (*oid, planned.tid.unwrap_or(tid), &planned.upload))
     }
 }
 

@@ -270,6 +270,20 @@ impl Vote for BlobVote<'_> {
         self.base.restore(oid, tid, data, prev_txn)
     }
 
+    fn restore_blob(
+        &mut self,
+        oid: Oid,
+        tid: Tid,
+        data: RecordData,
+        prev_txn: Option<Tid>,
+        blob: &Arc<dyn Scratch>,
+    ) -> Result<(), StorageError> {
+        self.storage.blobs.accepts(blob, self.patience)?;
+        self.base.restore(oid, tid, Some(data), prev_txn)?;
+        self.plan.put_at(oid, tid, Arc::clone(blob));
+        Ok(())
+    }
+
     /// An object that was a blob before the undone transaction is that blob again.
     fn undo(&mut self, tid: Tid) -> Result<Vec<Oid>, StorageError> {
         let oids = self.base.undo(tid)?;

@@ -238,6 +238,21 @@ impl Vote for FileVote<'_> {
         self.restore_record(oid, tid, data, prev_txn)
     }
 
+    fn restore_blob(
+        &mut self,
+        oid: Oid,
+        tid: Tid,
+        data: RecordData,
+        prev_txn: Option<Tid>,
+        blob: &Arc<dyn Scratch>,
+    ) -> Result<(), StorageError> {
+        let blobs = self.storage.blobs.as_ref().ok_or(StorageError::Unsupported("blobs"))?;
+        blobs.accepts(blob, self.patience)?;
+        self.restore_record(oid, tid, Some(data), prev_txn)?;
+        self.blobs.put_at(oid, tid, Arc::clone(blob));
+        Ok(())
+    }
+
     fn undo(&mut self, tid: Tid) -> Result<Vec<Oid>, StorageError> {
         self.undo_transaction(tid)
     }

@@ -44,7 +44,7 @@ use crate::storage::Revision;
 
 /// What an entry takes beside its record: its place in the slab, its part of the index and of the memory
 /// of what was evicted, and what an allocator and `Bytes` need for a record of its own.
-pub const ENTRY_BYTES: usize = 160;
+pub const ENTRY_BYTES: usize = 168;
 
 /// Records that need not be asked for.
 #[derive(Debug)]

@@ -102,12 +102,12 @@ fn an_empty_cache_of_no_bytes_keeps_nothing() {
 
 #[test]
 fn an_entry_takes_no_more_than_it_counts() {
-    // In the slab, in the index with at least seven sixteenths of its places in use, two marks of four
-    // bytes for ghosts, and two blocks of an allocator, one of them `Bytes`' count of references.
-    let index = (size_of::<Oid>() + 2 * size_of::<Slot>() + 1) * 16 / 7;
+    // In the slab; in the index, of whose places about two thirds are in use; two marks for ghosts; and
+    // an allocator's header and rounding for the record, and for the count of its references.
+    let index = (size_of::<Oid>() + 2 * size_of::<Slot>() + 1) * 3 / 2;
     let blocks = 16 + 32;
-    let all = size_of::<Entry>() + index + 8 + blocks;
-    assert!(all <= ENTRY_BYTES + 16, "{all}");
+    let all = size_of::<Entry>() + index + 2 * size_of::<u32>() + blocks;
+    assert!(all <= ENTRY_BYTES, "{all}");
     assert!(size_of::<Entry>() <= 80, "{}", size_of::<Entry>());
 }
 

@@ -1,0 +1,297 @@
+//! Servers as source and target, through the client.
+//!
+//! On the wire there is no call for a blob that is restored. A blob is therefore stored as a new one in a
+//! transaction of the given tid, which gives it the same place, in Python's server as in this one. What differs
+//! from a copy into a file: the record is written whole where the original only pointed back, and comes
+//! twice, as with every blob that a client commits. A blob whose record has another tid than its transaction
+//! cannot be copied to a server.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rzeo_client::blobs::BlobOptions;
+use rzeo_client::{
+    Access, Address, Begin, BlobFailure, CallError, Client, ClientOptions, Records, Refused,
+    Transaction, Transactions, Value,
+};
+use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::record::is_blob_record;
+use rzeo_core::storage::Record;
+use tempfile::{NamedTempFile, TempDir};
+use tokio::runtime::Runtime;
+
+use super::ToolError;
+use super::database::{Database, Extension, Header, Source, Target, Walk};
+
+/// How long a server is tried.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Records are not read by their oids here.
+const CACHE_BYTES: usize = 1 << 20;
+/// What is kept of blobs that were copied, until there is more.
+const BLOB_CACHE_BYTES: u64 = 64 << 20;
+/// What a transaction has at least beside its records and texts.
+const HEAD_BYTES: u64 = 31;
+/// The interface of storages with blobs.
+const WITH_BLOBS: &str = "IBlobStorage";
+
+/// A storage behind a server.
+pub(super) struct Server {
+    runtime: Rc<Runtime>,
+    client: Client,
+    place: String,
+    /// The transaction that is being copied.
+    open: Option<Transaction>,
+    tid: Tid,
+    /// Objects whose blobs it brings.
+    with_blobs: BTreeSet<Oid>,
+    is_closed: Cell<bool>,
+    /// Where blobs are on their way; it goes last.
+    _blobs: TempDir,
+}
+
+impl Server {
+    pub(super) fn connect(
+        runtime: &Rc<Runtime>,
+        address: &Address,
+        storage: Option<String>,
+        access: Access,
+    ) -> Result<Self, ToolError> {
+        let blobs = TempDir::with_prefix("rzeo-copy-")?;
+        let usual = ClientOptions::new([address.clone()]);
+        let options = ClientOptions {
+            storage: storage.unwrap_or_else(|| usual.storage.clone()),
+            access,
+            label: Some("rzeo copy".to_owned()),
+            wait_timeout: PATIENCE,
+            connect_timeout: PATIENCE,
+            cache_bytes: CACHE_BYTES,
+            blobs: Some(BlobOptions {
+                cache_size: Some(BLOB_CACHE_BYTES),
+                ..BlobOptions::cache(blobs.path())
+            }),
+            ..usual
+        };
+        let place = place(address);
+        let client = runtime.block_on(rzeo_tokio::connect(options));
+        let client =
+            client.map_err(|error| ToolError::Refused(format!("cannot use {place}: {error}")))?;
+        Ok(Self {
+            runtime: runtime.clone(),
+            client,
+            place,
+            open: None,
+            tid: Tid::ZERO,
+            with_blobs: BTreeSet::new(),
+            is_closed: Cell::new(false),
+            _blobs: blobs,
+        })
+    }
+
+    /// Says which server it was.
+    fn failed(&self, error: CallError) -> ToolError {
+        ToolError::Server { place: self.place.clone(), error }
+    }
+
+    fn open(&mut self) -> &mut Transaction {
+        self.open.as_mut().expect("a transaction is begun before anything is added to it")
+    }
+
+    /// What has to be said to be based on, to replace the current revision; also of a deleted object.
+    fn current(&self, oid: Oid) -> Result<Tid, ToolError> {
+        match self.runtime.block_on(self.client.history(oid, 1)) {
+            Ok(entries) => match entries.first().and_then(|entry| entry.item("tid")) {
+                Some(Value::Bytes(tid)) => Ok(Tid::from_slice(tid).unwrap_or_default()),
+                _ => Ok(Tid::ZERO),
+            },
+            Err(CallError::Refused(Refused::NoSuchObject { .. })) => Ok(Tid::ZERO),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// A file of a blob's bytes, where the client can take it away.
+    fn blob_file(&self, blob: &mut dyn Read) -> Result<NamedTempFile, ToolError> {
+        let directory = self.client.blob_directory().expect("the client was opened with one");
+        let mut file = NamedTempFile::new_in(directory.temporary())?;
+        io::copy(blob, &mut file).map_err(ToolError::Blob)?;
+        Ok(file)
+    }
+
+    fn store_blob(&mut self, record: &Record, file: &Path) -> Result<(), ToolError> {
+        let (oid, data) = (record.oid, record.data.clone().unwrap_or_default());
+        let current = self.current(oid)?;
+        let runtime = self.runtime.clone();
+        let stored = runtime.block_on(self.open().store_blob(oid, current, data, file));
+        stored.map_err(|error| self.blob_failed(error))?;
+        self.with_blobs.insert(oid);
+        Ok(())
+    }
+
+    fn blob_failed(&self, error: BlobFailure) -> ToolError {
+        match error {
+            BlobFailure::Call(error) => self.failed(error),
+            other => ToolError::Blob(io::Error::other(other)),
+        }
+    }
+}
+
+/// The server lets go of an open transaction also if it hears nothing.
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.open = None;
+        if !self.is_closed.replace(true) {
+            self.runtime.block_on(self.client.close());
+        }
+    }
+}
+
+impl Database for Server {
+    fn name(&self) -> String {
+        self.place.clone()
+    }
+
+    fn walk(&self, start: Option<Tid>) -> Result<Box<dyn Walk + '_>, ToolError> {
+        let transactions = self.client.transactions(start, None);
+        Ok(Box::new(ServerWalk { server: self, transactions, records: None }))
+    }
+
+    fn has_blobs(&self) -> bool {
+        let info = self.client.known_info();
+        info.is_some_and(|info| info.interfaces.iter().any(|(_, name)| name == WITH_BLOBS))
+    }
+
+    fn size(&self) -> u64 {
+        self.client.known_info().map_or(0, |info| info.size)
+    }
+}
+
+impl Source for Server {
+    fn blob(&self, oid: Oid, tid: Tid) -> Result<Option<Box<dyn Read + '_>>, ToolError> {
+        match self.runtime.block_on(self.client.open_blob(oid, tid)) {
+            Ok(file) => Ok(Some(Box::new(file) as Box<dyn Read>)),
+            Err(BlobFailure::Call(CallError::Refused(Refused::NoSuchObject { .. }))) => Ok(None),
+            Err(error) => Err(self.blob_failed(error)),
+        }
+    }
+}
+
+impl Target for Server {
+    fn last_tid(&self) -> Result<Tid, ToolError> {
+        self.runtime.block_on(self.client.ping()).map_err(|error| self.failed(error))?;
+        Ok(self.client.last_tid())
+    }
+
+    fn wants_ascending_tids(&self) -> bool {
+        true
+    }
+
+    fn begin(&mut self, header: &Header) -> Result<(), ToolError> {
+        let Header { tid, status, user, description, extension, .. } = header.clone();
+        let extension = match extension {
+            Extension::Dict(dict) => dict,
+            Extension::Pickled(bytes) if bytes.is_empty() => Value::Dict(Vec::new()),
+            // Servers keep bytes as they are.
+            Extension::Pickled(bytes) => Value::Bytes(bytes),
+        };
+        let copied = Some((tid, status));
+        let begin = Begin { user, description, extension, copied, handle: None };
+        // The one before must be over, or this one's turn never comes.
+        self.open = None;
+        let begun = self.runtime.block_on(self.client.begin(begin));
+        self.open = Some(begun.map_err(|error| self.failed(error))?);
+        self.tid = tid;
+        self.with_blobs.clear();
+        Ok(())
+    }
+
+    fn restore(&mut self, record: Record) -> Result<(), ToolError> {
+        let Record { oid, tid, data, data_txn } = record;
+        if self.with_blobs.contains(&oid) && data.as_ref().is_some_and(is_blob_record) {
+            return Ok(());
+        }
+        // Python's server takes no pointer to where there are no data.
+        let data_txn = data_txn.filter(|_| data.is_some());
+        let runtime = self.runtime.clone();
+        let restored = runtime.block_on(self.open().restore(oid, tid, data, data_txn));
+        restored.map_err(|error| self.failed(error))
+    }
+
+    fn restore_blob(
+        &mut self,
+        record: &Record,
+        blob: &mut dyn Read,
+    ) -> Result<Result<(), String>, ToolError> {
+        if record.tid != self.tid {
+            let tid = self.tid;
+            let text = format!("its transaction is {tid}, and a server keeps a blob under that");
+            return Ok(Err(text));
+        }
+        let file = self.blob_file(blob)?.into_temp_path();
+        self.store_blob(record, &file)?;
+        // The client has taken it away.
+        let _ = file.keep();
+        Ok(Ok(()))
+    }
+
+    fn commit(&mut self) -> Result<(), ToolError> {
+        let open = self.open.take().expect("a transaction is begun before it is committed");
+        let committed = self.runtime.block_on(async { open.vote().await?.finish().await });
+        committed.map(drop).map_err(|error| self.failed(error))
+    }
+
+    fn flush(&mut self) -> Result<(), ToolError> {
+        Ok(())
+    }
+
+    fn close(self: Box<Self>) -> Result<(), ToolError> {
+        Ok(())
+    }
+}
+
+struct ServerWalk<'a> {
+    server: &'a Server,
+    transactions: Transactions,
+    records: Option<Records>,
+}
+
+impl Walk for ServerWalk<'_> {
+    fn next_transaction(&mut self) -> Result<Option<Header>, ToolError> {
+        self.records = None;
+        let next = self.server.runtime.block_on(self.transactions.next());
+        let Some(walked) = next.map_err(|error| self.server.failed(error))? else {
+            return Ok(None);
+        };
+        self.records = Some(self.transactions.records());
+        let text_bytes = walked.user.len() + walked.description.len();
+        Ok(Some(Header {
+            tid: walked.tid,
+            status: walked.status,
+            user: walked.user,
+            description: walked.description,
+            extension: Extension::Dict(walked.extension),
+            bytes: HEAD_BYTES + text_bytes as u64,
+        }))
+    }
+
+    fn next_record(&mut self) -> Result<Option<Record>, ToolError> {
+        let Some(records) = &mut self.records else { return Ok(None) };
+        let next = self.server.runtime.block_on(records.next());
+        next.map_err(|error| self.server.failed(error))
+    }
+}
+
+/// As it is written on the command line.
+pub(super) fn place(address: &Address) -> String {
+    match address {
+        Address::Unix(path) => format!("unix:{}", path.display()),
+        Address::Tcp { .. } => address.to_string(),
+    }
+}
+
+/// A runtime for the connections of both sides.
+pub(super) fn runtime() -> Result<Rc<Runtime>, ToolError> {
+    Ok(Rc::new(tokio::runtime::Builder::new_current_thread().enable_all().build()?))
+}
