@@ -62,7 +62,7 @@ pub(super) trait Source: Database {
 /// between leaves nothing of it.
 pub(super) trait Target: Database {
     /// The newest transaction, [`Tid::ZERO`] if there is none.
-    fn last_tid(&self) -> Result<Tid, ToolError>;
+    fn last_tid(&mut self) -> Result<Tid, ToolError>;
 
     /// Whether a transaction whose tid is not later than the one before gets another one. Python does so
     /// where it copies without blobs.

@@ -210,7 +210,7 @@ impl Database for FileTarget {
 }
 
 impl Target for FileTarget {
-    fn last_tid(&self) -> Result<Tid, ToolError> {
+    fn last_tid(&mut self) -> Result<Tid, ToolError> {
         Ok(self.storage.last_tid())
     }
 

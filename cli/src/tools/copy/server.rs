@@ -5,6 +5,11 @@
 //! from a copy into a file: the record is written whole where the original only pointed back, and comes
 //! twice, as with every blob that a client commits. A blob whose record has another tid than its transaction
 //! cannot be copied to a server.
+//!
+//! A copy that was killed may have left a transaction to its server whose last message is still on the
+//! way. It is voted and has the storage's lock, so before the newest tid is asked for, a transaction of no
+//! account is voted, and given up: when that is through, nothing is on the way any more. And as nothing else
+//! may write to the target while it is copied to, each vote is followed by a look at the newest tid.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -46,6 +51,8 @@ pub(super) struct Server {
     /// The transaction that is being copied.
     open: Option<Transaction>,
     tid: Tid,
+    /// The newest one before it.
+    last: Tid,
     /// Objects whose blobs it brings.
     with_blobs: BTreeSet<Oid>,
     is_closed: Cell<bool>,
@@ -85,6 +92,7 @@ impl Server {
             place,
             open: None,
             tid: Tid::ZERO,
+            last: Tid::ZERO,
             with_blobs: BTreeSet::new(),
             is_closed: Cell::new(false),
             _blobs: blobs,
@@ -98,6 +106,15 @@ impl Server {
 
     fn open(&mut self) -> &mut Transaction {
         self.open.as_mut().expect("a transaction is begun before anything is added to it")
+    }
+
+    /// Waits until nobody has a vote that is not finished or given up. A record that is restored needs the
+    /// whole storage.
+    async fn settle(&self) -> Result<(), CallError> {
+        let mut nothing = self.client.begin(Begin::default()).await?;
+        nothing.restore(Oid::ROOT, Tid::ZERO, None, None).await?;
+        nothing.vote().await?.abort().await;
+        self.client.ping().await
     }
 
     /// What has to be said to be based on, to replace the current revision; also of a deleted object.
@@ -179,9 +196,10 @@ impl Source for Server {
 }
 
 impl Target for Server {
-    fn last_tid(&self) -> Result<Tid, ToolError> {
-        self.runtime.block_on(self.client.ping()).map_err(|error| self.failed(error))?;
-        Ok(self.client.last_tid())
+    fn last_tid(&mut self) -> Result<Tid, ToolError> {
+        self.runtime.block_on(self.settle()).map_err(|error| self.failed(error))?;
+        self.last = self.client.last_tid();
+        Ok(self.last)
     }
 
     fn wants_ascending_tids(&self) -> bool {
@@ -212,8 +230,6 @@ impl Target for Server {
         if self.with_blobs.contains(&oid) && data.as_ref().is_some_and(is_blob_record) {
             return Ok(());
         }
-        // Python's server takes no pointer to where there are no data.
-        let data_txn = data_txn.filter(|_| data.is_some());
         let runtime = self.runtime.clone();
         let restored = runtime.block_on(self.open().restore(oid, tid, data, data_txn));
         restored.map_err(|error| self.failed(error))
@@ -238,8 +254,19 @@ impl Target for Server {
 
     fn commit(&mut self) -> Result<(), ToolError> {
         let open = self.open.take().expect("a transaction is begun before it is committed");
-        let committed = self.runtime.block_on(async { open.vote().await?.finish().await });
-        committed.map(drop).map_err(|error| self.failed(error))
+        let runtime = self.runtime.clone();
+        let voted = runtime.block_on(open.vote()).map_err(|error| self.failed(error))?;
+        let found = self.client.last_tid();
+        if found != self.last {
+            runtime.block_on(voted.abort());
+            let (place, last) = (&self.place, self.last);
+            let text = format!(
+                "{place}: somebody else writes to it: its newest transaction is {found}, not {last}"
+            );
+            return Err(ToolError::Refused(text));
+        }
+        self.last = runtime.block_on(voted.finish()).map_err(|error| self.failed(error))?;
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), ToolError> {
