@@ -31,24 +31,34 @@ struct Args {
     /// Rounds of each measurement; the median counts.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// Compare the clients only.
+    #[arg(long)]
+    clients: bool,
 }
 
 fn main() -> std::io::Result<()> {
     let args = Args::parse();
     let time = Duration::from_secs_f64(args.seconds);
     let rzeo = servers::start_rzeo(&args.rzeo)?;
-    let python = servers::start_python(&args.python)?;
-    let floor = floor::start_loads()?;
-    for address in [rzeo.address, python.address] {
-        client::populate(address)?;
+    client::populate(rzeo.address)?;
+    if !args.clients {
+        compare_servers(&args, rzeo.address, time)?;
     }
+    compare_clients(&args, rzeo.address, time)
+}
+
+/// Both servers and the floor, in turns.
+fn compare_servers(args: &Args, rzeo: SocketAddr, time: Duration) -> std::io::Result<()> {
+    let python = servers::start_python(&args.python)?;
+    client::populate(python.address)?;
+    let floor = floor::start_loads()?;
 
     println!(
         "loads of 1 KB per second        rzeo      floor     Python   rzeo/floor  rzeo/Python"
     );
     for (connections, window) in [(1, 1), (1, 32), (8, 1), (8, 32), (32, 32)] {
         let figures = rounds(args.rounds, || {
-            Ok([rzeo.address, floor, python.address]
+            Ok([rzeo, floor, python.address]
                 .map(|address| client::loads(address, connections, window, time)))
         })?;
         print_row(&format!("{connections:2} connections, {window:2} in flight"), figures);
@@ -60,14 +70,14 @@ fn main() -> std::io::Result<()> {
     for connections in [1, 8, 32] {
         let figures = rounds(args.rounds, || {
             Ok([
-                client::commits(rzeo.address, connections, time),
+                client::commits(rzeo, connections, time),
                 floor::commits(time),
                 client::commits(python.address, connections, time),
             ])
         })?;
         print_row(&format!("{connections:2} connections"), figures);
     }
-    compare_clients(&args, rzeo.address, time)
+    Ok(())
 }
 
 /// Both clients on rzeo, in turns.

@@ -182,19 +182,13 @@ impl Client {
     /// # Errors
     /// [`Refused::NoSuchObject`], or as for all calls.
     pub async fn load_before(&self, oid: Oid, before: Tid) -> Result<Option<Revision>, CallError> {
-        let found = self.shared().with(|state, now| {
-            let found = state.machine.load_before(now, oid, before);
-            if let Found::Later(call) = &found {
-                state.waiters.insert(*call, Waiter::default());
-            }
-            found
-        });
-        match found {
-            Found::Now(revision) => Ok(revision),
-            Found::Later(call) => match self.shared().waiting(call).await? {
-                Answer::Loaded(revision) => Ok(revision),
-                _ => unreachable!("a revision was asked for"),
-            },
+        if let Some(revision) = self.shared().cached_before(oid, before) {
+            return Ok(Some(revision));
+        }
+        let asked = self.shared().ask(|machine, now| machine.ask_before(now, oid, before));
+        match asked.await? {
+            Answer::Loaded(revision) => Ok(revision),
+            _ => unreachable!("a revision was asked for"),
         }
     }
 

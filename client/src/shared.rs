@@ -19,6 +19,7 @@ use rzeo_core::client::{
 };
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::server::LogLevel;
+use rzeo_core::storage::Revision;
 use rzeo_core::time::{Instant, Now, UnixTime};
 
 use crate::address::Address;
@@ -133,6 +134,11 @@ impl Shared {
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
         result
+    }
+
+    /// What the cache has: nothing comes of it that would have to be looked after.
+    pub(crate) fn cached_before(&self, oid: Oid, before: Tid) -> Option<Revision> {
+        self.state.lock().machine.cached_before(oid, before)
     }
 
     /// Looks at something that does not change thereby.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::answer::Reading;
 use super::calls::{Asker, Wanted};
-use super::{Answer, CallError, Client, Event, Found, Output, Refused};
+use super::{Answer, CallError, CallId, Client, Event, Found, Output, Refused};
 use crate::ids::{Oid, Tid};
 use crate::storage::Revision;
 use crate::time::Now;
@@ -69,12 +69,22 @@ impl Client {
     /// The newest revision with a serial less than `before`, `None` if the object has none so old.
     /// With [`Tid::MAX`], the current one. If it comes later, with [`Answer::Loaded`].
     pub fn load_before(&mut self, now: Now, oid: Oid, before: Tid) -> Found<Option<Revision>> {
-        if let Some(revision) = self.cache.load_before(oid, before) {
-            return Found::Now(Some(revision));
+        match self.cached_before(oid, before) {
+            Some(revision) => Found::Now(Some(revision)),
+            None => Found::Later(self.ask_before(now, oid, before)),
         }
+    }
+
+    /// What [`Self::load_before`] finds in the cache: it needs no clock and has no outputs.
+    pub fn cached_before(&mut self, oid: Oid, before: Tid) -> Option<Revision> {
+        self.cache.load_before(oid, before)
+    }
+
+    /// What [`Self::load_before`] does about a revision that is not in the cache.
+    pub fn ask_before(&mut self, now: Now, oid: Oid, before: Tid) -> CallId {
         let asker = self.new_asker(now);
         self.want(now.instant, asker, Wanted::Load(oid, before));
-        Found::Later(asker.call)
+        asker.call
     }
 
     /// Asks for all of these that are not in the cache, and waits for none. Does nothing without a
