@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use rzeo_client::blobs::BlobOptions;
 use rzeo_client::{
-    Access, Address, Begin, BlobFailure, CallError, Client, ClientOptions, Records, Refused,
+    Access, Address, Begin, BlobFailure, CallError, Client, ClientOptions, Records, Refused, Tls,
     Transaction, Transactions, Value,
 };
 use rzeo_core::ids::{Oid, Tid};
@@ -43,6 +43,14 @@ const HEAD_BYTES: u64 = 31;
 /// The interface of storages with blobs.
 const WITH_BLOBS: &str = "IBlobStorage";
 
+/// How to use a server.
+pub(super) struct Way {
+    /// The storage's name, if it is not the one of unnamed ones.
+    pub(super) storage: Option<String>,
+    pub(super) access: Access,
+    pub(super) tls: Option<Tls>,
+}
+
 /// A storage behind a server.
 pub(super) struct Server {
     runtime: Rc<Runtime>,
@@ -64,14 +72,14 @@ impl Server {
     pub(super) fn connect(
         runtime: &Rc<Runtime>,
         address: &Address,
-        storage: Option<String>,
-        access: Access,
+        way: Way,
     ) -> Result<Self, ToolError> {
         let blobs = TempDir::with_prefix("rzeo-copy-")?;
         let usual = ClientOptions::new([address.clone()]);
         let options = ClientOptions {
-            storage: storage.unwrap_or_else(|| usual.storage.clone()),
-            access,
+            storage: way.storage.unwrap_or_else(|| usual.storage.clone()),
+            access: way.access,
+            tls: way.tls,
             label: Some("rzeo copy".to_owned()),
             wait_timeout: PATIENCE,
             connect_timeout: PATIENCE,

@@ -271,7 +271,9 @@ fn options_for_the_wrong_side_are_refused() {
         Ok(()) => String::new(),
         Err(error) => error.to_string(),
     };
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 8] = [
+        (&["a.fs", "--from-tls", ":1"], "--from-tls is for servers; a.fs is a file"),
+        (&[":2", "--tls-ca", "x", ":1"], "TLS is spoken with --from-tls or --to-tls; neither is"),
         (&["a.fs", "--from-storage", "x", ":1"], "--from-storage is for servers; a.fs is a file"),
         (&[":1", "--to-storage", "x", "a.fs"], "--to-storage is for servers; a.fs is a file"),
         (&[":1", "--from-blobs", "x", "a.fs"], "--from-blobs is for files"),
