@@ -67,9 +67,9 @@ fn a_copy_through_two_servers_is_the_original() {
     assert!(again.status.success() && said(&again).contains("nothing to copy, all is there up to"));
     let back = ["unix:two", "--from-storage", "main", "--to-blobs", "b", "three.fs"];
     assert!(copy(&directory, &back).status.success());
-    let wrong = copy(&directory, &["unix:two", "three.fs"]);
+    let wrong = copy(&directory, &["unix:two", "--from-blobs", "b", "three.fs"]);
     assert_eq!(wrong.status.code(), Some(1));
-    assert!(said(&wrong).starts_with("Error: cannot use unix:two: "), "{wrong:?}");
+    assert!(said(&wrong).starts_with("Error: --from-blobs is for files; two has"), "{wrong:?}");
 
     one.stop();
     two.stop();
