@@ -6,7 +6,8 @@
 #   ./test.sh rust            format, lints, tests, documentation
 #   ./test.sh conformance     the test suite of Python's ZEO against the binary: both codecs on
 #                             both runtimes
-#   ./test.sh python          Python applications, bad peers, big blobs, crowds, deployments
+#   ./test.sh python          Python applications, bad peers, big blobs, crowds, deployments, the
+#                             client in Rust beside Python's
 #   ./test.sh mutants         breaks each promise about order and sees whether a test notices
 #   ./test.sh venv            only makes .venv, with the Python packages that the above need
 #   ./test.sh long            all of it in larger sizes, beside Python's server: blobs of 2 GB
@@ -128,6 +129,15 @@ python() {
         judge both-ways both_ways && judge blob-files blob_files
     step blob-cache-tool cargo build --locked -p rzeo-client --example blob_cache &&
         judge blob-cache blob_cache
+    step client-judge cargo build --locked -p rzeo-client-judge && clients
+}
+
+# The client in Rust, beside Python's, with either server.
+clients() {
+    judge client client_judge --server "$SERVER" ${LONG:+--all}
+    judge races races --server "$SERVER" ${LONG:+--seconds 600}
+    judge races-msgpack races --server "$SERVER --runtime smol" --codec msgpack --seed 2
+    judge races-python races --python ${LONG:+--seconds 120}
 }
 
 mutants() {

@@ -35,7 +35,7 @@ def cold(address, oids, seconds):
     storage = ClientStorage(address, cache_size=1000)
     batches = [oids[at:at + IN_FLIGHT] for at in range(0, len(oids) - IN_FLIGHT + 1, IN_FLIGHT)]
     rate = per_second(
-        seconds, lambda batch: storage.prefetch(batch, maxtid).result(), batches)
+        seconds, lambda batch: storage._server.prefetch(batch, maxtid).result(), batches)
     storage.close()
     return rate * IN_FLIGHT
 

@@ -4,13 +4,12 @@
 //! its own: it has one connection.
 
 use std::io;
-use std::sync::Arc;
 
 use rzeo_client::blobs::BlobOptions;
-use rzeo_client::{Access, Address, ClientOptions, Driver, Tls};
+use rzeo_client::{Access, Address, ClientOptions, Driver};
 use rzeo_core::storage::StorageError;
 use rzeo_proxy::{Proxy, ProxyOptions};
-use rzeo_tls::client::{ClientFiles, client_config};
+use rzeo_tls::client::{ClientFiles, ClientTls, client_config};
 
 use crate::config::{ClientTlsConfig, SocketAddress, ZeoClientConfig};
 use crate::tls::{self, SslError};
@@ -62,7 +61,7 @@ fn blobs(config: &ZeoClientConfig) -> Option<BlobOptions> {
     Some(BlobOptions { cache_size: config.blob_cache_size, check_percent, ..usual })
 }
 
-fn client_tls(config: &ClientTlsConfig) -> Result<Tls, SslError> {
+fn client_tls(config: &ClientTlsConfig) -> Result<ClientTls, SslError> {
     let files = ClientFiles {
         certificate: Some(config.certificate.clone()),
         key: config.key.clone(),
@@ -72,10 +71,7 @@ fn client_tls(config: &ClientTlsConfig) -> Result<Tls, SslError> {
         server_hostname: config.server_hostname.clone(),
         pins: Vec::new(),
     };
-    let client = client_config(&files)?;
-    let server_name = config.server_hostname.as_ref().map(|_| client.server_name(None));
-    let server_name = server_name.transpose()?;
-    Ok(Tls { config: Arc::clone(client.config()), server_name })
+    Ok(client_config(&files)?)
 }
 
 fn no_tls(error: &SslError) -> StorageError {

@@ -71,6 +71,15 @@ impl Address {
     pub fn unix(path: impl Into<PathBuf>) -> Self {
         Self::Unix(path.into())
     }
+
+    /// The host, if it is on the network.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Self::Tcp { host, .. } => Some(host),
+            Self::Unix(_) => None,
+        }
+    }
 }
 
 /// `host:port`, `[IPv6]:port`, `:port` and `port` for this machine; `/path` or `unix:/path` for a Unix

@@ -15,13 +15,14 @@ use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{CurrentRecord, Revision};
 use rzeo_core::time::UnixTime;
 use rzeo_core::value::Value;
+use rzeo_tls::client::ClientTls;
 use thiserror::Error;
 
 use crate::address::Address;
 use crate::blobs::{Blob, BlobDir, BlobError, Fetch};
 use crate::disk::{DiskJob, Incoming, unblock};
 use crate::observer::Subscription;
-use crate::options::{ConnectError, Tls, check_addresses};
+use crate::options::{ConnectError, check_addresses};
 use crate::shared::Shared;
 use crate::transaction::{Open, Transaction};
 use crate::waiting::Waiter;
@@ -39,7 +40,7 @@ pub struct Client(Arc<Handle>);
 struct Handle {
     shared: Arc<Shared>,
     blobs: Option<BlobDir>,
-    tls: Option<Tls>,
+    tls: Option<ClientTls>,
     server_sync: bool,
 }
 
@@ -75,7 +76,7 @@ impl Client {
     pub(crate) fn new(
         shared: Arc<Shared>,
         blobs: Option<BlobDir>,
-        tls: Option<Tls>,
+        tls: Option<ClientTls>,
         server_sync: bool,
     ) -> Self {
         Self(Arc::new(Handle { shared, blobs, tls, server_sync }))

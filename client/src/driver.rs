@@ -20,9 +20,9 @@ use bytes::Bytes;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use rzeo_core::client::{Conflict, ConnId, Input};
+use rzeo_tls::client::ClientTls;
 
 use crate::address::Address;
-use crate::options::Tls;
 use crate::resolver::Resolver;
 use crate::shared::Shared;
 use crate::waking::keep_waker;
@@ -31,7 +31,7 @@ use crate::waking::keep_waker;
 pub struct Driver {
     shared: Arc<Shared>,
     resolver: Arc<dyn Resolver>,
-    tls: Option<Tls>,
+    tls: Option<ClientTls>,
 }
 
 /// What to do next.
@@ -50,7 +50,11 @@ enum Step {
 }
 
 impl Driver {
-    pub(crate) fn new(shared: Arc<Shared>, resolver: Arc<dyn Resolver>, tls: Option<Tls>) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        resolver: Arc<dyn Resolver>,
+        tls: Option<ClientTls>,
+    ) -> Self {
         Self { shared, resolver, tls }
     }
 
@@ -137,7 +141,7 @@ pub struct Link {
     shared: Arc<Shared>,
     conn: ConnId,
     address: Address,
-    tls: Option<Tls>,
+    tls: Option<ClientTls>,
     /// Whether it was said how it ended.
     is_over: bool,
 }
@@ -153,8 +157,8 @@ impl Link {
     #[must_use]
     pub fn tls(&self) -> Option<(Arc<ClientConfig>, ServerName<'static>)> {
         let tls = self.tls.as_ref()?;
-        let name = tls.name_of(&self.address);
-        Some((tls.config.clone(), name.expect("addresses without a name were not let in")))
+        let name = tls.server_name(self.address.host());
+        Some((tls.config().clone(), name.expect("addresses without a name were not let in")))
     }
 
     /// Ready when the connection is not wanted any more. Before it is made there is nothing else to

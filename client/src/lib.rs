@@ -32,6 +32,8 @@ mod observer;
 mod options;
 mod resolver;
 mod shared;
+#[cfg(test)]
+mod tests;
 mod transaction;
 mod waiting;
 mod waking;
@@ -46,13 +48,14 @@ pub use rzeo_core::ids::{Oid, Tid};
 pub use rzeo_core::storage::{CurrentRecord, Record, Revision};
 pub use rzeo_core::time::UnixTime;
 pub use rzeo_core::value::Value;
+pub use rzeo_tls::client::{ClientFiles, ClientTls, client_config};
 
 pub use crate::address::{Address, AddressError};
 pub use crate::cache_file::{CacheFile, CacheFileError};
 pub use crate::client::{BlobFailure, Client};
 pub use crate::driver::{Driver, Link, Order};
 pub use crate::observer::{News, Observer, Subscription};
-pub use crate::options::{ClientOptions, ConnectError, Tls};
+pub use crate::options::{ClientOptions, ConnectError};
 pub use crate::resolver::{Builtin, Resolver};
 pub use crate::transaction::{Transaction, Voted};
 pub use crate::walk::{Records, Transactions};

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
 use rzeo_core::client::cache::Cache;
 use rzeo_core::client::{Access, CallError, Client as Machine, ClientSettings};
+use rzeo_tls::TlsError;
+use rzeo_tls::client::ClientTls;
 use thiserror::Error;
 
 use crate::address::Address;
@@ -22,9 +22,6 @@ use crate::driver::Driver;
 use crate::observer::{Audience, Observer};
 use crate::resolver::{Builtin, Resolver};
 use crate::shared::{Clock, Shared};
-
-/// The name of a certificate where an address has none.
-const LOCALHOST: &str = "localhost";
 
 /// How a client is set up.
 ///
@@ -66,24 +63,14 @@ pub struct ClientOptions {
     pub blobs: Option<BlobOptions>,
     /// Whether [`Client::sync`] asks the server.
     pub server_sync: bool,
-    /// How to encrypt the connections.
-    pub tls: Option<Tls>,
+    /// How to encrypt the connections; [`rzeo_tls::client::client_config`] makes it.
+    pub tls: Option<ClientTls>,
     /// Who merges two changes of one object, if the server leaves that to its clients.
     pub resolver: Arc<dyn Resolver>,
     /// Who hears at once what others commit.
     pub observer: Option<Arc<dyn Observer>>,
     /// Where the jitter of retries begins; anywhere, if it is not said.
     pub seed: Option<u64>,
-}
-
-/// How to encrypt connections.
-#[derive(Clone, Debug)]
-pub struct Tls {
-    /// Whom to trust, and who one is.
-    pub config: Arc<ClientConfig>,
-    /// Whose certificate a server must have; the host of its address, if it is not said, and
-    /// `localhost` for a Unix socket.
-    pub server_name: Option<ServerName<'static>>,
 }
 
 /// Why there is no client.
@@ -94,10 +81,12 @@ pub enum ConnectError {
     #[error("a client needs the address of at least one server")]
     NoAddress,
     /// With TLS, a host must have a name that a certificate can have.
-    #[error("the host of {address} is no name for a certificate")]
+    #[error("{address}: {error}")]
     ServerName {
         /// Its address.
         address: Address,
+        /// What is wrong.
+        error: TlsError,
     },
     /// The directory of blobs cannot be used.
     #[error(transparent)]
@@ -202,26 +191,14 @@ impl fmt::Debug for ClientOptions {
 /// A client has somewhere to go, and knows whom to expect there.
 pub(crate) fn check_addresses(
     addresses: &[Address],
-    tls: Option<&Tls>,
+    tls: Option<&ClientTls>,
 ) -> Result<(), ConnectError> {
     if addresses.is_empty() {
         return Err(ConnectError::NoAddress);
     }
-    let nameless = |address: &&Address| tls.is_some_and(|tls| tls.name_of(address).is_none());
-    match addresses.iter().find(nameless) {
-        Some(address) => Err(ConnectError::ServerName { address: address.clone() }),
-        None => Ok(()),
+    for address in addresses {
+        let name = tls.map(|tls| tls.server_name(address.host())).transpose();
+        name.map_err(|error| ConnectError::ServerName { address: address.clone(), error })?;
     }
-}
-
-impl Tls {
-    /// `None` if the host is no name.
-    pub(crate) fn name_of(&self, address: &Address) -> Option<ServerName<'static>> {
-        let host = match (&self.server_name, address) {
-            (Some(name), _) => return Some(name.clone()),
-            (None, Address::Tcp { host, .. }) => host,
-            (None, Address::Unix(_)) => LOCALHOST,
-        };
-        ServerName::try_from(host.to_owned()).ok()
-    }
+    Ok(())
 }

@@ -24,8 +24,8 @@ use crate::shared::{BACKLOG_BYTES_MAX, State};
 /// A client has one at a time; the next one's turn comes when this one is finished, aborted or dropped.
 /// Dropping it aborts it, also inside of one of its futures.
 ///
-/// What is added goes out at once and is looked at when it is voted, so an error of [`Self::store`] and
-/// the like says only that the transaction is over, because the connection was lost.
+/// What is added goes out at once and is looked at when it is voted; that is also when a connection that
+/// was lost meanwhile shows. So [`Self::store`] and the like fail only when the client was closed.
 #[derive(Debug)]
 #[must_use = "a transaction that is dropped is aborted"]
 pub struct Transaction(Open);
@@ -54,7 +54,7 @@ impl Transaction {
     /// waits to be sent; dropped meanwhile, nothing is written.
     ///
     /// # Errors
-    /// If the transaction is over.
+    /// If the client was closed.
     pub async fn store(&mut self, oid: Oid, serial: Tid, data: Bytes) -> Result<(), CallError> {
         self.0.add(|machine, txn| machine.store(txn, oid, serial, data)).await
     }
@@ -62,7 +62,7 @@ impl Transaction {
     /// Deletes an object. Waits as [`Self::store`] does.
     ///
     /// # Errors
-    /// If the transaction is over.
+    /// If the client was closed.
     pub async fn delete(&mut self, oid: Oid, serial: Tid) -> Result<(), CallError> {
         self.0.add(|machine, txn| machine.delete(txn, oid, serial)).await
     }
@@ -70,7 +70,7 @@ impl Transaction {
     /// Lets the vote fail unless this revision is current. Waits as [`Self::store`] does.
     ///
     /// # Errors
-    /// If the transaction is over.
+    /// If the client was closed.
     pub async fn check_current(&mut self, oid: Oid, serial: Tid) -> Result<(), CallError> {
         self.0.add(|machine, txn| machine.check_current(txn, oid, serial)).await
     }
@@ -79,7 +79,7 @@ impl Transaction {
     /// storage has the same record. Waits as [`Self::store`] does.
     ///
     /// # Errors
-    /// If the transaction is over.
+    /// If the client was closed.
     pub async fn restore(
         &mut self,
         oid: Oid,
@@ -94,7 +94,7 @@ impl Transaction {
     /// does.
     ///
     /// # Errors
-    /// If the transaction is over.
+    /// If the client was closed.
     pub async fn undo(&mut self, id: Bytes) -> Result<(), CallError> {
         self.0.add(|machine, txn| machine.undo(txn, id)).await
     }
@@ -104,7 +104,7 @@ impl Transaction {
     /// are done. Waits as [`Self::store`] does; dropped meanwhile, the file may be gone.
     ///
     /// # Errors
-    /// If the transaction is over, the client has no directory of blobs, or the file cannot be taken.
+    /// If the client was closed, has no directory of blobs, or the file cannot be taken.
     pub async fn store_blob(
         &mut self,
         oid: Oid,

@@ -123,7 +123,7 @@ async fn attempt<T>(link: Link, attempt: impl Future<Output = io::Result<T>>) ->
     match made? {
         Ok(made) => Some((link, made)),
         Err(error) => {
-            link.failed(&error);
+            link.failed(&rzeo_tls::explain(&error));
             None
         }
     }
@@ -149,7 +149,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(mut link: Link, stream: S) 
         match poll_fn(|cx| poll_event(&mut link, &mut socket, cx)).await {
             Event::Moved => {}
             Event::Unwanted => break,
-            Event::Gone(error) => return link.gone(&error),
+            Event::Gone(error) => return link.gone(&rzeo_tls::explain(&error)),
         }
     }
     // Who does not read the rest in time does not get it.

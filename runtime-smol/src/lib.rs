@@ -8,6 +8,7 @@
 //!
 //! `runtime-tokio` is the same adapter, line for line. What is changed here is changed there.
 
+pub mod blocking;
 mod client;
 mod connection;
 mod listen;

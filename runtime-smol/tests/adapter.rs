@@ -3,5 +3,6 @@
 use async_io::block_on;
 use rzeo_smol as adapter;
 
+mod blocking;
 #[path = "../../runtime-tokio/tests/sockets/mod.rs"]
 mod sockets;

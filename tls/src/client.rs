@@ -113,18 +113,27 @@ pub fn client_config(files: &ClientFiles) -> Result<ClientTls, TlsError> {
     };
     // As on the other side: every connection is judged by what is trusted at that moment.
     config.resumption = Resumption::disabled();
-    let tls = ClientTls {
-        config: Arc::new(config),
-        server_hostname: files.server_hostname.clone().filter(|name| !name.is_empty()),
-        needs_name: files.check_hostname && files.pins.is_empty(),
-    };
-    if tls.server_hostname.is_some() {
-        tls.server_name(None)?;
-    }
-    Ok(tls)
+    let name = files.server_hostname.clone().filter(|name| !name.is_empty());
+    let needs_name = files.check_hostname && files.pins.is_empty();
+    Ok(ClientTls { needs_name, ..ClientTls::new(Arc::new(config), name)? })
 }
 
 impl ClientTls {
+    /// For whoever has a configuration from elsewhere, which wants to know the host's name.
+    ///
+    /// # Errors
+    /// A `server_hostname` that no certificate can have.
+    pub fn new(
+        config: Arc<ClientConfig>,
+        server_hostname: Option<String>,
+    ) -> Result<Self, TlsError> {
+        let tls = Self { config, server_hostname, needs_name: true };
+        if tls.server_hostname.is_some() {
+            tls.server_name(None)?;
+        }
+        Ok(tls)
+    }
+
     /// What rustls and the adapters make connections of.
     pub fn config(&self) -> &Arc<ClientConfig> {
         &self.config

@@ -3,16 +3,16 @@
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{TryRecvError, channel};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rustls::ClientConfig;
 use rzeo_client::blobs::BlobOptions;
 use rzeo_client::{
-    Access, Address, Begin, BlobFailure, CallError, Client, ClientOptions, ConnectError, News, Oid,
-    Refused, Tid, Tls, Transaction,
+    Access, Address, Begin, BlobFailure, CallError, Client, ClientOptions, ClientTls, ConnectError,
+    News, Observer, Oid, Refused, Tid, Transaction,
 };
 use rzeo_core::storage::Storage;
 use rzeo_storage::{BlobStorage, MappingStorage};
@@ -31,15 +31,14 @@ fn record(len: usize) -> Bytes {
     vec![b'.'; len].into()
 }
 
-fn tls(dial: Dial<'_>) -> Option<Tls> {
-    let config: Arc<ClientConfig> = client_config(dial?);
-    Some(Tls { config, server_name: Some("localhost".try_into().unwrap()) })
+fn tls(dial: Dial<'_>, name: Option<&str>) -> Option<ClientTls> {
+    Some(ClientTls::new(client_config(dial?), name.map(str::to_owned)).unwrap())
 }
 
 /// How to reach a server.
 fn options(address: &rzeo_host::Address, dial: Dial<'_>) -> ClientOptions {
     let address = address.to_string().parse().unwrap();
-    ClientOptions { tls: tls(dial), ..ClientOptions::new([address]) }
+    ClientOptions { tls: tls(dial, Some("localhost")), ..ClientOptions::new([address]) }
 }
 
 async fn client_of(server: &Running) -> Client {
@@ -116,8 +115,8 @@ fn fails_with(options: ClientOptions, parts: &[&str]) {
 fn a_certificate_of_another_name_is_refused() {
     let certificate = certificate();
     let server = Running::start(&settings(), memory(), &local(), Some(&certificate));
-    let mut options = options(server.address(), Some(&certificate));
-    options.tls = options.tls.map(|tls| Tls { server_name: None, ..tls });
+    let tls = tls(Some(&certificate), None);
+    let options = ClientOptions { tls, ..options(server.address(), None) };
     let address = server.address().to_string();
     fails_with(options, &[&format!("server 1: {address}: invalid peer certificate")]);
     server.stop();
@@ -130,6 +129,11 @@ fn where_nobody_is_nobody_is_waited_for_for_ever() {
     let wait_timeout = Duration::from_millis(1);
     let failed = block_on(adapter::connect(ClientOptions { wait_timeout, ..options })).unwrap_err();
     assert!(matches!(failed, ConnectError::Call(CallError::Unreachable { .. })), "{failed}");
+}
+
+/// Polls a future once, which asks the server for something. The answer may even be there already.
+fn begin_and_drop(future: impl Future) {
+    let _ = pin!(future).poll(&mut Context::from_waker(Waker::noop()));
 }
 
 #[test]
@@ -149,9 +153,7 @@ fn a_dropped_transaction_lets_the_next_one_begin() {
         drop(first.vote().await.unwrap());
         let mut third = third.await.unwrap();
         third.store(Oid(1), Tid::ZERO, record(2)).await.unwrap();
-        let mut vote = Box::pin(third.vote());
-        assert!(vote.as_mut().poll(&mut cx).is_pending());
-        drop(vote);
+        begin_and_drop(third.vote());
         let tid = commit(&client, Oid(1), Tid::ZERO, record(3)).await.unwrap();
         assert_eq!(client.load(Oid(1)).await.unwrap(), (record(3), tid));
         client.close().await;
@@ -167,9 +169,9 @@ fn a_dropped_finish_is_done_all_the_same() {
         let mut txn = client.begin(Begin::default()).await.unwrap();
         txn.store(Oid(1), Tid::ZERO, record(1)).await.unwrap();
         let voted = txn.vote().await.unwrap();
-        let mut cx = Context::from_waker(Waker::noop());
-        assert!(pin!(voted.finish()).poll(&mut cx).is_pending());
-        client.ping().await.unwrap();
+        let mut news = client.subscribe();
+        begin_and_drop(voted.finish());
+        while !matches!(news.next().await, Some(News::Committed { .. })) {}
         let (data, serial) = client.load(Oid(1)).await.unwrap();
         assert_eq!((data, serial), (record(1), client.last_tid()));
         client.close().await;
@@ -191,6 +193,52 @@ fn who_stores_much_waits_for_the_socket() {
             assert_eq!(client.load(Oid(oid)).await.unwrap(), (record(LONG), tid));
         }
         client.close().await;
+    });
+    server.stop();
+}
+
+/// Takes its time, so that whoever looks too early would see too much.
+#[derive(Default)]
+struct Slow(AtomicU64);
+
+impl Observer for Slow {
+    fn invalidated(&self, tid: Tid, _oids: &Arc<[Oid]>) {
+        for _ in 0..1_000 {
+            std::thread::yield_now();
+        }
+        self.0.store(tid.0, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn nobody_sees_a_commit_before_the_observer_has_heard_of_it() {
+    let server = Running::start(&settings(), memory(), &local(), None);
+    block_on(async {
+        let observer = Arc::new(Slow::default());
+        let heard = Some(observer.clone() as Arc<dyn Observer>);
+        let observed = ClientOptions { observer: heard, ..options(server.address(), None) };
+        let client = adapter::connect(observed).await.unwrap();
+        let writer = client_of(&server).await;
+        let (looking, looked) = channel();
+        let other = client.clone();
+        let looker = std::thread::spawn(move || {
+            let mut known = Tid::ZERO;
+            while looked.try_recv() == Err(TryRecvError::Empty) {
+                let last = other.last_tid();
+                assert!(last == known || observer.0.load(Ordering::SeqCst) >= last.0, "{last}");
+                known = last;
+            }
+        });
+        let mut serial = Tid::ZERO;
+        for _ in 0..20 {
+            serial = commit(&writer, Oid(1), serial, record(1)).await.unwrap();
+            client.ping().await.unwrap();
+            assert_eq!(client.last_tid(), serial);
+        }
+        looking.send(()).unwrap();
+        looker.join().unwrap();
+        client.close().await;
+        writer.close().await;
     });
     server.stop();
 }
@@ -259,6 +307,25 @@ fn everything_that_was_committed_can_be_walked_over() {
         assert_eq!(client.undo_log(0, -10).await.unwrap().len(), 3);
         assert!(client.info().await.unwrap().supports_undo);
         assert!(!client.server_status().await.unwrap().is_empty());
+        client.close().await;
+    });
+    server.stop();
+}
+
+#[test]
+fn walks_that_are_not_wanted_any_more_are_not_kept() {
+    let mut settings = settings();
+    settings.limits.iterators_max = 2;
+    let server = Running::start(&settings, memory(), &local(), None);
+    block_on(async {
+        let client = client_of(&server).await;
+        let tid = commit(&client, Oid(1), Tid::ZERO, record(1)).await.unwrap();
+        for _ in 0..5 {
+            let mut walk = client.transactions(None, None);
+            assert_eq!(walk.next().await.unwrap().unwrap().tid, tid);
+            assert_eq!(walk.records().next().await.unwrap().unwrap().oid, Oid(1));
+            begin_and_drop(client.transactions(None, None).next());
+        }
         client.close().await;
     });
     server.stop();
@@ -398,10 +465,7 @@ fn a_dropped_download_comes_all_the_same() {
         let one = adapter::connect(with("one")).await.unwrap();
         let other = adapter::connect(with("other")).await.unwrap();
         let tid = commit_blob(&one, Oid(1), &[7; 300_000]).await;
-        let mut first = Box::pin(other.load_blob(Oid(1), tid));
-        let poll = first.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        assert!(matches!(poll, Poll::Pending));
-        drop(first);
+        begin_and_drop(other.load_blob(Oid(1), tid));
         let path = other.load_blob(Oid(1), tid).await.unwrap();
         assert_eq!(std::fs::read(path).unwrap(), [7; 300_000]);
         one.close().await;

@@ -5,10 +5,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a failing test panics")]
 
-mod client;
+pub(crate) mod client;
 mod clients;
 mod log;
-mod server;
+pub(crate) mod server;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};

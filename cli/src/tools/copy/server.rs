@@ -20,12 +20,13 @@ use std::time::Duration;
 
 use rzeo_client::blobs::BlobOptions;
 use rzeo_client::{
-    Access, Address, Begin, BlobFailure, CallError, Client, ClientOptions, Records, Refused, Tls,
+    Access, Address, Begin, BlobFailure, CallError, Client, ClientOptions, Records, Refused,
     Transaction, Transactions, Value,
 };
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::record::is_blob_record;
 use rzeo_core::storage::Record;
+use rzeo_tls::client::ClientTls;
 use tempfile::{NamedTempFile, TempDir};
 use tokio::runtime::Runtime;
 
@@ -48,7 +49,7 @@ pub(super) struct Way {
     /// The storage's name, if it is not the one of unnamed ones.
     pub(super) storage: Option<String>,
     pub(super) access: Access,
-    pub(super) tls: Option<Tls>,
+    pub(super) tls: Option<ClientTls>,
 }
 
 /// A storage behind a server.

@@ -1,11 +1,9 @@
 //! TLS on the way to servers.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use rzeo_client::Tls;
 use rzeo_tls::Password;
-use rzeo_tls::client::{ClientFiles, client_config};
+use rzeo_tls::client::{ClientFiles, ClientTls, client_config};
 
 use super::ToolError;
 
@@ -48,7 +46,7 @@ impl TlsOptions {
     }
 
     /// What connections are made with.
-    pub(super) fn configure(&self) -> Result<Tls, ToolError> {
+    pub(super) fn configure(&self) -> Result<ClientTls, ToolError> {
         let files = ClientFiles {
             certificate: self.tls_certificate.clone(),
             key: self.tls_key.clone(),
@@ -57,10 +55,6 @@ impl TlsOptions {
             server_hostname: self.tls_server.clone(),
             ..ClientFiles::default()
         };
-        let refused = |error| ToolError::Refused(format!("no TLS: {error}"));
-        let client = client_config(&files).map_err(refused)?;
-        let server_name = self.tls_server.as_ref().map(|_| client.server_name(None));
-        let server_name = server_name.transpose().map_err(refused)?;
-        Ok(Tls { config: Arc::clone(client.config()), server_name })
+        client_config(&files).map_err(|error| ToolError::Refused(format!("no TLS: {error}")))
     }
 }

@@ -1,0 +1,40 @@
+//! The client without an executor.
+
+use std::sync::Arc;
+
+use rzeo_client::{Begin, CallError, ClientOptions, News, Oid, Tid};
+use rzeo_smol::blocking;
+use rzeo_storage::MappingStorage;
+
+use crate::sockets::client::local;
+use crate::sockets::server::{Running, settings};
+
+#[test]
+fn without_an_executor_calls_wait() {
+    let server = Running::start(&settings(), Arc::new(MappingStorage::new()), &local(), None);
+    let address = server.address().to_string().parse();
+    let options = ClientOptions::new([address.expect("a server has an address")]);
+    let client = blocking::connect(options).expect("the server is there");
+    let mut news = client.subscribe();
+    let committed = || -> Result<(Oid, Tid), CallError> {
+        let oid = client.new_oid()?;
+        let mut transaction = client.begin(Begin::default())?;
+        transaction.store(oid, Tid::ZERO, "a record".into())?;
+        Ok((oid, transaction.vote()?.finish()?))
+    };
+    let (oid, tid) = committed().expect("nobody else is there");
+    assert_eq!(client.load(oid), Ok(("a record".into(), tid)));
+    assert_eq!(client.last_tid(), tid);
+    let heard = News::Committed { tid, oids: [oid].into() };
+    assert!(news.any(|it| it == heard));
+    let mut walk = client.transactions(None, None);
+    let walked = walk.next().map(|transaction| transaction.map(|transaction| transaction.tid));
+    assert_eq!(walked, Some(Ok(tid)));
+    let records: Result<Vec<_>, _> = walk.records().collect();
+    assert_eq!(records.map(|records| records.len()), Ok(1));
+    assert!(walk.next().is_none());
+    client.close();
+    assert_eq!(client.ping(), Err(CallError::Closed));
+    assert!(news.all(|it| it == News::Disconnected || matches!(it, News::Info { .. })));
+    server.stop();
+}

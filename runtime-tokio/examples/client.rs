@@ -1,0 +1,55 @@
+//! Counts how often it was run, in a database that others may use at the same time.
+//!
+//! ```console
+//! $ rzeo serve -a localhost:8100 -m &
+//! $ cargo run -p rzeo-tokio --example client -- localhost:8100
+//! ```
+
+use std::error::Error;
+
+use bytes::Bytes;
+use rzeo_tokio::rzeo_client::{Begin, CallError, Oid, Refused, Retry, Tid};
+use rzeo_tokio::{Client, ClientOptions};
+
+/// Not the root, so that Python's applications can use the same database.
+const COUNTER: Oid = Oid(0x636f_756e_7465_7221);
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "localhost:8100".to_owned());
+    let client = rzeo_tokio::connect(ClientOptions::new([address.parse()?])).await?;
+    let count = loop {
+        match count(&client).await {
+            // Somebody was faster: what is read the next time is newer.
+            Err(error) if error.retry() == Retry::Transaction => client.ping().await?,
+            count => break count?,
+        }
+    };
+    println!("run number {count}, committed as {}", client.last_tid());
+    client.close().await;
+    Ok(())
+}
+
+/// Reads the count, adds one, and writes it.
+async fn count(client: &Client) -> Result<u64, CallError> {
+    let (count, serial) = match client.load(COUNTER).await {
+        Ok((record, serial)) => (read(&record), serial),
+        Err(CallError::Refused(Refused::NoSuchObject { .. })) => (0, Tid::ZERO),
+        Err(error) => return Err(error),
+    };
+    let mut transaction = client.begin(Begin::default()).await?;
+    transaction.store(COUNTER, serial, record(count + 1)).await?;
+    transaction.vote().await?.finish().await?;
+    Ok(count + 1)
+}
+
+/// A record is two pickles, one of the class and one of the state. The number is in the state, as text.
+fn record(count: u64) -> Bytes {
+    format!("cBTrees.Length\nLength\n.I{count}\n.").into()
+}
+
+fn read(record: &Bytes) -> u64 {
+    let text = String::from_utf8_lossy(record);
+    let state = text.rsplit('I').next().unwrap_or_default();
+    state.trim_end_matches("\n.").parse().unwrap_or_default()
+}
