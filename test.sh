@@ -112,6 +112,7 @@ python() {
     judge config config_judge --rzeo "${SERVER%% *}"
     judge logs logs --server "$SERVER"
     judge tools tools_judge "${SERVER%% *}" --seeds "$seeds"
+    judge copy copy_judge --rzeo "${SERVER%% *}" --server "$SERVER"
     judge metrics metrics --server "$SERVER"
     judge tools-net tools_net_judge --server "$SERVER"
     judge top top_judge --rzeo "${SERVER%% *}" --server "$SERVER"

@@ -285,7 +285,7 @@ pub trait Vote {
         blob: &Arc<dyn Scratch>,
     ) -> Result<(), StorageError> {
         let _ = (oid, tid, data, prev_txn, blob);
-        Err(StorageError::Unsupported("blobs"))
+        Err(StorageError::Unsupported("restoreBlob"))
     }
 
     /// Undoes a transaction; returns the oids it touched, in file order.

@@ -21,6 +21,7 @@ mod same;
 mod server;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -37,7 +38,8 @@ use self::copying::{Copied, copy};
 use self::database::{Source, Target};
 use self::file::{FileSource, FileTarget};
 use self::place::Place;
-use self::server::Server;
+use self::server::{Server, Way};
+use self::tls::TlsOptions;
 use super::progress::Progress;
 use super::{ToolError, time_of};
 
@@ -70,6 +72,9 @@ pub(crate) struct Options {
     /// The directory of blobs, where TO is a file
     #[arg(long, value_name = "DIR")]
     to_blobs: Option<PathBuf>,
+
+    #[command(flatten)]
+    tls: TlsOptions,
 }
 
 /// Whether somebody wants the copy to end before its end.
@@ -114,11 +119,16 @@ impl Options {
     /// Options that would be without effect may be the ones that were meant for the other side.
     fn refuse_nonsense(&self) -> Result<(), ToolError> {
         let sides = [
-            ("from", &self.from, &self.from_storage, &self.from_blobs),
-            ("to", &self.to, &self.to_storage, &self.to_blobs),
+            ("from", &self.from, &self.from_storage, &self.from_blobs, self.tls.from_tls),
+            ("to", &self.to, &self.to_storage, &self.to_blobs, self.tls.to_tls),
         ];
-        for (side, place, storage, blobs) in sides {
+        for (side, place, storage, blobs, tls) in sides {
             match place {
+                Place::File(path) if tls => {
+                    let path = path.display();
+                    let text = format!("--{side}-tls is for servers; {path} is a file");
+                    return Err(ToolError::Refused(text));
+                }
                 Place::File(path) if storage.is_some() => {
                     let path = path.display();
                     let text = format!("--{side}-storage is for servers; {path} is a file");
@@ -130,6 +140,10 @@ impl Options {
                 }
                 Place::File(_) | Place::Server(_) => {}
             }
+        }
+        if self.tls.is_idle() {
+            let text = "TLS is spoken with --from-tls or --to-tls; neither is given";
+            return Err(ToolError::Refused(text.to_owned()));
         }
         if let (Place::File(from), Place::File(to)) = (&self.from, &self.to) {
             if file::is_same(from, to) {
@@ -148,8 +162,12 @@ impl Options {
         match &self.from {
             Place::File(path) => Ok(Box::new(FileSource::open(path, self.from_blobs.clone())?)),
             Place::Server(address) => {
-                let storage = self.from_storage.clone();
-                Ok(Box::new(Server::connect(runtime, address, storage, Access::ReadOnly)?))
+                let way = Way {
+                    storage: self.from_storage.clone(),
+                    access: Access::ReadOnly,
+                    tls: self.tls.from_tls.then(|| self.tls.configure()).transpose()?,
+                };
+                Ok(Box::new(Server::connect(runtime, address, way)?))
             }
         }
     }
@@ -158,8 +176,12 @@ impl Options {
         match &self.to {
             Place::File(path) => Ok(Box::new(FileTarget::open(path, self.to_blobs.clone())?)),
             Place::Server(address) => {
-                let storage = self.to_storage.clone();
-                Ok(Box::new(Server::connect(runtime, address, storage, Access::ReadWrite)?))
+                let way = Way {
+                    storage: self.to_storage.clone(),
+                    access: Access::ReadWrite,
+                    tls: self.tls.to_tls.then(|| self.tls.configure()).transpose()?,
+                };
+                Ok(Box::new(Server::connect(runtime, address, way)?))
             }
         }
     }

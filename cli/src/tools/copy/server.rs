@@ -26,6 +26,7 @@ use rzeo_client::{
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::record::is_blob_record;
 use rzeo_core::storage::Record;
+use rzeo_tls::client::ClientTls;
 use tempfile::{NamedTempFile, TempDir};
 use tokio::runtime::Runtime;
 
@@ -42,6 +43,14 @@ const BLOB_CACHE_BYTES: u64 = 64 << 20;
 const HEAD_BYTES: u64 = 31;
 /// The interface of storages with blobs.
 const WITH_BLOBS: &str = "IBlobStorage";
+
+/// How to use a server.
+pub(super) struct Way {
+    /// The storage's name, if it is not the one of unnamed ones.
+    pub(super) storage: Option<String>,
+    pub(super) access: Access,
+    pub(super) tls: Option<ClientTls>,
+}
 
 /// A storage behind a server.
 pub(super) struct Server {
@@ -64,14 +73,14 @@ impl Server {
     pub(super) fn connect(
         runtime: &Rc<Runtime>,
         address: &Address,
-        storage: Option<String>,
-        access: Access,
+        way: Way,
     ) -> Result<Self, ToolError> {
         let blobs = TempDir::with_prefix("rzeo-copy-")?;
         let usual = ClientOptions::new([address.clone()]);
         let options = ClientOptions {
-            storage: storage.unwrap_or_else(|| usual.storage.clone()),
-            access,
+            storage: way.storage.unwrap_or_else(|| usual.storage.clone()),
+            access: way.access,
+            tls: way.tls,
             label: Some("rzeo copy".to_owned()),
             wait_timeout: PATIENCE,
             connect_timeout: PATIENCE,
