@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Own commits are not told: their tid goes to the hub with the result of
-//! [`commit`](rzeo_core::storage::Storage::commit), and stands in the client's order like the others, so all that was before has been told
-//! when that returns.
+//! [`commit`](rzeo_core::storage::Storage::commit). Python's server may answer a commit before it has told
+//! what was committed before it, so the result is held back until a ping was answered.
 //!
 //! After `invalidated_all` nothing may be told as a change before the reset is: clients would believe to
 //! know all up to it.
@@ -30,8 +30,10 @@ pub(crate) struct Ears(Mutex<State>);
 #[derive(Default)]
 struct State {
     listener: Option<Listener>,
-    /// The newest commit that was told, ours among them.
+    /// The newest commit that is known, ours among them.
     told: Tid,
+    /// The newest commit of others.
+    others: Tid,
     info: Info,
     /// Whether the server was lost and the listener has not been told yet that it is back.
     was_lost: bool,
@@ -42,6 +44,7 @@ impl Ears {
     pub(crate) fn begin_at(&self, tid: Tid) {
         let mut state = self.0.lock();
         state.told = state.told.max(tid);
+        state.others = state.others.max(tid);
     }
 
     pub(crate) fn listen(&self, since: Tid, listener: Listener) {
@@ -70,6 +73,7 @@ impl State {
 
     fn reset(&mut self, tid: Tid, missed: bool) {
         self.told = self.told.max(tid);
+        self.others = self.others.max(tid);
         self.was_lost = false;
         self.tell(News::Reset { tid: self.told, missed });
     }
@@ -79,8 +83,9 @@ impl Observer for Ears {
     /// A commit that was copied under an old tid stands nowhere in the order of tids.
     fn invalidated(&self, tid: Tid, oids: &Arc<[Oid]>) {
         let mut state = self.0.lock();
-        if tid > state.told {
-            state.told = tid;
+        if tid > state.others {
+            state.others = tid;
+            state.told = state.told.max(tid);
             state.tell(News::Changed { tid, oids: oids.clone() });
         } else if !oids.is_empty() {
             state.reset(tid, true);
@@ -92,7 +97,8 @@ impl Observer for Ears {
     }
 
     fn committed(&self, tid: Tid, _: &Arc<[Oid]>) {
-        self.begin_at(tid);
+        let mut state = self.0.lock();
+        state.told = state.told.max(tid);
     }
 
     fn connected(&self, info: &Arc<ServerInfo>, _: bool) {
@@ -156,6 +162,16 @@ mod tests {
         ears.committed(Tid(7), &oids(1));
         ears.invalidated(Tid(8), &oids(0));
         assert_eq!(*heard.lock(), ["6 changed 2", "8 changed 0"]);
+        assert_eq!(ears.told(), Tid(8));
+    }
+
+    #[test]
+    fn a_change_may_be_later_than_an_own_commit_after_it() {
+        let (ears, heard) = listening();
+        ears.committed(Tid(7), &oids(1));
+        ears.invalidated(Tid(6), &oids(2));
+        ears.invalidated(Tid(8), &oids(1));
+        assert_eq!(*heard.lock(), ["6 changed 2", "8 changed 1"]);
         assert_eq!(ears.told(), Tid(8));
     }
 

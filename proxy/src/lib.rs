@@ -260,6 +260,9 @@ impl Storage for Proxy {
             let there: Box<vote::There> =
                 voted.0.downcast().expect("only our own votes are committed");
             let tid = block_on(there.take().finish()).map_err(storage_error)?;
+            // All that was committed before is told now. If the server is lost meanwhile, all clients
+            // have to verify.
+            let _ = block_on(self.client.ping());
             Ok(Committed { tid, info: self.info() })
         };
         group.into_iter().map(commit).collect()

@@ -7,8 +7,9 @@ use crate::ids::{Oid, Tid};
 
 /// What a proxy tells of its server.
 ///
-/// News come in the order in which things happened there: tids grow. A commit is told when it is
-/// visible to loads, and never one that came through the proxy itself and succeeded.
+/// News come in the order in which things happened there: tids grow, except that during a commit of the
+/// proxy a server may be late with what it tells. A commit is told when it is visible to loads, and never
+/// one that came through the proxy itself and succeeded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
     /// Somebody else committed.

@@ -7,8 +7,9 @@
 //!
 //! The server behind has made one order of all commits, ours among them, and here all connections are
 //! told in that order. Our own commit comes back on another way than the news, so while one is out
-//! nobody knows yet what its tid will be: news wait until it is there. The storage has told of all
-//! commits before ours when ours is there, so nothing that belongs before it comes later.
+//! nobody knows yet what its tid will be: news wait until it is there, in the order of their tids. The
+//! storage has told of all commits before ours when ours is there, so nothing that belongs before it comes
+//! later.
 //!
 //! Loads need nothing of this. A change is visible when it is told, and every connection reads at the
 //! last tid that it was told of, so it may be told late.
@@ -28,7 +29,8 @@ use crate::storage::News;
 impl Hub {
     /// Something happened behind the storage's back.
     pub(super) fn news(&mut self, news: News) {
-        self.outside.push_back(news);
+        let place = self.outside.partition_point(|other| other.tid() <= news.tid());
+        self.outside.insert(place, news);
         if self.writing.is_none() {
             self.tell_outside(None);
         }
