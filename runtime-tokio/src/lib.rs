@@ -20,3 +20,8 @@ pub use connection::serve;
 pub use listen::run;
 pub use rzeo_client::{self, Client, ClientOptions, ConnectError};
 pub use tokio_rustls::rustls::ServerConfig;
+
+/// The example in the README is compiled with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
