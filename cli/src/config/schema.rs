@@ -268,9 +268,14 @@ impl SectionType {
     /// The type that sections of that name have in a slot for just one type. Two types may have one
     /// name, if they are in different places.
     pub(crate) fn own_type(&self, name: &str) -> Option<&'static Self> {
-        self.slots.iter().find_map(|slot| match slot.accepts {
-            Accepts::Type(own) if own.name == name => Some(own),
-            Accepts::Type(_) | Accepts::Group(_) => None,
+        self.own_types().find(|own| own.name == name)
+    }
+
+    /// The types that have slots of their own here.
+    pub(crate) fn own_types(&self) -> impl Iterator<Item = &'static Self> {
+        self.slots.iter().filter_map(|slot| match slot.accepts {
+            Accepts::Type(own) => Some(own),
+            Accepts::Group(_) => None,
         })
     }
 

@@ -536,7 +536,7 @@ fn what_was_expected_is_said() {
     assert_eq!(
         expected("<logfile>\n"),
         "one of the sections zeo, runner, filestorage, mappingstorage, blobstorage, demostorage, \
-         eventlog, rzeo"
+         zeoclient, eventlog, rzeo"
     );
     assert_eq!(
         expected("<zeo>\naddress 1\nread-only 1\n</zeo>\n"),

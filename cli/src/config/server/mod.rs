@@ -179,5 +179,6 @@ pub(super) fn is_section_type(name: &str) -> bool {
 /// Whether any section has that key.
 #[cfg(test)]
 pub(super) fn is_key(name: &str) -> bool {
-    SCHEMA.types().any(|section_type| section_type.key(name).is_some())
+    let inner = SCHEMA.types().flat_map(|section_type| section_type.own_types());
+    SCHEMA.types().chain(inner).any(|section_type| section_type.key(name).is_some())
 }
