@@ -123,12 +123,19 @@ impl Client {
         self.shared().with(|state, _| state.audience.subscribe(state.driver.is_gone))
     }
 
-    /// Waits until calls go through, for as long as a call may wait. Can be dropped at any time.
+    /// Waits until calls go through, for as long as a call may wait; a server that is reached and lost
+    /// again is waited for anew. Can be dropped at any time.
     ///
     /// # Errors
     /// If no server was reached in that time.
     pub async fn wait_connected(&self) -> Result<(), CallError> {
-        if self.is_connected() { Ok(()) } else { self.ping().await }
+        while !self.is_connected() {
+            match self.ping().await {
+                Err(CallError::Lost(_)) => {}
+                result => return result,
+            }
+        }
+        Ok(())
     }
 
     /// There are other servers now. Takes effect when the connection is lost; at once if there is none, or

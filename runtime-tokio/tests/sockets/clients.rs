@@ -1,5 +1,7 @@
 //! Our own client, over real sockets, with our own server: what an adapter adds to it.
 
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
@@ -354,6 +356,45 @@ fn a_server_that_comes_back_is_found_again() {
         client.close().await;
         server.stop();
     });
+}
+
+/// Carries the bytes of two connections to a server; the first ends when the client asks for something.
+fn lose_the_first(listener: &TcpListener, server: &rzeo_host::Address) {
+    for is_to_be_lost in [true, false] {
+        let (mut client, _) = listener.accept().unwrap();
+        let mut server = TcpStream::connect(server.to_string()).unwrap();
+        let (mut from, mut to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+        let down = std::thread::spawn(move || {
+            let _ = std::io::copy(&mut from, &mut to);
+            to.shutdown(Shutdown::Both)
+        });
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = client.read(&mut buffer) {
+            let asks = buffer[..count].windows(4).any(|word| word == b"ping");
+            if is_to_be_lost && asks || server.write_all(&buffer[..count]).is_err() {
+                break;
+            }
+        }
+        let _ = server.shutdown(Shutdown::Both);
+        let _ = down.join().unwrap();
+    }
+}
+
+#[test]
+fn a_connection_that_is_lost_at_once_is_waited_for_again() {
+    let server = Running::start(&settings(), memory(), &local(), None);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let address = server.address().clone();
+    let between = std::thread::spawn(move || lose_the_first(&listener, &address));
+    block_on(async {
+        let options = ClientOptions::new([Address::tcp("127.0.0.1", port)]);
+        let client = adapter::connect(options).await.unwrap();
+        assert!(client.is_connected());
+        client.close().await;
+    });
+    between.join().unwrap();
+    server.stop();
 }
 
 #[test]
