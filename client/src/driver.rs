@@ -202,7 +202,7 @@ impl Link {
     /// when [`Self::wants_input`] has become true. `false` says that after that the connection is to be
     /// closed; nothing need be read then.
     pub fn take_outbox(&mut self, cx: &mut Context<'_>, chunks: &mut VecDeque<Bytes>) -> bool {
-        self.shared.with(|state, _| {
+        self.shared.beside(|state| {
             let Some(outbox) = state.links.get_mut(&self.conn) else { return false };
             chunks.append(&mut outbox.chunks);
             keep_waker(&mut outbox.waker, cx, &mut state.wakers);

@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::task::{Context, Poll, Waker};
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -127,9 +126,17 @@ impl Shared {
 
     /// Does something with the machine, and then what it says.
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut State, Now) -> R) -> R {
+        self.beside(|state| {
+            let result = act(state, self.clock.now());
+            state.drain();
+            result
+        })
+    }
+
+    /// Does something beside the machine, of which nothing comes that it would have to say.
+    pub(crate) fn beside<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.state.lock();
-        let result = act(&mut state, self.clock.now());
-        state.drain();
+        let result = act(&mut state);
         let wakers = core::mem::take(&mut state.wakers);
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
@@ -325,7 +332,7 @@ fn log(level: LogLevel, text: &str) {
     }
 }
 
-/// Reads both clocks.
+/// Reads the clock. That on the wall is not looked at: tids are made by servers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     start: std::time::Instant,
@@ -337,7 +344,6 @@ impl Clock {
     }
 
     pub(crate) fn now(self) -> Now {
-        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Now { instant: Instant(self.start.elapsed()), wall: UnixTime(wall.as_secs_f64()) }
+        Now { instant: Instant(self.start.elapsed()), wall: UnixTime::default() }
     }
 }

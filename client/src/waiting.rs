@@ -50,7 +50,7 @@ impl Future for Waiting<'_> {
     type Output = Result<Answer, CallError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = self.shared.with(|state, _| {
+        let answer = self.shared.beside(|state| {
             let waiter = state.waiters.get_mut(&self.call);
             let waiter = waiter.expect("a waiter stays until it has its answer or is dropped");
             let answer = waiter.answer.take();
