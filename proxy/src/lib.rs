@@ -14,7 +14,7 @@
 //! When the server is lost, what is cached can still be loaded, as of the last tid that was told;
 //! everything else waits for a connection as long as the client's options say, and then fails. When it
 //! is back, what others committed meanwhile is told first, and then that all clients have to verify
-//! ([`Ears`](ears)).
+//! (`ears`).
 //!
 //! No thread is needed but that of whoever drives the client, and one for transactions that are dropped:
 //! that happens while the hub is locked, and telling the server takes the client's lock, under which

@@ -155,13 +155,13 @@ fn tls(section: &Section, system: &dyn System) -> ClientTlsConfig {
 
 /// Python would try to reach a server without a port for ever.
 fn check(section: &Section, _: &dyn System) -> Result<(), ConfigError> {
-    let lacks_port = |address: &SocketAddress| match address {
-        SocketAddress::Tcp { port, .. } => port.unwrap_or(0) == 0,
-        SocketAddress::Unix(_) => false,
+    let host_without_port = |address: SocketAddress| match address {
+        SocketAddress::Tcp { host, port } => port.is_none_or(|port| port == 0).then_some(host),
+        SocketAddress::Unix(_) => None,
     };
     let servers: Vec<SocketAddress> = section.values("server");
-    match servers.into_iter().find(lacks_port) {
-        Some(server) => Err(section.wrong("server", InvalidValue::NoPort(server.to_string()))),
+    match servers.into_iter().find_map(host_without_port) {
+        Some(host) => Err(section.wrong("server", InvalidValue::NoPort(host.unwrap_or_default()))),
         None => Ok(()),
     }
 }
