@@ -2,8 +2,10 @@
 
     client_loads.py HOST PORT OBJECTS SECONDS
 
-prints two figures: from its cache, one after the other, and past it, 64 asked for at once.
+prints three figures: from its cache, one after the other; past it, for 64 threads that ask one after
+the other each; and past it by prefetch of 64 at once, which gives the records to nobody.
 """
+import concurrent.futures
 import itertools
 import sys
 import time
@@ -18,7 +20,7 @@ def main():
     host, port, objects, seconds = sys.argv[1:]
     address, seconds = (host, int(port)), float(seconds)
     oids = [p64(oid) for oid in range(int(objects))]
-    print(warm(address, oids, seconds), cold(address, oids, seconds))
+    print(*(measure(address, oids, seconds) for measure in (warm, cold, prefetched)))
 
 
 def warm(address, oids, seconds):
@@ -30,9 +32,23 @@ def warm(address, oids, seconds):
     return rate
 
 
+# Too small for any record, so that each is asked for.
+TINY = 1000
+
+
 def cold(address, oids, seconds):
-    # Too small for any record, so that each is asked for.
-    storage = ClientStorage(address, cache_size=1000)
+    storage = ClientStorage(address, cache_size=TINY)
+    with concurrent.futures.ThreadPoolExecutor(IN_FLIGHT) as threads:
+        rates = threads.map(
+            lambda n: per_second(seconds, lambda oid: storage.loadBefore(oid, maxtid),
+                                 oids[n:] + oids[:n]), range(IN_FLIGHT))
+        rate = sum(rates)
+    storage.close()
+    return rate
+
+
+def prefetched(address, oids, seconds):
+    storage = ClientStorage(address, cache_size=TINY)
     batches = [oids[at:at + IN_FLIGHT] for at in range(0, len(oids) - IN_FLIGHT + 1, IN_FLIGHT)]
     rate = per_second(
         seconds, lambda batch: storage._server.prefetch(batch, maxtid).result(), batches)

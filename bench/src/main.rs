@@ -82,17 +82,22 @@ fn compare_servers(args: &Args, rzeo: SocketAddr, time: Duration) -> std::io::Re
 
 /// Both clients on rzeo, in turns.
 fn compare_clients(args: &Args, address: SocketAddr, time: Duration) -> std::io::Result<()> {
-    let (mut warm, mut cold) = ([vec![], vec![]], [vec![], vec![]]);
+    let [mut warm, mut cold, mut prefetched] = [const { [const { Vec::new() }; 2] }; 3];
     for _ in 0..args.rounds {
         let both =
             [rust_client::rust(address, time)?, rust_client::python(&args.python, address, time)?];
         for (index, figures) in both.into_iter().enumerate() {
             warm[index].push(figures.warm);
             cold[index].push(figures.cold);
+            prefetched[index].push(figures.prefetched);
         }
     }
     println!("loads of 1 KB by a client        Rust     Python   Rust/Python");
-    for (what, figures) in [("from its cache", warm), ("64 at once, past its cache", cold)] {
+    for (what, figures) in [
+        ("from its cache", warm),
+        ("64 at once, past its cache", cold),
+        ("the same, prefetched", prefetched),
+    ] {
         let [rust, python] = figures.map(median);
         println!("{what:26} {rust:10.0} {python:10.0} {:13.1}", rust / python);
     }
