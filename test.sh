@@ -2,7 +2,7 @@
 # Everything that must hold before a change goes in; what CI runs. Needs Rust, Python 3 and
 # openssl; with Chromium the status page is drawn, too.
 #
-#   ./test.sh                 all of it, about half an hour on two cores
+#   ./test.sh                 all of it, about an hour on two cores
 #   ./test.sh rust            format, lints, tests, documentation
 #   ./test.sh conformance     the test suite of Python's ZEO against the binary: both codecs on
 #                             both runtimes
