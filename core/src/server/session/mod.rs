@@ -41,7 +41,7 @@ use crate::wire::call::{Call, NotACall};
 use crate::wire::hello::RUOK;
 use crate::wire::refusal::Refusal;
 use crate::wire::reply::{Reply, Status};
-use crate::wire::{Codec, Deframer, Envelope, Malformed, status};
+use crate::wire::{Codec, Deframer, Envelope, Malformed, Unwritable, status};
 
 /// Longest message of a peer that has not registered: a greeting, or the name of a storage.
 const STRANGER_BYTES_MAX: u32 = 64 * 1024;
@@ -239,8 +239,11 @@ impl Session {
     }
 
     /// An id without the message around it, and of bounded size. Python's client has numbers and
-    /// pairs of oid and tid.
+    /// pairs of oid and tid; objects of a stranger are not sent to anybody.
     fn kept_id(&self, msgid: Value, message_bytes: usize) -> Result<Value, CloseReason> {
+        if !msgid.is_plain() {
+            return Err(CloseReason::Unanswerable(Unwritable::Opaque));
+        }
         if matches!(msgid, Value::Int(_) | Value::None) || message_bytes <= ID_BYTES_MAX {
             return Ok(msgid);
         }
