@@ -85,8 +85,7 @@ impl Codec {
     ) -> Result<(), Unwritable> {
         let mut count = Count::default();
         self.write_parts(&mut count, msgid, flag, name, args)?;
-        let length = u32::try_from(count.0).map_err(|_| Unwritable::TooLong { length: count.0 })?;
-        out.push_raw(&length.to_be_bytes());
+        out.push_length(count.0)?;
         self.write_parts(out, msgid, flag, name, args)
     }
 
