@@ -14,7 +14,7 @@ use crate::tools::nagios::NagiosOptions;
 use crate::tools::pack::PackOptions;
 use crate::tools::status::StatusOptions;
 use crate::tools::top::TopOptions;
-use crate::tools::{check, copy, dump, repair};
+use crate::tools::{check, copy, dump, repair, sim};
 
 /// ZEO, the database server of the ZODB, in Rust.
 #[derive(Debug, Parser)]
@@ -34,6 +34,7 @@ pub(crate) enum Command {
     Copy(copy::Options),
     Dump(dump::Options),
     Repair(repair::Options),
+    Sim(sim::Options),
     Status(StatusOptions),
     Top(TopOptions),
 }

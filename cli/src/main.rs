@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         args::Command::Copy(options) => tools::end(tools::copy::run(&options)),
         args::Command::Dump(options) => tools::end(tools::dump::run(&options)),
         args::Command::Repair(options) => tools::end(tools::repair::run(&options)),
+        args::Command::Sim(options) => tools::end(tools::sim::run(&options)),
         args::Command::Status(options) => tools::status::run(&options),
         args::Command::Top(options) => tools::top::run(&options),
     }

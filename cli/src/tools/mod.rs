@@ -12,6 +12,7 @@ pub(crate) mod nagios;
 pub(crate) mod pack;
 mod progress;
 pub(crate) mod repair;
+pub(crate) mod sim;
 pub(crate) mod status;
 pub(crate) mod top;
 mod wire;

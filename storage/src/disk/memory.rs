@@ -116,9 +116,14 @@ impl MemoryDisk {
     /// What a file holds, as the next reader would see it.
     #[must_use]
     pub fn bytes(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {
+        self.with_bytes(path, <[u8]>::to_vec)
+    }
+
+    /// The same without a copy.
+    pub fn with_bytes<T>(&self, path: impl AsRef<Path>, see: impl FnOnce(&[u8]) -> T) -> Option<T> {
         let content = self.0.lock().names.files.get(path.as_ref())?.clone();
-        let bytes = content.lock().bytes.clone();
-        Some(bytes)
+        let content = content.lock();
+        Some(see(&content.bytes))
     }
 
     /// The names of all files.
