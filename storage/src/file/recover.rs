@@ -153,9 +153,11 @@ pub(super) fn open(
         opening.cut = Some(cut(disk, path, &mut state.log, walk.at, flaw, options.read_only)?);
     }
     let end = state.log.end;
-    if !options.read_only {
-        // Who wrote it may have been killed, or have failed, before it was durable. From now on it is
-        // visible, so it must not be lost with the power.
+    // An index is saved when all that it covers is durable.
+    let is_durable = matches!(opening.index, IndexUse::Used { end: covered } if covered == end);
+    if !options.read_only && !is_durable && end > FIRST {
+        // Who wrote the rest may have been killed, or have failed, before it was durable. From now on it
+        // is visible, so it must not be lost with the power.
         let file = &state.log.file;
         file.disk_file.sync().map_err(|error| failed(|| file.doing("sync"), &error))?;
     }
