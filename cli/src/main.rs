@@ -39,7 +39,9 @@ fn main() -> ExitCode {
         args::Command::Check(options) => tools::end(tools::check::run(&options)),
         args::Command::Copy(options) => tools::end(tools::copy::run(&options)),
         args::Command::Dump(options) => tools::end(tools::dump::run(&options)),
+        args::Command::Record(options) => tools::end(tools::record::run(&options)),
         args::Command::Repair(options) => tools::end(tools::repair::run(&options)),
+        args::Command::Replay(options) => tools::replay::run(&options),
         args::Command::Status(options) => tools::status::run(&options),
         args::Command::Top(options) => tools::top::run(&options),
     }
