@@ -16,6 +16,7 @@
 //!
 //! Python moves or deletes whole directories of objects, also if the object was stored again meanwhile.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -211,9 +212,10 @@ impl Cleaning<'_> {
         remove_tree(self.disk, &gone).map_err(fail)
     }
 
-    /// The listed files that are there and that the database does not know.
-    fn doomed(&self, text: &[u8]) -> Result<Vec<PathBuf>, StorageError> {
-        let mut doomed = Vec::new();
+    /// The listed files that are there and that the database does not know, each once: a blob that came
+    /// through a server has two records in its transaction, so it is listed twice.
+    fn doomed(&self, text: &[u8]) -> Result<BTreeSet<PathBuf>, StorageError> {
+        let mut doomed = BTreeSet::new();
         for line in text.split(|byte| *byte == b'\n') {
             let Some((oid, tid)) = parse_line(line) else { continue };
             let listed = match tid {
@@ -225,7 +227,7 @@ impl Cleaning<'_> {
                 let there = (self.disk.exists(&path))
                     .map_err(|error| failed(|| format!("look for {}", path.display()), &error))?;
                 if tid <= self.up_to && there && !(self.knows)(oid, tid)? {
-                    doomed.push(path);
+                    doomed.insert(path);
                 }
             }
         }
@@ -256,7 +258,7 @@ impl Cleaning<'_> {
         self.disk.sync_directory(old.parent().unwrap_or(Path::new("")))
     }
 
-    fn move_to(&self, old: &Path, doomed: &[PathBuf]) -> io::Result<()> {
+    fn move_to(&self, old: &Path, doomed: &BTreeSet<PathBuf>) -> io::Result<()> {
         let base = self.directory.path();
         let moved = |path: &Path| old.join(path.strip_prefix(base).unwrap_or(path));
         self.disk.create_directory(old)?;
