@@ -8,6 +8,9 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::config::SocketAddress;
 
+/// Where no host is given; [`parse`] has put it there already.
+const THIS_MACHINE: &str = "127.0.0.1";
+
 /// A connection.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
@@ -19,7 +22,7 @@ pub(super) async fn connect(address: &SocketAddress) -> io::Result<Box<dyn Strea
     match address {
         SocketAddress::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
         SocketAddress::Tcp { host, port } => {
-            let host = host.as_deref().unwrap_or("127.0.0.1");
+            let host = host.as_deref().unwrap_or(THIS_MACHINE);
             let stream = TcpStream::connect((host, port.unwrap_or(0))).await?;
             stream.set_nodelay(true)?;
             Ok(Box::new(stream))
@@ -35,12 +38,12 @@ pub(super) enum Listener {
 }
 
 impl Listener {
-    /// Listens; on all interfaces where no host is given, on any free port where no port is.
+    /// Listens; on any free port where no port is given.
     pub(super) async fn bind(address: &SocketAddress) -> io::Result<Self> {
         match address {
             SocketAddress::Unix(path) => Ok(Self::Unix(UnixListener::bind(path)?, path.clone())),
             SocketAddress::Tcp { host, port } => {
-                let host = host.as_deref().unwrap_or("0.0.0.0");
+                let host = host.as_deref().unwrap_or(THIS_MACHINE);
                 Ok(Self::Tcp(TcpListener::bind((host, port.unwrap_or(0))).await?))
             }
         }
