@@ -115,10 +115,15 @@ python() {
     judge logs logs --server "$SERVER"
     judge tools tools_judge "${SERVER%% *}" --seeds "$seeds"
     judge copy copy_judge --rzeo "${SERVER%% *}" --server "$SERVER"
+    judge record record_judge --rzeo "${SERVER%% *}" --server "$SERVER"
     judge metrics metrics --server "$SERVER"
     judge tools-net tools_net_judge --server "$SERVER"
     judge top top_judge --rzeo "${SERVER%% *}" --server "$SERVER"
     judge status-page status_page --server "$SERVER" --keep "$LOGS/pages"
+    # By strace; where that is not there they say so.
+    judge power power --rzeo "${SERVER%% *}" --server "$SERVER" ${LONG:+--cuts 1000 --seconds 8}
+    judge power-packs power --rzeo "${SERVER%% *}" --server "$SERVER --runtime smol" \
+        --codec pickle --packs ${LONG:+--cuts 1000 --seconds 8}
     # Both runtimes, over TCP and TLS.
     judge crowd crowd --server "$SERVER" ${LONG:+--compare}
     # Over rzeo and over Python's server.
@@ -136,10 +141,15 @@ python() {
 
 # The client in Rust, beside Python's, with either server.
 clients() {
+    local runtime
     judge client client_judge --server "$SERVER" ${LONG:+--all}
     judge races races --server "$SERVER" ${LONG:+--seconds 600}
     judge races-msgpack races --server "$SERVER --runtime smol" --codec msgpack --seed 2
     judge races-python races --python ${LONG:+--seconds 120}
+    for runtime in $RUNTIMES; do
+        judge "kills-$runtime" kills --rzeo "${SERVER%% *}" \
+            --server "$SERVER --runtime $runtime" ${LONG:+--cycles 200}
+    done
 }
 
 # Whole systems in memory, from seeds. The long variant plays others each time.

@@ -14,7 +14,7 @@ use crate::tools::nagios::NagiosOptions;
 use crate::tools::pack::PackOptions;
 use crate::tools::status::StatusOptions;
 use crate::tools::top::TopOptions;
-use crate::tools::{check, copy, dump, repair, sim};
+use crate::tools::{check, copy, dump, record, repair, replay, sim};
 
 /// ZEO, the database server of the ZODB, in Rust.
 #[derive(Debug, Parser)]
@@ -33,7 +33,9 @@ pub(crate) enum Command {
     Check(check::Options),
     Copy(copy::Options),
     Dump(dump::Options),
+    Record(record::Options),
     Repair(repair::Options),
+    Replay(replay::Options),
     Sim(sim::Options),
     Status(StatusOptions),
     Top(TopOptions),

@@ -67,6 +67,25 @@ fn old_blobs_are_beside_a_directory_that_was_given_with_a_slash() {
     assert!(!directory.path().join("blobs/.old").exists());
 }
 
+/// As a client's commit of a blob comes: its record first, and again with the blob.
+#[test]
+fn a_blob_with_two_records_is_removed_once() {
+    let disk = MemoryDisk::new();
+    let storage =
+        FileStorage::open(Arc::new(disk.clone()), "Data.fs", options("blobs", true)).unwrap();
+    let upload = storage.blobs().unwrap().upload().unwrap();
+    let mut vote = storage.begin_vote(&TransactionMeta::default(), Patience::Wait).unwrap();
+    vote.store(Oid(1), Tid(0), Bytes::from_static(RECORD).into()).unwrap();
+    vote.store_blob(Oid(1), Tid(0), Bytes::from_static(RECORD).into(), &upload).unwrap();
+    let voted = vote.seal().unwrap();
+    storage.commit(vec![Finishing { tid: Tid(1), voted }]).unwrap();
+    store(&storage, 1, 2);
+    pack(&storage);
+    storage.clean_up().unwrap();
+    assert!(!has(&storage, 1) && has(&storage, 2));
+    assert_eq!(disk.bytes("blobs/.removed"), None);
+}
+
 #[test]
 fn what_could_not_be_removed_is_removed_after_the_next_pack() {
     let disk = MemoryDisk::new();

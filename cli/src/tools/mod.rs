@@ -1,5 +1,5 @@
-//! The verbs beside `serve`: looking at databases and configurations, mending them, and asking
-//! servers over the network.
+//! The verbs beside `serve`: looking at databases and configurations, mending them, asking servers over
+//! the network, and writing down what clients say to them.
 //!
 //! They share how a run ends: status 0 when all is well, 1 when it is not, 2 for wrong arguments (clap's).
 //! What is printed may go into a pipe that its reader closes; that ends a tool quietly.
@@ -11,9 +11,12 @@ pub(crate) mod dump;
 pub(crate) mod nagios;
 pub(crate) mod pack;
 mod progress;
+pub(crate) mod record;
 pub(crate) mod repair;
+pub(crate) mod replay;
 pub(crate) mod sim;
 pub(crate) mod status;
+mod stream;
 pub(crate) mod top;
 mod wire;
 

@@ -67,6 +67,13 @@ impl Deframer {
         Ok(Some(frame))
     }
 
+    /// Takes what has arrived and is not part of a frame already taken: for those who write down a
+    /// stream that cannot be followed, or has ended within a frame.
+    #[must_use]
+    pub fn take_rest(&mut self) -> Bytes {
+        self.buffer.split().freeze()
+    }
+
     /// How many bytes have arrived that are not part of a frame already taken. Not zero at the end
     /// of a stream means that it ended within a frame.
     #[must_use]
@@ -113,6 +120,10 @@ mod tests {
         let refused = Err(Malformed::FrameTooLong { length: 256, limit: 255 });
         assert_eq!(deframer.next_frame(), refused);
         assert_eq!(deframer.next_frame(), refused);
+        assert_eq!(
+            (deframer.take_rest(), deframer.buffered()),
+            (Bytes::from_static(b"\0\0\x01\0"), 0)
+        );
     }
 
     #[test]

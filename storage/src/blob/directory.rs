@@ -50,8 +50,11 @@ impl BlobDirectory {
             None => (Layout::Bushy, false),
         };
         if !read_only {
+            let missing = if marked { Vec::new() } else { missing(disk, path).map_err(fail)? };
             disk.create_directory(&path.join(TEMPORARY)).map_err(fail)?;
             if !marked {
+                // The mark says that all this was done.
+                missing.iter().try_for_each(|above| disk.sync_directory(above)).map_err(fail)?;
                 mark(disk, path, layout).map_err(fail)?;
             }
         }
@@ -176,6 +179,20 @@ fn marker(disk: &dyn Disk, path: &Path) -> io::Result<Option<Layout>> {
     }
 }
 
+/// The directories whose entries are not there yet, or may not be durable, for `path` to be found.
+fn missing<'a>(disk: &dyn Disk, path: &'a Path) -> io::Result<Vec<&'a Path>> {
+    let mut missing = Vec::new();
+    for directory in path.ancestors() {
+        let Some(above) = directory.parent() else { break };
+        missing.push(above);
+        // That the first one is there does not say that its name is durable.
+        if above.as_os_str().is_empty() || disk.look(above)?.is_some() {
+            break;
+        }
+    }
+    Ok(missing)
+}
+
 fn mark(disk: &dyn Disk, path: &Path, layout: Layout) -> io::Result<()> {
     let file = disk.open(&path.join(MARKER), Access::Create)?;
     file.write_at(&[layout.to_string().as_bytes()], 0)?;
@@ -192,6 +209,18 @@ mod tests {
 
     fn open(disk: &MemoryDisk) -> Result<BlobDirectory, StorageError> {
         BlobDirectory::open(disk, Path::new(BLOBS), false)
+    }
+
+    /// Or a power cut after commits could take the whole directory.
+    #[test]
+    fn a_new_directory_is_durable_with_all_above_it() {
+        let disk = MemoryDisk::new();
+        disk.create_directory(Path::new("/srv")).unwrap();
+        BlobDirectory::open(&disk, Path::new("/srv/zeo/main/blobs"), false).unwrap();
+        for directory in ["/srv", "/srv/zeo", "/srv/zeo/main", "/srv/zeo/main/blobs"] {
+            assert!(disk.has_synced(Path::new(directory)), "{directory}");
+        }
+        assert!(!disk.has_synced(Path::new("/")));
     }
 
     #[test]

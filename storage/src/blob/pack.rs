@@ -212,8 +212,8 @@ impl Cleaning<'_> {
         remove_tree(self.disk, &gone).map_err(fail)
     }
 
-    /// The listed files that are there and that the database does not know, each once: a transaction may
-    /// have several records of an object, and lists that a crash has left may be odd.
+    /// The listed files that are there and that the database does not know, each once: a blob that came
+    /// through a server has two records in its transaction, so it is listed twice.
     fn doomed(&self, text: &[u8]) -> Result<BTreeSet<PathBuf>, StorageError> {
         let mut doomed = BTreeSet::new();
         for line in text.split(|byte| *byte == b'\n') {

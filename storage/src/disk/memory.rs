@@ -34,6 +34,8 @@ struct World {
     durable_names: Names,
     changes: Vec<NameChange>,
     locked: BTreeSet<PathBuf>,
+    /// Directories that were ever synced. What that makes durable is kept in `durable_names`.
+    synced: BTreeSet<PathBuf>,
     calls: u64,
     fault: Option<(u64, Fault)>,
     uncached: bool,
@@ -136,6 +138,13 @@ impl MemoryDisk {
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.0.lock().calls
+    }
+
+    /// Whether a directory was ever synced. A power cut here spares the names in all directories once
+    /// one was, so this is for tests that want to know of each.
+    #[must_use]
+    pub fn has_synced(&self, directory: &Path) -> bool {
+        self.0.lock().synced.contains(directory)
     }
 
     /// Makes the call number `nth` (counted by [`Self::calls`], from 0) fail once. A write that
@@ -454,10 +463,11 @@ impl Disk for MemoryDisk {
         Ok(inside.into_iter().collect())
     }
 
-    fn sync_directory(&self, _: &Path) -> io::Result<()> {
+    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         // One journal for all directories, as journaling file systems have it.
         let mut world = self.0.lock();
         world.call()?;
+        world.synced.insert(directory.to_owned());
         world.durable_names = world.names.clone();
         world.changes.clear();
         Ok(())

@@ -1,0 +1,240 @@
+//! `rzeo replay`: says to a server what clients have said in a recording, and compares its answers.
+//!
+//! The recording is read twice, line by line: once to know what its server chose, once to play it. What
+//! is said when, and what is a difference, is decided by [`rzeo_fixtures::replay`]; here are the sockets.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use rzeo_fixtures::chosen::Chosen;
+use rzeo_fixtures::replay::{After, Input, Order, Replay};
+use rzeo_fixtures::script::Line;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::time::{sleep, timeout};
+
+use super::ToolError;
+use super::stream::{self, Stream};
+use crate::config::SocketAddress;
+
+/// Bytes that are read at once, and pieces that may lie unread.
+const PIECE: usize = 64 * 1024;
+const UNREAD: usize = 64;
+
+/// Say to a server what clients have said in a recording, and compare its answers
+///
+/// The server must have the database that the recorded one had in the beginning. The first difference is
+/// shown, and makes the status 1.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// What `rzeo record` has written
+    file: PathBuf,
+
+    /// The server: HOST:PORT, [IPV6]:PORT, unix:PATH, or a path with a slash
+    #[arg(long, value_name = "ADDRESS", value_parser = stream::parse)]
+    against: SocketAddress,
+
+    /// How long to wait for what the server has to say
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    timeout: Duration,
+
+    /// Show all differences, not only the first
+    #[arg(long)]
+    all: bool,
+
+    /// Pause where the recording has pauses
+    #[arg(long)]
+    pauses: bool,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: Option<f64> = text.parse().ok();
+    let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    time.ok_or_else(|| format!("{text:?} is no number of seconds"))
+}
+
+/// Plays a recording: status 0 if all was the same, 1 if not, 2 if it could not be played.
+pub(crate) fn run(options: &Options) -> ExitCode {
+    match play(options) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("Error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// -> how many differences there were.
+fn play(options: &Options) -> Result<usize, ToolError> {
+    let mut chosen = Chosen::default();
+    for line in lines(&options.file)? {
+        chosen.handle_line(&line?.1);
+    }
+    let after = if options.all { After::GoOn } else { After::Stop };
+    let (events, arriving) = channel(UNREAD);
+    let player = Player {
+        options,
+        replay: Replay::new(chosen, after),
+        writers: BTreeMap::new(),
+        events,
+        arriving,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (played, differences) = runtime.block_on(player.play())?;
+    if differences == 0 {
+        println!("{played} lines: the same");
+    } else if options.all {
+        println!("{played} lines: {differences} differences");
+    }
+    Ok(differences)
+}
+
+/// The lines of a recording, with their numbers. What a killed recorder has left in the end is told and
+/// left out.
+fn lines(
+    path: &Path,
+) -> Result<impl Iterator<Item = Result<(usize, Line), ToolError>> + use<>, ToolError> {
+    let refuse = |text: String| ToolError::Refused(text);
+    let shown = path.display().to_string();
+    let file = File::open(path).map_err(|error| refuse(format!("{shown}: {error}")))?;
+    let mut reader = BufReader::new(file);
+    let mut number = 0;
+    Ok(std::iter::from_fn(move || {
+        let mut text = String::new();
+        number += 1;
+        match reader.read_line(&mut text) {
+            Ok(0) => None,
+            Ok(_) if !text.ends_with('\n') => {
+                eprintln!("{shown}: line {number} is unfinished, and not played");
+                None
+            }
+            Ok(_) => {
+                let line = Line::read(&text);
+                Some(match line {
+                    Ok(line) => Ok((number, line)),
+                    Err(problem) => Err(refuse(format!("{shown}: line {number}: {problem}"))),
+                })
+            }
+            Err(error) => Some(Err(refuse(format!("{shown}: line {number}: {error}")))),
+        }
+    }))
+}
+
+/// The sockets of a replay.
+struct Player<'a> {
+    options: &'a Options,
+    replay: Replay,
+    writers: BTreeMap<u32, WriteHalf<Box<dyn Stream>>>,
+    events: Sender<(u32, Option<Bytes>)>,
+    arriving: Receiver<(u32, Option<Bytes>)>,
+}
+
+impl Player<'_> {
+    /// -> how many lines were played, and how many differences there were.
+    async fn play(mut self) -> Result<(usize, usize), ToolError> {
+        let (mut played, mut differences) = (0, 0);
+        for line in lines(&self.options.file)? {
+            let (number, line) = line?;
+            self.replay.handle_line(number, &line).map_err(|error| {
+                let file = self.options.file.display();
+                ToolError::Refused(format!("{file}: line {number}: {error}"))
+            })?;
+            while let Some(order) = self.replay.poll_output() {
+                self.obey(order).await?;
+            }
+            while self.replay.is_waiting() {
+                match timeout(self.options.timeout, self.arriving.recv()).await {
+                    Ok(Some((connection, bytes))) => self.hear(connection, bytes.as_ref()),
+                    Ok(None) | Err(_) => self.replay.handle_timeout(),
+                }
+            }
+            played = number;
+            while let Some(difference) = self.replay.take_difference() {
+                println!("{difference}");
+                differences += 1;
+                if !self.options.all {
+                    return Ok((played, differences));
+                }
+            }
+        }
+        Ok((played, differences))
+    }
+
+    fn hear(&mut self, connection: u32, bytes: Option<&Bytes>) {
+        let input = bytes.map_or(Input::Closed, |bytes| Input::Bytes(bytes));
+        self.replay.handle_input(connection, input);
+    }
+
+    async fn obey(&mut self, order: Order) -> Result<(), ToolError> {
+        match order {
+            Order::Open(connection) => {
+                let address = &self.options.against;
+                let stream = timeout(self.options.timeout, stream::connect(address)).await;
+                let stream = stream.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
+                let stream = stream.map_err(|error| {
+                    ToolError::Refused(format!("cannot connect to {address}: {error}"))
+                })?;
+                let (reader, writer) = split(stream);
+                self.writers.insert(connection, writer);
+                tokio::spawn(listen(connection, reader, self.events.clone()));
+            }
+            Order::Send(connection, bytes) => self.send(connection, &bytes).await,
+            Order::Close(connection) => {
+                if let Some(mut writer) = self.writers.remove(&connection) {
+                    // If the server was faster, that is seen elsewhere.
+                    let _ = writer.shutdown().await;
+                }
+            }
+            Order::Pause(time) if self.options.pauses => sleep(time).await,
+            Order::Pause(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Sends, and hears meanwhile: a server that wants to be heard does not listen.
+    async fn send(&mut self, connection: u32, bytes: &[u8]) {
+        let Some(mut writer) = self.writers.remove(&connection) else { return };
+        let sent = {
+            let mut sending =
+                std::pin::pin!(timeout(self.options.timeout, writer.write_all(bytes)));
+            loop {
+                tokio::select! {
+                    sent = &mut sending => break sent,
+                    Some((connection, bytes)) = self.arriving.recv() => {
+                        self.hear(connection, bytes.as_ref());
+                    }
+                }
+            }
+        };
+        // A server that closes or does not read says nothing more, which is seen then.
+        if matches!(sent, Ok(Ok(()))) {
+            self.writers.insert(connection, writer);
+        }
+    }
+}
+
+/// Passes on what a server says on a connection, and its end.
+async fn listen(
+    connection: u32,
+    mut reader: ReadHalf<Box<dyn Stream>>,
+    events: Sender<(u32, Option<Bytes>)>,
+) {
+    let mut buffer = BytesMut::new();
+    loop {
+        buffer.reserve(PIECE);
+        let bytes = match reader.read_buf(&mut buffer).await {
+            Ok(1..) => Some(buffer.split().freeze()),
+            Ok(0) | Err(_) => None,
+        };
+        let is_end = bytes.is_none();
+        if events.send((connection, bytes)).await.is_err() || is_end {
+            return;
+        }
+    }
+}
