@@ -8,7 +8,9 @@
 #                             both runtimes
 #   ./test.sh python          Python applications, bad peers, big blobs, crowds, deployments, the
 #                             client in Rust beside Python's
-#   ./test.sh mutants         breaks each promise about order and sees whether a test notices
+#   ./test.sh sim             2,000 worlds of every workload: whole systems in memory that fail
+#   ./test.sh mutants         breaks each promise and sees whether a test notices
+#   ./test.sh mutants-worlds  the same, and worlds alone must notice
 #   ./test.sh venv            only makes .venv, with the Python packages that the above need
 #   ./test.sh long            all of it in larger sizes, beside Python's server: blobs of 2 GB
 #                             (needs 10 GB in $TMPDIR), every application in both codecs
@@ -150,12 +152,22 @@ clients() {
     done
 }
 
+# Whole systems in memory, from seeds. The long variant plays others each time.
+sim() {
+    step sim "${SERVER%% *}" sim --seeds 2000
+    [ -z "$LONG" ] || step sim-others "${SERVER%% *}" sim --hours 1 --from "$(date +%s)"
+}
+
 mutants() {
     step mutants "$PYTHON" fixtures/mutants.py
 }
 
+mutants_worlds() {
+    step mutants-worlds "$PYTHON" fixtures/mutants.py --worlds
+}
+
 case "${1:-all}" in
-    all | long | rust | conformance | python | mutants | venv) mkdir -p "$LOGS" ;;
+    all | long | rust | conformance | python | sim | mutants | mutants-worlds | venv) mkdir -p "$LOGS" ;;
     *)
         sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "$0" >&2
         exit 2
@@ -170,11 +182,14 @@ case "${1:-all}" in
     rust) rust ;;
     conformance) prepare && conformance ;;
     python) prepare && python ;;
+    sim) prepare && sim ;;
     mutants) mutants ;;
+    mutants-worlds) mutants_worlds ;;
     all | long)
         rust
         mutants
-        prepare && conformance && python
+        mutants_worlds
+        prepare && sim && conformance && python
         ;;
 esac
 

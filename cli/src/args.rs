@@ -14,7 +14,7 @@ use crate::tools::nagios::NagiosOptions;
 use crate::tools::pack::PackOptions;
 use crate::tools::status::StatusOptions;
 use crate::tools::top::TopOptions;
-use crate::tools::{check, copy, dump, record, repair, replay};
+use crate::tools::{check, copy, dump, record, repair, replay, sim};
 
 /// ZEO, the database server of the ZODB, in Rust.
 #[derive(Debug, Parser)]
@@ -36,6 +36,7 @@ pub(crate) enum Command {
     Record(record::Options),
     Repair(repair::Options),
     Replay(replay::Options),
+    Sim(sim::Options),
     Status(StatusOptions),
     Top(TopOptions),
 }

@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         args::Command::Record(options) => tools::end(tools::record::run(&options)),
         args::Command::Repair(options) => tools::end(tools::repair::run(&options)),
         args::Command::Replay(options) => tools::replay::run(&options),
+        args::Command::Sim(options) => tools::end(tools::sim::run(&options)),
         args::Command::Status(options) => tools::status::run(&options),
         args::Command::Top(options) => tools::top::run(&options),
     }

@@ -128,6 +128,17 @@ impl Value {
         }
     }
 
+    /// Whether there is no object of a Python class in it: every peer can read it.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        match self {
+            Self::Opaque(_) => false,
+            Self::Tuple(items) | Self::List(items) => items.iter().all(Self::is_plain),
+            Self::Dict(items) => items.iter().all(|(key, item)| key.is_plain() && item.is_plain()),
+            _ => true,
+        }
+    }
+
     /// The name of its Python type, for messages.
     #[must_use]
     pub const fn kind(&self) -> &'static str {

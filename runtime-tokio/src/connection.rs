@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
 
-use crate::socket::Socket;
+use crate::socket::{READ_BYTES_MAX, Socket};
 
 /// How long a peer may take to read what is left for it when its connection is closed.
 pub(crate) const LINGER: Duration = Duration::from_secs(5);
@@ -223,7 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let input = if bytes.is_empty() { Input::Gone } else { Input::Bytes(bytes) };
             self.session.handle_input(self.connected.now(), input);
         };
-        let read = ready!(self.socket.poll_read(cx, hear));
+        let read = ready!(self.socket.poll_read(cx, READ_BYTES_MAX, hear));
         Poll::Ready(read.map_or(Event::Broken, |_| Event::Moved))
     }
 }

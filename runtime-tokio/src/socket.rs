@@ -9,15 +9,15 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes read at a time.
-const READ_BYTES: usize = 64 * 1024;
+/// Bytes read at a time, at most.
+pub(crate) const READ_BYTES_MAX: usize = 64 * 1024;
 
 /// Chunks written at a time.
 const WRITE_CHUNKS: usize = 64;
 
 thread_local! {
     /// One read buffer for all connections of a worker: machines take what they need at once.
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES_MAX].into());
 }
 
 /// A stream, and what waits to be written to it.
@@ -54,13 +54,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
-    /// Gives what is there to `hear`; ready with how many bytes that are, none at the end.
+    /// Gives what is there, up to so many bytes, to `hear`; ready with how many they are, none at the
+    /// end.
     pub(crate) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
+        bytes_max: usize,
         hear: impl FnOnce(&[u8]),
     ) -> Poll<io::Result<usize>> {
         SCRATCH.with_borrow_mut(|scratch| {
+            let scratch = &mut scratch[..bytes_max.min(READ_BYTES_MAX)];
             let mut buffer = ReadBuf::new(scratch);
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
             hear(buffer.filled());

@@ -2,14 +2,22 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// A progress bar over bytes; draws nothing where standard error is no terminal.
+/// A progress bar; draws nothing where standard error is no terminal.
 pub(super) struct Progress(ProgressBar);
 
 impl Progress {
-    /// `what` is being done.
+    /// `what` is being done, to so many bytes.
     pub(super) fn new(what: &'static str) -> Self {
+        Self::styled(what, "{msg} {wide_bar} {percent:>3}%  {bytes_per_sec}, {eta} left")
+    }
+
+    /// The same to so many things.
+    pub(super) fn counting(what: &'static str) -> Self {
+        Self::styled(what, "{msg} {wide_bar} {pos} of {len}, {per_sec}, {eta} left")
+    }
+
+    fn styled(what: &'static str, style: &str) -> Self {
         let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(5));
-        let style = "{msg} {wide_bar} {percent:>3}%  {bytes_per_sec}, {eta} left";
         let style = ProgressStyle::with_template(style).expect("the template is well formed");
         bar.set_style(style);
         bar.set_message(what);

@@ -9,7 +9,6 @@
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -21,6 +20,7 @@ use super::{CallId, ConnId, LostBecause, Request, ServerId, TxnId};
 use crate::ids::{Oid, Tid};
 use crate::time::Instant;
 use crate::value::{ReadLimits, Value};
+use crate::wire::load::{self, Loaded};
 use crate::wire::{Codec, Deframer, Envelope, Flag, Outgoing, Unwritable};
 
 /// How often a client says that it is there (`spec: zeo-protocol 3`).
@@ -155,6 +155,11 @@ impl Connection {
         Ok(self.codec.read(frame, &ReadLimits::default())?)
     }
 
+    /// A reply that brings a record, which most are.
+    pub(super) fn read_loaded(&self, frame: &Bytes) -> Option<Loaded> {
+        load::read_reply(self.codec, frame)
+    }
+
     /// Asks something that is answered, in plain values.
     pub(super) fn ask(&mut self, pending: Pending, method: &str, args: Vec<Value>) {
         self.try_ask(pending, method, args).expect("both encodings carry plain values");
@@ -176,9 +181,7 @@ impl Connection {
 
     /// Asks for a revision, under the id that makes equal loads one.
     pub(super) fn ask_load(&mut self, oid: Oid, before: Tid) {
-        let pair = || vec![Value::oid(oid), Value::tid(before)];
-        let written = self.write(&Value::Tuple(pair()), Flag::Call, "loadBefore", pair());
-        written.expect("both encodings carry byte strings");
+        load::write_call(self.codec, &mut self.outgoing, oid, before);
     }
 
     /// Says something that is not answered.

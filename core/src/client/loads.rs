@@ -7,13 +7,14 @@
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
 use super::answer::Reading;
 use super::calls::{Asker, Wanted};
-use super::{Answer, CallError, CallId, Client, Event, Found, Output, Refused};
+use super::{Answer, CallError, CallId, Client, Event, Found, LostBecause, Output, Refused};
 use crate::ids::{Oid, Tid};
 use crate::storage::Revision;
 use crate::time::Now;
@@ -108,15 +109,21 @@ impl Client {
         }
     }
 
-    /// A load is answered. `false` if there is none such.
-    pub(super) fn loaded(&mut self, oid: Oid, before: Tid, answer: Result<Value, Refused>) -> bool {
-        let Some(connection) = self.chosen_connection() else { return false };
-        let Some(load) = connection.loads.by_id.remove(&(oid, before)) else { return false };
-        let result = answer.map_err(CallError::from).and_then(|value| {
-            let revision = read_revision(value)
-                .map_err(|problem| CallError::Odd { method: "loadBefore", problem })?;
-            Ok(revision.map(|revision| load.as_of_now(revision)))
-        });
+    /// A load is answered.
+    pub(super) fn loaded(
+        &mut self,
+        oid: Oid,
+        before: Tid,
+        result: Result<Option<Revision>, CallError>,
+    ) -> Result<(), LostBecause> {
+        let connection = self.chosen_connection();
+        let load = connection.and_then(|it| it.loads.by_id.remove(&(oid, before)));
+        let Some(load) = load else {
+            let id = vec![Value::oid(oid), Value::tid(before)];
+            return Err(LostBecause::UnknownReply(Value::Tuple(id)));
+        };
+        let own = |revision: Revision| Revision { data: own(revision.data), ..revision };
+        let result = result.map(|found| found.map(|revision| load.as_of_now(own(revision))));
         if let Ok(Some(revision)) = &result
             && !load.is_doubtful
         {
@@ -126,8 +133,13 @@ impl Client {
             let result = result.clone().map(Answer::Loaded);
             self.outputs.push_back(Output::Event(Event::Answered { call, result }));
         }
-        true
+        Ok(())
     }
+}
+
+/// What a load is answered with.
+pub(super) fn read(answer: Result<Value, Refused>) -> Result<Option<Revision>, CallError> {
+    read_revision(answer?).map_err(|problem| CallError::Odd { method: "loadBefore", problem })
 }
 
 /// `(data, serial, end)`, or something that is not true.
@@ -137,7 +149,7 @@ fn read_revision(value: Value) -> Result<Option<Revision>, String> {
     }
     let [data, serial, end] = value.into_parts()?;
     Ok(Some(Revision {
-        data: own(data.into_bytes()?),
+        data: data.into_bytes()?,
         serial: serial.into_tid()?,
         end: end.into_maybe(Reading::into_tid)?,
     }))

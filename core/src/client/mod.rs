@@ -79,6 +79,7 @@ use crate::server::LogLevel;
 use crate::time::{Instant, Now};
 use crate::value::Value;
 use crate::wire::Envelope;
+use crate::wire::load::Loaded;
 
 /// A server: its place in the list of addresses that the adapter keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -440,34 +441,25 @@ impl Client {
         if connection.phase == Phase::Greeting {
             return self.greeted(id, frame);
         }
+        if let Some(Loaded { oid, before, revision }) = connection.read_loaded(frame) {
+            return self.loaded(oid, before, Ok(Some(revision)));
+        }
         let Envelope { msgid, flag, name, args } = connection.read(frame)?;
         if name != ".reply" {
             return self.notice(id, name, args);
         }
         let answer = if flag { Err(Refused::read(args)) } else { Ok(args) };
         match msgid {
-            Value::Tuple(pair) | Value::List(pair) => self.load_reply(pair, answer),
+            Value::Tuple(pair) | Value::List(pair) => match load_id(&pair) {
+                Some((oid, before)) => self.loaded(oid, before, loads::read(answer)),
+                None => Err(LostBecause::UnknownReply(Value::Tuple(pair))),
+            },
             Value::Int(number) => match connection.pending.remove(&number) {
                 Some(pending) => self.reply(now, id, pending, answer),
                 None => Err(LostBecause::UnknownReply(Value::Int(number))),
             },
             other => Err(LostBecause::UnknownReply(other)),
         }
-    }
-
-    /// Loads have the pair of oid and tid for an id.
-    fn load_reply(
-        &mut self,
-        pair: Vec<Value>,
-        answer: Result<Value, Refused>,
-    ) -> Result<(), LostBecause> {
-        if let [Value::Bytes(oid), Value::Bytes(before)] = &pair[..]
-            && let (Some(oid), Some(before)) = (Oid::from_slice(oid), Tid::from_slice(before))
-            && self.loaded(oid, before, answer)
-        {
-            return Ok(());
-        }
-        Err(LostBecause::UnknownReply(Value::Tuple(pair)))
     }
 
     /// A call is answered. An error ends the connection.
@@ -531,6 +523,16 @@ impl Client {
             self.info = Some(info);
             self.outputs.push_back(Output::Event(Event::Info { length, size }));
         }
+    }
+}
+
+/// Loads have the pair of oid and tid for an id.
+fn load_id(pair: &[Value]) -> Option<(Oid, Tid)> {
+    match pair {
+        [Value::Bytes(oid), Value::Bytes(before)] => {
+            Some((Oid::from_slice(oid)?, Tid::from_slice(before)?))
+        }
+        _ => None,
     }
 }
 

@@ -45,7 +45,8 @@ pub struct Begin {
     pub user: Bytes,
     /// Why.
     pub description: Bytes,
-    /// What else: a dict.
+    /// What else: a dict. Objects in it fail the transaction if msgpack is spoken, and Python's server
+    /// closes the connection on them; rzeo's keeps them.
     pub extension: Value,
     /// For copied transactions: the tid to commit under, and the status.
     pub copied: Option<(Tid, u8)>,

@@ -154,7 +154,8 @@ impl Client {
         }
     }
 
-    /// One of the two records has come.
+    /// One of the two records has come. One that was packed away, or undone, cannot be merged with: then the
+    /// conflict stands.
     pub(super) fn state_came(&mut self, txn: TxnId, answer: Result<Value, Refused>) {
         let data = answer.map_err(CallError::from).and_then(|value| {
             let odd = |problem| CallError::Odd { method: "loadSerial", problem };
@@ -171,6 +172,10 @@ impl Client {
                 *committed = data;
                 let event = Event::Conflict(conflict.clone());
                 self.outputs.push_back(Output::Event(event));
+            }
+            (Err(CallError::Refused(Refused::NoSuchObject { .. })), _) => {
+                let refused = unresolved(conflict);
+                self.vote_failed(refused.into());
             }
             (Err(error), _) => self.vote_failed(error),
         }

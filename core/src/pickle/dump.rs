@@ -64,12 +64,12 @@ impl<'a> Dump<'a> {
             Value::List(items) => {
                 self.out.put(&[op::EMPTY_LIST]);
                 self.put();
-                return self.items(items);
+                return emit::batches(self, items, emit::LIST, Self::value);
             }
             Value::Dict(items) => {
                 self.out.put(&[op::EMPTY_DICT]);
                 self.put();
-                return self.pairs(items);
+                return emit::batches(self, items, emit::DICT, Self::pair);
             }
             Value::Opaque(opaque) => return self.opaque(opaque),
             Value::None
@@ -83,15 +83,9 @@ impl<'a> Dump<'a> {
         Ok(())
     }
 
-    fn items(&mut self, items: &'a [Value]) -> Result<(), Unwritable> {
-        emit::batches(self, items, [op::APPEND, op::APPENDS], Self::value)
-    }
-
-    fn pairs(&mut self, items: &'a [(Value, Value)]) -> Result<(), Unwritable> {
-        emit::batches(self, items, [op::SETITEM, op::SETITEMS], |dump, (key, value)| {
-            dump.value(key)?;
-            dump.value(value)
-        })
+    fn pair(&mut self, (key, value): &'a (Value, Value)) -> Result<(), Unwritable> {
+        self.value(key)?;
+        self.value(value)
     }
 
     fn opaque(&mut self, opaque: &'a Opaque) -> Result<(), Unwritable> {
@@ -110,11 +104,11 @@ impl<'a> Dump<'a> {
             }
             Opaque::Extend { object, items } => {
                 self.value(object)?;
-                self.items(items)
+                emit::iterated(self, items, emit::LIST, Self::value)
             }
             Opaque::Update { object, items } => {
                 self.value(object)?;
-                self.pairs(items)
+                emit::iterated(self, items, emit::DICT, Self::pair)
             }
             Opaque::Reference(id) => {
                 self.value(id)?;

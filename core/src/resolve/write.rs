@@ -119,7 +119,7 @@ impl<'a> Writer<'a> {
                 self.out.put(&[op::EMPTY_LIST]);
                 self.put_node(id);
                 let items = self.arena.sequence(items);
-                emit::batches(self, items, [op::APPEND, op::APPENDS], |writer, item| {
+                emit::batches(self, items, emit::LIST, |writer, item| {
                     writer.node(*item, globals, depth)
                 })?;
             }
@@ -127,7 +127,7 @@ impl<'a> Writer<'a> {
                 self.out.put(&[op::EMPTY_DICT]);
                 self.put_node(id);
                 let (items, _) = self.arena.sequence(items).as_chunks::<2>();
-                emit::batches(self, items, [op::SETITEM, op::SETITEMS], |writer, [key, value]| {
+                emit::batches(self, items, emit::DICT, |writer, [key, value]| {
                     writer.node(*key, globals, depth)?;
                     writer.node(*value, globals, depth)
                 })?;

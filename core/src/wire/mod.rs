@@ -6,6 +6,7 @@ pub mod call;
 mod codec;
 mod frame;
 pub mod hello;
+pub(crate) mod load;
 pub mod msgpack;
 mod outgoing;
 pub mod refusal;

@@ -231,10 +231,7 @@ pub(super) fn write(sink: &mut impl Sink, value: &Value) -> Result<(), Unwritabl
             sink.put(&[0xcb]);
             sink.put(&number.to_be_bytes());
         }
-        Value::Bytes(bytes) => {
-            header(sink, bytes.len(), &BIN)?;
-            sink.put_shared(bytes);
-        }
+        Value::Bytes(data) => bytes(sink, data)?,
         Value::Str(string) => text(sink, string)?,
         Value::Tuple(items) | Value::List(items) => {
             header(sink, items.len(), &ARRAY)?;
@@ -252,6 +249,13 @@ pub(super) fn write(sink: &mut impl Sink, value: &Value) -> Result<(), Unwritabl
         }
         Value::Opaque(_) => return Err(Unwritable::Opaque),
     }
+    Ok(())
+}
+
+/// Writes a byte string.
+pub(super) fn bytes(sink: &mut impl Sink, bytes: &Bytes) -> Result<(), Unwritable> {
+    header(sink, bytes.len(), &BIN)?;
+    sink.put_shared(bytes);
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use alloc::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
+use super::Unwritable;
 use crate::pickle::Sink;
 
 /// From this length on a byte string is chained rather than copied. Measured with 1 KB to 64 KB
@@ -38,10 +39,16 @@ impl Outgoing {
         self.len += bytes.len();
     }
 
+    /// Appends the length of the frame that follows.
+    pub(super) fn push_length(&mut self, length: usize) -> Result<(), Unwritable> {
+        let prefix = u32::try_from(length).map_err(|_| Unwritable::TooLong { length })?;
+        self.push_raw(&prefix.to_be_bytes());
+        Ok(())
+    }
+
     /// Appends a short payload that is in no codec, such as a handshake, with its length before it.
     pub fn push_frame(&mut self, payload: &[u8]) {
-        let length = u32::try_from(payload.len()).expect("handshakes are short");
-        self.push_raw(&length.to_be_bytes());
+        self.push_length(payload.len()).expect("handshakes are short");
         self.push_raw(payload);
     }
 

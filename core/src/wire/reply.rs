@@ -187,24 +187,15 @@ pub fn info_items(info: Info) -> Vec<(Value, Value)> {
     vec![(Value::text("length"), count(info.length)), (Value::text("size"), count(info.size))]
 }
 
-/// The items of a pickled extension dict, empty if it is not one.
+/// The items of a pickled extension dict, empty if it is not one. Objects of Python classes are left
+/// out: not every peer can read them.
 fn extension(pickled: &Bytes) -> Vec<(Value, Value)> {
     if pickled.is_empty() {
         return Vec::new();
     }
     match pickle::load(pickled, &ReadLimits::default()) {
-        Ok(Value::Dict(items)) => items.into_iter().filter(|(_, value)| is_plain(value)).collect(),
+        Ok(Value::Dict(items)) => items.into_iter().filter(|(_, value)| value.is_plain()).collect(),
         _ => Vec::new(),
-    }
-}
-
-/// Whether a peer can read it: objects of Python classes are left out of what is shown.
-fn is_plain(value: &Value) -> bool {
-    match value {
-        Value::Opaque(_) => false,
-        Value::Tuple(items) | Value::List(items) => items.iter().all(is_plain),
-        Value::Dict(items) => items.iter().all(|(key, value)| is_plain(key) && is_plain(value)),
-        _ => true,
     }
 }
 

@@ -118,9 +118,14 @@ impl MemoryDisk {
     /// What a file holds, as the next reader would see it.
     #[must_use]
     pub fn bytes(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {
+        self.with_bytes(path, <[u8]>::to_vec)
+    }
+
+    /// The same without a copy.
+    pub fn with_bytes<T>(&self, path: impl AsRef<Path>, see: impl FnOnce(&[u8]) -> T) -> Option<T> {
         let content = self.0.lock().names.files.get(path.as_ref())?.clone();
-        let bytes = content.lock().bytes.clone();
-        Some(bytes)
+        let content = content.lock();
+        Some(see(&content.bytes))
     }
 
     /// The names of all files.
@@ -152,6 +157,31 @@ impl MemoryDisk {
     /// [`DiskFile::try_read_at`].
     pub fn set_uncached(&self, uncached: bool) {
         self.0.lock().uncached = uncached;
+    }
+
+    /// The disk as a process finds it that comes after one that was killed now: everything is as it was,
+    /// and what was not synced still is not. This disk is not touched.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let world = self.0.lock();
+        // Names share contents, and so do their copies.
+        let mut copies = BTreeMap::new();
+        let mut copy = |content: &Arc<Mutex<Content>>| {
+            let copied = || Arc::new(Mutex::new(content.lock().clone()));
+            copies.entry(Arc::as_ptr(content).addr()).or_insert_with(copied).clone()
+        };
+        let changes = world.changes.iter().map(|change| match change {
+            NameChange::Create(path, content) => NameChange::Create(path.clone(), copy(content)),
+            change => change.clone(),
+        });
+        let forked = World {
+            changes: changes.collect(),
+            names: world.names.copied(&mut copy),
+            durable_names: world.durable_names.copied(&mut copy),
+            calls: world.calls,
+            ..World::default()
+        };
+        Self(Arc::new(Mutex::new(forked)))
     }
 
     /// The disk after a power cut now: what was synced, and of the rest what `survival` spares.
@@ -226,6 +256,11 @@ impl NameChange {
 }
 
 impl Names {
+    fn copied(&self, copy: &mut impl FnMut(&Arc<Mutex<Content>>) -> Arc<Mutex<Content>>) -> Self {
+        let files = self.files.iter().map(|(path, content)| (path.clone(), copy(content)));
+        Self { files: files.collect(), directories: self.directories.clone() }
+    }
+
     fn has(&self, path: &Path) -> bool {
         self.files.contains_key(path) || self.directories.contains(path)
     }
@@ -553,6 +588,22 @@ mod tests {
         assert_eq!(torn.len(), 1024);
         assert_eq!(&torn[..512], [b"safe".as_slice(), &[0; 508]].concat());
         assert_eq!(&torn[512..], [1; 512]);
+    }
+
+    #[test]
+    fn who_comes_after_a_kill_finds_what_is_not_synced() {
+        let disk = MemoryDisk::new();
+        disk.put("f", b"safe");
+        let file = disk.open(Path::new("f"), Access::ReadWrite).unwrap();
+        file.write_at(&[b"more"], 4).unwrap();
+        disk.rename(Path::new("f"), Path::new("g")).unwrap();
+        let forked = disk.fork();
+        file.write_at(&[b"lost"], 8).unwrap();
+        assert_eq!(forked.bytes("g").unwrap(), b"safemore");
+        assert_eq!(forked.crash(&mut OnlySynced).bytes("f").unwrap(), b"safe");
+        forked.open(Path::new("g"), Access::Read).unwrap().sync().unwrap();
+        forked.sync_directory(Path::new("")).unwrap();
+        assert_eq!(forked.crash(&mut OnlySynced).bytes("g").unwrap(), b"safemore");
     }
 
     #[test]

@@ -153,6 +153,14 @@ pub(super) fn open(
         opening.cut = Some(cut(disk, path, &mut state.log, walk.at, flaw, options.read_only)?);
     }
     let end = state.log.end;
+    // An index is saved when all that it covers is durable.
+    let is_durable = matches!(opening.index, IndexUse::Used { end: covered } if covered == end);
+    if !options.read_only && !is_durable && end > FIRST {
+        // Who wrote the rest may have been killed, or have failed, before it was durable. From now on it
+        // is visible, so it must not be lost with the power.
+        let file = &state.log.file;
+        file.disk_file.sync().map_err(|error| failed(|| file.doing("sync"), &error))?;
+    }
     if !options.read_only && !matches!(opening.index, IndexUse::Used { .. }) {
         // Only a slower start next time, if it fails. But what is not believed now must not be
         // there when the file has grown past its end.

@@ -11,7 +11,7 @@ use alloc::string::String;
 use core::fmt::Write as _;
 
 use super::desk::{Desk, Job};
-use super::line::{Caller, Line};
+use super::line::{Caller, Line, MsgId};
 use crate::ids::Tid;
 use crate::server::jobs::Walk;
 use crate::server::{StorageCall, StorageReply};
@@ -114,7 +114,8 @@ impl Desk {
     /// away is forgotten after what was asked of it before.
     pub(super) fn forget_iterators(&mut self, line: &mut Line, ids: &[Value]) {
         for id in ids {
-            let nobody = Caller { msgid: Value::None, oneway: true, message_bytes: 0 };
+            let nobody =
+                Caller { msgid: MsgId::Value(Value::None), oneway: true, message_bytes: 0 };
             self.iterator_call(line, nobody, id, IteratorCall::Forget);
         }
     }

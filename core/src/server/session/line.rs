@@ -17,15 +17,17 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
+use crate::ids::{Oid, Tid};
 use crate::server::{
     Client, CloseReason, HubRequest, JobId, Limits, LogClient, LogLevel, LogLine, Output,
     StorageCall, StorageId, Traffic,
 };
+use crate::storage::Revision;
 use crate::time::UnixTime;
 use crate::value::Value;
 use crate::wire::refusal::Refusal;
 use crate::wire::reply::Reply;
-use crate::wire::{Codec, Flag, Outgoing};
+use crate::wire::{Codec, Flag, Outgoing, Unwritable, load};
 
 /// Storage calls under way at once; the others wait here, where they cost little, and leave room for
 /// other connections on the threads that may wait for the disk.
@@ -34,10 +36,19 @@ const UNDER_WAY_MAX: usize = 16;
 /// Who asked, and whether he listens.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Caller {
-    pub(super) msgid: Value,
+    pub(super) msgid: MsgId,
     pub(super) oneway: bool,
     /// Length of the message, which is what the call takes while it waits.
     pub(super) message_bytes: usize,
+}
+
+/// What the peer calls its call.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum MsgId {
+    /// The arguments of a load, as nearly all loads are called.
+    Load(Oid, Tid),
+    /// Anything else.
+    Value(Value),
 }
 
 /// The outgoing half.
@@ -75,6 +86,15 @@ enum End {
     Closed,
 }
 
+impl MsgId {
+    fn into_value(self) -> Value {
+        match self {
+            Self::Load(oid, before) => Value::Tuple(vec![Value::oid(oid), Value::tid(before)]),
+            Self::Value(value) => value,
+        }
+    }
+}
+
 impl Line {
     pub(super) fn new(codec: Codec, limits: &Limits, peer: String, since: UnixTime) -> Self {
         Self {
@@ -103,6 +123,9 @@ impl Line {
     /// Answers a call. A one-way caller hears nothing, and a refusal to it ends the connection, since
     /// there is no other way to say no.
     pub(super) fn answer(&mut self, caller: Caller, result: Result<Reply, Refusal>) {
+        if let (MsgId::Load(oid, before), Ok(Reply::Loaded(revision))) = (&caller.msgid, &result) {
+            return self.send_revision(*oid, *before, revision);
+        }
         let (flag, value) = match result {
             Ok(_) if caller.oneway => return,
             Err(refusal) if caller.oneway => {
@@ -111,7 +134,18 @@ impl Line {
             Ok(reply) => (Flag::Reply, reply.into_value()),
             Err(refusal) => (Flag::Error, refusal.to_value()),
         };
-        self.send(&caller.msgid, flag, ".reply", &value);
+        self.send(&caller.msgid.into_value(), flag, ".reply", &value);
+    }
+
+    /// Answers a load with what was found.
+    fn send_revision(&mut self, oid: Oid, before: Tid, revision: &Revision) {
+        if self.is_open() {
+            let written =
+                load::write_reply(self.codec, &mut self.outgoing, (oid, before), revision);
+            let msgid = || MsgId::Load(oid, before).into_value();
+            written
+                .unwrap_or_else(|unwritable| self.send_unwritable(&msgid(), ".reply", unwritable));
+        }
     }
 
     /// Sends a part of what the peer has asked for. What waits of it is bounded by whoever calls.
@@ -133,22 +167,22 @@ impl Line {
         self.notify(name, vec![Value::Dict(items)]);
     }
 
-    /// Sends a message. A value that the peer's encoding cannot carry becomes the error reply that
-    /// Python's server sends then.
+    /// Sends a message.
     fn send(&mut self, msgid: &Value, flag: Flag, name: &str, args: &Value) {
-        if !self.is_open() {
-            return;
+        if self.is_open() {
+            let written = self.codec.write(&mut self.outgoing, msgid, flag, name, args);
+            written.unwrap_or_else(|unwritable| self.send_unwritable(msgid, name, unwritable));
         }
-        if let Err(unwritable) = self.codec.write(&mut self.outgoing, msgid, flag, name, args) {
-            self.log(
-                LogLevel::Error,
-                &format!("the result of a call cannot be sent: {unwritable}"),
-            );
-            let refusal = Refusal::text("builtins.ValueError", "Couldn't pickle response");
-            let refusal = refusal.to_value();
-            if self.codec.write(&mut self.outgoing, msgid, Flag::Error, name, &refusal).is_err() {
-                self.close(CloseReason::Unanswerable(unwritable));
-            }
+    }
+
+    /// A value that the peer's encoding cannot carry becomes the error reply that Python's server sends
+    /// then.
+    fn send_unwritable(&mut self, msgid: &Value, name: &str, unwritable: Unwritable) {
+        self.log(LogLevel::Error, &format!("the result of a call cannot be sent: {unwritable}"));
+        let refusal = Refusal::text("builtins.ValueError", "Couldn't pickle response").to_value();
+        let written = self.codec.write(&mut self.outgoing, msgid, Flag::Error, name, &refusal);
+        if written.is_err() {
+            self.close(CloseReason::Unanswerable(unwritable));
         }
     }
 
@@ -296,7 +330,10 @@ mod tests {
         let mut line = Line::new(Codec::Pickle, &Limits::default(), "peer".into(), UnixTime(0.0));
         let name = "x\n2026-01-01 CRITICAL fake\r\x1b[2J".repeat(1_000);
         let refusal = Refusal::text("builtins.ValueError", format!("unknown storage: {name}"));
-        line.answer(Caller { msgid: Value::None, oneway: true, message_bytes: 0 }, Err(refusal));
+        line.answer(
+            Caller { msgid: MsgId::Value(Value::None), oneway: true, message_bytes: 0 },
+            Err(refusal),
+        );
         let Some(Output::Log(logged)) = line.poll() else { panic!("a close is logged") };
         assert_eq!(logged.client.map(|client| client.address).as_deref(), Some("peer"));
         assert!(!logged.text.contains(char::is_control));

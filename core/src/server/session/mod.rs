@@ -29,7 +29,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use desk::Desk;
-use line::{Caller, Line};
+use line::{Caller, Line, MsgId};
 
 use super::{
     CloseReason, HubRequest, Input, LogLevel, Notice, Output, ServerSettings, StorageId, Ticket,
@@ -41,7 +41,7 @@ use crate::wire::call::{Call, NotACall};
 use crate::wire::hello::RUOK;
 use crate::wire::refusal::Refusal;
 use crate::wire::reply::{Reply, Status};
-use crate::wire::{Codec, Deframer, Envelope, Malformed, status};
+use crate::wire::{Codec, Deframer, Envelope, Malformed, Unwritable, load, status};
 
 /// Longest message of a peer that has not registered: a greeting, or the name of a storage.
 const STRANGER_BYTES_MAX: u32 = 64 * 1024;
@@ -190,6 +190,13 @@ impl Session {
         if let Phase::AwaitHello { deadline } = self.phase {
             return self.hello(deadline, &frame);
         }
+        if let Phase::Registered(desk) = &mut self.phase
+            && let Some((oid, tid)) = load::read_call(self.line.codec, &frame)
+        {
+            let msgid = MsgId::Load(oid, tid);
+            let caller = Caller { msgid, oneway: false, message_bytes: frame.len() };
+            return desk.call(&mut self.line, caller, Call::LoadBefore { oid, tid });
+        }
         match self.line.codec.read(&frame, &self.read_limits) {
             Ok(envelope) => self.message(envelope, frame.len()),
             Err(malformed) => self.line.close(malformed.into()),
@@ -220,7 +227,7 @@ impl Session {
             Ok(msgid) => msgid,
             Err(reason) => return self.line.close(reason),
         };
-        let caller = Caller { msgid, oneway, message_bytes };
+        let caller = Caller { msgid: MsgId::Value(msgid), oneway, message_bytes };
         let call = Call::read(&name, args).map(|call| call.detached(message_bytes));
         match (call, &mut self.phase) {
             (Ok(Call::Register { storage, read_only }), Phase::Unregistered { .. }) => {
@@ -239,8 +246,11 @@ impl Session {
     }
 
     /// An id without the message around it, and of bounded size. Python's client has numbers and
-    /// pairs of oid and tid.
+    /// pairs of oid and tid; objects of a stranger are not sent to anybody.
     fn kept_id(&self, msgid: Value, message_bytes: usize) -> Result<Value, CloseReason> {
+        if !msgid.is_plain() {
+            return Err(CloseReason::Unanswerable(Unwritable::Opaque));
+        }
         if matches!(msgid, Value::Int(_) | Value::None) || message_bytes <= ID_BYTES_MAX {
             return Ok(msgid);
         }
