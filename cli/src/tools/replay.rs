@@ -1,11 +1,12 @@
 //! `rzeo replay`: says to a server what clients have said in a recording, and compares its answers.
 //!
-//! The recording is read twice, line by line: once to know what its server chose, once to play it. What
-//! is said when, and what is a difference, is decided by [`rzeo_fixtures::replay`]; here are the sockets.
+//! The recording is read twice, line by line: once to know what its server chose and in which order it is
+//! to be played ([`rzeo_fixtures::schedule`]), once to play it. What is said, and what is a difference, is
+//! decided by [`rzeo_fixtures::replay`]; here are the sockets.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use rzeo_fixtures::chosen::Chosen;
 use rzeo_fixtures::replay::{After, Input, Order, Replay};
+use rzeo_fixtures::schedule::Schedule;
 use rzeo_fixtures::script::Line;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -72,9 +74,11 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 
 /// -> how many differences there were.
 fn play(options: &Options) -> Result<usize, ToolError> {
-    let mut chosen = Chosen::default();
-    for line in lines(&options.file)? {
-        chosen.handle_line(&line?.1);
+    let mut recording = Recording::open(&options.file)?;
+    let (mut chosen, mut schedule) = (Chosen::default(), Schedule::default());
+    while let Some(line) = recording.next()? {
+        chosen.handle_line(&line);
+        schedule.handle_line(&line);
     }
     let after = if options.all { After::GoOn } else { After::Stop };
     let (events, arriving) = channel(UNREAD);
@@ -86,44 +90,75 @@ fn play(options: &Options) -> Result<usize, ToolError> {
         arriving,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (played, differences) = runtime.block_on(player.play())?;
+    let order = schedule.order();
+    let differences = runtime.block_on(player.play(&mut recording, &order))?;
     if differences == 0 {
-        println!("{played} lines: the same");
+        println!("{} lines: the same", order.len());
     } else if options.all {
-        println!("{played} lines: {differences} differences");
+        println!("{} lines: {differences} differences", order.len());
     }
     Ok(differences)
 }
 
-/// The lines of a recording, with their numbers. What a killed recorder has left in the end is told and
-/// left out.
-fn lines(
-    path: &Path,
-) -> Result<impl Iterator<Item = Result<(usize, Line), ToolError>> + use<>, ToolError> {
-    let refuse = |text: String| ToolError::Refused(text);
-    let shown = path.display().to_string();
-    let file = File::open(path).map_err(|error| refuse(format!("{shown}: {error}")))?;
-    let mut reader = BufReader::new(file);
-    let mut number = 0;
-    Ok(std::iter::from_fn(move || {
+/// A file with the lines of a recording.
+struct Recording {
+    shown: String,
+    reader: BufReader<File>,
+    /// Where each line begins that was read so far, and where the next one does.
+    places: Vec<u64>,
+    /// Where the reader is.
+    at: u64,
+}
+
+impl Recording {
+    fn open(path: &Path) -> Result<Self, ToolError> {
+        let shown = path.display().to_string();
+        let file =
+            File::open(path).map_err(|error| ToolError::Refused(format!("{shown}: {error}")))?;
+        Ok(Self { shown, reader: BufReader::new(file), places: Vec::new(), at: 0 })
+    }
+
+    /// Reads the lines one after the other. What a killed recorder has left in the end is told and left
+    /// out.
+    fn next(&mut self) -> Result<Option<Line>, ToolError> {
+        let number = self.places.len() + 1;
         let mut text = String::new();
-        number += 1;
-        match reader.read_line(&mut text) {
-            Ok(0) => None,
-            Ok(_) if !text.ends_with('\n') => {
-                eprintln!("{shown}: line {number} is unfinished, and not played");
-                None
-            }
-            Ok(_) => {
-                let line = Line::read(&text);
-                Some(match line {
-                    Ok(line) => Ok((number, line)),
-                    Err(problem) => Err(refuse(format!("{shown}: line {number}: {problem}"))),
-                })
-            }
-            Err(error) => Some(Err(refuse(format!("{shown}: line {number}: {error}")))),
+        let length =
+            self.reader.read_line(&mut text).map_err(|error| self.refuse(number, error))?;
+        if length == 0 {
+            return Ok(None);
         }
-    }))
+        if !text.ends_with('\n') {
+            self.at += length as u64;
+            eprintln!("{}: line {number} is unfinished, and not played", self.shown);
+            return Ok(None);
+        }
+        self.places.push(self.at);
+        self.at += length as u64;
+        Line::read(&text).map(Some).map_err(|problem| self.refuse(number, problem))
+    }
+
+    /// Reads a line again, by its place from 0.
+    fn line(&mut self, index: usize) -> Result<Line, ToolError> {
+        let text = self.text(index).map_err(|error| self.refuse(index + 1, error))?;
+        Line::read(&text).map_err(|problem| self.refuse(index + 1, problem))
+    }
+
+    fn text(&mut self, index: usize) -> io::Result<String> {
+        let place = self.places[index];
+        // Almost always the next one, or near: what is buffered stays.
+        let way =
+            i64::try_from(i128::from(place) - i128::from(self.at)).map_err(io::Error::other)?;
+        self.reader.seek_relative(way)?;
+        let mut text = String::new();
+        let length = self.reader.read_line(&mut text)?;
+        self.at = place + length as u64;
+        Ok(text)
+    }
+
+    fn refuse(&self, number: usize, problem: impl std::fmt::Display) -> ToolError {
+        ToolError::Refused(format!("{}: line {number}: {problem}", self.shown))
+    }
 }
 
 /// The sockets of a replay.
@@ -136,15 +171,17 @@ struct Player<'a> {
 }
 
 impl Player<'_> {
-    /// -> how many lines were played, and how many differences there were.
-    async fn play(mut self) -> Result<(usize, usize), ToolError> {
-        let (mut played, mut differences) = (0, 0);
-        for line in lines(&self.options.file)? {
-            let (number, line) = line?;
-            self.replay.handle_line(number, &line).map_err(|error| {
-                let file = self.options.file.display();
-                ToolError::Refused(format!("{file}: line {number}: {error}"))
-            })?;
+    /// -> how many differences there were.
+    async fn play(
+        mut self,
+        recording: &mut Recording,
+        order: &[usize],
+    ) -> Result<usize, ToolError> {
+        let mut differences = 0;
+        for &index in order {
+            let line = recording.line(index)?;
+            let handled = self.replay.handle_line(index + 1, &line);
+            handled.map_err(|error| recording.refuse(index + 1, error))?;
             while let Some(order) = self.replay.poll_output() {
                 self.obey(order).await?;
             }
@@ -154,16 +191,15 @@ impl Player<'_> {
                     Ok(None) | Err(_) => self.replay.handle_timeout(),
                 }
             }
-            played = number;
             while let Some(difference) = self.replay.take_difference() {
                 println!("{difference}");
                 differences += 1;
                 if !self.options.all {
-                    return Ok((played, differences));
+                    return Ok(differences);
                 }
             }
         }
-        Ok((played, differences))
+        Ok(differences)
     }
 
     fn hear(&mut self, connection: u32, bytes: Option<&Bytes>) {
