@@ -103,17 +103,17 @@ impl<'a> Dump<'a> {
             Opaque::Call { callable, args } => self.instance(callable, args, op::REDUCE),
             Opaque::New { class, args } => self.instance(class, args, op::NEWOBJ),
             Opaque::Build { object, state } => {
-                self.value(object)?;
+                self.changed(object)?;
                 self.value(state)?;
                 self.out.put(&[op::BUILD]);
                 Ok(())
             }
             Opaque::Extend { object, items } => {
-                self.value(object)?;
+                self.changed(object)?;
                 self.items(items)
             }
             Opaque::Update { object, items } => {
-                self.value(object)?;
+                self.changed(object)?;
                 self.pairs(items)
             }
             Opaque::Reference(id) => {
@@ -122,6 +122,19 @@ impl<'a> Dump<'a> {
                 Ok(())
             }
         }
+    }
+
+    /// Writes what the next opcode changes: nothing that stands elsewhere, too.
+    fn changed(&mut self, object: &'a Value) -> Result<(), Unwritable> {
+        match object {
+            Value::Bytes(_) | Value::Str(_) => {}
+            Value::Opaque(opaque) if matches!(**opaque, Opaque::Global { .. }) => {}
+            other => return self.value(other),
+        }
+        let singles = core::mem::take(&mut self.singles);
+        let written = self.value(object);
+        self.singles = singles;
+        written
     }
 
     fn instance(

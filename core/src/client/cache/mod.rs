@@ -318,6 +318,10 @@ impl Cache {
                 if self.index.exactly(entries, oid, serial).is_some() {
                     return;
                 }
+                // It cannot be current if another one ended later.
+                if current.is_some_and(|slot| entries[slot.key()].serial < end) {
+                    self.forget_current(oid);
+                }
                 if !self.fits(data) {
                     // What the journal may have as current is ended nevertheless.
                     return self.log(&Operation::Ended { oid, tid: end });
