@@ -105,6 +105,13 @@ fn what_is_done_to_an_object_is_done_for_all_who_share_it() {
     assert_eq!(read(b"cm\nC\n)Rq\0h\0Nb\x86."), Ok(both));
 }
 
+#[test]
+fn nothing_is_no_change() {
+    assert_eq!(read(b"X\x01\0\0\0a(e."), Ok(Value::text("a")));
+    assert_eq!(read(b"X\x01\0\0\0a(u."), Ok(Value::text("a")));
+    assert!(read(b"(e.").is_err() && read(b"(u.").is_err());
+}
+
 /// What exists only once in Python is written once, but not if something is done to it.
 #[test]
 fn what_is_done_to_an_object_is_not_done_to_its_equals() {
