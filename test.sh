@@ -188,7 +188,7 @@ case "${1:-all}" in
     all | long)
         rust
         mutants
-        mutants_worlds
+        [ -z "$LONG" ] || mutants_worlds
         prepare && sim && conformance && python
         ;;
 esac

@@ -27,6 +27,8 @@ mod chain;
 pub mod client;
 mod crl;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod host;
 mod key;
 mod name;

@@ -61,11 +61,16 @@ impl PemFile {
         if u64::try_from(bytes.len()).is_ok_and(|length| length > FILE_BYTES_MAX) {
             return Err(TlsError::TooLarge { path: path.to_owned(), limit: FILE_BYTES_MAX });
         }
+        Self::parse(path, &bytes)
+    }
+
+    /// The file with these bytes.
+    pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, TlsError> {
         let not_pem = |error: pem::PemError| TlsError::NotPem {
             path: path.to_owned(),
             problem: error.to_string(),
         };
-        let pems = pem::parse_many(&*bytes).map_err(not_pem)?;
+        let pems = pem::parse_many(bytes).map_err(not_pem)?;
         Ok(Self { path: path.to_owned(), pems })
     }
 

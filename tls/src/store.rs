@@ -55,14 +55,13 @@ impl TrustStore {
         let Some(path) = path else {
             return Ok(Self::empty("the empty list of trusted clients".to_owned()));
         };
-        let mut store = Self::empty(path.display().to_string());
         if path.is_dir() {
             let unreadable = |source| TlsError::Unreadable { path: path.to_owned(), source };
             fs::read_dir(path).map_err(unreadable)?;
-            store.directories.push(path.to_owned());
-            return Ok(store);
+            let directories = vec![path.to_owned()];
+            return Ok(Self { directories, ..Self::empty(path.display().to_string()) });
         }
-        (store.certificates, store.lists) = load(&PemFile::read(path)?)?;
+        let store = Self::of_file(&PemFile::read(path)?)?;
         if store.certificates.is_empty() && store.lists.is_empty() {
             return Err(TlsError::NoCertificate { path: path.to_owned() });
         }
@@ -102,6 +101,12 @@ impl TrustStore {
         let places: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
         store.shown = format!("the system's trust store ({})", places.join(", "));
         Ok(store)
+    }
+
+    /// What is in a file.
+    pub(crate) fn of_file(file: &PemFile) -> Result<Self, TlsError> {
+        let (certificates, lists) = load(file)?;
+        Ok(Self { certificates, lists, ..Self::empty(file.path().display().to_string()) })
     }
 
     fn empty(shown: String) -> Self {

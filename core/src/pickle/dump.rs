@@ -97,17 +97,17 @@ impl<'a> Dump<'a> {
             Opaque::Call { callable, args } => self.instance(callable, args, op::REDUCE),
             Opaque::New { class, args } => self.instance(class, args, op::NEWOBJ),
             Opaque::Build { object, state } => {
-                self.value(object)?;
+                self.changed(object)?;
                 self.value(state)?;
                 self.out.put(&[op::BUILD]);
                 Ok(())
             }
             Opaque::Extend { object, items } => {
-                self.value(object)?;
+                self.changed(object)?;
                 emit::iterated(self, items, emit::LIST, Self::value)
             }
             Opaque::Update { object, items } => {
-                self.value(object)?;
+                self.changed(object)?;
                 emit::iterated(self, items, emit::DICT, Self::pair)
             }
             Opaque::Reference(id) => {
@@ -116,6 +116,19 @@ impl<'a> Dump<'a> {
                 Ok(())
             }
         }
+    }
+
+    /// Writes what the next opcode changes: nothing that stands elsewhere, too.
+    fn changed(&mut self, object: &'a Value) -> Result<(), Unwritable> {
+        match object {
+            Value::Bytes(_) | Value::Str(_) => {}
+            Value::Opaque(opaque) if matches!(**opaque, Opaque::Global { .. }) => {}
+            other => return self.value(other),
+        }
+        let singles = core::mem::take(&mut self.singles);
+        let written = self.value(object);
+        self.singles = singles;
+        written
     }
 
     fn instance(

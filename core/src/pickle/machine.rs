@@ -259,6 +259,10 @@ impl<'a> Machine<'a> {
     fn append(&mut self) -> Result<(), Unreadable> {
         let items = if self.opcode == op::APPEND { self.above(1)? } else { self.above_mark()? };
         let id = self.top()?;
+        if items.is_empty() {
+            // Python does not even look at what it would append to.
+            return Ok(());
+        }
         if let Node::List(list) | Node::Extend { items: list, .. } = self.arena.node(id) {
             return self.arena.extend(list, &items);
         }
@@ -272,6 +276,9 @@ impl<'a> Machine<'a> {
         let items = if self.opcode == op::SETITEM { self.above(2)? } else { self.above_mark()? };
         self.check_pairs(&items)?;
         let id = self.top()?;
+        if items.is_empty() {
+            return Ok(());
+        }
         if let Node::Dict(dict) | Node::Update { items: dict, .. } = self.arena.node(id) {
             return self.arena.extend(dict, &items);
         }

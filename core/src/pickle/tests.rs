@@ -106,6 +106,29 @@ fn what_is_done_to_an_object_is_done_for_all_who_share_it() {
 }
 
 #[test]
+fn nothing_is_no_change() {
+    assert_eq!(read(b"X\x01\0\0\0a(e."), Ok(Value::text("a")));
+    assert_eq!(read(b"X\x01\0\0\0a(u."), Ok(Value::text("a")));
+    assert!(read(b"(e.").is_err() && read(b"(u.").is_err());
+}
+
+/// What exists only once in Python is written once, but not if something is done to it.
+#[test]
+fn what_is_done_to_an_object_is_not_done_to_its_equals() {
+    let changed = |object| Value::from(Opaque::Extend { object, items: ints(&[1]) });
+    for object in [bytes(b"d"), Value::text("d"), global("m", "C")] {
+        let value = Value::Tuple(vec![
+            object.clone(),
+            changed(object.clone()),
+            changed(object.clone()),
+            object,
+        ]);
+        let written = dump(&value).expect("it is not too long");
+        assert_eq!(read(&written), Ok(value));
+    }
+}
+
+#[test]
 fn malformed_pickles_say_what_is_wrong() {
     use Unreadable as U;
     let cases: &[(&[u8], Unreadable)] = &[

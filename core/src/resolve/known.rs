@@ -51,8 +51,12 @@ impl Check<'_> {
             | Node::Float(_)
             | Node::Bytes(_)
             | Node::Tuple(_)
-            | Node::List(_)
-            | Node::Global(_) => true,
+            | Node::List(_) => true,
+            // Names are text, without the surrogates that other text may have.
+            Node::Global(names) => {
+                let (module, name) = arena.global(names);
+                [module, name].iter().all(|text| core::str::from_utf8(text).is_ok())
+            }
             Node::Text(span) => text::decode(arena.bytes(span)).is_some(),
             Node::OldText(span) => arena.bytes(span).is_ascii(),
             Node::Dict(items) => arena

@@ -40,6 +40,16 @@ fn lengths_add_up() {
     assert_eq!(merged("BTrees.Length Length", [b"K\x0a", b"K\x0f", b"N"]), None);
 }
 
+/// Python cannot even load such a state.
+#[test]
+fn names_of_classes_are_text() {
+    let reference = |module: &[u8]| [b"C\x08\0\0\0\0\0\0\0\x01c", module, b"\nC\n\x86Q"].concat();
+    assert!(value_changed(b"N", &reference(b"module")).is_some());
+    assert!(value_changed(b"N", &reference(b"modul\xc3\xa9")).is_some());
+    assert!(value_changed(b"N", &reference(b"modul\xff")).is_none());
+    assert!(value_changed(b"N", &reference(b"modul\xed\xa0\x80")).is_none());
+}
+
 #[test]
 fn only_known_classes_are_resolved() {
     for class in ["BTrees.OOBTree Nope", "m C", "BTrees.XXBTree XXSet", "BTrees.Length Len"] {

@@ -2,7 +2,9 @@
 //!
 //! Nothing is checked, and the record keeps its tid. The one thing to find out is whether its data
 //! can be shared: the source says in which transaction the same data were, and if that transaction's
-//! record here has the same data, or shares some itself, then pointing there is enough.
+//! record here has the same data, its own or shared ones, then pointing there is enough. (Python believes the
+//! source if the record shares some, whatever these are. A transaction may have two records of an object, of
+//! which the source means one and here is found the other.)
 
 use bytes::Bytes;
 use rzeo_core::ids::{Oid, Tid};
@@ -54,12 +56,9 @@ fn find_data(
 ) -> Result<Option<u64>, StorageError> {
     let (at, head) = find_transaction(log, transaction)?;
     let records = record_heads(log, at, head)?;
-    let Some((at, head)) = records.into_iter().rfind(|(_, head)| head.oid == oid) else {
+    let Some((at, _)) = records.into_iter().rfind(|(_, head)| head.oid == oid) else {
         return Ok(None);
     };
-    if head.data_len == 0 {
-        return Ok(Some(at));
-    }
     let here = RecordReader::new(log, oid, at, Patience::Wait)?.data()?;
     Ok((here.as_ref() == data).then_some(at))
 }

@@ -48,7 +48,7 @@ struct CheckOptions {
 /// Does what was asked for.
 pub(crate) fn run(options: &ConfigOptions) -> ExitCode {
     let Action::Check(options) = &options.action;
-    let checked = check(options, &RealSystem);
+    let checked = check(&options.file, &options.overrides, &RealSystem);
     let (report, status) = match (checked, options.json) {
         (Ok(json), true) => (format!("{json:#}\n"), ExitCode::SUCCESS),
         (Ok(json), false) => (report::text(&json), ExitCode::SUCCESS),
@@ -66,15 +66,24 @@ pub(crate) fn run(options: &ConfigOptions) -> ExitCode {
 }
 
 /// Everything that there is to say about a file, as JSON.
-fn check(options: &CheckOptions, system: &dyn System) -> Result<Json, ConfigError> {
-    let path = path_of(&options.file)?;
-    let (config, top) = ServerConfig::read_with_sections(system, &path, &options.overrides)?;
+fn check(file: &str, overrides: &[String], system: &dyn System) -> Result<Json, ConfigError> {
+    let path = path_of(file)?;
+    let (config, top) = ServerConfig::read_with_sections(system, &path, overrides)?;
     Ok(json!({
         "ok": true,
         "file": system.absolute(&path).display().to_string(),
         "sections": report::sections(&top, system),
         "warnings": oddities::of(&config, &top, system),
     }))
+}
+
+/// The same for people.
+pub(crate) fn explain(
+    file: &str,
+    overrides: &[String],
+    system: &dyn System,
+) -> Result<String, ConfigError> {
+    check(file, overrides, system).map(|json| report::text(&json))
 }
 
 fn failure(error: &ConfigError) -> Json {

@@ -9,7 +9,8 @@
 //! A revision is true in its range for ever. That the current one has no end is what the cache believes
 //! as of [`Cache::last_tid`]; the client keeps that true by ending revisions in the order of its
 //! server's stream. Here is only what follows from the ranges. What contradicts them is not believed:
-//! a "current" revision is not taken when a later one, or its own end, is known.
+//! a "current" revision is not taken when a later one, or its own end, is known, and is forgotten when
+//! another one turns out to have ended later.
 //!
 //! Who has to go when it is full is decided by S3-FIFO (see `queues.rs`): a hit only marks its entry,
 //! and records that are asked for once, as a scan does by the thousand, pass through a tenth of the
@@ -317,6 +318,10 @@ impl Cache {
                 }
                 if self.index.exactly(entries, oid, serial).is_some() {
                     return;
+                }
+                // It cannot be current if another one ended later.
+                if current.is_some_and(|slot| entries[slot.key()].serial < end) {
+                    self.forget_current(oid);
                 }
                 if !self.fits(data) {
                     // What the journal may have as current is ended nevertheless.

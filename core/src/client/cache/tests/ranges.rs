@@ -92,6 +92,18 @@ fn forgetting_leaves_what_has_an_end() {
 }
 
 #[test]
+fn what_is_current_is_forgotten_when_another_ended_later() {
+    let mut cache = Cache::new(10_000);
+    cache.store(A, revision(1, None, "one"));
+    cache.store(A, revision(2, Some(3), "two"));
+    assert_eq!(cache.load_before(A, Tid(9)), None);
+    assert_eq!(cache.load_before(A, Tid(3)).map(|found| found.serial), Some(Tid(2)));
+    cache.store(A, revision(3, None, "three"));
+    cache.store(A, revision(2, Some(3), "two again"));
+    assert_eq!(cache.load_before(A, Tid(9)).map(|found| found.serial), Some(Tid(3)));
+}
+
+#[test]
 fn exactly_one_revision_is_asked_for() {
     let mut cache = Cache::new(10_000);
     cache.store(A, revision(3, Some(6), "three"));
@@ -149,7 +161,10 @@ impl Rules {
             Some(end) if end <= serial => {}
             Some(end) if is_current => self.invalidate(end),
             Some(_) if self.0.iter().any(|known| known.0 == serial) => {}
-            Some(end) => self.0.push((serial, Some(end))),
+            Some(end) => {
+                self.0.retain(|known| known.1.is_some() || known.0 >= end);
+                self.0.push((serial, Some(end)));
+            }
         }
     }
 

@@ -1,0 +1,8 @@
+//! What a fuzzer is given, given once with stable Rust; see the test of this name in `fixtures`.
+
+use rzeo_fixtures::fuzz::{check_door, elsewhere};
+
+#[test]
+fn certificates() {
+    check_door("certificates", rzeo_tls::fuzz::certificates, elsewhere::certificates(), 300);
+}
