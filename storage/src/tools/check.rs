@@ -227,6 +227,10 @@ impl Checking<'_> {
                 format!("transaction {tid} is not later than the one before it, {last}"),
             );
         }
+        if tid >= Tid::MAX && !self.options.structure_only {
+            let text = format!("transaction {tid} is later than any can be: no client finds it");
+            self.report.add(Some(transaction.at), text);
+        }
         let status = transaction.header.status;
         if !b" pu".contains(&status) {
             self.report.add(Some(transaction.at), format!("the unknown status {status:#04x}"));

@@ -29,7 +29,8 @@ pub struct Repaired {
     pub records: u64,
     /// Of these transactions, those that lost records.
     pub partial: u64,
-    /// Transactions whose tid was not later than the one before, and got another one.
+    /// Transactions whose tid was not later than the one before, or later than any can be, and got another
+    /// one.
     pub retimed: u64,
     /// Transactions that were undone by a mark in their header, and need not be kept.
     pub undone: u64,
@@ -220,7 +221,8 @@ impl Copy<'_> {
     }
 
     fn tid_for(&mut self, tid: Tid) -> Tid {
-        if tid > self.last {
+        // There must be room behind it, or all that follow would get the same one.
+        if tid > self.last && tid < Tid::MAX {
             return tid;
         }
         self.done.retimed += 1;
