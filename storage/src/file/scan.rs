@@ -43,7 +43,9 @@ impl Window {
     /// The bytes at a position; fewer than `len` only at the end of the log.
     pub(crate) fn bytes(&mut self, at: u64, len: usize) -> Result<&[u8], StorageError> {
         let offset = at.checked_sub(self.start).and_then(|offset| usize::try_from(offset).ok());
-        let held = offset.filter(|offset| *offset + len <= self.buffer.len());
+        // A position may be anything that stands in a file.
+        let end = offset.and_then(|offset| offset.checked_add(len));
+        let held = offset.filter(|_| end.is_some_and(|end| end <= self.buffer.len()));
         let offset = match held {
             Some(offset) => offset,
             None => {
