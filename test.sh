@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything that must hold before a change goes in; what CI runs. Needs Rust, Python 3 and
-# openssl; with Chromium the status page is drawn, too.
+# openssl; with Chromium the status page is drawn, too, and with strace the power is cut.
 #
 #   ./test.sh                 all of it, about an hour on two cores
 #   ./test.sh rust            format, lints, tests, documentation
