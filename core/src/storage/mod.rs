@@ -24,6 +24,7 @@
 
 mod error;
 mod files;
+mod layer;
 mod news;
 
 use alloc::boxed::Box;

@@ -8,18 +8,15 @@
 //! tell whether they are of use to somebody; they stay where they are until they are overwritten or
 //! packed.
 
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::record::is_blob_record;
 use rzeo_core::storage::{
-    BlobStore, Committed, CurrentRecord, Description, Finishing, HistoryEntry, Info, Load,
-    PackProgress, Patience, PreparedPack, RecordData, Scratch, Storage, StorageError,
-    TransactionHeader, TransactionIterator, TransactionMeta, Vote, Voted,
+    BlobStore, Committed, Description, Finishing, Load, PackProgress, Patience, PreparedPack,
+    RecordData, Scratch, Storage, StorageError, TransactionMeta, Vote, Voted,
 };
 use rzeo_core::time::UnixTime;
 
@@ -93,60 +90,10 @@ impl Storage for BlobStorage {
         Description { interfaces, ..base }
     }
 
-    fn info(&self) -> Info {
-        self.base.info()
-    }
-
-    fn last_tid(&self) -> Tid {
-        self.base.last_tid()
-    }
+    rzeo_core::reads_from!(base);
 
     fn recent(&self, count: usize) -> Result<Option<Vec<(Tid, Vec<Oid>)>>, StorageError> {
         self.base.recent(count)
-    }
-
-    fn load_before(&self, oid: Oid, before: Tid, patience: Patience) -> Result<Load, StorageError> {
-        self.base.load_before(oid, before, patience)
-    }
-
-    fn load_serial(
-        &self,
-        oid: Oid,
-        serial: Tid,
-        patience: Patience,
-    ) -> Result<Bytes, StorageError> {
-        self.base.load_serial(oid, serial, patience)
-    }
-
-    fn current_serial(&self, oid: Oid, patience: Patience) -> Result<Tid, StorageError> {
-        self.base.current_serial(oid, patience)
-    }
-
-    fn history(&self, oid: Oid, size: usize) -> Result<Vec<HistoryEntry>, StorageError> {
-        self.base.history(oid, size)
-    }
-
-    fn next_record(&self, from: Oid) -> Result<CurrentRecord, StorageError> {
-        self.base.next_record(from)
-    }
-
-    fn new_oids(&self, count: usize, patience: Patience) -> Result<Vec<Oid>, StorageError> {
-        self.base.new_oids(count, patience)
-    }
-
-    fn undo_log(
-        &self,
-        visit: &mut dyn FnMut(TransactionHeader) -> ControlFlow<()>,
-    ) -> Result<(), StorageError> {
-        self.base.undo_log(visit)
-    }
-
-    fn iterate(
-        &self,
-        start: Option<Tid>,
-        stop: Option<Tid>,
-    ) -> Result<Box<dyn TransactionIterator>, StorageError> {
-        self.base.iterate(start, stop)
     }
 
     fn begin_vote<'a>(
