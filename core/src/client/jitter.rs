@@ -27,3 +27,20 @@ impl Jitter {
         most * thousandths / 1000
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first numbers of Splitmix64 from zero are e220a8397b1dcdaf, 6e789e6aa1b965f4,
+    /// 06c45d188009454f, f88bb8a8724c81ec.
+    #[test]
+    fn it_is_splitmix64() {
+        let mut jitter = Jitter::new(0);
+        let thousandths = [0xe220_a839_7b1d_cdaf_u64, 0x6e78_9e6a_a1b9_65f4, 0x06c4_5d18_8009_454f]
+            .map(|number| Duration::from_millis(number % 1000));
+        assert_eq!([0; 3].map(|_: i32| jitter.below(Duration::from_secs(1))), thousandths);
+        let fourth = Duration::from_millis(2000 + 2 * (0xf88b_b8a8_724c_81ec_u64 % 1000));
+        assert_eq!(jitter.stretch(Duration::from_secs(2)), fourth);
+    }
+}
