@@ -160,3 +160,18 @@ fn read_revision(value: Value) -> Result<Option<Revision>, String> {
 fn own(data: Bytes) -> Bytes {
     if data.len() < ALONE_FROM { Bytes::copy_from_slice(&data) } else { data }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    #[test]
+    fn what_came_with_others_gets_memory_of_its_own() {
+        let buffer = Bytes::from(vec![0; 2 * ALONE_FROM]);
+        let is_in_place = |len: usize| own(buffer.slice(..len)).as_ptr() == buffer.as_ptr();
+        assert!(!is_in_place(ALONE_FROM - 1));
+        assert!(is_in_place(ALONE_FROM));
+    }
+}

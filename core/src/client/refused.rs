@@ -137,3 +137,80 @@ fn items(value: &Value) -> &[Value] {
         _ => &[],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::boxed::Box;
+    use alloc::vec;
+
+    use super::*;
+
+    fn opaque(opaque: Opaque) -> Value {
+        Value::Opaque(Box::new(opaque))
+    }
+
+    fn class() -> Value {
+        let (module, name) = ("ZODB.POSException".to_string(), "UndoError".to_string());
+        opaque(Opaque::Global { module, name })
+    }
+
+    /// `UndoError` with its attributes, as Python's servers of several versions tell it.
+    #[test]
+    fn the_reason_of_a_failed_undo_is_found_in_any_shape() {
+        let attributes = || Value::Dict(vec![(Value::text("_reason"), Value::text("no"))]);
+        let call = Opaque::Call { callable: class(), args: Value::Tuple(vec![attributes()]) };
+        let new = Opaque::New { class: class(), args: Value::Tuple(vec![]) };
+        let odd = Opaque::Build { object: opaque(new), state: attributes() };
+        let new = Opaque::New { class: class(), args: Value::Tuple(vec![Value::text("no")]) };
+        let errors = [
+            Value::text("no"),
+            attributes(),
+            Value::Tuple(vec![class(), attributes()]),
+            Value::List(vec![class(), Value::text("no")]),
+            opaque(call),
+            opaque(new),
+            opaque(odd),
+        ];
+        let pairs = errors.map(|error| Value::Tuple(vec![Value::oid(Oid(1)), error]));
+        let found = vec![(Oid(1), "no".to_string()); pairs.len()];
+        let odd = [Value::None, Value::Tuple(vec![Value::text("odd"), Value::text("no")])];
+        let pairs = Value::List(pairs.into_iter().chain(odd).collect());
+        let within = Value::Dict(vec![(Value::text("_errs"), pairs.clone())]);
+        for payload in [pairs, within] {
+            let class = "ZODB.POSException.MultipleUndoErrors".to_string();
+            assert_eq!(Refused::of_class(class, payload), Refused::UndoFailures(found.clone()));
+        }
+    }
+
+    #[test]
+    fn a_reason_that_is_none_is_told_as_it_is() {
+        assert_eq!(reason(&Value::Int(7)), "7");
+        assert_eq!(reason(&Value::Tuple(vec![])), "");
+        assert_eq!(reason(&Value::Dict(vec![])), words(&Value::Dict(vec![])));
+        assert_eq!(reason(&class()), words(&class()));
+    }
+
+    #[test]
+    fn conflicts_tell_what_they_are_about() {
+        let serials = Value::Tuple(vec![Value::tid(Tid(9)), Value::tid(Tid(8))]);
+        let attributes = [("oid", Value::oid(Oid(1))), ("serials", serials)];
+        let name = [("class_name", Value::text("m.C"))];
+        let dict = |items: &[(&str, Value)]| {
+            Value::Dict(
+                items.iter().map(|(key, value)| (Value::text(key), value.clone())).collect(),
+            )
+        };
+        let conflict =
+            |payload| Refused::of_class("ZODB.POSException.ConflictError".into(), payload);
+        let (oid, serials) = (Some(Oid(1)), Some((Tid(9), Tid(8))));
+        let class_name = Some("m.C".to_string());
+        let all = dict(&[&attributes[..], &name].concat());
+        assert_eq!(conflict(all), Refused::Conflict { oid, class_name, serials });
+        let none = Refused::Conflict { oid: None, class_name: None, serials: None };
+        let odd = ["oid", "serials", "class_name"].map(|key| (key, Value::Int(7)));
+        assert_eq!(conflict(dict(&odd)), none);
+        let class = "ZODB.POSException.ReadConflictError".to_string();
+        let read = Refused::of_class(class, dict(&attributes));
+        assert_eq!(read, Refused::ReadConflict { oid, serials });
+    }
+}
