@@ -311,7 +311,7 @@ impl Client {
             new_oids: NewOids::default(),
             turns: Turns::default(),
             jitter: Jitter::new(settings.seed),
-            last_problem: String::from("none was tried"),
+            last_problem: String::from("none has answered yet"),
             unconnected_since: now.instant,
             ready_since: now.instant,
             is_closed: false,
@@ -477,9 +477,9 @@ impl Client {
             }
             Pending::NewestTid => {
                 let newest = maybe_tid("lastTransaction", answer)?.map_err(LostBecause::Refused)?;
-                return self.verify(now, id, Some(newest.unwrap_or(Tid::ZERO)));
+                return self.verify(id, Some(newest.unwrap_or(Tid::ZERO)));
             }
-            Pending::Changes => return self.changes_came(now, answer),
+            Pending::Changes => return self.changes_came(answer),
             Pending::Describe => return self.described(now, answer),
             Pending::Finish(txn) => return self.finished(now, txn, answer),
             Pending::Call(call, request) => self.request_answered(call, &request, answer),

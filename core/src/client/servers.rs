@@ -165,7 +165,7 @@ impl Client {
             }
         }
         self.chosen = Some(id);
-        self.verify(now, id, newest)
+        self.verify(id, newest)
     }
 
     /// The chosen server's cache is verified, and it has said what it serves: calls go through.

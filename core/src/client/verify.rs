@@ -23,12 +23,7 @@ use crate::value::Value;
 
 impl Client {
     /// Begins to verify the cache, with the server's newest commit if it is known.
-    pub(super) fn verify(
-        &mut self,
-        now: Instant,
-        id: ConnId,
-        newest: Option<Tid>,
-    ) -> Result<(), LostBecause> {
+    pub(super) fn verify(&mut self, id: ConnId, newest: Option<Tid>) -> Result<(), LostBecause> {
         let Some(newest) = newest else {
             if let Some(connection) = self.connections.get_mut(&id) {
                 connection.ask(Pending::NewestTid, "lastTransaction", vec![]);
@@ -41,11 +36,11 @@ impl Client {
                 self.cache.start_over(newest);
                 self.outputs.push_back(Output::Event(Event::InvalidatedAll { tid: newest }));
             }
-            self.verified(now, newest);
+            self.verified(newest);
         } else if cached > newest {
             return Err(LostBecause::Behind { server: newest, cache: cached });
         } else if cached == newest {
-            self.verified(now, newest);
+            self.verified(newest);
         } else if let Some(connection) = self.connections.get_mut(&id) {
             connection.registered_at = newest;
             connection.ask(Pending::Changes, "getInvalidations", vec![Value::tid(cached)]);
@@ -56,7 +51,6 @@ impl Client {
     /// What changed since the cache was last up to date; nothing if that is too long ago.
     pub(super) fn changes_came(
         &mut self,
-        now: Instant,
         answer: Result<Value, Refused>,
     ) -> Result<(), LostBecause> {
         let odd = |problem| LostBecause::Odd { method: "getInvalidations", problem };
@@ -65,7 +59,7 @@ impl Client {
             let newest = self.chosen_connection().map_or(Tid::ZERO, |it| it.registered_at);
             self.cache.start_over(newest);
             self.outputs.push_back(Output::Event(Event::InvalidatedAll { tid: newest }));
-            self.verified(now, newest);
+            self.verified(newest);
             return Ok(());
         }
         let [newest, oids] = value.into_parts().map_err(odd)?;
@@ -79,12 +73,12 @@ impl Client {
             self.cache.forget_current(*oid);
         }
         self.outputs.push_back(Output::Event(Event::Invalidated { tid: newest, oids }));
-        self.verified(now, newest);
+        self.verified(newest);
         Ok(())
     }
 
     /// The cache is right as of this tid. What came since is applied, and from now on all at once.
-    fn verified(&mut self, _now: Instant, newest: Tid) {
+    fn verified(&mut self, newest: Tid) {
         self.cache.set_last_tid(newest);
         let Some(connection) = self.chosen_connection() else { return };
         connection.phase = Phase::Describing;
