@@ -64,6 +64,7 @@ mod tests {
     fn three_entries_cover_two_missed_commits() {
         let known = (1..=5).map(|n| (Tid(n * 10), vec![Oid(n), Oid(9)])).collect();
         let recent = Recent::new(3, known);
+        assert_eq!((recent.len(), recent.len_max()), (3, 3));
         assert_eq!(recent.since(Tid(29)), None);
         let commit = |n| [Oid(n), Oid(9)].into();
         assert_eq!(recent.since(Tid(30)), Some((Tid(50), vec![commit(4), commit(5)])));
