@@ -270,6 +270,8 @@ mod tests {
     #[test]
     fn bytes_look_as_in_python() {
         assert_eq!(python_repr(b"\x04\r(Q~G\xabw"), r"b'\x04\r(Q~G\xabw'");
+        assert_eq!(python_repr(b"\t\n \x7f\xff"), r"b'\t\n \x7f\xff'");
+        assert_eq!(python_repr(b"say \"so\""), "b'say \"so\"'");
         assert_eq!(python_repr(b"it's"), "b\"it's\"");
         assert_eq!(python_repr(b"'\"\\"), r#"b'\'"\\'"#);
     }
