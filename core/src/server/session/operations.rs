@@ -56,7 +56,7 @@ enum Spool {
     /// The storage makes the file.
     Asked,
     Open(Stream),
-    /// The storage has no such files, or nothing is kept any more.
+    /// The storage has no such files.
     Unavailable,
 }
 
@@ -73,7 +73,7 @@ impl Operations {
     fn doom(&mut self, refusal: Refusal) -> Vec<Arc<dyn Scratch>> {
         let files = self.files();
         let doomed = self.doomed.take().or(Some(refusal));
-        *self = Self { doomed, spool: Spool::Unavailable, ..Self::default() };
+        *self = Self { doomed, ..Self::default() };
         files
     }
 
