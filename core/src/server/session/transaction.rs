@@ -509,3 +509,27 @@ fn refusal_of(error: VoteError) -> Refusal {
         VoteError::Storage(error) => error.into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    /// As a subclass of `dict` pickles itself.
+    #[test]
+    fn an_extension_may_be_a_call_of_dict() {
+        let call = |name: &str, args| {
+            let (module, name) = ("builtins".into(), name.into());
+            let callable = Opaque::Global { module, name }.into();
+            Value::from(Opaque::Call { callable, args: Value::Tuple(args) })
+        };
+        let pair = || Value::Tuple(vec![Value::text("key"), Value::Int(1)]);
+        let of = |name, items| as_dict(call(name, vec![Value::List(items)]));
+        let dict = Value::Dict(vec![(Value::text("key"), Value::Int(1))]);
+        assert_eq!(of("dict", vec![pair()]), dict);
+        assert_eq!(of("list", vec![pair()]), call("list", vec![Value::List(vec![pair()])]));
+        let odd = vec![pair(), Value::Int(7)];
+        assert_eq!(of("dict", odd.clone()), call("dict", vec![Value::List(odd)]));
+    }
+}
