@@ -112,6 +112,12 @@ impl Queues {
             .chain(from(&self.small).map(|entry| (entry, false)))
     }
 
+    /// What both queues take, as they count it.
+    #[cfg(test)]
+    pub(super) const fn bytes(&self) -> usize {
+        self.small.bytes + self.main.bytes
+    }
+
     fn queue(&mut self, place: Place) -> &mut Queue {
         match place {
             Place::Small | Place::Demoted => &mut self.small,

@@ -38,6 +38,7 @@ fn check_sound(cache: &Cache) {
     assert_eq!(statistics.entries, all.len());
     let bytes: usize = all.iter().map(|(_, revision)| revision.data.len() + ENTRY_BYTES).sum();
     assert_eq!(statistics.bytes, bytes);
+    assert_eq!(cache.queues.bytes(), bytes);
     assert!(bytes <= statistics.bytes_max, "{bytes}");
     for (oid, revision) in &all {
         assert_eq!(cache.data_of(*oid, revision.serial).as_ref(), Some(&revision.data));

@@ -29,6 +29,24 @@ fn a_scan_does_not_drive_out_what_is_wanted() {
 }
 
 #[test]
+fn what_happens_is_counted() {
+    let mut cache = Cache::new(3 * (1000 + ENTRY_BYTES));
+    assert!(cache.is_empty());
+    for oid in 0..5 {
+        load(&mut cache, oid, 1000);
+    }
+    load(&mut cache, 4, 1000);
+    cache.forget_current(Oid(4));
+    cache.forget_current(Oid(99));
+    cache.invalidate(Oid(3), Tid(2));
+    let counted = cache.statistics();
+    assert_eq!((counted.hits, counted.misses, counted.stores), (1, 5, 5));
+    assert_eq!((counted.invalidations, counted.evictions, counted.entries), (2, 2, 2));
+    assert!(!cache.is_empty());
+    check_sound(&cache);
+}
+
+#[test]
 fn what_comes_back_soon_stays() {
     let mut cache = Cache::new(100 * (1000 + ENTRY_BYTES));
     for oid in 0..200 {
