@@ -306,7 +306,7 @@ fn undo_log(
     if !storage.description().supports_undo {
         return Ok(Reply::NoUndo);
     }
-    let last = if last < 0 { first.saturating_sub(last) } else { last };
+    let last = if last.is_negative() { first.saturating_sub(last) } else { last };
     let mut entries = Vec::new();
     let mut index = 0;
     if index < last {
