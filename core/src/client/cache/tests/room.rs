@@ -29,6 +29,51 @@ fn a_scan_does_not_drive_out_what_is_wanted() {
 }
 
 #[test]
+fn what_is_wanted_again_and_again_outlives_what_was_wanted_once() {
+    let mut cache = Cache::new(20 * (1000 + ENTRY_BYTES));
+    for _ in 0..4 {
+        for oid in 0..20 {
+            load(&mut cache, oid, 1000);
+        }
+    }
+    // One round of the main queue, and those that are wanted again are the only ones with hits.
+    for oid in 20..120 {
+        for wanted in 0..5 {
+            load(&mut cache, wanted, 1000);
+        }
+        for _ in 0..4 {
+            load(&mut cache, oid, 1000);
+        }
+    }
+    let misses = cache.statistics().misses;
+    for wanted in 0..5 {
+        load(&mut cache, wanted, 1000);
+    }
+    assert_eq!(cache.statistics().misses, misses);
+}
+
+/// The next revision of an object has the place that the last one has earned.
+#[test]
+fn what_nobody_wanted_is_not_wanted_because_it_changes() {
+    let mut cache = Cache::new(100 * (1000 + ENTRY_BYTES));
+    for oid in [1, 2] {
+        store(&mut cache, oid, 1, 1000);
+    }
+    for _ in 0..4 {
+        load(&mut cache, 2, 1000);
+    }
+    for oid in [1, 2] {
+        cache.invalidate(Oid(oid), Tid(2));
+        store(&mut cache, oid, 2, 1000);
+    }
+    for oid in 1000..1200 {
+        load(&mut cache, oid, 1000);
+    }
+    let left = [1, 2].map(|oid| cache.knows_before(Oid(oid), Tid::MAX));
+    assert_eq!(left, [false, true]);
+}
+
+#[test]
 fn what_happens_is_counted() {
     let mut cache = Cache::new(3 * (1000 + ENTRY_BYTES));
     assert!(cache.is_empty());
