@@ -1,7 +1,8 @@
 //! For storages that are laid over another one.
 
 /// Inside an `impl` of [`Storage`](crate::storage::Storage): what is only read, and new oids, come from
-/// the storage in this field. `description`, `recent` and all that writes are left to the layer.
+/// the storage in this field. `description`, `recent` and all that writes are left to the layer, whose crate
+/// needs `bytes`, as every storage does.
 #[macro_export]
 macro_rules! reads_from {
     ($below:ident) => {
