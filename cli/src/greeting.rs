@@ -1,6 +1,6 @@
 //! What a user who starts a server by hand needs to know next: how to connect.
 
-use rzeo_host::Address;
+use rzeo_net::{Address, LOOPBACK};
 
 use crate::config::{StorageConfig, StorageKind};
 
@@ -19,7 +19,7 @@ fn line(address: &Address, storage: &StorageConfig) -> String {
     };
     let (client, uri) = match address {
         Address::Tcp { host, port } => {
-            let host = host.as_deref().unwrap_or("127.0.0.1");
+            let host = host.as_deref().unwrap_or(LOOPBACK);
             (format!("(\"{host}\", {port})"), format!("zeo://{address}"))
         }
         Address::Unix(path) => {
@@ -42,7 +42,7 @@ fn line(address: &Address, storage: &StorageConfig) -> String {
 fn reachable(address: &Address) -> Address {
     match address {
         Address::Tcp { host: Some(host), port } if host == "0.0.0.0" => {
-            Address::Tcp { host: Some("127.0.0.1".to_owned()), port: *port }
+            Address::tcp(LOOPBACK, *port)
         }
         other => other.clone(),
     }
@@ -54,7 +54,7 @@ mod tests {
     use crate::config::FileConfig;
 
     fn tcp(host: &str) -> Address {
-        Address::Tcp { host: Some(host.to_owned()), port: 8100 }
+        Address::tcp(host, 8100)
     }
 
     fn storage(name: &str) -> StorageConfig {

@@ -4,7 +4,8 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 
-use rzeo_host::{Host, Listener};
+use rzeo_host::Host;
+use rzeo_net::Listener;
 use rzeo_tokio::ServerConfig;
 
 use crate::config::Runtime;

@@ -23,9 +23,8 @@ use std::time::Duration;
 use jiff::Zoned;
 use rzeo_core::server::{Limits, LockScope};
 use rzeo_core::storage::StorageError;
-use rzeo_host::{
-    Address, ConnectionLimits, Host, ListenError, Listener, Settings, StorageSpec, listen,
-};
+use rzeo_host::{ConnectionLimits, Host, Settings, StorageSpec};
+use rzeo_net::{Address, ListenError, Listener, listen};
 use rzeo_tokio::ServerConfig as TlsServer;
 use thiserror::Error;
 use tracing::{error, info};
@@ -114,7 +113,9 @@ impl ServeError {
         match self {
             Self::AddressInUse(_) | Self::Config(_) => true,
             Self::Admin(admin) => admin.source.kind() == io::ErrorKind::AddrInUse,
-            Self::Listen(listen) => listen.error.kind() == io::ErrorKind::AddrInUse,
+            Self::Listen(listen) => {
+                matches!(listen, ListenError::InUse { .. } | ListenError::PathExists { .. })
+            }
             Self::AddressFile { .. }
             | Self::Close(_)
             | Self::Inherit(_)

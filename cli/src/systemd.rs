@@ -7,7 +7,8 @@ use std::thread;
 
 use listenfd::ListenFd;
 use rustix::net::sockopt::socket_acceptconn;
-use rzeo_host::{Host, Listener};
+use rzeo_host::Host;
+use rzeo_net::Listener;
 use sd_notify::NotifyState;
 use thiserror::Error;
 use tracing::warn;

@@ -15,10 +15,10 @@ use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{CurrentRecord, Revision};
 use rzeo_core::time::UnixTime;
 use rzeo_core::value::Value;
+use rzeo_net::Address;
 use rzeo_tls::client::ClientTls;
 use thiserror::Error;
 
-use crate::address::Address;
 use crate::blobs::{Blob, BlobDir, BlobError, Fetch};
 use crate::disk::{DiskJob, Incoming, unblock};
 use crate::observer::Subscription;

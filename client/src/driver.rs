@@ -20,9 +20,9 @@ use bytes::Bytes;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use rzeo_core::client::{Conflict, ConnId, Input};
+use rzeo_net::Address;
 use rzeo_tls::client::ClientTls;
 
-use crate::address::Address;
 use crate::resolver::Resolver;
 use crate::shared::Shared;
 use crate::waking::keep_waker;
@@ -157,7 +157,7 @@ impl Link {
     #[must_use]
     pub fn tls(&self) -> Option<(Arc<ClientConfig>, ServerName<'static>)> {
         let tls = self.tls.as_ref()?;
-        let name = tls.server_name(self.address.host());
+        let name = tls.server_name(self.address.host_to_connect());
         Some((tls.config().clone(), name.expect("addresses without a name were not let in")))
     }
 

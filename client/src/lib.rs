@@ -22,7 +22,6 @@
 //! `rzeo-tokio` and `rzeo-smol` connect a client to sockets. Another adapter makes a client with
 //! [`ClientOptions::open`] and drives what it gets, see [`Driver`].
 
-mod address;
 pub mod blobs;
 mod cache_file;
 mod client;
@@ -48,9 +47,10 @@ pub use rzeo_core::ids::{Oid, Tid};
 pub use rzeo_core::storage::{CurrentRecord, Record, Revision};
 pub use rzeo_core::time::UnixTime;
 pub use rzeo_core::value::Value;
+pub use rzeo_core::wire::DEFAULT_PORT;
+pub use rzeo_net::{Address, AddressError};
 pub use rzeo_tls::client::{ClientFiles, ClientTls, client_config};
 
-pub use crate::address::{Address, AddressError};
 pub use crate::cache_file::{CacheFile, CacheFileError};
 pub use crate::client::{BlobFailure, Client};
 pub use crate::driver::{Driver, Link, Order};

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use rzeo_core::client::cache::Cache;
 use rzeo_core::client::{Access, CallError, Client as Machine, ClientSettings};
+use rzeo_net::Address;
 use rzeo_tls::TlsError;
 use rzeo_tls::client::ClientTls;
 use thiserror::Error;
 
-use crate::address::Address;
 use crate::blobs::{BlobDir, BlobError, BlobOptions};
 use crate::cache_file::{CacheFile, CacheFileError};
 use crate::client::Client;
@@ -197,7 +197,7 @@ pub(crate) fn check_addresses(
         return Err(ConnectError::NoAddress);
     }
     for address in addresses {
-        let name = tls.map(|tls| tls.server_name(address.host())).transpose();
+        let name = tls.map(|tls| tls.server_name(address.host_to_connect())).transpose();
         name.map_err(|error| ConnectError::ServerName { address: address.clone(), error })?;
     }
     Ok(())

@@ -20,8 +20,8 @@ use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::server::LogLevel;
 use rzeo_core::storage::Revision;
 use rzeo_core::time::{Instant, Now, UnixTime};
+use rzeo_net::Address;
 
-use crate::address::Address;
 use crate::disk::DiskJob;
 use crate::observer::{Audience, News};
 use crate::waiting::Waiter;

@@ -23,7 +23,6 @@
 mod admission;
 mod crier;
 mod inbox;
-mod listen;
 mod overview;
 mod unit;
 
@@ -38,7 +37,6 @@ pub use admission::{ConnectionCounts, ConnectionLimits};
 use crier::Crier;
 use inbox::Inbox;
 pub use inbox::Wake;
-pub use listen::{Address, ListenError, Listener, Stream, listen, prepare_tcp};
 use rzeo_core::server::{
     ConnId, Counters, HubRequest, HubSettings, JobId, Limits, LockScope, LogLevel, LogLine,
     ServerSettings, Session, StorageCall, StorageEntry, StorageId, StorageReply, perform,

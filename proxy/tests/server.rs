@@ -16,7 +16,8 @@ use rzeo_core::storage::{
     Committed, Finishing, Listener, Load, News, Patience, Storage, StorageError, TransactionMeta,
     Voted,
 };
-use rzeo_host::{ConnectionLimits, Host, Settings, StorageSpec, listen};
+use rzeo_host::{ConnectionLimits, Host, Settings, StorageSpec};
+use rzeo_net::listen;
 use rzeo_proxy::{Proxy, ProxyOptions};
 use rzeo_storage::MappingStorage;
 use tokio::sync::oneshot;
@@ -48,7 +49,7 @@ impl Server {
         let host = Host::new(&settings, vec![spec]).unwrap();
         // The one of a server that was here before.
         let _ = std::fs::remove_file(socket);
-        let listeners = listen(&rzeo_host::Address::Unix(socket.into())).unwrap();
+        let listeners = listen(&Address::Unix(socket.into())).unwrap();
         let (stop, stopped) = oneshot::channel();
         let run = move || {
             let stopped = async { drop(stopped.await) };

@@ -13,8 +13,8 @@ use futures_io::{AsyncRead, AsyncWrite};
 use futures_lite::FutureExt as _;
 use futures_lite::future::yield_now;
 use futures_rustls::TlsConnector;
-use rzeo_client::{Address, Client, ClientOptions, ConnectError, Driver, Link, Order};
-use rzeo_host::prepare_tcp;
+use rzeo_client::{Client, ClientOptions, ConnectError, Driver, Link, Order};
+use rzeo_net::{Address, LOOPBACK, prepare_tcp};
 
 use crate::connection::{LINGER, TURN_EVENTS};
 use crate::socket::Socket;
@@ -82,7 +82,10 @@ fn poll_order(
 /// Makes a connection and carries its bytes, to its end.
 async fn follow(link: Link) {
     match link.address().clone() {
-        Address::Tcp { host, port } => secure(link, dial(host, port)).await,
+        Address::Tcp { host, port } => {
+            let host = host.unwrap_or_else(|| LOOPBACK.to_owned());
+            secure(link, dial(host, port)).await;
+        }
         Address::Unix(path) => secure(link, Async::<UnixStream>::connect(path)).await,
     }
 }

@@ -10,7 +10,8 @@ use async_io::{Async, Timer};
 use futures_lite::FutureExt as _;
 use futures_lite::future::yield_now;
 use futures_rustls::rustls::ServerConfig;
-use rzeo_host::{Host, Listener};
+use rzeo_host::Host;
+use rzeo_net::Listener;
 
 use crate::workers::{Accepted, Dealer, Workers};
 

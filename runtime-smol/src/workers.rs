@@ -12,14 +12,15 @@ use async_executor::LocalExecutor;
 use async_io::Async;
 use futures_lite::FutureExt as _;
 use futures_rustls::rustls::ServerConfig;
-use rzeo_host::{Admitted, Stream};
+use rzeo_host::Admitted;
+use rzeo_net::AcceptedStream;
 
 use crate::connection::converse;
 
 /// A connection that no worker owns yet.
 pub(crate) struct Accepted {
     pub(crate) admitted: Admitted,
-    pub(crate) stream: Stream,
+    pub(crate) stream: AcceptedStream,
 }
 
 /// The threads that serve.
@@ -98,9 +99,9 @@ fn start(
 ) {
     let Accepted { admitted, stream } = accepted;
     let started = match stream {
-        Stream::Tcp(stream) => Async::new_nonblocking(stream)
+        AcceptedStream::Tcp(stream) => Async::new_nonblocking(stream)
             .map(|stream| spawn(runtime, alive, converse(admitted, stream, tls))),
-        Stream::Unix(stream) => Async::new_nonblocking(stream)
+        AcceptedStream::Unix(stream) => Async::new_nonblocking(stream)
             .map(|stream| spawn(runtime, alive, converse(admitted, stream, tls))),
     };
     if let Err(error) = started {

@@ -10,7 +10,8 @@
 use async_std::net::TcpListener;
 use rzeo_core::ids::Tid;
 use rzeo_core::wire::Codec;
-use rzeo_host::{Address, Host, StorageSpec};
+use rzeo_host::{Host, StorageSpec};
+use rzeo_net::Address;
 use rzeo_smol as adapter;
 
 #[expect(dead_code, reason = "the tests of every adapter need more of it")]
@@ -51,7 +52,7 @@ fn a_stream_of_async_std_is_served() {
 
 /// Commits something and reads it back, in both encodings, one after the other.
 fn converse(port: u16) {
-    let address = Address::Tcp { host: Some("127.0.0.1".into()), port };
+    let address = Address::tcp("127.0.0.1", port);
     for codec in [Codec::Pickle, Codec::Msgpack] {
         let mut client = client::Client::connect(&address, None, codec).registered();
         let oid = client.new_oid();

@@ -6,8 +6,8 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use rzeo_client::{Address, Client, ClientOptions, ConnectError, Driver, Link, Order};
-use rzeo_host::prepare_tcp;
+use rzeo_client::{Client, ClientOptions, ConnectError, Driver, Link, Order};
+use rzeo_net::{Address, LOOPBACK, prepare_tcp};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::yield_now;
@@ -75,7 +75,10 @@ fn poll_order(
 /// Makes a connection and carries its bytes, to its end.
 async fn follow(link: Link) {
     match link.address().clone() {
-        Address::Tcp { host, port } => secure(link, dial(host, port)).await,
+        Address::Tcp { host, port } => {
+            let host = host.unwrap_or_else(|| LOOPBACK.to_owned());
+            secure(link, dial(host, port)).await;
+        }
         Address::Unix(path) => secure(link, UnixStream::connect(path)).await,
     }
 }

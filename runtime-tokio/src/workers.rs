@@ -6,7 +6,8 @@ use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use rzeo_host::{Admitted, Stream};
+use rzeo_host::Admitted;
+use rzeo_net::AcceptedStream;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::{
@@ -23,7 +24,7 @@ const WAITING_THREADS_MAX: usize = 32;
 /// A connection that no worker owns yet.
 pub(crate) struct Accepted {
     pub(crate) admitted: Admitted,
-    pub(crate) stream: Stream,
+    pub(crate) stream: AcceptedStream,
 }
 
 /// The threads that serve.
@@ -114,9 +115,9 @@ fn work(
 fn start(connections: &mut JoinSet<()>, tls: Option<Arc<ServerConfig>>, accepted: Accepted) {
     let Accepted { admitted, stream } = accepted;
     let started = match stream {
-        Stream::Tcp(stream) => TcpStream::from_std(stream)
+        AcceptedStream::Tcp(stream) => TcpStream::from_std(stream)
             .map(|stream| spawn(connections, converse(admitted, stream, tls))),
-        Stream::Unix(stream) => UnixStream::from_std(stream)
+        AcceptedStream::Unix(stream) => UnixStream::from_std(stream)
             .map(|stream| spawn(connections, converse(admitted, stream, tls))),
     };
     if let Err(error) = started {

@@ -22,6 +22,9 @@ pub use self::outgoing::{Outgoing, SHARED_FROM};
 use crate::pickle;
 pub use crate::pickle::emit::Unwritable;
 
+/// The port that ZEO servers listen on by convention.
+pub const DEFAULT_PORT: u16 = 8100;
+
 /// Bytes that cannot be read as a message. Only closing is left.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]

@@ -12,7 +12,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, Stream
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::value::{ReadLimits, Value};
 use rzeo_core::wire::{Codec, Deframer, Flag, Outgoing};
-use rzeo_host::Address;
+use rzeo_net::Address;
 
 /// How long the server may be silent.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -22,7 +22,7 @@ pub(crate) type Dial<'a> = Option<&'a CertifiedKey<KeyPair>>;
 
 /// Any free port.
 pub(crate) fn local() -> Address {
-    Address::Tcp { host: Some("127.0.0.1".into()), port: 0 }
+    Address::tcp("127.0.0.1", 0)
 }
 
 pub(crate) fn certificate() -> CertifiedKey<KeyPair> {

@@ -38,7 +38,7 @@ fn tls(dial: Dial<'_>, name: Option<&str>) -> Option<ClientTls> {
 }
 
 /// How to reach a server.
-fn options(address: &rzeo_host::Address, dial: Dial<'_>) -> ClientOptions {
+fn options(address: &Address, dial: Dial<'_>) -> ClientOptions {
     let address = address.to_string().parse().unwrap();
     ClientOptions { tls: tls(dial, Some("localhost")), ..ClientOptions::new([address]) }
 }
@@ -54,7 +54,7 @@ async fn commit(client: &Client, oid: Oid, serial: Tid, data: Bytes) -> Result<T
 }
 
 /// Commits something long, reads it back, and another client hears of it and reads it, too.
-async fn converses(address: &rzeo_host::Address, dial: Dial<'_>) {
+async fn converses(address: &Address, dial: Dial<'_>) {
     let one = adapter::connect(options(address, dial)).await.unwrap();
     let other = adapter::connect(options(address, dial)).await.unwrap();
     let oid = one.new_oid().await.unwrap();
@@ -85,7 +85,7 @@ fn our_clients_converse_over_tcp_and_unix_sockets_with_and_without_tls() {
     for (number, tls) in [None, Some(&certificate)].into_iter().enumerate() {
         for msgpack in [false, true] {
             let path = directory.path().join(format!("{number}{msgpack}"));
-            for address in [local(), rzeo_host::Address::Unix(path)] {
+            for address in [local(), Address::Unix(path)] {
                 let settings = rzeo_host::Settings { msgpack, ..settings() };
                 let server = Running::start(&settings, memory(), &address, tls);
                 block_on(converses(server.address(), tls));
@@ -337,7 +337,7 @@ fn walks_that_are_not_wanted_any_more_are_not_kept() {
 #[test]
 fn a_server_that_comes_back_is_found_again() {
     let directory = tempfile::tempdir().unwrap();
-    let address = rzeo_host::Address::Unix(directory.path().join("socket"));
+    let address = Address::Unix(directory.path().join("socket"));
     let storage = memory();
     let server = Running::start(&settings(), storage.clone(), &address, None);
     block_on(async {
@@ -360,7 +360,7 @@ fn a_server_that_comes_back_is_found_again() {
 }
 
 /// Carries the bytes of two connections to a server; the first ends when the client asks for something.
-fn lose_the_first(listener: &TcpListener, server: &rzeo_host::Address) {
+fn lose_the_first(listener: &TcpListener, server: &Address) {
     for is_to_be_lost in [true, false] {
         let (mut client, _) = listener.accept().unwrap();
         let mut server = TcpStream::connect(server.to_string()).unwrap();

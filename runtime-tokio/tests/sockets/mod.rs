@@ -21,7 +21,7 @@ use log::wait_for_line;
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::value::Value;
 use rzeo_core::wire::Codec;
-use rzeo_host::Address;
+use rzeo_net::Address;
 use rzeo_storage::MappingStorage;
 use server::{Gate, Running, settings};
 

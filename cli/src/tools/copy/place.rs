@@ -54,13 +54,13 @@ mod tests {
             ("/srv/a:1", "file /srv/a:1"),
             ("a:b", "file a:b"),
             ("db:8100", "server db:8100"),
-            (":8100", "server 127.0.0.1:8100"),
+            (":8100", "server :8100"),
             ("[::1]:8100", "server [::1]:8100"),
             ("unix:/run/zeo", "server unix:/run/zeo"),
             ("unix:", "\"unix:\" lacks the path of a socket"),
             (
                 "db:81000",
-                "\"db:81000\" is no address: \"81000\" is no port: number too large to fit in target type",
+                "address \"db:81000\" has the port \"81000\"; a port is a number from 0 to 65535",
             ),
         ];
         for (text, expected) in cases {
