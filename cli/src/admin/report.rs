@@ -3,7 +3,7 @@
 
 use std::time::{Instant, SystemTime};
 
-use rzeo_core::server::{Client, Histogram};
+use rzeo_core::server::{Histogram, PeerInfo};
 use rzeo_core::storage::{PackProgress, PackStep};
 use rzeo_core::time::UnixTime;
 use rzeo_host::{Host, Overview, Sample};
@@ -214,7 +214,7 @@ impl Latency {
 }
 
 impl ClientReport {
-    fn new(client: &Client) -> Self {
+    fn new(client: &PeerInfo) -> Self {
         let moved = client.traffic.moved();
         Self {
             label: client.label.as_deref().map(str::to_owned),

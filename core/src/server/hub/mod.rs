@@ -21,7 +21,6 @@
 //! **Invariant**: a vote is in exactly one of the stages of [`Stage`], and holds locks in all of them
 //! but the first. There is at most one per connection, for as long as `votes` knows it.
 
-mod figures;
 mod locks;
 mod outside;
 mod pack;
@@ -35,16 +34,18 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 
-pub use figures::{Client, Figures, Histogram, Measured, Moved, Packs, Traffic};
 pub use locks::LockSet;
 use locks::Locks;
 use pack::Packing;
 use recent::Recent;
 
-use super::{
-    Changes, ConnId, Counters, Finish, HubJob, HubJobDone, HubRequest, LogLevel, LogLine, Notice,
-    Ticket, count,
-};
+use super::counters::{Counters, count};
+use super::figures::{Figures, Measured, Packs};
+use super::ids::{ConnId, Ticket};
+use super::jobs::HubJobDone;
+use super::log_line::{LogLevel, LogLine};
+use super::messages::{Changes, Finish, HubInput, HubOutput, HubRequest, Notice};
+use super::peer::{Moved, PeerInfo};
 use crate::ids::{Oid, Tid};
 use crate::storage::{Committed, Description, Finishing, News, StorageError};
 use crate::time::{Instant, Now};
@@ -86,33 +87,6 @@ impl LockScope {
     pub const fn in_storage(self, description: &Description) -> Self {
         if description.is_proxy { Self::Storage } else { self }
     }
-}
-
-/// What happened to the hub.
-#[derive(Debug)]
-pub enum HubInput {
-    /// A connection asks.
-    Request(ConnId, HubRequest),
-    /// The group is durable and visible; or none of it is.
-    Committed(Result<Vec<Committed>, StorageError>),
-    /// Something happened behind the storage's back. Of what happened before a transaction of a group,
-    /// the hub hears before it hears of the group.
-    News(News),
-    /// A job is done.
-    Done(HubJobDone),
-}
-
-/// What to do for the hub.
-#[derive(Debug)]
-pub enum HubOutput {
-    /// Put this into the connection's inbox; nothing happens if it is gone.
-    Deliver(ConnId, Notice),
-    /// Commit this group and feed the result. At most one at a time.
-    Commit(Vec<Finishing>),
-    /// Run this and feed the result. At most one at a time.
-    Perform(HubJob),
-    /// Write a line to the log.
-    Log(LogLine),
 }
 
 /// Who holds locks.
@@ -158,7 +132,7 @@ struct Writing {
 pub struct Hub {
     settings: HubSettings,
     /// Who is there, and as whom.
-    connections: BTreeMap<ConnId, Option<Client>>,
+    connections: BTreeMap<ConnId, Option<PeerInfo>>,
     votes: BTreeMap<ConnId, Vote>,
     locks: Locks<Owner>,
     pending: Vec<(Commit, Finishing)>,
@@ -468,7 +442,7 @@ impl Hub {
     /// All that there is to tell. Costs a little for each connection.
     #[must_use]
     pub fn figures(&self) -> Figures {
-        let clients: Vec<Client> = self.connections.values().flatten().cloned().collect();
+        let clients: Vec<PeerInfo> = self.connections.values().flatten().cloned().collect();
         let mut moved = self.moved;
         for client in &clients {
             moved += client.traffic.moved();

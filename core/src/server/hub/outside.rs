@@ -22,8 +22,10 @@ use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Hub, HubOutput, LogLevel, Notice, Recent};
+use super::{Hub, Recent};
 use crate::ids::Tid;
+use crate::server::log_line::LogLevel;
+use crate::server::messages::{HubOutput, Notice};
 use crate::storage::News;
 
 impl Hub {

@@ -9,7 +9,10 @@ use alloc::boxed::Box;
 use alloc::format;
 
 use super::{Hub, LockSet, Owner};
-use crate::server::{ConnId, HubJob, HubOutput, LogLevel, Notice, Ticket};
+use crate::server::ids::{ConnId, Ticket};
+use crate::server::jobs::HubJob;
+use crate::server::log_line::LogLevel;
+use crate::server::messages::{HubOutput, Notice};
 use crate::storage::{Info, PreparedPack, StorageError};
 use crate::time::{Now, UnixTime};
 use crate::wire::refusal::Refusal;

@@ -20,10 +20,13 @@ use super::iterators::{IteratorCall, Iterators};
 use super::line::{Caller, Line, one_line};
 use super::transaction::Transactions;
 use crate::ids::{Oid, Tid};
-use crate::server::{
-    Changes, CloseReason, Counters, HubRequest, JobId, LogLevel, Notice, ServerSettings,
-    StorageCall, StorageId, StorageReply, Ticket, count,
-};
+use crate::server::close_reason::CloseReason;
+use crate::server::counters::{Counters, count};
+use crate::server::ids::{JobId, StorageId, Ticket};
+use crate::server::jobs::{StorageCall, StorageReply};
+use crate::server::log_line::LogLevel;
+use crate::server::messages::{Changes, HubRequest, Notice};
+use crate::server::settings::ServerSettings;
 use crate::storage::{BlobFile, Info, Load, Revision, StorageError};
 use crate::time::UnixTime;
 use crate::value::Value;

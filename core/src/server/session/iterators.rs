@@ -14,7 +14,7 @@ use super::desk::{Desk, Job};
 use super::line::{Caller, Line, MsgId};
 use crate::ids::Tid;
 use crate::server::jobs::Walk;
-use crate::server::{StorageCall, StorageReply};
+use crate::server::jobs::{StorageCall, StorageReply};
 use crate::storage::{RecordIterator, TransactionIterator};
 use crate::value::Value;
 use crate::wire::refusal::Refusal;

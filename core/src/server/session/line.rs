@@ -18,10 +18,13 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use crate::ids::{Oid, Tid};
-use crate::server::{
-    Client, CloseReason, HubRequest, JobId, Limits, LogClient, LogLevel, LogLine, Output,
-    StorageCall, StorageId, Traffic,
-};
+use crate::server::close_reason::CloseReason;
+use crate::server::ids::{JobId, StorageId};
+use crate::server::jobs::StorageCall;
+use crate::server::limits::Limits;
+use crate::server::log_line::{LogClient, LogLevel, LogLine};
+use crate::server::messages::{HubRequest, Output};
+use crate::server::peer::{PeerInfo, Traffic};
 use crate::storage::Revision;
 use crate::time::UnixTime;
 use crate::value::Value;
@@ -243,7 +246,7 @@ impl Line {
 
     /// Tells the hub who this is.
     pub(super) fn introduce(&mut self, storage: StorageId, read_only: bool) {
-        let client = Client {
+        let client = PeerInfo {
             peer: self.peer.clone(),
             label: self.label.clone(),
             read_only,

@@ -31,10 +31,12 @@ use bytes::Bytes;
 use desk::Desk;
 use line::{Caller, Line, MsgId};
 
-use super::{
-    CloseReason, HubRequest, Input, LogLevel, Notice, Output, ServerSettings, StorageId, Ticket,
-};
 use crate::ids::Tid;
+use crate::server::close_reason::CloseReason;
+use crate::server::ids::{StorageId, Ticket};
+use crate::server::log_line::LogLevel;
+use crate::server::messages::{HubRequest, Input, Notice, Output};
+use crate::server::settings::ServerSettings;
 use crate::time::{Instant, Now};
 use crate::value::{ReadLimits, Value};
 use crate::wire::call::{Call, NotACall};

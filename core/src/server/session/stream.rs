@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::pickle::Sink as _;
-use crate::server::StorageCall;
+use crate::server::jobs::StorageCall;
 use crate::storage::Scratch;
 use crate::wire::Outgoing;
 

@@ -28,10 +28,14 @@ use super::upload::Upload;
 use crate::ids::{Oid, Tid};
 use crate::pickle;
 use crate::record;
+use crate::server::counters::{Counters, count};
+use crate::server::hub::LockSet;
+use crate::server::ids::Ticket;
+use crate::server::jobs::{Leftovers, StorageCall};
+use crate::server::limits::Limits;
+use crate::server::log_line::LogLevel;
+use crate::server::messages::{Finish, HubRequest};
 use crate::server::vote::{Operation, VoteError, VoteOutcome, VoteRequest};
-use crate::server::{
-    Counters, Finish, HubRequest, Leftovers, Limits, LockSet, LogLevel, StorageCall, Ticket, count,
-};
 use crate::storage::{Info, StorageError, TransactionMeta, Voted};
 use crate::value::{Opaque, Value};
 use crate::wire::call::{TxnCall, TxnHandle};

@@ -4,12 +4,11 @@
 //! at a clock once more. What a connection moves is counted where it is moved, in a [`Traffic`] that
 //! its session and the hub share; nobody adds it up until somebody asks.
 
-use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 
+use super::peer::{Moved, PeerInfo};
 use crate::time::UnixTime;
 use crate::wire::reply::Status;
 
@@ -21,63 +20,6 @@ const DURATION_BOUNDS: &[u64] = &[
 
 /// Upper bounds of the classes of group sizes.
 const SIZE_BOUNDS: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
-
-/// Bytes of one connection, counted by its session.
-#[derive(Debug, Default)]
-pub struct Traffic {
-    /// What the peer said.
-    pub received: AtomicU64,
-    /// What was given to the adapter for the peer.
-    pub queued: AtomicU64,
-    /// What of that the socket has taken.
-    pub sent: AtomicU64,
-}
-
-impl Traffic {
-    /// Bytes in both directions so far.
-    #[must_use]
-    pub fn moved(&self) -> Moved {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Moved { received: read(&self.received), sent: read(&self.sent) }
-    }
-
-    /// Bytes that the socket has not taken yet.
-    #[must_use]
-    pub fn backlog(&self) -> u64 {
-        let sent = self.sent.load(Ordering::Relaxed);
-        self.queued.load(Ordering::Relaxed).saturating_sub(sent)
-    }
-}
-
-/// Bytes in both directions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "said by the struct")]
-pub struct Moved {
-    pub received: u64,
-    pub sent: u64,
-}
-
-impl core::ops::AddAssign for Moved {
-    fn add_assign(&mut self, other: Self) {
-        self.received += other.received;
-        self.sent += other.sent;
-    }
-}
-
-/// A registered connection, as it is introduced to the hub.
-#[derive(Clone, Debug)]
-pub struct Client {
-    /// The peer's address.
-    pub peer: Arc<str>,
-    /// What the peer calls itself.
-    pub label: Option<Arc<str>>,
-    /// Whether it may not write.
-    pub read_only: bool,
-    /// When it connected.
-    pub since: UnixTime,
-    /// What it moves.
-    pub traffic: Arc<Traffic>,
-}
 
 /// How often a quantity fell into which class. The last class has no upper bound.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -213,7 +155,7 @@ pub struct Figures {
     /// Bytes of all clients, also of those that have gone.
     pub moved: Moved,
     /// The clients that are there, in the order in which they came.
-    pub clients: Vec<Client>,
+    pub clients: Vec<PeerInfo>,
 }
 
 #[cfg(test)]

@@ -1,0 +1,35 @@
+//! Lines for the log, which an adapter writes.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+
+/// A line for the log, with the severity that Python's server gives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// Severity.
+    pub level: LogLevel,
+    /// What happened, in one line. If it is about a client, that stands in it already.
+    pub text: String,
+    /// The client.
+    pub client: Option<LogClient>,
+}
+
+/// The client that a line of the log is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogClient {
+    /// `host:port`, or what else the adapter calls the other end.
+    pub address: Arc<str>,
+    /// What it calls itself.
+    pub label: Option<Arc<str>>,
+}
+
+/// Severities of Python's `logging`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "as in Python")]
+pub enum LogLevel {
+    Debug,
+    Info,
+    Warning,
+    Error,
+    Critical,
+}

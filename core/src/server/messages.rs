@@ -1,0 +1,212 @@
+//! The messages between an adapter, a session and a hub.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::close_reason::CloseReason;
+use super::hub::LockSet;
+use super::ids::{ConnId, JobId, StorageId, Ticket};
+use super::jobs::{HubJob, HubJobDone, StorageCall, StorageReply};
+use super::log_line::LogLine;
+use super::peer::PeerInfo;
+use crate::ids::{Oid, Tid};
+use crate::storage::{Committed, Finishing, Info, News, StorageError, Voted};
+use crate::time::UnixTime;
+use crate::wire::refusal::Refusal;
+use crate::wire::reply::Status;
+
+/// What happened to a connection.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// The peer said something.
+    Bytes(&'a [u8]),
+    /// That many transmitted bytes were taken by the socket.
+    Sent(usize),
+    /// The hub has something for this connection.
+    Notice(Notice),
+    /// A storage call is done.
+    Answer(JobId, StorageReply),
+    /// The peer is gone.
+    Gone,
+    /// The server stops: a commit that is on its way to the disk is answered, then the connection ends.
+    Stop,
+}
+
+/// What to do for a connection.
+#[derive(Debug)]
+pub enum Output {
+    /// Send these bytes.
+    Transmit(Bytes),
+    /// Call the storage and feed the answer.
+    Perform(StorageId, JobId, StorageCall),
+    /// Tell the storage's hub.
+    Ask(StorageId, HubRequest),
+    /// Write a line to the log.
+    Log(LogLine),
+    /// Close the connection after what was transmitted.
+    Close(CloseReason),
+}
+
+/// What a connection asks of its storage's hub.
+#[derive(Debug)]
+pub enum HubRequest {
+    /// Join the list of those to be notified. Answered by [`Notice::Registered`].
+    Register,
+    /// Tell who this is, for people to read; again if that has changed. Not answered.
+    Introduce(PeerInfo),
+    /// Leave it, and let go of everything. Not answered.
+    Leave,
+    /// Answered by [`Notice::Barrier`], behind everything committed before.
+    Barrier(Ticket),
+    /// What changed since a tid? Answered by [`Notice::Changes`].
+    ChangesSince(Ticket, Tid),
+    /// Figures. Answered by [`Notice::Status`]; needs no registration.
+    Status(Ticket),
+    /// Lock these objects. Answered by [`Notice::Locked`], or first by [`Notice::Waiting`].
+    Lock(Ticket, LockSet),
+    /// Give the locks back, or stop waiting for them. Not answered.
+    Unlock(Ticket),
+    /// Commit what was voted under this ticket. Answered by [`Notice::Finished`].
+    Finish(Ticket, Finish),
+    /// Pack; with a ticket, tell when it is done by [`Notice::Packed`].
+    Pack(UnixTime, Option<Ticket>),
+}
+
+/// A voted transaction on its way to the disk.
+#[derive(Debug)]
+pub struct Finish {
+    /// What the storage gave at vote.
+    pub voted: Voted,
+    /// The objects that others have to forget, in the order of the stores.
+    pub changed: Vec<Oid>,
+    /// The tid to use, for copied transactions.
+    pub tid: Option<Tid>,
+}
+
+/// What the hub tells a connection.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    /// The connection is on the list; `last_tid` is the newest commit.
+    Registered {
+        /// The newest commit.
+        last_tid: Tid,
+    },
+    /// Everything up to `last_tid` has been delivered.
+    Barrier {
+        /// The question.
+        ticket: Ticket,
+        /// The newest commit.
+        last_tid: Tid,
+    },
+    /// What changed.
+    Changes {
+        /// The question.
+        ticket: Ticket,
+        /// The answer.
+        changes: Changes,
+    },
+    /// Figures of a storage.
+    Status {
+        /// The question.
+        ticket: Ticket,
+        /// The answer.
+        status: Box<Status>,
+    },
+    /// Another connection committed.
+    Invalidated {
+        /// The commit.
+        tid: Tid,
+        /// What it changed.
+        oids: Arc<[Oid]>,
+    },
+    /// The locks are held.
+    Locked {
+        /// The vote.
+        ticket: Ticket,
+    },
+    /// Others hold some of the locks; the vote is in the queue.
+    Waiting {
+        /// The vote.
+        ticket: Ticket,
+        /// How many stand before it.
+        ahead: usize,
+    },
+    /// The commit is done, or failed.
+    Finished {
+        /// The vote.
+        ticket: Ticket,
+        /// The tid and the storage's figures after it.
+        result: Result<(Tid, Info), Refusal>,
+        /// What it changed.
+        oids: Arc<[Oid]>,
+    },
+    /// The storage was packed.
+    Info(Info),
+    /// The server behind the storage was out of reach: the peer has to verify what it has.
+    Reset,
+    /// The pack that this connection asked for is done.
+    Packed {
+        /// The question.
+        ticket: Ticket,
+        /// How it went.
+        result: Result<(), Refusal>,
+    },
+    /// The transaction held its locks for too long; they are gone.
+    TimedOut {
+        /// The limit.
+        after: Duration,
+    },
+}
+
+/// The answer to [`HubRequest::ChangesSince`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changes {
+    /// The queue reaches back far enough.
+    Known {
+        /// The newest commit.
+        tid: Tid,
+        /// What changed up to it, commit by commit. Whoever asked puts it together: it may be much,
+        /// and the hub is everybody's.
+        commits: Vec<Arc<[Oid]>>,
+    },
+    /// The queue does not, but the tid is young enough to look into the storage.
+    LookUp {
+        /// What the client knows.
+        after: Tid,
+        /// The newest commit; later ones are in the inbox.
+        up_to: Tid,
+    },
+    /// Too old.
+    Unknown,
+}
+
+/// What happened to the hub.
+#[derive(Debug)]
+pub enum HubInput {
+    /// A connection asks.
+    Request(ConnId, HubRequest),
+    /// The group is durable and visible; or none of it is.
+    Committed(Result<Vec<Committed>, StorageError>),
+    /// Something happened behind the storage's back. Of what happened before a transaction of a group,
+    /// the hub hears before it hears of the group.
+    News(News),
+    /// A job is done.
+    Done(HubJobDone),
+}
+
+/// What to do for the hub.
+#[derive(Debug)]
+pub enum HubOutput {
+    /// Put this into the connection's inbox; nothing happens if it is gone.
+    Deliver(ConnId, Notice),
+    /// Commit this group and feed the result. At most one at a time.
+    Commit(Vec<Finishing>),
+    /// Run this and feed the result. At most one at a time.
+    Perform(HubJob),
+    /// Write a line to the log.
+    Log(LogLine),
+}

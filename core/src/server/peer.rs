@@ -1,0 +1,63 @@
+//! What the server knows of a peer, and how much it has moved.
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use crate::time::UnixTime;
+
+/// Bytes of one connection, counted by its session.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// What the peer said.
+    pub received: AtomicU64,
+    /// What was given to the adapter for the peer.
+    pub queued: AtomicU64,
+    /// What of that the socket has taken.
+    pub sent: AtomicU64,
+}
+
+impl Traffic {
+    /// Bytes in both directions so far.
+    #[must_use]
+    pub fn moved(&self) -> Moved {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Moved { received: read(&self.received), sent: read(&self.sent) }
+    }
+
+    /// Bytes that the socket has not taken yet.
+    #[must_use]
+    pub fn backlog(&self) -> u64 {
+        let sent = self.sent.load(Ordering::Relaxed);
+        self.queued.load(Ordering::Relaxed).saturating_sub(sent)
+    }
+}
+
+/// Bytes in both directions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "said by the struct")]
+pub struct Moved {
+    pub received: u64,
+    pub sent: u64,
+}
+
+impl core::ops::AddAssign for Moved {
+    fn add_assign(&mut self, other: Self) {
+        self.received += other.received;
+        self.sent += other.sent;
+    }
+}
+
+/// A registered connection, as it is introduced to the hub.
+#[derive(Clone, Debug)]
+pub struct PeerInfo {
+    /// The peer's address.
+    pub peer: Arc<str>,
+    /// What the peer calls itself.
+    pub label: Option<Arc<str>>,
+    /// Whether it may not write.
+    pub read_only: bool,
+    /// When it connected.
+    pub since: UnixTime,
+    /// What it moves.
+    pub traffic: Arc<Traffic>,
+}
