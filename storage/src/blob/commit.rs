@@ -6,24 +6,20 @@
 //! group fared. Groups without blobs pay for none of this.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::io;
-use std::ops::Bound;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{Patience, Scratch, StorageError, TransactionMeta};
 
-use super::JOURNAL;
-use super::store::{Blobs, Shared};
+use super::object_directories::Reservation;
+use super::store::Blobs;
 use super::upload::Upload;
-use crate::disk::{Access, Disk, DiskFile, Kind, failed, remove_if_there};
+use crate::disk::{failed, remove_if_there};
 
-/// How many directories are remembered to be durable.
-const DURABLE_MAX: usize = 10_000;
-/// What a file in a directory that cannot be looked at is readable for.
+/// The mode assumed for a directory whose mode cannot be read: nobody else may read the file.
 const NO_MODE: u32 = 0;
 
 /// The blobs of a transaction that is being checked. A later one of an object replaces the earlier.
@@ -46,32 +42,8 @@ struct Planned {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     uploads: BTreeMap<Oid, Planned>,
-    /// Never read; it keeps the directories.
-    _directories: Wanted,
-}
-
-/// What is known of the directories.
-#[derive(Debug, Default)]
-pub(super) struct Places {
-    /// Some whose names are durable, all the way up.
-    durable: BTreeSet<PathBuf>,
-    /// Those of voted transactions, and how often: they are not to be removed.
-    wanted: BTreeMap<PathBuf, usize>,
-}
-
-/// Directories that must stay.
-struct Wanted {
-    blobs: Blobs,
-    paths: Vec<PathBuf>,
-}
-
-/// The revisions whose files are being put in place.
-#[derive(Debug, Default)]
-pub(super) struct Journal {
-    file: Option<Arc<dyn DiskFile>>,
-    len: u64,
-    /// Files of refused groups that could not be removed, or not durably.
-    left: Vec<(Oid, Tid)>,
+    /// Keeps the directories; never read.
+    _directories: Reservation,
 }
 
 /// The files of a group that are in place before their records are.
@@ -112,7 +84,7 @@ impl Plan {
 
 impl Blobs {
     /// The upload in a file that this directory gave.
-    fn own<'a>(&self, upload: &'a Arc<dyn Scratch>) -> Result<&'a Upload, StorageError> {
+    fn upload_of<'a>(&self, upload: &'a Arc<dyn Scratch>) -> Result<&'a Upload, StorageError> {
         (upload.as_any().downcast_ref::<Upload>())
             .filter(|upload| upload.is_of(&self.0.handles))
             .ok_or(StorageError::Unsupported("blobs from another storage's uploads"))
@@ -130,7 +102,7 @@ impl Blobs {
         if patience == Patience::Now {
             return Err(StorageError::WouldBlock);
         }
-        self.own(upload).map(|_| ())
+        self.upload_of(upload).map(|_| ())
     }
 
     /// Makes everything durable that can be before the tid is known. `None` if there are no blobs.
@@ -149,15 +121,15 @@ impl Blobs {
             return Err(StorageError::WouldBlock);
         }
         let shared = &self.0;
-        let mut directories = Wanted { blobs: self.clone(), paths: Vec::new() };
+        let mut directories = shared.object_directories.reservation();
         for (oid, planned) in &plan.uploads {
             self.is_free(*oid, planned.tid.or(plan.tid))?;
             let path = shared.directory.of_object(*oid);
-            directories.want(&path).map_err(|error| {
+            directories.add(&path).map_err(|error| {
                 failed(|| format!("make the directory {}", path.display()), &error)
             })?;
             let mode = shared.disk.look(&path).ok().flatten().map_or(NO_MODE, |found| found.mode);
-            let upload = self.own(&planned.upload)?;
+            let upload = self.upload_of(&planned.upload)?;
             upload.secure(&shared.directory.temporary(), || self.new_name())?;
             upload.settle(mode)?;
         }
@@ -188,18 +160,18 @@ impl Blobs {
             .collect();
         let shared = &self.0;
         let placed = Placed { blobs: self, entries };
-        shared.journal.lock().write(shared, &placed.entries).map_err(|error| {
-            failed(|| format!("write {}", shared.journal_path().display()), &error)
+        shared.journal.write(&placed.entries).map_err(|error| {
+            failed(|| format!("write {}", shared.journal.path().display()), &error)
         })?;
         for (tid, prepared) in group {
             for (oid, tid, upload) in prepared.revisions(*tid) {
                 let path = shared.directory.file(oid, tid);
-                let moved = self.own(upload).map(|upload| upload.move_to(&path));
+                let moved = self.upload_of(upload).map(|upload| upload.move_to(&path));
                 let moved = moved.and_then(|moved| {
                     moved.map_err(|error| failed(|| format!("place {}", path.display()), &error))
                 });
                 if let Err(error) = moved {
-                    placed.take_back();
+                    placed.roll_back();
                     return Err(error);
                 }
             }
@@ -207,21 +179,17 @@ impl Blobs {
         if let Err(error) = placed.sync() {
             let path = shared.directory.path().display();
             let error = failed(|| format!("sync the directories of new blobs in {path}"), &error);
-            placed.take_back();
+            placed.roll_back();
             return Err(error);
         }
         Ok(placed)
     }
 
-    /// Stops removing files, and lets go of the journal, if nothing is in doubt.
+    /// Stops removing files, and closes the journal.
     pub(crate) fn close(&self) {
         self.0.closing.store(true, Ordering::Release);
         drop(self.0.cleaning.lock());
-        let mut journal = self.0.journal.lock();
-        if journal.file.take().is_some() && journal.left.is_empty() {
-            // Or the next opening finds everything in order.
-            let _ = self.0.disk.remove(&self.0.journal_path());
-        }
+        self.0.journal.close();
     }
 }
 
@@ -242,7 +210,7 @@ impl Placed<'_> {
     }
 
     /// The group was refused: removes its files.
-    pub(crate) fn take_back(self) {
+    pub(crate) fn roll_back(self) {
         let shared = &self.blobs.0;
         let remove = |(oid, tid): &(Oid, Tid)| {
             remove_if_there(&*shared.disk, &shared.directory.file(*oid, *tid))
@@ -256,127 +224,11 @@ impl Placed<'_> {
 
     /// Nobody knows whether the group is committed: the next opening will find out.
     pub(crate) fn in_doubt(self) {
-        self.blobs.0.journal.lock().left.extend(self.entries);
+        self.blobs.0.journal.keep_in_doubt(self.entries);
     }
 
     /// The group is committed.
     pub(crate) fn keep(self) {
         drop(self);
-    }
-}
-
-impl Shared {
-    pub(super) fn journal_path(&self) -> PathBuf {
-        self.directory.path().join(JOURNAL)
-    }
-}
-
-impl Journal {
-    /// Says, durably, which files come now.
-    fn write(&mut self, shared: &Shared, entries: &[(Oid, Tid)]) -> io::Result<()> {
-        let file = match &self.file {
-            Some(file) => Arc::clone(file),
-            None => {
-                let file = shared.disk.open(&shared.journal_path(), Access::Create)?;
-                shared.disk.sync_directory(shared.directory.path())?;
-                self.file = Some(Arc::clone(&file));
-                file
-            }
-        };
-        let lines: String = (self.left.iter().chain(entries))
-            .map(|(oid, tid)| format!("{:016x} {:016x}\n", oid.0, tid.0))
-            .collect();
-        let len = lines.len() as u64;
-        file.write_at(&[lines.as_bytes()], 0)?;
-        if len < self.len {
-            file.set_len(len)?;
-        }
-        self.len = len;
-        file.sync()
-    }
-}
-
-/// The revisions that a journal names. Lines that a crash has torn name none, or none that is there.
-pub(super) fn parse_journal(bytes: &[u8]) -> impl Iterator<Item = (Oid, Tid)> {
-    bytes.split(|byte| *byte == b'\n').filter_map(|line| {
-        let (oid, tid) = std::str::from_utf8(line).ok()?.split_once(' ')?;
-        if oid.len() != 16 || tid.len() != 16 {
-            return None;
-        }
-        let number = |text| u64::from_str_radix(text, 16).ok();
-        Some((Oid(number(oid)?), Tid(number(tid)?)))
-    })
-}
-
-impl Wanted {
-    /// Makes a directory, durably, and keeps it from being removed.
-    fn want(&mut self, path: &Path) -> io::Result<()> {
-        let shared = &self.blobs.0;
-        let mut places = shared.places.lock();
-        places.make(&*shared.disk, shared.directory.path(), path)?;
-        *places.wanted.entry(path.to_owned()).or_default() += 1;
-        self.paths.push(path.to_owned());
-        Ok(())
-    }
-}
-
-impl Drop for Wanted {
-    fn drop(&mut self) {
-        let mut places = self.blobs.0.places.lock();
-        for path in &self.paths {
-            if let Some(count) = places.wanted.get_mut(path) {
-                *count -= 1;
-                if *count == 0 {
-                    places.wanted.remove(path);
-                }
-            }
-        }
-    }
-}
-
-impl fmt::Debug for Wanted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(&self.paths).finish()
-    }
-}
-
-impl Places {
-    /// Makes a directory below `base`, and its name and those above it durable. That it exists does
-    /// not say that it is: another program may just have made it.
-    fn make(&mut self, disk: &dyn Disk, base: &Path, path: &Path) -> io::Result<()> {
-        if self.durable.contains(path) {
-            return Ok(());
-        }
-        let missing = match disk.look(path)? {
-            Some(found) if found.kind == Kind::Directory => false,
-            Some(_) => return Err(io::ErrorKind::NotADirectory.into()),
-            None => true,
-        };
-        if missing {
-            disk.create_directory(path)?;
-        }
-        if self.durable.len() > DURABLE_MAX {
-            self.durable.clear();
-        }
-        let within = |above: &&Path| above.starts_with(base) && *above != base;
-        for directory in path.ancestors().take_while(within) {
-            if self.durable.contains(directory) {
-                break;
-            }
-            disk.sync_directory(directory.parent().unwrap_or(base))?;
-        }
-        self.durable.extend(path.ancestors().take_while(within).map(Path::to_owned));
-        Ok(())
-    }
-
-    /// Whether a voted transaction needs a directory, or one below it.
-    pub(super) fn is_wanted(&self, path: &Path) -> bool {
-        (self.wanted.range::<Path, _>((Bound::Included(path), Bound::Unbounded)).next())
-            .is_some_and(|(wanted, _)| wanted.starts_with(path))
-    }
-
-    /// A directory is gone.
-    pub(super) fn removed(&mut self, path: &Path) {
-        self.durable.remove(path);
     }
 }

@@ -10,12 +10,20 @@ use std::path::{Path, PathBuf};
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::StorageError;
 
-use super::TEMPORARY;
 use crate::disk::{Access, Disk, Kind, failed};
 
 /// The file that names the layout.
 pub(super) const MARKER: &str = ".layout";
-/// How the name of a blob ends.
+/// The file that lists the blobs which a commit is putting in place. It is not in `tmp`, because clients
+/// that share the directory expect only uploads there.
+pub(super) const JOURNAL: &str = ".rzeo-journal";
+/// The file that lists the blobs which a pack removes.
+pub(super) const REMOVED: &str = ".removed";
+/// The directory of uploads.
+pub(super) const TEMPORARY: &str = "tmp";
+/// The beginning of the names of this server's uploads in `tmp`.
+pub(super) const UPLOAD_PREFIX: &str = "rzeo-";
+/// The end of the name of a blob's file.
 pub(super) const SUFFIX: &str = ".blob";
 
 /// How many levels bushy directories have.
@@ -71,6 +79,16 @@ impl BlobDirectory {
     #[must_use]
     pub fn temporary(&self) -> PathBuf {
         self.path.join(TEMPORARY)
+    }
+
+    /// The journal of commits.
+    pub(super) fn journal(&self) -> PathBuf {
+        self.path.join(JOURNAL)
+    }
+
+    /// The list of blobs that a pack removes.
+    pub(super) fn removal_list(&self) -> PathBuf {
+        self.path.join(REMOVED)
     }
 
     /// The directory itself.

@@ -34,8 +34,12 @@
 
 mod commit;
 mod directory;
+mod files;
+mod journal;
+mod object_directories;
 mod pack;
 mod recover;
+mod removal;
 mod store;
 mod upload;
 mod wrapper;
@@ -44,17 +48,7 @@ pub use self::commit::Plan;
 pub(crate) use self::commit::{Placed, Prepared};
 pub(crate) use self::directory::holds_blobs;
 pub use self::directory::{BlobDirectory, Layout};
-pub(crate) use self::pack::Removal;
 pub(crate) use self::recover::clear;
+pub(crate) use self::removal::RemovalList;
 pub use self::store::Blobs;
 pub use self::wrapper::BlobStorage;
-
-/// How the names begin of what is ours in `tmp`.
-const PREFIX: &str = "rzeo-";
-/// The file that says what is being put in place. Not in `tmp`: clients that share the directory look
-/// into that, and expect to find only what is going on.
-const JOURNAL: &str = ".rzeo-journal";
-/// The file that says what a pack removes.
-const REMOVED: &str = ".removed";
-/// The directory of uploads.
-const TEMPORARY: &str = "tmp";

@@ -2,47 +2,48 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use rzeo_core::storage::StorageError;
 
-use super::commit::parse_journal;
-use super::directory::{BlobDirectory, MARKER};
-use super::store::Knows;
-use super::{JOURNAL, PREFIX, REMOVED, pack};
-use crate::disk::{Access, Disk, Kind, failed, remove_if_there};
+use super::directory::{BlobDirectory, JOURNAL, MARKER, REMOVED, UPLOAD_PREFIX};
+use super::files::{read_whole, remove_tree};
+use super::removal::IsKnown;
+use super::{journal, removal};
+use crate::disk::{Disk, failed, remove_if_there};
 
 /// Finishes what a pack began, then removes uploads, and files whose records were not committed.
 pub(super) fn recover(
-    disk: &dyn Disk,
+    disk: &Arc<dyn Disk>,
     directory: &BlobDirectory,
     keep_old: bool,
-    knows: &Knows<'_>,
+    is_known: &IsKnown<'_>,
 ) -> Result<(), StorageError> {
-    pack::resume(disk, directory, keep_old, knows)?;
+    removal::resume(disk, directory, keep_old, is_known)?;
     let temporary = directory.temporary();
     let fail = |error: io::Error| failed(|| format!("clean up {}", temporary.display()), &error);
-    let journal = directory.path().join(JOURNAL);
-    if let Some(bytes) = read(disk, &journal).map_err(fail)? {
-        for (oid, tid) in parse_journal(&bytes) {
+    let journal_path = directory.journal();
+    if let Some(bytes) = read_whole(&**disk, &journal_path).map_err(fail)? {
+        for (oid, tid) in journal::parse(&bytes) {
             let path = directory.file(oid, tid);
-            if !disk.exists(&path).map_err(fail)? || knows(oid, tid)? {
+            if !disk.exists(&path).map_err(fail)? || is_known(oid, tid)? {
                 continue;
             }
-            tracing::info!(path = %path.display(), "a blob that was not committed is removed");
+            tracing::info!(path = %path.display(), "removed a blob whose transaction was not committed");
             disk.remove(&path).map_err(fail)?;
             disk.sync_directory(&directory.of_object(oid)).map_err(fail)?;
         }
     }
     for name in disk.names(&temporary).map_err(fail)? {
-        if name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
-            remove_if_there(disk, &temporary.join(name)).map_err(fail)?;
+        if name.as_encoded_bytes().starts_with(UPLOAD_PREFIX.as_bytes()) {
+            remove_if_there(&**disk, &temporary.join(name)).map_err(fail)?;
         }
     }
-    // Last: it has done its duty.
-    remove_if_there(disk, &journal).map_err(fail)
+    // Last: a crash before this repeats all of the above.
+    remove_if_there(&**disk, &journal_path).map_err(fail)
 }
 
-/// Removes all blobs, with the word on how they are laid out. What is somebody else's stays.
+/// Removes all blobs and the layout marker. Files of other programs stay.
 pub(crate) fn clear(disk: &dyn Disk, path: &Path) -> Result<(), StorageError> {
     let clear = || -> io::Result<()> {
         let names = match disk.names(path) {
@@ -58,30 +59,4 @@ pub(crate) fn clear(disk: &dyn Disk, path: &Path) -> Result<(), StorageError> {
         disk.sync_directory(path)
     };
     clear().map_err(|error| failed(|| format!("empty {}", path.display()), &error))
-}
-
-/// Removes whatever is behind a name, links not followed.
-pub(super) fn remove_tree(disk: &dyn Disk, path: &Path) -> io::Result<()> {
-    match disk.look(path)?.map(|found| found.kind) {
-        None => Ok(()),
-        Some(Kind::Directory) => {
-            for name in disk.names(path)? {
-                remove_tree(disk, &path.join(name))?;
-            }
-            disk.remove_directory(path)
-        }
-        Some(Kind::File | Kind::Other) => disk.remove(path),
-    }
-}
-
-pub(super) fn read(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let file = match disk.open(path, Access::ReadPlain) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file?,
-    };
-    let len = usize::try_from(file.len()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
-    let mut bytes = vec![0; len];
-    let filled = file.read_at(&mut bytes, 0)?;
-    bytes.truncate(filled);
-    Ok(Some(bytes))
 }

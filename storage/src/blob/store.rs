@@ -11,10 +11,13 @@ use parking_lot::Mutex;
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{BlobFile, BlobStore, Patience, Scratch, StorageError};
 
-use super::commit::{Journal, Places};
-use super::directory::BlobDirectory;
+use super::directory::{BlobDirectory, UPLOAD_PREFIX};
+use super::files::link_or_copy;
+use super::journal::Journal;
+use super::object_directories::ObjectDirectories;
+use super::recover::recover;
+use super::removal::IsKnown;
 use super::upload::{Handles, Upload, read_exact};
-use super::{PREFIX, recover};
 use crate::disk::{Access, Disk, DiskFile, failed};
 
 /// A directory of blobs, open; clones share it.
@@ -29,16 +32,13 @@ pub(super) struct Shared {
     pub(super) handles: Arc<Handles>,
     /// The number in the next upload's name.
     next: AtomicU64,
-    pub(super) places: Mutex<Places>,
-    pub(super) journal: Mutex<Journal>,
+    pub(super) object_directories: Arc<ObjectDirectories>,
+    pub(super) journal: Journal,
     /// Held while files are removed.
     pub(super) cleaning: Mutex<()>,
     /// Whether no more files are to be removed.
     pub(super) closing: AtomicBool,
 }
-
-/// Whether a revision is in the database.
-pub(crate) type Knows<'a> = dyn Fn(Oid, Tid) -> Result<bool, StorageError> + 'a;
 
 impl Blobs {
     /// Opens a directory of blobs; makes it, and mends what a crash has left, unless it is only to be
@@ -51,20 +51,21 @@ impl Blobs {
         path: &Path,
         read_only: bool,
         keep_old: bool,
-        knows: &Knows<'_>,
+        knows: &IsKnown<'_>,
     ) -> Result<Self, StorageError> {
         let directory = BlobDirectory::open(&*disk, path, read_only)?;
         if !read_only {
-            recover::recover(&*disk, &directory, keep_old, knows)?;
+            recover(&disk, &directory, keep_old, knows)?;
         }
+        let base = directory.path();
         Ok(Self(Arc::new(Shared {
+            object_directories: ObjectDirectories::new(Arc::clone(&disk), base),
+            journal: Journal::new(Arc::clone(&disk), base, directory.journal()),
             disk,
             directory,
             read_only,
             handles: Arc::default(),
             next: AtomicU64::new(0),
-            places: Mutex::default(),
-            journal: Mutex::default(),
             cleaning: Mutex::default(),
             closing: AtomicBool::new(false),
         })))
@@ -79,7 +80,7 @@ impl Blobs {
     /// A name in `tmp` that was not used before.
     pub(super) fn new_name(&self) -> PathBuf {
         let number = self.0.next.fetch_add(1, Ordering::Relaxed);
-        self.0.directory.temporary().join(format!("{PREFIX}{number}"))
+        self.0.directory.temporary().join(format!("{UPLOAD_PREFIX}{number}"))
     }
 
     /// An upload with a name of its own, made by `make`.
@@ -100,7 +101,7 @@ impl Blobs {
         }
     }
 
-    fn writable(&self) -> Result<(), StorageError> {
+    fn check_writable(&self) -> Result<(), StorageError> {
         if self.0.read_only { Err(StorageError::ReadOnly) } else { Ok(()) }
     }
 
@@ -110,7 +111,7 @@ impl Blobs {
     }
 
     /// An upload with the content of a committed blob: another name of its file, or a copy.
-    pub(crate) fn again(&self, oid: Oid, serial: Tid) -> Result<Arc<dyn Scratch>, StorageError> {
+    pub(crate) fn copy_of(&self, oid: Oid, serial: Tid) -> Result<Arc<dyn Scratch>, StorageError> {
         let shared = &self.0;
         let from = shared.directory.file(oid, serial);
         let (path, ()) =
@@ -126,14 +127,14 @@ impl Blobs {
 
 impl BlobStore for Blobs {
     fn upload(&self) -> Result<Arc<dyn Scratch>, StorageError> {
-        self.writable()?;
+        self.check_writable()?;
         let Shared { disk, handles, .. } = &*self.0;
         let (path, file) = self.new_upload(|path| disk.open(path, Access::CreateNew))?;
         Ok(Arc::new(Upload::new(disk, handles, path, Some(file))))
     }
 
     fn shared_upload(&self, oid: Oid, name: &str) -> Result<Arc<dyn Scratch>, StorageError> {
-        self.writable()?;
+        self.check_writable()?;
         let Shared { disk, directory, handles, .. } = &*self.0;
         let path = directory.of_object(oid).join(name);
         let in_its_place = path.file_name().is_some_and(|found| found == name)
@@ -201,41 +202,5 @@ impl BlobFile for OpenBlob {
         };
         read.map_err(|error| failed(|| format!("read {}", self.path.display()), &error))?;
         Ok(bytes.freeze())
-    }
-}
-
-/// Gives a file a second name, or makes a copy where there is no such thing. The new name must be
-/// free.
-pub(super) fn link_or_copy(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
-    match disk.link(from, to) {
-        Err(error)
-            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) =>
-        {
-            Err(error)
-        }
-        Err(error) => {
-            tracing::debug!(%error, from = %from.display(), "no second name, it is copied");
-            copy(disk, from, to)
-        }
-        Ok(()) => Ok(()),
-    }
-}
-
-/// How much is copied at once.
-const COPIED_BYTES: usize = 1 << 20;
-
-/// Copies a file, durably.
-pub(super) fn copy(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
-    let source = disk.open(from, Access::ReadPlain)?;
-    let target = disk.open(to, Access::CreateNew)?;
-    let mut buffer = vec![0; COPIED_BYTES];
-    let mut at = 0;
-    loop {
-        let filled = source.read_at(&mut buffer, at)?;
-        if filled == 0 {
-            return target.sync();
-        }
-        target.write_at(&[&buffer[..filled]], at)?;
-        at += filled as u64;
     }
 }

@@ -122,7 +122,7 @@ impl Storage for BlobStorage {
         match &committed {
             Ok(_) => placed.keep(),
             Err(_) if self.base.broken().is_some() => placed.in_doubt(),
-            Err(_) => placed.take_back(),
+            Err(_) => placed.roll_back(),
         }
         committed
     }
@@ -237,7 +237,7 @@ impl Vote for BlobVote<'_> {
         for oid in &oids {
             match self.storage.base.load_before(*oid, tid, Patience::Wait)? {
                 Load::Found(before) if is_blob_record(&before.data) => {
-                    self.plan.put(*oid, self.storage.blobs.again(*oid, before.serial)?);
+                    self.plan.put(*oid, self.storage.blobs.copy_of(*oid, before.serial)?);
                 }
                 Load::Found(_) | Load::Younger { .. } | Load::Gone { .. } => {
                     self.plan.forget(*oid);

@@ -57,7 +57,7 @@ pub(super) fn commit(
             Ok(()) => {
                 storage.room.renew(&log);
                 if let Some(blobs) = blobs {
-                    blobs.take_back();
+                    blobs.roll_back();
                 }
             }
             Err(again) => {

@@ -197,7 +197,7 @@ impl Undoing<'_> {
         }
         let mut missing = None;
         for serial in revisions {
-            match blobs.again(oid, serial) {
+            match blobs.copy_of(oid, serial) {
                 Ok(blob) => return Ok(Some(blob)),
                 Err(error @ StorageError::NoSuchBlob { .. }) => missing = Some(error),
                 Err(error) => return Err(error),

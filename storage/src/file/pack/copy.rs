@@ -18,7 +18,7 @@ use super::moves::Moves;
 use super::output::Output;
 use super::progress::Progress;
 use super::survey::{Step, Walk};
-use crate::blob::Removal;
+use crate::blob::RemovalList;
 use crate::disk::{Disk, DiskFile};
 use crate::file::format::{
     FIRST, MAGIC, POINTER, RECORD_HEAD, RecordHead, Status, TRANSACTION_HEAD, TransactionHead,
@@ -43,7 +43,7 @@ pub(super) struct Copier {
     /// Objects not in the new file when something that was committed after marking referred to them.
     missing: BTreeSet<Oid>,
     /// Where blobs are listed that are left out.
-    removal: Option<Removal>,
+    removal: Option<RemovalList>,
     progress: Progress,
 }
 
@@ -68,7 +68,7 @@ impl Copier {
         path: &Path,
         kept: Kept,
         gc: bool,
-        removal: Option<Removal>,
+        removal: Option<RemovalList>,
         progress: Progress,
     ) -> Result<Self, StorageError> {
         Ok(Self {
@@ -132,12 +132,12 @@ impl Copier {
 
     /// Makes durable what was copied so far, so that less is left for the end.
     pub(super) fn sync(&mut self) -> Result<(), StorageError> {
-        self.removal.as_mut().map_or(Ok(()), Removal::settle)?;
+        self.removal.as_mut().map_or(Ok(()), RemovalList::settle)?;
         self.output.sync()
     }
 
     /// The list of blobs that were left out.
-    pub(super) fn take_removal(&mut self) -> Option<Removal> {
+    pub(super) fn take_removal(&mut self) -> Option<RemovalList> {
         self.removal.take()
     }
 

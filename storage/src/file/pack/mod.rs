@@ -46,7 +46,7 @@ use self::progress::Progress;
 use super::index::Index;
 use super::index_file::with_suffix;
 use super::{FileStorage, read};
-use crate::blob::Removal;
+use crate::blob::RemovalList;
 use crate::disk::Disk;
 
 /// When so little is left that writers can be kept out while it is copied.
@@ -148,12 +148,12 @@ pub(super) fn clean_up(storage: &FileStorage) -> Result<(), StorageError> {
 
 /// A new list of blobs to be removed. What an earlier pack could not get removed goes first, since
 /// only the list knows of it.
-fn new_removal(storage: &FileStorage) -> Result<Option<Removal>, StorageError> {
+fn new_removal(storage: &FileStorage) -> Result<Option<RemovalList>, StorageError> {
     let Some(blobs) = &storage.blobs else { return Ok(None) };
     let up_to = storage.state.read().last_tid;
     let knows = |oid, tid| read::has_revision_now(&storage.state, oid, tid);
     blobs.remove_listed(up_to, storage.options.pack_keep_old, true, &knows)?;
-    blobs.removal().map(Some)
+    blobs.removal_list().map(Some)
 }
 
 /// A file that is removed unless it gets another name, or is needed after all.

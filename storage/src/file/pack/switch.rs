@@ -9,7 +9,7 @@ use rzeo_core::storage::{PreparedPack, StorageError};
 
 use super::copy::Copier;
 use super::{Temporary, Untidy};
-use crate::blob::Removal;
+use crate::blob::RemovalList;
 use crate::disk::{Disk, failed, remove_if_there};
 use crate::file::index_file::{self, directory_of, with_suffix};
 use crate::file::log::{DataFile, Log};
@@ -70,7 +70,7 @@ impl PreparedPack for Prepared {
             if let Failed::After(_) = failure {
                 append.broken = Some(error.to_string());
                 temporary.keep();
-                removal.into_iter().for_each(Removal::keep);
+                removal.into_iter().for_each(RemovalList::keep);
             }
             return Err(error);
         }
