@@ -12,6 +12,7 @@
 mod admin;
 mod args;
 mod config;
+mod exit;
 #[doc(hidden)]
 pub mod fuzz;
 mod greeting;
@@ -27,27 +28,31 @@ mod systemd;
 mod tls;
 mod tools;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use args::Command;
+use exit::end;
 
-/// Does what the words on the command line say.
+/// Runs the command that the command line names.
 #[must_use]
 pub fn main() -> ExitCode {
-    let words = args::with_verb(std::env::args_os().collect());
-    match args::Args::parse_from(words).command {
-        args::Command::Config(options) => tools::config::run(&options),
-        args::Command::Nagios(options) => tools::nagios::run(&options),
-        args::Command::Pack(options) => tools::pack::run(&options),
-        args::Command::Serve(options) => serve::run(&options),
-        args::Command::Check(options) => tools::end(tools::check::run(&options)),
-        args::Command::Copy(options) => tools::end(tools::copy::run(&options)),
-        args::Command::Dump(options) => tools::end(tools::dump::run(&options)),
-        args::Command::Record(options) => tools::end(tools::record::run(&options)),
-        args::Command::Repair(options) => tools::end(tools::repair::run(&options)),
-        args::Command::Replay(options) => tools::replay::run(&options),
-        args::Command::Sim(options) => tools::end(tools::sim::run(&options)),
-        args::Command::Status(options) => tools::status::run(&options),
-        args::Command::Top(options) => tools::top::run(&options),
+    let words: Vec<OsString> = std::env::args_os().collect();
+    match args::parse(&words).unwrap_or_else(|error| error.exit()) {
+        Command::Serve(options) => serve::run(&options),
+        Command::Status(options) => tools::status::run(&options),
+        Command::Top(options) => tools::top::run(&options),
+        Command::Nagios(options) => tools::nagios::run(&options),
+        Command::Check(options) => end("check", tools::check::run(&options)),
+        Command::Dump(options) => end("dump", tools::dump::run(&options)),
+        Command::Config(options) => tools::config::run(&options),
+        Command::Pack(options) => tools::pack::run(&options),
+        Command::Copy(options) => end("copy", tools::copy::run(&options)),
+        Command::Repair(options) => end("repair", tools::repair::run(&options)),
+        Command::Record(options) => end("record", tools::record::run(&options)),
+        Command::Replay(options) => tools::replay::run(&options),
+        Command::Sim(options) => end("sim", tools::sim::run(&options)),
+        Command::Completions(options) => end("completions", tools::generate::completions(&options)),
+        Command::Man(options) => end("man", tools::generate::man_pages(&options)),
     }
 }

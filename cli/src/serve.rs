@@ -34,6 +34,7 @@ use crate::args::ServeOptions;
 use crate::config::{
     ConfigError, OwnSettings, RealSystem, Runtime, ServerConfig, SocketAddress, StorageConfig, repr,
 };
+use crate::exit;
 use crate::greeting;
 use crate::logging::{EventLog, Log, LogError};
 use crate::plan::Plan;
@@ -101,8 +102,7 @@ pub(crate) fn run(options: &ServeOptions) -> ExitCode {
         Ok(Ending::Stop) => ExitCode::SUCCESS,
         Ok(Ending::Restart) => ExitCode::FAILURE,
         Err(error) => {
-            // If nobody reads standard error, the status has to do.
-            let _ = io::stderr().write_all(error.report().as_bytes());
+            error.report();
             error.exit_code()
         }
     }
@@ -128,21 +128,15 @@ impl ServeError {
     }
 
     fn exit_code(&self) -> ExitCode {
-        if self.is_usage_error() { ExitCode::from(2) } else { ExitCode::FAILURE }
+        if self.is_usage_error() { ExitCode::from(exit::USAGE) } else { ExitCode::FAILURE }
     }
 
-    /// What the user reads.
-    fn report(&self) -> String {
-        let mut report = format!("Error: {self}\n");
-        if let Self::Config(error) = self
-            && let Some(expected) = error.expected()
-        {
-            report += &format!("Expected: {expected}\n");
+    /// Tells the user what is wrong.
+    fn report(&self) {
+        match self {
+            Self::Config(error) => exit::config_error(error),
+            other => exit::error(&other.to_string()),
         }
-        if self.is_usage_error() {
-            report += "For help, use rzeo serve -h\n";
-        }
-        report
     }
 }
 

@@ -166,6 +166,6 @@ fn an_address_in_use_is_reported() {
     assert_eq!(output.status.code(), Some(2));
     let stderr = String::from_utf8(output.stderr).unwrap();
     let expected =
-        format!("Error: cannot answer admin requests on ('127.0.0.1', {port}): address in use\n");
+        format!("error: cannot answer admin requests on ('127.0.0.1', {port}): address in use\n");
     assert!(stderr.contains(&expected), "{stderr}");
 }

@@ -43,8 +43,8 @@ fn a_mistake_is_told_and_is_the_status() {
     assert_eq!((output.status.code(), stdout.as_str()), (Some(2), ""));
     assert_eq!(
         String::from_utf8(output.stderr).unwrap(),
-        "Error: not a valid boolean value: '1' (in -X zeo/msgpack=1)\n\
-         Expected: yes, true, on, no, false or off\n"
+        "error: not a valid boolean value: '1' (in -X zeo/msgpack=1)\n  \
+         expected: yes, true, on, no, false or off\n"
     );
 }
 

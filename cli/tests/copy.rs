@@ -68,8 +68,8 @@ fn a_copy_through_two_servers_is_the_original() {
     let back = ["unix:two", "--from-storage", "main", "--to-blobs", "b", "three.fs"];
     assert!(copy(&directory, &back).status.success());
     let wrong = copy(&directory, &["unix:two", "--from-blobs", "b", "three.fs"]);
-    assert_eq!(wrong.status.code(), Some(1));
-    assert!(said(&wrong).starts_with("Error: --from-blobs is for files; two has"), "{wrong:?}");
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(said(&wrong).starts_with("error: --from-blobs is for files; two has"), "{wrong:?}");
 
     one.stop();
     two.stop();

@@ -1,4 +1,4 @@
-//! `rzeo check`: is a database whole?
+//! `rzeo check`: verifies a FileStorage.
 
 use std::io::{self, BufWriter, Stdout, Write};
 use std::path::PathBuf;
@@ -10,38 +10,38 @@ use serde_json::json;
 use super::progress::Progress;
 use super::{ToolError, time_of};
 
-/// Check a FileStorage: structure, index file, records, references, blobs
+/// Check a FileStorage: structure, index, records, references, blobs
 ///
-/// Reads only, takes no lock, and may run beside a server. What Python's fstest finds is found, and more;
-/// -v prints fstest's lines. The status is 0 if all is well and 1 if not.
+/// Reads only, takes no lock, and may run beside a server. Finds what Python's fstest finds, and more;
+/// -v prints the lines of fstest. The exit status is 0 if the database is intact, else 1.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The database
+    /// The FileStorage to check
     #[arg(value_name = "DATA.FS")]
     path: PathBuf,
 
-    /// Check that each revision of a blob has its file in this directory, and each file its revision
+    /// Check blobs too: each revision has its file here and the reverse
     #[arg(long, value_name = "DIR")]
     blobs: Option<PathBuf>,
 
-    /// Check no more than fstest does: neither what records hold, nor the index file
+    /// Check only what fstest checks: neither records nor the index file
     #[arg(long, conflicts_with = "blobs")]
     structure: bool,
 
-    /// Print a line for each transaction; twice, also for each object
+    /// Print a line for each transaction; -vv also for each object
     #[arg(short, action = clap::ArgAction::Count)]
     verbose: u8,
 
-    /// Print only what is wrong
+    /// Print only problems
     #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,
 
-    /// Print the result as JSON
+    /// Print the result as one JSON object
     #[arg(long, conflicts_with_all = ["verbose", "quiet"])]
     json: bool,
 }
 
-/// Checks, prints what was found, and tells whether all is well.
+/// Checks, prints the result, and returns whether the database is intact.
 pub(crate) fn run(options: &Options) -> Result<bool, ToolError> {
     let wanted = CheckOptions { structure_only: options.structure, blobs: options.blobs.clone() };
     let mut watcher = Watcher {
@@ -114,10 +114,10 @@ fn print(out: &mut impl Write, options: &Options, report: &Report) -> io::Result
         writeln!(out, "\nindex file:   {}", describe(&report.index))?;
         if let Some(gap) = report.unfinished {
             let (bytes, at) = (gap.bytes, gap.at);
-            let what = "of a write that is under way or was interrupted";
+            let what = "of a write that is in progress or was interrupted";
             writeln!(
                 out,
-                "at the end:   {bytes} bytes from {at} on {what}; nobody was told of it"
+                "at the end:   {bytes} bytes from {at} on {what}; it was never acknowledged"
             )?;
         }
     }
@@ -140,10 +140,10 @@ fn print(out: &mut impl Write, options: &Options, report: &Report) -> io::Result
 
 fn describe(index: &IndexFile) -> String {
     match index {
-        IndexFile::Unchecked => "not looked at".to_owned(),
+        IndexFile::Unchecked => "not checked".to_owned(),
         IndexFile::Missing => "none; the next start reads the whole file".to_owned(),
         IndexFile::Good { end } => format!("good up to byte {end}"),
-        IndexFile::Bad(why) => format!("of no use: {why}; the next start takes longer"),
+        IndexFile::Bad(why) => format!("unusable: {why}; the next start takes longer"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `rzeo dump`: what is in a database, transaction by transaction.
+//! `rzeo dump`: prints the transactions of a FileStorage.
 
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
@@ -18,40 +18,42 @@ use super::{ToolError, time_of};
 
 /// Print the transactions and records of a FileStorage
 ///
-/// Reads only, takes no lock, and may run beside a server. Damage is stepped over and told. Records are
-/// never executed: a class is only a name.
+/// Reads only, takes no lock, and may run beside a server. Damage is skipped and reported, and makes the
+/// exit status 1. Records are never executed: a class is only a name.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The database
+    /// The FileStorage to print
     #[arg(value_name = "DATA.FS")]
     path: PathBuf,
 
-    /// Begin at this tid (0x…) or time (2026-11-24, 2026-11-24T10:00, local unless it says otherwise)
+    /// Begin at this tid or time: 0x…, 2026-11-24 or 2026-11-24T10:00
+    ///
+    /// A time is local unless it names its offset.
     #[arg(long, value_name = "TID|TIME", value_parser = bound)]
     since: Option<Tid>,
 
-    /// End with this tid or time
+    /// End with this tid or time, inclusive
     #[arg(long, value_name = "TID|TIME", value_parser = bound)]
     until: Option<Tid>,
 
-    /// Only transactions that concern this object, and only its records
+    /// Print only transactions with this object, and only its records
     #[arg(long, value_name = "OID", value_parser = oid)]
     oid: Option<Oid>,
 
-    /// Only the last transactions
+    /// Print only the last N transactions
     #[arg(short = 'n', long, value_name = "N")]
     last: Option<usize>,
 
-    /// Leave the records out
+    /// Print transactions without their records
     #[arg(long)]
     no_records: bool,
 
-    /// Print a JSON object for each transaction, one a line
+    /// Print each transaction as a JSON object, one per line
     #[arg(long)]
     json: bool,
 }
 
-/// Prints what was asked for; `false` if the file is damaged.
+/// Prints the transactions; `false` if the file is damaged.
 pub(crate) fn run(options: &Options) -> Result<bool, ToolError> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut scan = Scan::open(&RealDisk, &options.path)?;
@@ -103,7 +105,7 @@ fn transaction_out(
     Ok(())
 }
 
-/// A record with what its data tell.
+/// A record with what its data contain.
 struct Shown<'a> {
     place: &'a RecordPlace,
     class: Option<String>,
@@ -149,7 +151,7 @@ impl<'a> Shown<'a> {
         let mut text = format!("  {oid} ");
         match (&self.damage, self.size) {
             (Some(damage), _) => text += &format!("unreadable: {damage}"),
-            (None, None) => text += "does not exist any more",
+            (None, None) => text += "deleted",
             (None, Some(size)) => {
                 let class = self.class.as_deref().unwrap_or("of unknown class");
                 text += &format!("{size:>8}  {class}");
@@ -222,7 +224,7 @@ fn gap_out(out: &mut impl Write, options: &Options, gap: Gap) -> io::Result<()> 
 }
 
 fn oid(text: &str) -> Result<Oid, String> {
-    hex(text).map(Oid).ok_or_else(|| format!("{text:?} is no oid: 0x and up to 16 hex digits"))
+    hex(text).map(Oid).ok_or_else(|| format!("{text:?} is not an oid: 0x and up to 16 hex digits"))
 }
 
 fn hex(text: &str) -> Option<u64> {

@@ -8,6 +8,7 @@ pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod copy;
 pub(crate) mod dump;
+pub(crate) mod generate;
 pub(crate) mod nagios;
 pub(crate) mod pack;
 mod progress;
@@ -21,7 +22,6 @@ pub(crate) mod top;
 mod wire;
 
 use std::io;
-use std::process::ExitCode;
 
 use jiff::Timestamp;
 use rzeo_client::CallError;
@@ -52,24 +52,17 @@ pub(crate) enum ToolError {
     /// By a signal.
     #[error("interrupted; what was copied is whole, and the same command goes on from there")]
     Interrupted,
-    /// What was asked for makes no sense, or would do harm.
+    /// What was asked for would do harm, or cannot be done.
     #[error("{0}")]
     Refused(String),
+    /// Options that make no sense together.
+    #[error("{0}")]
+    Usage(String),
 }
 
-/// Turns what became of a tool into the process's status: `true` is fine.
-pub(crate) fn end(result: Result<bool, ToolError>) -> ExitCode {
-    match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(ToolError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("Error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+/// `1 record`, `2 records`
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// When a transaction was, in UTC. Tids of the wildest files are no times at all.

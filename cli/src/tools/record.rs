@@ -41,10 +41,10 @@ const BEHIND: usize = 1024;
 /// After a connection that could not be accepted.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Write down what clients and a server say
+/// Record the traffic between clients and a server
 ///
-/// Clients connect to LISTEN instead of to the server. Ctrl-C or SIGTERM ends it, and all connections. What
-/// is in FILE can be played again by `rzeo replay`.
+/// Clients connect to the address of --listen instead of to the server. Ctrl-C or SIGTERM ends the recording
+/// and all connections. `rzeo replay` replays FILE.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Where clients connect: HOST:PORT, PORT, [IPV6]:PORT, unix:PATH, or a path with a slash

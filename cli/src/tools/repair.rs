@@ -1,4 +1,4 @@
-//! `rzeo repair`: what can be read of a damaged database goes into a new one.
+//! `rzeo repair`: copies what is readable of a damaged FileStorage into a new one.
 
 use std::fs;
 use std::io::{self, BufWriter, Stdout, Write};
@@ -14,21 +14,21 @@ use rzeo_storage::file::FileOptions;
 use rzeo_storage::tools::{self, CheckOptions, Lost, Observer, Repaired, Scan, Transaction};
 
 use super::progress::Progress;
-use super::{ToolError, time_of};
+use super::{ToolError, counted, time_of};
 
-/// How many objects are named of those that a transaction lost.
+/// Maximum number of objects named for a transaction that lost some.
 const NAMED_MAX: usize = 5;
 
-/// Restore what can be read of a damaged FileStorage into a new one
+/// Copy everything readable from a damaged FileStorage into a new one
 ///
-/// The damaged file is only read. The arguments are those of Python's fsrecover.
+/// The damaged file is not changed. The arguments are those of Python's fsrecover.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The damaged database
+    /// The damaged FileStorage
     #[arg(value_name = "DAMAGED")]
     input: PathBuf,
 
-    /// The new database
+    /// The FileStorage to create
     #[arg(value_name = "OUTPUT")]
     output: PathBuf,
 
@@ -36,16 +36,18 @@ pub(crate) struct Options {
     #[arg(short, long)]
     force: bool,
 
-    /// 1 prints the transactions, 2 the records too
+    /// Print transactions (1), or transactions and records (2)
     #[arg(short, value_name = "LEVEL", default_value_t = 0)]
     verbose: u8,
 
-    /// Restore also what can be read of transactions that lost some of their records (so does
-    /// fsrecover, up to the first one that is lost)
+    /// Keep the readable records of transactions that lost some
+    ///
+    /// Without this option such a transaction is left out as a whole. fsrecover keeps the records before the
+    /// first one that is lost.
     #[arg(short, long)]
     partial: bool,
 
-    /// Pack OUTPUT as of so many seconds ago
+    /// Pack OUTPUT to the state of this many seconds ago
     #[arg(short = 'P', long, value_name = "SECONDS")]
     pack: Option<f64>,
 }
@@ -82,11 +84,11 @@ fn refuse_to_harm(options: &Options) -> Result<(), ToolError> {
     let same = fs::metadata(&options.input)
         .is_ok_and(|input| (input.dev(), input.ino()) == (found.dev(), found.ino()));
     if same {
-        let text = format!("{output} is {input} itself; a repair needs a new file");
+        let text = format!("{output} is the same file as {input}; name a new file");
         return Err(ToolError::Refused(text));
     }
     if !options.force {
-        return Err(ToolError::Refused(format!("{output} exists; -f overwrites it")));
+        return Err(ToolError::Refused(format!("{output} already exists; use -f to overwrite it")));
     }
     Ok(())
 }
@@ -104,7 +106,7 @@ fn print(out: &mut impl Write, repaired: &Repaired) -> io::Result<()> {
         match lost {
             Lost::Gap(gap) if gap.unfinished => writeln!(
                 out,
-                "byte {}: {} bytes of an unfinished write left out; nobody was told of it",
+                "byte {}: {} bytes of an unfinished write left out; it was never acknowledged",
                 gap.at, gap.bytes
             )?,
             Lost::Gap(gap) => {
@@ -113,13 +115,14 @@ fn print(out: &mut impl Write, repaired: &Repaired) -> io::Result<()> {
             Lost::Salvaged { tid, at, records } => {
                 writeln!(
                     out,
-                    "byte {at}: {records} records of transaction {tid} were found there"
+                    "byte {at}: found {} of transaction {tid}",
+                    counted(*records as u64, "record")
                 )?;
             }
             Lost::Records { tid, at, partial, objects } => {
                 let what = if *partial { "restored in part" } else { "left out" };
-                let count = objects.len();
-                writeln!(out, "byte {at}: transaction {tid} {what}: {count} unreadable records")?;
+                let count = counted(objects.len() as u64, "unreadable record");
+                writeln!(out, "byte {at}: transaction {tid} {what}: {count}")?;
                 for (oid, why) in objects.iter().take(NAMED_MAX) {
                     writeln!(out, "    {oid}: {why}")?;
                 }
@@ -127,13 +130,16 @@ fn print(out: &mut impl Write, repaired: &Repaired) -> io::Result<()> {
         }
     }
     let Repaired { transactions, records, undone, retimed, .. } = repaired;
-    writeln!(out, "restored {transactions} transactions with {records} records")?;
+    let (transactions, records) =
+        (counted(*transactions, "transaction"), counted(*records, "record"));
+    writeln!(out, "restored {transactions} with {records}")?;
     writeln!(out, "{} bytes removed during recovery", repaired.damaged_bytes())?;
     if *undone > 0 {
-        writeln!(out, "{undone} undone transactions were skipped")?;
+        writeln!(out, "{} skipped", counted(*undone, "undone transaction"))?;
     }
     if *retimed > 0 {
-        writeln!(out, "{retimed} transactions got later tids, for theirs were out of order")?;
+        let text = counted(*retimed, "transaction");
+        writeln!(out, "{text} got a later tid, because the tids were out of order")?;
     }
     Ok(())
 }
@@ -145,7 +151,8 @@ fn check(out: &mut impl Write, path: &Path) -> Result<bool, ToolError> {
     } else {
         let count = report.problems.len() as u64 + report.more_problems;
         let path = path.display();
-        writeln!(out, "{path}: {count} problems are left; rzeo check {path} lists them")?;
+        let problems = counted(count, "problem");
+        writeln!(out, "{path}: {problems} left; rzeo check {path} lists them")?;
     }
     Ok(report.is_fine())
 }

@@ -23,33 +23,34 @@ use tokio::time::{sleep, timeout};
 use super::ToolError;
 use super::stream::{self, Stream};
 use crate::config::SocketAddress;
+use crate::exit;
 
 /// Bytes that are read at once, and pieces that may lie unread.
 const PIECE: usize = 64 * 1024;
 const UNREAD: usize = 64;
 
-/// Say to a server what clients have said in a recording, and compare its answers
+/// Replay a recording against a server and compare the replies
 ///
-/// The server must have the database that the recorded one had in the beginning. The first difference is
-/// shown, and makes the status 1.
+/// The server must have the database that the recorded server had at the beginning. The first difference
+/// is shown, and makes the exit status 1.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// What `rzeo record` has written
+    /// The recording, written by rzeo record
     file: PathBuf,
 
     /// The server: HOST:PORT, [IPV6]:PORT, unix:PATH, or a path with a slash
     #[arg(long, value_name = "ADDRESS", value_parser = stream::parse)]
     against: SocketAddress,
 
-    /// How long to wait for what the server has to say
+    /// Maximum time to wait for each reply, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     timeout: Duration,
 
-    /// Show all differences, not only the first
+    /// Show all differences instead of only the first
     #[arg(long)]
     all: bool,
 
-    /// Pause where the recording has pauses
+    /// Keep the pauses of the recording
     #[arg(long)]
     pauses: bool,
 }
@@ -66,8 +67,8 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("Error: {error}");
-            ExitCode::from(2)
+            exit::error(&error.to_string());
+            ExitCode::from(exit::USAGE)
         }
     }
 }

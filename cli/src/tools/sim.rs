@@ -13,14 +13,14 @@ use rzeo_fixtures::sim::{self, Failure, Plan, Report, Workload};
 use super::ToolError;
 use super::progress::Progress;
 
-/// Play whole systems in memory, and see whether any promise breaks
+/// Simulate whole systems that fail, and check every promise
 ///
 /// Clients and a server with their real machines, over a network and a disk that fail, on a time that
 /// passes as fast as it can. What a world does follows from its seed; one in which something goes wrong
 /// is played again with fewer steps, and told step by step. The status is 0 if all is well and 1 if not.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Play this world only, and tell what happened if something went wrong
+    /// Simulate only this world, and explain a failure
     #[arg(long, value_name = "N", conflicts_with_all = ["seeds", "from", "hours"])]
     seed: Option<u64>,
 
@@ -42,7 +42,7 @@ pub(crate) struct Options {
 
     /// Only worlds of this kind
     #[arg(long, value_name = "NAME")]
-    #[arg(help = format!("Only worlds of this kind: {}", Workload::ALL.map(|it| it.to_string()).join(", ")))]
+    #[arg(long_help = format!("Only worlds of this kind: {}", Workload::ALL.map(|it| it.to_string()).join(", ")))]
     workload: Option<Workload>,
 }
 

@@ -165,9 +165,8 @@ fn mistakes_are_reported_with_their_place() {
     assert_eq!(
         stderr(&output),
         format!(
-            "Error: not a valid boolean value: '1' (line 3, in {url})\n\
-             Expected: yes, true, on, no, false or off\n\
-             For help, use rzeo serve -h\n"
+            "error: not a valid boolean value: '1' (line 3, in {url})\n  \
+             expected: yes, true, on, no, false or off\n"
         )
     );
     assert!(output.stdout.is_empty());
@@ -176,8 +175,7 @@ fn mistakes_are_reported_with_their_place() {
     assert_eq!(missing.status.code(), Some(2));
     assert_eq!(
         stderr(&missing),
-        "Error: error opening URL http://localhost/c: only files can be read\n\
-         For help, use rzeo serve -h\n"
+        "error: error opening URL http://localhost/c: only files can be read\n"
     );
     assert_eq!(run(&directory, &["--nonsense"]).status.code(), Some(2));
 }
@@ -209,7 +207,7 @@ fn storages_and_logs_that_cannot_be_opened_end_the_server() {
                   </filestorage>\n";
     let output = run(&directory_with(config), &["-C", "c"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("\nError: storage 'x': "), "{}", stderr(&output));
+    assert!(stderr(&output).contains("\nerror: storage 'x': "), "{}", stderr(&output));
 
     let config = format!(
         "<zeo>\naddress 127.0.0.1:0\n</zeo>\n{STORAGE}<eventlog>\n<logfile>\npath no/log\n\
@@ -217,7 +215,7 @@ fn storages_and_logs_that_cannot_be_opened_end_the_server() {
     );
     let output = run(&directory_with(&config), &["-C", "c"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).starts_with("Error: cannot open the log no/log: "));
+    assert!(stderr(&output).starts_with("error: cannot open the log no/log: "));
 }
 
 /// A dry run with an `<ssl>` of these lines, beside samples of certificates and keys.
@@ -266,7 +264,7 @@ fn certificates_that_cannot_be_used_end_the_server() {
         let error = stderr(&output);
         // As Python's server, which ends with a traceback.
         assert_eq!(output.status.code(), Some(1), "{lines}: {error}");
-        assert!(error.starts_with("Error: in <ssl>: ") && error.contains(reason), "{error}");
+        assert!(error.starts_with("error: in <ssl>: ") && error.contains(reason), "{error}");
     }
 }
 

@@ -74,7 +74,7 @@ fn what_is_no_listening_socket_is_refused() {
         assert_eq!(output.status.code(), Some(1));
         let report = stderr(&output);
         assert!(
-            report.starts_with("Error: socket 2 of those that systemd has passed "),
+            report.starts_with("error: socket 2 of those that systemd has passed "),
             "{report}"
         );
         assert!(report.contains(reason), "{report}");

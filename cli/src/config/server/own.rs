@@ -14,9 +14,9 @@ use crate::config::types::Kind;
 /// Which library moves the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Runtime {
-    /// `tokio`
+    /// One thread per core, the default
     Tokio,
-    /// `smol`
+    /// The same on smol, which is smaller
     Smol,
 }
 

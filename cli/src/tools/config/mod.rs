@@ -15,8 +15,9 @@ use clap::Subcommand;
 use serde_json::{Value as Json, json};
 
 use crate::config::{ConfigError, Place, RealSystem, ServerConfig, System, path_of};
+use crate::exit;
 
-/// Look at configuration files.
+/// Check configuration files.
 #[derive(Clone, Debug, PartialEq, clap::Args)]
 pub(crate) struct ConfigOptions {
     #[command(subcommand)]
@@ -28,7 +29,7 @@ enum Action {
     Check(CheckOptions),
 }
 
-/// Show what a configuration file means, and what is wrong or odd about it.
+/// Show the settings of a configuration file, its errors and oddities
 ///
 /// The exit status is 0 if `rzeo serve -C FILE` would accept it, else 2.
 #[derive(Clone, Debug, PartialEq, clap::Args)]
@@ -54,9 +55,7 @@ pub(crate) fn run(options: &ConfigOptions) -> ExitCode {
         (Ok(json), false) => (report::text(&json), ExitCode::SUCCESS),
         (Err(error), true) => (format!("{:#}\n", failure(&error)), ExitCode::from(2)),
         (Err(error), false) => {
-            let expected =
-                error.expected().map_or_else(String::new, |this| format!("Expected: {this}\n"));
-            let _ = write!(io::stderr(), "Error: {error}\n{expected}");
+            exit::config_error(&error);
             return ExitCode::from(2);
         }
     };

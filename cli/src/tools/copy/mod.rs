@@ -127,32 +127,32 @@ impl Options {
                 Place::File(path) if tls => {
                     let path = path.display();
                     let text = format!("--{side}-tls is for servers; {path} is a file");
-                    return Err(ToolError::Refused(text));
+                    return Err(ToolError::Usage(text));
                 }
                 Place::File(path) if storage.is_some() => {
                     let path = path.display();
                     let text = format!("--{side}-storage is for servers; {path} is a file");
-                    return Err(ToolError::Refused(text));
+                    return Err(ToolError::Usage(text));
                 }
                 Place::Server(address) if blobs.is_some() => {
                     let text = format!("--{side}-blobs is for files; {address} has its own blobs");
-                    return Err(ToolError::Refused(text));
+                    return Err(ToolError::Usage(text));
                 }
                 Place::File(_) | Place::Server(_) => {}
             }
         }
         if self.tls.is_idle() {
             let text = "TLS is spoken with --from-tls or --to-tls; neither is given";
-            return Err(ToolError::Refused(text.to_owned()));
+            return Err(ToolError::Usage(text.to_owned()));
         }
         if let (Place::File(from), Place::File(to)) = (&self.from, &self.to) {
             if file::is_same(from, to) {
                 let (from, to) = (from.display(), to.display());
-                return Err(ToolError::Refused(format!("{to} is {from} itself")));
+                return Err(ToolError::Usage(format!("{to} is {from} itself")));
             }
             if self.from_blobs.is_some() != self.to_blobs.is_some() {
                 let text = "blobs need two directories, --from-blobs and --to-blobs";
-                return Err(ToolError::Refused(text.to_owned()));
+                return Err(ToolError::Usage(text.to_owned()));
             }
         }
         Ok(())
