@@ -38,6 +38,7 @@ use bytes::Bytes;
 
 pub use self::error::{ForeignRefusal, StorageError};
 pub use self::files::{BlobFile, BlobStore, RecordData, Scratch};
+pub use self::layer::StorageLayer;
 pub use self::news::{Listener, News};
 use crate::ids::{Oid, Tid};
 use crate::time::UnixTime;

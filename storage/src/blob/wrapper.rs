@@ -15,8 +15,8 @@ use parking_lot::Mutex;
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::record::is_blob_record;
 use rzeo_core::storage::{
-    BlobStore, Committed, Description, Finishing, Load, PackProgress, Patience, PreparedPack,
-    RecordData, Scratch, Storage, StorageError, TransactionMeta, Vote, Voted,
+    BlobStore, Committed, Description, Finishing, Load, Patience, PreparedPack, RecordData,
+    Scratch, Storage, StorageError, StorageLayer, TransactionMeta, Vote, Voted,
 };
 use rzeo_core::time::UnixTime;
 
@@ -76,7 +76,11 @@ impl std::fmt::Debug for BlobStorage {
     }
 }
 
-impl Storage for BlobStorage {
+impl StorageLayer for BlobStorage {
+    fn below(&self) -> &dyn Storage {
+        &*self.base
+    }
+
     /// As Python's proxy: it claims no more than blobs, unless what is below can restore.
     fn description(&self) -> Description {
         let base = self.base.description();
@@ -88,12 +92,6 @@ impl Storage for BlobStorage {
             vec![blobs, ("zope.interface", "Interface")]
         };
         Description { interfaces, ..base }
-    }
-
-    rzeo_core::reads_from!(base);
-
-    fn recent(&self, count: usize) -> Result<Option<Vec<(Tid, Vec<Oid>)>>, StorageError> {
-        self.base.recent(count)
     }
 
     fn begin_vote<'a>(
@@ -137,10 +135,6 @@ impl Storage for BlobStorage {
         Some(&self.blobs)
     }
 
-    fn scratch(&self) -> Result<Option<Arc<dyn Scratch>>, StorageError> {
-        self.base.scratch()
-    }
-
     fn clean_up_due(&self) -> bool {
         self.untidy.lock().is_some() || self.base.clean_up_due()
     }
@@ -149,14 +143,6 @@ impl Storage for BlobStorage {
         self.base.clean_up()?;
         let Some(up_to) = self.untidy.lock().take() else { return Ok(()) };
         self.blobs.remove_unknown(up_to, &|oid, tid| knows(&*self.base, oid, tid))
-    }
-
-    fn pack_progress(&self) -> Option<PackProgress> {
-        self.base.pack_progress()
-    }
-
-    fn broken(&self) -> Option<String> {
-        self.base.broken()
     }
 
     fn close(&self) -> Result<(), StorageError> {
