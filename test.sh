@@ -154,8 +154,9 @@ clients() {
 
 # Whole systems in memory, from seeds. The long variant plays others each time.
 sim() {
-    step sim "${SERVER%% *}" sim --seeds 2000
-    [ -z "$LONG" ] || step sim-others "${SERVER%% *}" sim --hours 1 --from "$(date +%s)"
+    step sim-build cargo build --release --locked -p rzeo-sim || return
+    step sim target/release/rzeo-sim --seeds 2000
+    [ -z "$LONG" ] || step sim-others target/release/rzeo-sim --hours 1 --from "$(date +%s)"
 }
 
 mutants() {

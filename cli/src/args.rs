@@ -18,7 +18,7 @@ use crate::tools::nagios::NagiosOptions;
 use crate::tools::pack::PackOptions;
 use crate::tools::status::StatusOptions;
 use crate::tools::top::TopOptions;
-use crate::tools::{check, copy, dump, generate, record, repair, replay, sim};
+use crate::tools::{check, copy, dump, generate, record, repair, replay};
 
 /// ZEO, the database server of the ZODB, in Rust.
 #[derive(Debug, Parser)]
@@ -42,7 +42,6 @@ pub(crate) enum Command {
     Repair(repair::Options),
     Record(record::Options),
     Replay(replay::Options),
-    Sim(sim::Options),
     Completions(generate::CompletionsOptions),
     Man(generate::ManOptions),
 }
@@ -55,7 +54,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
         &["status", "top", "nagios", "check", "dump", "config"],
     ),
     ("Maintain databases", &["pack", "copy", "repair"]),
-    ("Test", &["record", "replay", "sim"]),
+    ("Test", &["record", "replay"]),
     ("Set up the shell", &["completions", "man"]),
 ];
 

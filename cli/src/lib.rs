@@ -51,7 +51,6 @@ pub fn main() -> ExitCode {
         Command::Repair(options) => end("repair", tools::repair::run(&options)),
         Command::Record(options) => end("record", tools::record::run(&options)),
         Command::Replay(options) => tools::replay::run(&options),
-        Command::Sim(options) => end("sim", tools::sim::run(&options)),
         Command::Completions(options) => end("completions", tools::generate::completions(&options)),
         Command::Man(options) => end("man", tools::generate::man_pages(&options)),
     }

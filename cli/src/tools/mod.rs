@@ -15,7 +15,6 @@ mod progress;
 pub(crate) mod record;
 pub(crate) mod repair;
 pub(crate) mod replay;
-pub(crate) mod sim;
 pub(crate) mod status;
 mod stream;
 pub(crate) mod top;

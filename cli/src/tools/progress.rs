@@ -11,11 +11,6 @@ impl Progress {
         Self::styled(what, "{msg} {wide_bar} {percent:>3}%  {bytes_per_sec}, {eta} left")
     }
 
-    /// The same to so many things.
-    pub(super) fn counting(what: &'static str) -> Self {
-        Self::styled(what, "{msg} {wide_bar} {pos} of {len}, {per_sec}, {eta} left")
-    }
-
     fn styled(what: &'static str, style: &str) -> Self {
         let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(5));
         let style = ProgressStyle::with_template(style).expect("the template is well formed");

@@ -18,8 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use rzeo_fixtures::script::Side;
-use rzeo_fixtures::transcript::{Seen, Transcript};
+use rzeo_script::{Seen, Side, Transcript};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split};

@@ -1,8 +1,8 @@
 //! `rzeo replay`: says to a server what clients have said in a recording, and compares its answers.
 //!
 //! The recording is read twice, line by line: once to know what its server chose and in which order it is
-//! to be played ([`rzeo_fixtures::schedule`]), once to play it. What is said, and what is a difference, is
-//! decided by [`rzeo_fixtures::replay`]; here are the sockets.
+//! to be played ([`rzeo_script::replay::Schedule`]), once to play it. What is said, and what is a difference, is
+//! decided by [`rzeo_script::replay`]; here are the sockets.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,10 +12,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use rzeo_fixtures::chosen::Chosen;
-use rzeo_fixtures::replay::{After, Input, Order, Replay};
-use rzeo_fixtures::schedule::Schedule;
-use rzeo_fixtures::script::Line;
+use rzeo_script::Line;
+use rzeo_script::replay::{After, Chosen, Input, Order, Replay, Schedule};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{sleep, timeout};

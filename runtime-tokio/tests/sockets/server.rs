@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rzeo_core::server::{Limits, LockScope};
 use rzeo_core::storage::Storage;
-use rzeo_fixtures::watched::WatchedDisk;
+use rzeo_fixtures::disk::WatchedDisk;
 use rzeo_host::{ConnectionCounts, ConnectionLimits, Host, Settings, StorageSpec};
 use rzeo_net::{Address, listen};
 use rzeo_storage::FileStorage;

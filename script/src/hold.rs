@@ -1,0 +1,61 @@
+//! What a script can delay inside a server in memory.
+
+use std::fmt;
+
+/// What can be kept back; numbers are those of the clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Hold {
+    /// Bytes on their way from a client.
+    Arrivals(u32),
+    /// Requests on their way from a session to the hub.
+    Requests(u32),
+    /// Notices in a session's inbox.
+    Notices(u32),
+    /// Storage calls that a session has made.
+    Calls(u32),
+    /// Answers of the storage on their way back.
+    Answers(u32),
+    /// Groups on their way to the disk.
+    Commits,
+    /// Groups that are on the disk, on their way back.
+    Committed,
+    /// Packs.
+    Jobs,
+    /// What others did behind the storage, on its way to the hub.
+    News,
+}
+
+impl Hold {
+    /// Reads a name as [`fmt::Display`] writes it.
+    #[must_use]
+    pub fn read(name: &str, client: Option<u32>) -> Option<Self> {
+        Some(match (name, client) {
+            ("arrivals", Some(client)) => Self::Arrivals(client),
+            ("requests", Some(client)) => Self::Requests(client),
+            ("notices", Some(client)) => Self::Notices(client),
+            ("calls", Some(client)) => Self::Calls(client),
+            ("answers", Some(client)) => Self::Answers(client),
+            ("commits", None) => Self::Commits,
+            ("committed", None) => Self::Committed,
+            ("jobs", None) => Self::Jobs,
+            ("news", None) => Self::News,
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Arrivals(client) => write!(f, "arrivals {client}"),
+            Self::Requests(client) => write!(f, "requests {client}"),
+            Self::Notices(client) => write!(f, "notices {client}"),
+            Self::Calls(client) => write!(f, "calls {client}"),
+            Self::Answers(client) => write!(f, "answers {client}"),
+            Self::Commits => f.write_str("commits"),
+            Self::Committed => f.write_str("committed"),
+            Self::Jobs => f.write_str("jobs"),
+            Self::News => f.write_str("news"),
+        }
+    }
+}

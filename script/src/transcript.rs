@@ -1,0 +1,410 @@
+//! What a proxy passes on, as lines of a script.
+//!
+//! ```text
+//!   bytes of either side, in any pieces ──► Transcript ──► lines, in the order in which they were complete
+//! ```
+//!
+//! A frame becomes a message if the line says all of it, that is, if reading the line and writing it
+//! again gives the same bytes; else it becomes a `frame` with its bytes. What is no frame at all (a
+//! stream that ends within one, a length that nobody would hold) becomes `bytes`. So whatever
+//! was said can be said again from the script, to the byte.
+//!
+//! Nothing here does I/O or knows the time, and nothing is kept but the frame that is being said in each
+//! direction of each connection.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rzeo_core::value::{ReadLimits, Value};
+use rzeo_core::wire::{Codec, Deframer};
+
+use crate::notation::Term;
+use crate::script::{Line, Side, Speech};
+
+/// A pause is written down when it was this long.
+pub(crate) const PAUSE: Duration = Duration::from_millis(500);
+
+/// A frame that is longer is not waited for: what it promises, and all that follows in its direction, is
+/// written as bytes. rzeo takes no longer ones.
+pub const FRAME_BYTES_MAX: u32 = 1 << 30;
+
+/// Writes down what is said on any number of connections.
+#[derive(Debug, Default)]
+pub struct Transcript {
+    codec: Option<Codec>,
+    /// Up to when time is written down.
+    time: Duration,
+    connections: BTreeMap<u32, Connection>,
+    lines: VecDeque<Line>,
+}
+
+/// What can be seen on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen<'a> {
+    /// It was made.
+    Opened,
+    /// Somebody has said something.
+    Bytes(Side, &'a [u8]),
+    /// Somebody says nothing any more.
+    Closed(Side),
+}
+
+#[derive(Debug)]
+struct Connection {
+    ear: Ear,
+    client: Stream,
+    server: Stream,
+}
+
+/// One direction.
+#[derive(Debug)]
+struct Stream {
+    deframer: Deframer,
+    /// Whether there are no frames in it any more.
+    is_lost: bool,
+    has_ended: bool,
+}
+
+impl Transcript {
+    /// Takes what was seen on a connection, `now` after the recording has begun.
+    pub fn handle_input(&mut self, now: Duration, number: u32, seen: Seen<'_>) {
+        let pause = now.saturating_sub(self.time);
+        if pause >= PAUSE {
+            self.time = now;
+            // Finer than a millisecond is nobody's plan.
+            let pause = Duration::from_millis(pause.as_millis().try_into().unwrap_or(u64::MAX));
+            self.lines.push_back(Line::Wait(pause));
+        }
+        match seen {
+            Seen::Opened => {
+                self.connections.insert(number, Connection::new());
+                self.say(number, Side::Client, Speech::Opens);
+            }
+            Seen::Bytes(side, bytes) => {
+                let Some(connection) = self.connections.get_mut(&number) else { return };
+                connection.stream(side).deframer.push(bytes);
+                self.follow(number, side);
+            }
+            Seen::Closed(side) => self.close(number, side),
+        }
+    }
+
+    /// The next line.
+    pub fn poll_output(&mut self) -> Option<Line> {
+        self.lines.pop_front()
+    }
+
+    /// The recording ends: what is unfinished is written as the bytes that it is.
+    pub fn finish(&mut self) {
+        for number in self.connections.keys().copied().collect::<Vec<_>>() {
+            self.give_up(number, Side::Client);
+            self.give_up(number, Side::Server);
+        }
+    }
+
+    /// Writes down the frames that are complete.
+    fn follow(&mut self, number: u32, side: Side) {
+        loop {
+            let Some(connection) = self.connections.get_mut(&number) else { return };
+            let stream = connection.stream(side);
+            if stream.is_lost {
+                return self.give_up(number, side);
+            }
+            match stream.deframer.next_frame() {
+                Ok(Some(frame)) => {
+                    let known = self.codec;
+                    let speech = connection.ear.frame(&mut self.codec, side, &frame);
+                    if let (None, Some(codec)) = (known, self.codec) {
+                        self.lines.push_back(codec_line(codec));
+                    }
+                    self.say(number, side, speech);
+                }
+                Ok(None) => return,
+                Err(_) => stream.is_lost = true,
+            }
+        }
+    }
+
+    /// Of the two ends of a connection only the first says something.
+    fn close(&mut self, number: u32, side: Side) {
+        let Some(connection) = self.connections.get_mut(&number) else { return };
+        connection.stream(side).has_ended = true;
+        let is_first = !std::mem::replace(&mut connection.ear.is_closed, true);
+        let is_over = connection.client.has_ended && connection.server.has_ended;
+        self.give_up(number, side);
+        if is_first {
+            // The other side will not go on with what it has begun, or nobody is there to care.
+            self.give_up(number, side.other());
+            self.say(number, side, Speech::Closes);
+        }
+        if is_over {
+            self.connections.remove(&number);
+        }
+    }
+
+    fn give_up(&mut self, number: u32, side: Side) {
+        let Some(connection) = self.connections.get_mut(&number) else { return };
+        let stream = connection.stream(side);
+        let rest = stream.deframer.take_rest();
+        if !rest.is_empty() {
+            // The beginning of a frame is gone; its end must not be taken for one.
+            stream.is_lost = true;
+            self.say(number, side, Speech::Bytes(rest));
+        }
+    }
+
+    fn say(&mut self, connection: u32, side: Side, speech: Speech) {
+        self.lines.push_back(Line::Said { side, connection, speech });
+    }
+}
+
+impl Connection {
+    fn new() -> Self {
+        Self { ear: Ear::default(), client: Stream::new(), server: Stream::new() }
+    }
+
+    const fn stream(&mut self, side: Side) -> &mut Stream {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Server => &mut self.server,
+        }
+    }
+}
+
+impl Stream {
+    fn new() -> Self {
+        Self { deframer: Deframer::new(FRAME_BYTES_MAX), is_lost: false, has_ended: false }
+    }
+}
+
+/// The line that says in which encoding the server offers to speak.
+#[must_use]
+pub fn codec_line(codec: Codec) -> Line {
+    let name = match codec {
+        Codec::Pickle => "pickle",
+        Codec::Msgpack => "msgpack",
+    };
+    Line::Set { name: "codec".to_owned(), value: Term::Leaf(Value::text(name)) }
+}
+
+/// What a line of a recording says of the encoding.
+#[must_use]
+pub fn codec_of(line: &Line) -> Option<Codec> {
+    [Codec::Pickle, Codec::Msgpack].into_iter().find(|codec| codec_line(*codec) == *line)
+}
+
+/// Understands the frames of a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Ear {
+    /// Chosen by the client's handshake.
+    codec: Option<Codec>,
+    is_announced: bool,
+    pub(crate) is_closed: bool,
+}
+
+impl Ear {
+    /// What a frame says. `announced` is the encoding that the server has announced first of all.
+    pub(crate) fn frame(
+        &mut self,
+        announced: &mut Option<Codec>,
+        side: Side,
+        payload: &Bytes,
+    ) -> Speech {
+        match (side, self.codec) {
+            (Side::Server, _) if !self.is_announced => {
+                self.is_announced = true;
+                *announced = announced.or(Codec::chosen_by(payload));
+                handshake(payload, *announced)
+            }
+            (Side::Client, None) => {
+                self.codec = Codec::chosen_by(payload);
+                handshake(payload, *announced)
+            }
+            (_, None) => Speech::Frame(payload.clone()),
+            (_, Some(codec)) => message(codec, payload),
+        }
+    }
+}
+
+fn handshake(payload: &Bytes, codec: Option<Codec>) -> Speech {
+    match codec {
+        Some(codec) if payload == codec.greeting() => Speech::Hello,
+        _ => Speech::Frame(payload.clone()),
+    }
+}
+
+/// A message, or just bytes if writing it again would give others.
+fn message(codec: Codec, payload: &Bytes) -> Speech {
+    match codec.read_value(payload, &ReadLimits::default()) {
+        Ok(value) if codec.write_value(&value).is_ok_and(|again| again == payload) => {
+            let is_odd = is_odd(&value);
+            let speech = Speech::from_envelope(value.into());
+            if is_odd && !is_text(&speech) {
+                return Speech::Frame(payload.clone());
+            }
+            speech
+        }
+        _ => Speech::Frame(payload.clone()),
+    }
+}
+
+/// Whether a value has something in it that text may not carry: names that are none, floats that are no
+/// number.
+fn is_odd(value: &Value) -> bool {
+    match value {
+        Value::Opaque(_) => true,
+        Value::Float(number) => number.is_nan(),
+        Value::Tuple(items) | Value::List(items) => items.iter().any(is_odd),
+        Value::Dict(items) => items.iter().any(|(key, value)| is_odd(key) || is_odd(value)),
+        Value::None
+        | Value::Bool(_)
+        | Value::Int(_)
+        | Value::BigInt(_)
+        | Value::Bytes(_)
+        | Value::Str(_) => false,
+    }
+}
+
+/// Whether a line with it is read as the same.
+fn is_text(speech: &Speech) -> bool {
+    let line = Line::Said { side: Side::Client, connection: 1, speech: speech.clone() };
+    let text = line.to_string();
+    !text.contains('\n') && Line::read(&text).is_ok_and(|again| again == line)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::bindings::Bindings;
+    use crate::wire;
+
+    fn lines(transcript: &mut Transcript) -> Vec<String> {
+        std::iter::from_fn(|| transcript.poll_output()).map(|line| line.to_string()).collect()
+    }
+
+    fn hear(transcript: &mut Transcript, number: u32, seen: Seen<'_>) -> Vec<String> {
+        transcript.handle_input(Duration::ZERO, number, seen);
+        lines(transcript)
+    }
+
+    #[test]
+    fn what_is_said_becomes_lines_when_it_is_complete() {
+        let mut transcript = Transcript::default();
+        let (client, server) = (Side::Client, Side::Server);
+        let hello = wire::frame(b"Z5");
+        let (register, garbage) = (wire::greeting(), wire::frame(b"gar"));
+        let mut hear = |number, seen| hear(&mut transcript, number, seen);
+        assert_eq!(hear(7, Seen::Opened), ["C7 opens"]);
+        assert_eq!(hear(7, Seen::Bytes(server, &hello[..3])), [""; 0]);
+        let greeted = [r#"set codec "pickle""#, "S7 hello"];
+        assert_eq!(hear(7, Seen::Bytes(server, &hello[3..])), greeted);
+        assert_eq!(
+            hear(7, Seen::Bytes(client, &register)),
+            ["C7 hello", r#"C7 1 register "1" False"#]
+        );
+        assert_eq!(hear(7, Seen::Bytes(client, &garbage)), [r#"C7 frame b"gar""#]);
+        assert_eq!(hear(7, Seen::Bytes(client, b"\0\0\0\x04ab")), [""; 0]);
+        let end = [r#"C7 bytes b"\x00\x00\x00\x04ab""#, "S7 closes"];
+        assert_eq!(hear(7, Seen::Closed(server)), end);
+        assert_eq!(hear(7, Seen::Closed(client)), [""; 0]);
+    }
+
+    #[test]
+    fn a_length_that_nobody_would_hold_is_bytes_and_so_is_the_rest() {
+        let mut transcript = Transcript::default();
+        hear(&mut transcript, 1, Seen::Opened);
+        let request = Seen::Bytes(Side::Client, b"GET / HTTP/1.1\r\n");
+        let expected = [r#"C1 bytes b"GET / HTTP/1.1\x0d\x0a""#];
+        assert_eq!(hear(&mut transcript, 1, request), expected);
+        let more = Seen::Bytes(Side::Client, b"\0\0\0\x02ab");
+        assert_eq!(hear(&mut transcript, 1, more), [r#"C1 bytes b"\x00\x00\x00\x02ab""#]);
+        transcript.finish();
+        assert_eq!(lines(&mut transcript), [""; 0]);
+    }
+
+    #[test]
+    fn pauses_are_told_once() {
+        let mut transcript = Transcript::default();
+        transcript.handle_input(Duration::from_millis(400), 1, Seen::Opened);
+        transcript.handle_input(Duration::from_micros(900_250), 2, Seen::Opened);
+        transcript.handle_input(Duration::from_millis(1000), 3, Seen::Opened);
+        assert_eq!(lines(&mut transcript), ["C1 opens", "wait 0.9", "C2 opens", "C3 opens"]);
+    }
+
+    #[test]
+    fn a_recording_that_ends_early_keeps_what_was_begun() {
+        let mut transcript = Transcript::default();
+        hear(&mut transcript, 1, Seen::Opened);
+        hear(&mut transcript, 1, Seen::Bytes(Side::Server, b"\0\0"));
+        transcript.finish();
+        assert_eq!(lines(&mut transcript), [r#"S1 bytes b"\x00\x00""#]);
+    }
+
+    /// The bytes that lines of one side stand for.
+    fn said(lines: &[Line], side: Side) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for line in lines {
+            let Line::Said { side: whose, speech, .. } = line else { continue };
+            if *whose != side {
+                continue;
+            }
+            match speech {
+                Speech::Bytes(raw) => bytes.extend_from_slice(raw),
+                Speech::Frame(payload) => bytes.extend(wire::frame(payload)),
+                Speech::Hello => bytes.extend(wire::frame(Codec::Pickle.greeting())),
+                speech => {
+                    let Some(envelope) = speech.envelope() else { continue };
+                    let value = Bindings::default().resolve(&envelope).unwrap();
+                    bytes.extend(wire::frame(&Codec::Pickle.write_value(&value).unwrap()));
+                }
+            }
+        }
+        bytes
+    }
+
+    /// A frame that says something, or nothing that makes sense, or bytes that are none.
+    fn piece() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..20).prop_map(|bytes| wire::frame(&bytes)),
+            prop::collection::vec(any::<u8>(), 0..20),
+            "[a-z\\n\"> ]{0,5}".prop_map(|name| wire::call(3, &name, vec![Value::text(&name)])),
+            // A class whose name has a line's end in it, as protocol 2 can say.
+            Just(wire::frame(b"\x80\x02(K\x01K\x00U\x01a(ca\nb>c\ntt.")),
+            Just(wire::frame(
+                b"\x80\x03(K\x01K\x00X\x01\x00\x00\x00aG\x7f\xf8\x00\x00\x00\x00\x00\x00t."
+            )),
+        ]
+    }
+
+    proptest! {
+        /// Nothing that was said is lost in the text, whatever it is and however it is cut.
+        #[test]
+        fn the_lines_stand_for_the_bytes(
+            pieces in prop::collection::vec(piece(), 0..8),
+            length in 1usize..40,
+        ) {
+            let stream = [wire::frame(b"Z5"), pieces.concat()].concat();
+            let mut transcript = Transcript::default();
+            transcript.handle_input(Duration::ZERO, 1, Seen::Opened);
+            for side in [Side::Server, Side::Client] {
+                for bytes in stream.chunks(length) {
+                    transcript.handle_input(Duration::ZERO, 1, Seen::Bytes(side, bytes));
+                }
+            }
+            transcript.finish();
+            let mut again = Vec::new();
+            while let Some(line) = transcript.poll_output() {
+                let text = line.to_string();
+                prop_assert!(!text.contains('\n'), "{}", text);
+                let read = Line::read(&text);
+                prop_assert!(read.is_ok(), "{}", text);
+                again.push(read.unwrap());
+            }
+            prop_assert_eq!(said(&again, Side::Client), stream.clone());
+            prop_assert_eq!(said(&again, Side::Server), stream);
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! The oracle: what is in the database, known without asking the code that is tested.
+//!
+//! It reads the file itself ([`file_reader`]) whenever a server may have written, and after each crash what is
+//! left of it. Applications say beforehand what their transactions are to do ([`Plan`]) and afterwards
+//! what they were told ([`Outcome`]). So it knows:
+//!
+//! * that tids grow, and that each commit is what its owner planned, whole;
+//! * that the first committer wins: what a transaction changes is what it has read, or merged;
+//! * that accounts have their sum and [`TICKS`] that of the counters, at every commit;
+//! * that no commit is lost and none is changed, by a crash or by a pack;
+//! * what a load may be answered with, as of any tid.
+//!
+//! A pack may remove what was replaced before the time that it was asked for, and nothing else.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::storage::Revision;
+
+use crate::file_reader::{self, Commit};
+use crate::objects::{self, TICKS, TOTAL};
+
+/// What a transaction is to do.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Objects, the revision that was read of each, and what to make of it.
+    pub writes: BTreeMap<Oid, (Tid, Bytes)>,
+    /// Objects that must not have changed.
+    pub depends: Vec<(Oid, Tid)>,
+    /// The commit whose changes are to be taken back.
+    pub undoes: Option<Tid>,
+    /// What the blobs among the objects hold.
+    pub blobs: BTreeMap<Oid, Bytes>,
+}
+
+/// What became of a transaction, as far as its owner knows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Outcome {
+    /// In this commit.
+    Committed(Tid),
+    /// For certain not.
+    NotCommitted,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// See the module's introduction.
+#[derive(Debug, Default)]
+pub struct Truth {
+    commits: BTreeMap<Tid, BTreeMap<Oid, Option<Bytes>>>,
+    descriptions: BTreeMap<Tid, Bytes>,
+    objects: BTreeMap<Oid, BTreeMap<Tid, Option<Bytes>>>,
+    numbers: BTreeMap<Oid, i64>,
+    blobs: BTreeMap<(Oid, Tid), Bytes>,
+    plans: BTreeMap<u64, Plan>,
+    committed: BTreeMap<u64, Tid>,
+    outcomes: BTreeMap<u64, Outcome>,
+    /// What was replaced up to here may have been packed away.
+    packed_to: Tid,
+    /// How far the file was read, and where its last transaction stands.
+    read_to: usize,
+    last_at: usize,
+    /// Whether clients merge what servers cannot.
+    pub clients_merge: bool,
+    /// How many times something was merged.
+    pub merges: u64,
+}
+
+impl Truth {
+    /// An application begins a transaction that its description gives this number.
+    pub fn plan(&mut self, number: u64, plan: Plan) {
+        self.plans.insert(number, plan);
+    }
+
+    /// It has heard what became of it.
+    ///
+    /// # Panics
+    /// If that cannot be.
+    pub fn outcome(&mut self, number: u64, outcome: Outcome) {
+        if let Outcome::Committed(tid) = outcome {
+            let known = self.committed.get(&number);
+            assert_eq!(known, Some(&tid), "transaction {number} was acknowledged");
+        }
+        let known = self.outcomes.insert(number, outcome);
+        assert!(known.is_none(), "transaction {number} is {outcome:?} and {known:?}");
+    }
+
+    /// Somebody asks for a pack.
+    pub fn pack(&mut self, time: Tid) {
+        self.packed_to = self.packed_to.max(time);
+    }
+
+    /// What was replaced up to here may not be there any more.
+    #[must_use]
+    pub const fn packed_to(&self) -> Tid {
+        self.packed_to
+    }
+
+    /// The newest commit.
+    #[must_use]
+    pub fn last_tid(&self) -> Tid {
+        self.commits.keys().next_back().copied().unwrap_or_default()
+    }
+
+    /// All commits after one, up to another, with the objects that they changed.
+    pub fn between(&self, after: Tid, up_to: Tid) -> impl Iterator<Item = (Tid, Vec<Oid>)> {
+        let range = self.commits.range(after.next()..=up_to.max(after.next()));
+        let range = range.filter(move |(tid, _)| **tid <= up_to);
+        range.map(|(tid, records)| (*tid, records.keys().copied().collect()))
+    }
+
+    /// What a commit wrote of an object, if it did.
+    #[must_use]
+    pub fn record(&self, tid: Tid, oid: Oid) -> Option<&Option<Bytes>> {
+        self.commits.get(&tid)?.get(&oid)
+    }
+
+    /// The commit of a transaction.
+    #[must_use]
+    pub fn committed(&self, number: u64) -> Option<Tid> {
+        self.committed.get(&number).copied()
+    }
+
+    /// The objects that a commit changed.
+    #[must_use]
+    pub fn changed(&self, tid: Tid) -> Vec<Oid> {
+        self.commits.get(&tid).map(|it| it.keys().copied().collect()).unwrap_or_default()
+    }
+
+    /// How many records a commit has; `None` if there is no such commit.
+    #[must_use]
+    pub fn records(&self, tid: Tid) -> Option<usize> {
+        self.commits.get(&tid).map(BTreeMap::len)
+    }
+
+    /// The description of a commit.
+    #[must_use]
+    pub fn description(&self, tid: Tid) -> Option<&Bytes> {
+        self.descriptions.get(&tid)
+    }
+
+    /// What a revision's blob holds.
+    #[must_use]
+    pub fn blob(&self, oid: Oid, serial: Tid) -> Option<&Bytes> {
+        self.blobs.get(&(oid, serial))
+    }
+
+    /// All revisions with blobs, and what these hold.
+    #[must_use]
+    pub const fn blobs(&self) -> &BTreeMap<(Oid, Tid), Bytes> {
+        &self.blobs
+    }
+
+    /// The serial of the revision that was current before a tid, whatever it is.
+    fn serial_before(&self, oid: Oid, bound: Tid) -> Option<(Tid, &Option<Bytes>)> {
+        let revisions = self.objects.get(&oid)?;
+        revisions.range(..bound).next_back().map(|(serial, data)| (*serial, data))
+    }
+
+    /// The revision before a tid, as somebody sees it who knows of everything up to another one.
+    #[must_use]
+    pub fn before(&self, oid: Oid, bound: Tid, as_of: Tid) -> Option<Revision> {
+        let (serial, data) = self.serial_before(oid, bound.min(as_of.next()))?;
+        let next = self.objects.get(&oid)?.range(serial.next()..).next();
+        let end = next.map(|(tid, _)| *tid).filter(|tid| *tid <= as_of);
+        data.clone().map(|data| Revision { data, serial, end })
+    }
+
+    /// Whether the revision of an object before a tid may have been packed away, if there was one.
+    #[must_use]
+    pub fn may_be_gone(&self, oid: Oid, bound: Tid) -> bool {
+        let Some((serial, _)) = self.serial_before(oid, bound) else { return true };
+        let next = self.objects.get(&oid).and_then(|it| it.range(serial.next()..).next());
+        next.is_some_and(|(tid, _)| *tid <= self.packed_to)
+    }
+
+    /// A server may have written: reads what is new, which ends with the commit that it calls its last.
+    ///
+    /// # Panics
+    /// If something is wrong.
+    pub fn learn(&mut self, file: &[u8], last_tid: Tid) {
+        if !self.goes_on(file) {
+            self.look_at_all(file, last_tid);
+        }
+        while let Some((commit, end)) =
+            file_reader::commit_at(file, self.read_to.max(file_reader::START))
+            && commit.tid <= last_tid
+        {
+            self.last_at = commit.at;
+            self.read_to = end;
+            self.admit(commit);
+        }
+        assert_eq!(self.last_tid(), last_tid, "the last commit is not in the file");
+    }
+
+    /// Whether the file is the one that was read last, with more at its end.
+    fn goes_on(&self, file: &[u8]) -> bool {
+        let last = file_reader::commit_at(file, self.last_at);
+        self.read_to == 0
+            || last
+                .is_some_and(|(commit, end)| (commit.tid, end) == (self.last_tid(), self.read_to))
+    }
+
+    /// Somebody has made a new file, or left one after a crash.
+    ///
+    /// # Panics
+    /// If something is wrong.
+    pub fn look_at_all(&mut self, file: &[u8], last_tid: Tid) {
+        let commits = file_reader::commits(file);
+        self.compare(&commits);
+        self.read_to = 0;
+        let last = self.last_tid();
+        for commit in commits.into_iter().take_while(|commit| commit.tid <= last_tid) {
+            let (at, tid) = (commit.at, commit.tid);
+            if tid > last {
+                self.admit(commit);
+            }
+            self.last_at = at;
+            self.read_to = file_reader::commit_at(file, at).map_or(0, |(_, end)| end);
+        }
+    }
+
+    /// Every commit is there, and as it was, but for what a pack may remove.
+    ///
+    /// # Panics
+    /// If not.
+    pub fn compare(&self, found: &[Commit]) {
+        let mut current = BTreeMap::new();
+        let found: BTreeMap<Tid, &Commit> =
+            found.iter().map(|commit| (commit.tid, commit)).collect();
+        for (tid, commit) in &found {
+            let Some(known) = self.commits.get(tid) else { continue };
+            let records: BTreeMap<Oid, &Option<Bytes>> =
+                commit.records.iter().map(|(oid, data)| (*oid, data)).collect();
+            for (oid, data) in &records {
+                assert_eq!(known.get(oid), Some(*data), "{oid} of {tid}");
+                current.insert(*oid, (*tid, *data));
+            }
+            if *tid > self.packed_to {
+                assert_eq!(records.len(), known.len(), "records of {tid} are lost");
+            }
+        }
+        for tid in self.commits.range(self.packed_to.next()..).map(|(tid, _)| tid) {
+            assert!(found.contains_key(tid), "commit {tid} is lost");
+        }
+        for (oid, revisions) in &self.objects {
+            let newest = revisions.iter().next_back().map(|(tid, data)| (*tid, data));
+            assert_eq!(current.get(oid).copied(), newest, "the current revision of {oid}");
+        }
+    }
+
+    /// A commit is made.
+    fn admit(&mut self, commit: Commit) {
+        let tid = commit.tid;
+        assert!(tid > self.last_tid(), "{tid} comes after {}", self.last_tid());
+        let text = String::from_utf8_lossy(&commit.description);
+        let number: u64 = text.parse().unwrap_or_default();
+        let records: BTreeMap<Oid, Option<Bytes>> = commit.records.into_iter().collect();
+        if number > 0 {
+            let plan = self.plans.get(&number).unwrap_or_else(|| panic!("nobody planned {text}"));
+            let merges = self.judge(tid, plan, &records);
+            let before = self.committed.get(&number);
+            assert!(before.is_none(), "transaction {number} is in {before:?} and in {tid}");
+            let blobs = plan.blobs.iter().map(|(oid, bytes)| ((*oid, tid), bytes.clone()));
+            self.blobs.extend(blobs);
+            self.merges += merges;
+            self.committed.insert(number, tid);
+        }
+        for (oid, data) in &records {
+            self.objects.entry(*oid).or_default().insert(tid, data.clone());
+            if let Some(data) = data
+                && objects::is_a_sum(*oid)
+            {
+                self.numbers.insert(*oid, objects::number(*oid, data));
+            }
+        }
+        self.descriptions.insert(tid, commit.description);
+        self.commits.insert(tid, records);
+        self.add_up(tid);
+    }
+
+    /// Whether a commit is what its owner wanted, made of what it has read.
+    fn judge(&self, tid: Tid, plan: &Plan, records: &BTreeMap<Oid, Option<Bytes>>) -> u64 {
+        for (oid, serial) in &plan.depends {
+            let now = self.serial_before(*oid, Tid::MAX).map(|(serial, _)| serial);
+            assert_eq!(now, Some(*serial), "{tid} depends on an old revision of {oid}");
+        }
+        if let Some(undone) = plan.undoes {
+            let changed = self.commits.get(&undone).expect("it was seen");
+            assert!(records.keys().eq(changed.keys()), "{tid} undoes another commit");
+            for (oid, data) in records {
+                let before = self.serial_before(*oid, undone).map(|(_, data)| data);
+                assert_eq!(before, Some(data), "{oid} of {tid}, which undoes {undone}");
+            }
+            return 0;
+        }
+        let mut merges = 0;
+        assert!(records.keys().eq(plan.writes.keys()), "{tid} is not what was planned");
+        for (oid, (read, new)) in &plan.writes {
+            let current = self.serial_before(*oid, Tid::MAX);
+            if current.map_or(Tid::ZERO, |(serial, _)| serial) == *read {
+                assert_eq!(records[oid].as_ref(), Some(new), "{oid} of {tid}");
+                continue;
+            }
+            merges += 1;
+            let may_merge = *oid == TICKS || self.clients_merge && objects::is_a_sum(*oid);
+            assert!(may_merge, "{tid} overwrites a change of {oid} that it has not seen");
+            let base = self.record(*read, *oid).expect("it was read").clone();
+            let committed = current.and_then(|(_, data)| data.clone());
+            let merged = base.zip(committed).map(|(base, committed)| {
+                objects::number(*oid, &objects::merged(*oid, &base, &committed, new))
+            });
+            let stored = records[oid].as_ref().map(|data| objects::number(*oid, data));
+            assert_eq!(stored, merged, "{oid} of {tid} is merged");
+        }
+        merges
+    }
+
+    /// Accounts have their sum, and the ticks that of the counters.
+    fn add_up(&self, tid: Tid) {
+        let number = |oid| self.numbers.get(&oid).copied().unwrap_or_default();
+        let money: i64 = objects::accounts().map(number).sum();
+        assert_eq!(money, TOTAL, "the accounts' sum after {tid}");
+        let counted: i64 = objects::counters().map(number).sum();
+        assert_eq!(number(TICKS), counted, "the ticks after {tid}");
+    }
+
+    /// At the end: nothing is committed that its owner knows is not.
+    ///
+    /// # Panics
+    /// If something is.
+    pub fn compare_outcomes(&self) {
+        for (number, outcome) in &self.outcomes {
+            let committed = self.committed.get(number);
+            match outcome {
+                Outcome::Committed(tid) => assert_eq!(committed, Some(tid)),
+                Outcome::NotCommitted => {
+                    assert_eq!(committed, None, "transaction {number} was not to be committed");
+                }
+                Outcome::Unknown => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The machine that a server runs on: its disk, which outlives it, and the storage while it runs.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::storage::{Finishing, Patience, Storage as _, TransactionMeta};
+use rzeo_core::time::{Now, UnixTime};
+use rzeo_storage::FileStorage;
+use rzeo_storage::disk::memory::MemoryDisk;
+use rzeo_storage::file::{FileOptions, IndexUse};
+
+use crate::application::Shared;
+use crate::coverage::Coverage;
+use crate::disk_faults::{Doom, Fate};
+use crate::{file_reader, objects};
+use rzeo_fixtures::disk::WatchedDisk;
+use rzeo_fixtures::random::Random;
+use rzeo_fixtures::server::{Rig, START_TIME, Setup};
+
+/// Where the database is.
+pub(crate) const PATH: &str = "Data.fs";
+const BLOBS: &str = "blobs";
+
+/// See the module's introduction.
+pub(crate) struct Machine {
+    disk: MemoryDisk,
+    options: FileOptions,
+    fate: Fate,
+    storage: Option<Arc<FileStorage>>,
+    /// How many changes the disk had seen when somebody last looked.
+    seen: u64,
+    /// What happened to disks that are not used any more.
+    happened: Coverage,
+}
+
+impl Machine {
+    /// A machine with a database, whose server does not run.
+    pub(crate) fn new(random: &mut Random) -> Self {
+        let disk = MemoryDisk::new();
+        let options = FileOptions {
+            blob_dir: Some(BLOBS.into()),
+            pack_gc: random.below(2) == 0,
+            pack_keep_old: random.below(2) == 0,
+            ..FileOptions::default()
+        };
+        let storage = FileStorage::open(Arc::new(disk.clone()), PATH, options.clone());
+        make_objects(&storage.expect("a disk in memory takes an empty database"));
+        let fate = Fate::new(Random::new(random.next()));
+        let happened = Coverage::default();
+        Self { disk, options, fate, storage: None, seen: 0, happened }
+    }
+
+    pub(crate) const fn disk(&self) -> &MemoryDisk {
+        &self.disk
+    }
+
+    /// Starts a server, if the disk lets it.
+    pub(crate) fn start(
+        &mut self,
+        setup: &Setup,
+        now: Now,
+        random: &mut Random,
+        shared: &mut Shared,
+    ) -> Option<Rig> {
+        self.happened += &self.fate.take_happened();
+        self.fate = Fate::new(Random::new(random.next()));
+        if random.below(8) == 0 {
+            let doom = [Doom::Kill, Doom::PowerCut, Doom::FailReads(1)][random.below(3)];
+            self.fate.arm(u32::try_from(random.below(12)).unwrap_or_default(), doom);
+        }
+        let watched = WatchedDisk::witnessed(self.disk.clone(), self.fate.clone());
+        let opened = FileStorage::open(Arc::new(watched), PATH, self.options.clone());
+        if self.is_dead() {
+            drop(opened);
+            self.bury(shared);
+            return None;
+        }
+        let storage = match opened {
+            Ok(storage) => Arc::new(storage),
+            Err(error) => {
+                let failed = self.fate.take_happened();
+                self.happened += &failed;
+                assert!(
+                    failed.of("reads that failed") > 0,
+                    "the database cannot be opened: {error}"
+                );
+                shared.coverage.count("databases that could not be opened");
+                return None;
+            }
+        };
+        self.fate.disarm();
+        let opening = storage.opening();
+        let is_used = matches!(opening.index, IndexUse::Used { .. });
+        shared.coverage.add("index files that were used", u64::from(is_used));
+        shared.coverage.add("ends that were cut off", u64::from(opening.cut.is_some()));
+        shared.coverage.count("databases that were opened");
+        let last_tid = storage.last_tid();
+        let look = |file: &[u8]| shared.truth.look_at_all(file, last_tid);
+        self.disk.with_bytes(PATH, look).expect("there is a database");
+        self.compare_blobs(shared);
+        self.seen = self.disk.calls();
+        let mut rig = Rig::new(setup, storage.clone());
+        rig.now = now;
+        self.storage = Some(storage);
+        Some(rig)
+    }
+
+    /// Every revision with a blob has its file, and every file has its revision.
+    fn compare_blobs(&self, shared: &mut Shared) {
+        let known = shared.truth.blobs();
+        let mut found = BTreeSet::new();
+        let is_blob = |path: &PathBuf| path.starts_with(BLOBS) && path.extension().is_some();
+        for path in self.disk.paths().into_iter().filter(is_blob) {
+            let tid = path.file_stem().and_then(|stem| stem.to_str()?.strip_prefix("0x"));
+            let Some(tid) = tid.and_then(|tid| u64::from_str_radix(tid, 16).ok()) else { continue };
+            // A commit of these worlds has one blob at most.
+            let revision = known.range(..).find(|((_, known), _)| *known == Tid(tid));
+            let (revision, bytes) = revision.unwrap_or_else(|| panic!("whose blob is {path:?}?"));
+            self.disk.with_bytes(&path, |file| assert_eq!(file, bytes, "{path:?}"));
+            found.insert(*revision);
+        }
+        for (oid, tid) in known.keys() {
+            let is_there = found.contains(&(*oid, *tid));
+            assert!(
+                is_there || shared.truth.may_be_gone(*oid, tid.next()),
+                "the blob of {oid} {tid}"
+            );
+            shared.coverage.count("blob files looked for");
+        }
+    }
+
+    /// Looks at what the server has written, if it has.
+    pub(crate) fn learn(&mut self, shared: &mut Shared) {
+        let Some(storage) = &self.storage else { return };
+        if self.disk.calls() != std::mem::replace(&mut self.seen, self.disk.calls()) {
+            let last_tid = storage.last_tid();
+            let look = |file: &[u8]| shared.truth.learn(file, last_tid);
+            self.disk.with_bytes(PATH, look).expect("there is a database");
+        }
+    }
+
+    /// Whether the server refuses all commits until it is started anew.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.storage.as_ref().is_some_and(|storage| storage.broken().is_some())
+    }
+
+    pub(crate) fn arm(&self, after: u32, doom: Doom) {
+        self.fate.arm(after, doom);
+    }
+
+    pub(crate) fn disarm(&self) {
+        self.fate.disarm();
+    }
+
+    /// Kills the server now, or cuts the power.
+    pub(crate) fn kill(&self, random: &mut Random) {
+        let doom = [Doom::Kill, Doom::PowerCut][random.below(2)];
+        if self.storage.is_some() {
+            self.fate.strike(doom, &self.disk);
+        }
+    }
+
+    /// Whether the server's process died.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.fate.image().is_some()
+    }
+
+    /// What is left of a server that died is looked at with other eyes than its own: nothing that
+    /// anybody was told of may be lost.
+    pub(crate) fn bury(&mut self, shared: &mut Shared) {
+        let image = self.fate.image().expect("it died");
+        self.happened += &self.fate.take_happened();
+        self.storage = None;
+        self.disk = image;
+        let file = self.disk.bytes(PATH).expect("a database does not vanish");
+        shared.truth.compare(&file_reader::commits(&file));
+        let is_packing = self.disk.paths().iter().any(|path| path.ends_with("Data.fs.pack"));
+        shared.coverage.add("crashes in the middle of a pack", u64::from(is_packing));
+        self.fate = Fate::new(Random::new(0));
+    }
+
+    /// Ends the server as it should, unless it dies of it.
+    pub(crate) fn stop(&mut self, shared: &mut Shared) {
+        if let Some(storage) = self.storage.take() {
+            // What cannot be written here is not needed.
+            let _ = storage.close();
+            drop(storage);
+        }
+        if self.is_dead() {
+            self.bury(shared);
+        }
+    }
+
+    pub(crate) fn take_happened(&mut self) -> Coverage {
+        let mut happened = std::mem::take(&mut self.happened);
+        happened += &self.fate.take_happened();
+        happened
+    }
+}
+
+/// The commit that a world begins with.
+pub(crate) fn first_tid() -> Tid {
+    Tid::from_unix(UnixTime(START_TIME - 1.0))
+}
+
+/// What everything begins with.
+fn make_objects(storage: &FileStorage) {
+    const TAKEN: &str = "an empty database takes its first objects";
+    let meta =
+        TransactionMeta { description: Bytes::from_static(b"0"), ..TransactionMeta::default() };
+    let mut vote = storage.begin_vote(&meta, Patience::Wait).expect(TAKEN);
+    for oid in (0..objects::UNUSED.0).map(Oid) {
+        if let Some(data) = objects::at_first(oid) {
+            vote.store(oid, Tid::ZERO, data.into()).expect(TAKEN);
+        }
+    }
+    let voted = vote.seal().expect(TAKEN);
+    storage.commit(vec![Finishing { tid: first_tid(), voted }]).expect(TAKEN);
+    storage.new_oids(usize::try_from(objects::UNUSED.0).unwrap_or(0), Patience::Wait).expect(TAKEN);
+    storage.close().expect(TAKEN);
+}
