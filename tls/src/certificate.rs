@@ -1,489 +1,214 @@
-//! A certificate as it is needed to decide about a chain.
+//! What rzeo itself reads of a certificate: what it shows in messages, and whether a trusted
+//! certificate is an authority's.
 //!
-//! The bytes are taken apart once; what is odd is remembered rather than refused, because OpenSSL
-//! takes many an odd certificate. Only what is no certificate at all is an error here.
+//! Certificate paths, signatures and host names are verified by webpki. x509-parser is used for what
+//! webpki does not tell: names as text, the validity of trusted certificates, and the extensions that
+//! distinguish an authority from a client whose own certificate is trusted.
 
-use std::collections::HashSet;
+use std::net::IpAddr;
 
-use rustls_pki_types::{AlgorithmIdentifier, CertificateDer, SignatureVerificationAlgorithm};
-use x509_parser::asn1_rs::{Any, FromDer, Oid, oid};
+use rustls_pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::{
-    AuthorityKeyIdentifier, DistributionPointName, GeneralName, KeyUsage, ParsedExtension,
-};
-use x509_parser::public_key::PublicKey as ParsedKey;
-use x509_parser::x509::SubjectPublicKeyInfo;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer;
+use x509_parser::time::ASN1Time;
+use x509_parser::x509::{X509Name, X509Version};
 
-use crate::host::HostNames;
-use crate::name::Name;
+use crate::refusal::Peer;
 
-/// Bytes that are no certificate.
+/// Maximum characters shown of a name, which is the peer's text.
+const SHOWN_CHARS_MAX: usize = 200;
+
+/// Bytes that are not an X.509 certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it is not an X.509 certificate")]
-pub(crate) struct NoCertificate;
+pub(crate) struct NotACertificate;
 
-/// A certificate.
+/// A certificate, with what rzeo reads of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Certificate {
     pub(crate) der: CertificateDer<'static>,
-    pub(crate) issuer: Name,
-    pub(crate) subject: Name,
-    pub(crate) serial: Vec<u8>,
+    pub(crate) subject: DistinguishedName,
+    pub(crate) issuer: DistinguishedName,
     /// Seconds since 1970.
     pub(crate) not_before: i64,
+    /// Seconds since 1970.
     pub(crate) not_after: i64,
-    pub(crate) is_version_3: bool,
-    pub(crate) is_version_1: bool,
-    pub(crate) key: PublicKey,
-    pub(crate) signed: Signed,
-    pub(crate) extensions: Extensions,
-    pub(crate) hosts: HostNames,
+    /// Why the certificate cannot issue others, if it cannot.
+    pub(crate) not_an_authority: Option<&'static str>,
+    purposes: Option<Purposes>,
+    dns_names: Vec<String>,
+    addresses: Vec<String>,
+    common_names: Vec<String>,
 }
 
-/// The public key.
+/// A distinguished name: its encoding, by which names are compared, and its text for messages.
 #[derive(Clone, Debug)]
-pub(crate) struct PublicKey {
-    pub(crate) spki: Vec<u8>,
-    /// The inside of the algorithm identifier.
-    pub(crate) algorithm: Vec<u8>,
-    pub(crate) bits: Vec<u8>,
-    pub(crate) kind: KeyKind,
+pub(crate) struct DistinguishedName {
+    encoded: Vec<u8>,
+    text: String,
 }
 
-/// What kind of key, and how strong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum KeyKind {
-    /// RSA, for any padding, with the bits of the modulus.
-    Rsa(usize),
-    /// RSA for PSS only.
-    RsaPss(usize),
-    /// An elliptic curve for ECDSA, with the bits of its order.
-    Ec(usize),
-    /// Ed25519 or Ed448.
-    Edwards,
-    /// Another kind.
-    Other,
-}
-
-/// What is signed, and the signature.
-#[derive(Clone, Debug)]
-pub(crate) struct Signed {
-    pub(crate) message: Vec<u8>,
-    /// The inside of the algorithm identifier.
-    pub(crate) algorithm: Vec<u8>,
-    pub(crate) signature: Vec<u8>,
-    /// The algorithm is the same inside and outside.
-    pub(crate) consistent: bool,
-    pub(crate) scheme: Scheme,
-}
-
-/// The kind of a signature.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scheme {
-    /// By an RSA key.
-    Rsa,
-    /// By an RSA key, with PSS padding.
-    RsaPss,
-    /// By an elliptic curve's key.
-    Ecdsa,
-    /// Ed25519 or Ed448.
-    Edwards,
-    /// By an RSA or elliptic curve key, over a hash that is not collision-resistant.
-    Weak(KeyFamily),
-    /// Another kind.
-    Other,
-}
-
-/// The family of keys that can make a signature.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum KeyFamily {
-    /// RSA.
-    Rsa,
-    /// Elliptic curves.
-    Ec,
-}
-
-/// What the extensions say.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Extensions {
-    pub(crate) any: bool,
-    /// One that OpenSSL looks at cannot be read, or is there twice.
-    pub(crate) invalid: bool,
-    /// A critical one that nobody here understands.
-    pub(crate) unhandled_critical: bool,
-    pub(crate) basic_constraints: Option<BasicConstraints>,
-    pub(crate) key_usage: Option<KeyUsage>,
-    pub(crate) extended_usage: Option<ExtendedUsage>,
-    pub(crate) netscape_type: Option<NetscapeType>,
-    pub(crate) subject_key_id: Option<Vec<u8>>,
-    pub(crate) authority: Option<Authority>,
-    pub(crate) alt_name: Option<AltName>,
-    pub(crate) name_constraints: bool,
-    pub(crate) crl_points: Vec<Vec<String>>,
-}
-
-/// The basic constraints.
+/// The uses that an extended key usage extension allows, as far as TLS is concerned.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct BasicConstraints {
-    pub(crate) ca: bool,
-    pub(crate) path_length: Option<u32>,
-    pub(crate) critical: bool,
-}
-
-/// Whom the extended key usage names.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ExtendedUsage {
-    pub(crate) client: bool,
-    pub(crate) server: bool,
-}
-
-/// The old Netscape extension for a certificate's purpose.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct NetscapeType {
-    pub(crate) client: bool,
-    pub(crate) server: bool,
-    pub(crate) any_ca: bool,
-}
-
-/// The other names of a subject.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct AltName {
-    pub(crate) critical: bool,
-    pub(crate) empty: bool,
-    pub(crate) dns: bool,
-}
-
-/// How a certificate or a list names its issuer's key.
-#[derive(Clone, Debug)]
-pub(crate) struct Authority {
-    pub(crate) key_id: Option<Vec<u8>>,
-    serial: Option<Vec<u8>>,
-    issuer: Option<Name>,
-}
-
-impl Authority {
-    pub(crate) fn new(parsed: &AuthorityKeyIdentifier<'_>) -> Self {
-        let names = parsed.authority_cert_issuer.iter().flatten();
-        let issuer = names
-            .filter_map(|name| match name {
-                GeneralName::DirectoryName(name) => Some(Name::new(name)),
-                _ => None,
-            })
-            .next();
-        Self {
-            key_id: parsed.key_identifier.as_ref().map(|id| id.0.to_vec()),
-            serial: parsed.authority_cert_serial.map(<[u8]>::to_vec),
-            issuer,
-        }
-    }
-
-    /// Whether it may be this issuer; what either side does not say does not count.
-    pub(crate) fn fits(&self, issuer: &Certificate) -> bool {
-        let key = match (&self.key_id, &issuer.extensions.subject_key_id) {
-            (Some(wanted), Some(id)) => wanted == id,
-            _ => true,
-        };
-        key && self.serial.as_ref().is_none_or(|serial| *serial == issuer.serial)
-            && self.issuer.as_ref().is_none_or(|name| *name == issuer.issuer)
-    }
+struct Purposes {
+    client: bool,
+    server: bool,
 }
 
 impl Certificate {
-    pub(crate) fn from_der(der: &[u8]) -> Result<Self, NoCertificate> {
-        let (rest, parsed) = X509Certificate::from_der(der).map_err(|_| NoCertificate)?;
+    pub(crate) fn from_der(der: &[u8]) -> Result<Self, NotACertificate> {
+        let (rest, parsed) = X509Certificate::from_der(der).map_err(|_| NotACertificate)?;
         if !rest.is_empty() {
-            return Err(NoCertificate);
+            return Err(NotACertificate);
         }
-        let tbs = &parsed.tbs_certificate;
-        let signature = &parsed.signature_algorithm;
-        Ok(Self {
+        let validity = parsed.validity();
+        let usage = parsed.extended_key_usage().map_err(|_| NotACertificate)?;
+        let mut certificate = Self {
             der: CertificateDer::from(der.to_vec()),
-            issuer: Name::new(&tbs.issuer),
-            subject: Name::new(&tbs.subject),
-            serial: tbs.raw_serial().to_vec(),
-            not_before: tbs.validity.not_before.timestamp(),
-            not_after: tbs.validity.not_after.timestamp(),
-            is_version_3: tbs.version.0 >= 2,
-            is_version_1: tbs.version.0 == 0,
-            key: PublicKey::new(&tbs.subject_pki).ok_or(NoCertificate)?,
-            signed: Signed {
-                message: tbs.as_ref().to_vec(),
-                algorithm: outer_algorithm(der).ok_or(NoCertificate)?,
-                signature: parsed.signature_value.data.to_vec(),
-                consistent: tbs.signature == *signature,
-                scheme: Scheme::of(&signature.algorithm),
-            },
-            extensions: Extensions::new(&parsed),
-            hosts: HostNames::new(&parsed),
+            subject: DistinguishedName::new(parsed.subject()),
+            issuer: DistinguishedName::new(parsed.issuer()),
+            not_before: validity.not_before.timestamp(),
+            not_after: validity.not_after.timestamp(),
+            not_an_authority: why_not_an_authority(&parsed),
+            purposes: usage.map(|usage| Purposes {
+                client: usage.value.client_auth,
+                server: usage.value.server_auth,
+            }),
+            dns_names: Vec::new(),
+            addresses: Vec::new(),
+            common_names: Vec::new(),
+        };
+        certificate.read_names(&parsed)?;
+        Ok(certificate)
+    }
+
+    fn read_names(&mut self, parsed: &X509Certificate<'_>) -> Result<(), NotACertificate> {
+        let common_names = parsed.subject().iter_common_name();
+        self.common_names =
+            common_names.filter_map(|name| name.as_str().ok()).map(str::to_owned).collect();
+        let alternative = parsed.subject_alternative_name().map_err(|_| NotACertificate)?;
+        for name in alternative.iter().flat_map(|names| &names.value.general_names) {
+            match name {
+                GeneralName::DNSName(name) => self.dns_names.push((*name).to_owned()),
+                GeneralName::IPAddress(address) => self.addresses.extend(address_text(address)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The certificate as a trust anchor for certificates of such peers, if it can be one.
+    pub(crate) fn anchor(&self, peer: Peer) -> Option<TrustAnchor<'static>> {
+        if self.not_an_authority.is_some() || !self.is_for(peer) {
+            return None;
+        }
+        webpki::anchor_from_trusted_cert(&self.der).ok().map(|anchor| anchor.to_owned())
+    }
+
+    pub(crate) fn is_valid_at(&self, now: UnixTime) -> bool {
+        (self.not_before..=self.not_after).contains(&seconds(now))
+    }
+
+    /// Whether the extended key usage allows such a peer. Without the extension, all uses are allowed.
+    pub(crate) fn is_for(&self, peer: Peer) -> bool {
+        self.purposes.is_none_or(|purposes| match peer {
+            Peer::Client => purposes.client,
+            Peer::Server => purposes.server,
         })
     }
 
-    pub(crate) fn is_ca(&self) -> bool {
-        self.extensions.basic_constraints.is_some_and(|constraints| constraints.ca)
+    /// Whether the common name is this host's, in a certificate without alternative names of hosts.
+    pub(crate) fn has_common_name(&self, host: &ServerName<'_>) -> bool {
+        let ServerName::DnsName(host) = host else { return false };
+        let is_host = |name: &String| name.eq_ignore_ascii_case(host.as_ref());
+        self.dns_names.is_empty() && self.common_names.iter().any(is_host)
     }
 
-    pub(crate) fn is_self_issued(&self) -> bool {
-        self.subject == self.issuer
-    }
-
-    /// Whether it names itself as its issuer. The signature is not looked at.
-    pub(crate) fn is_self_signed(&self) -> bool {
-        self.may_have_issued(self)
-    }
-
-    /// Whether names, key identifiers and kinds of key allow that this one issued the other.
-    pub(crate) fn may_have_issued(&self, subject: &Self) -> bool {
-        self.subject == subject.issuer
-            && !self.extensions.invalid
-            && !subject.extensions.invalid
-            && subject.extensions.authority.as_ref().is_none_or(|authority| authority.fits(self))
-            && subject.signed.scheme.fits(self.key.kind)
-    }
-
-    pub(crate) fn is_valid_at(&self, now: i64) -> bool {
-        self.not_before <= now && now < self.not_after
-    }
-}
-
-impl PublicKey {
-    fn new(spki: &SubjectPublicKeyInfo<'_>) -> Option<Self> {
-        let (_, sequence) = Any::from_der(spki.raw).ok()?;
-        let (_, algorithm) = Any::from_der(sequence.data).ok()?;
-        Some(Self {
-            spki: spki.raw.to_vec(),
-            algorithm: algorithm.data.to_vec(),
-            bits: spki.subject_public_key.data.to_vec(),
-            kind: KeyKind::of(spki),
-        })
-    }
-
-    /// Whether a signature over a message is this key's.
-    pub(crate) fn signed(
-        &self,
-        signed: &Signed,
-        algorithms: &[&'static dyn SignatureVerificationAlgorithm],
-    ) -> bool {
-        algorithms
-            .iter()
-            .filter(|algorithm| same(&algorithm.signature_alg_id(), &signed.algorithm))
-            .filter(|algorithm| same(&algorithm.public_key_alg_id(), &self.algorithm))
-            .any(|algorithm| {
-                algorithm.verify_signature(&self.bits, &signed.message, &signed.signature).is_ok()
-            })
-    }
-}
-
-/// Whether an algorithm identifier has this inside.
-pub(crate) fn same(identifier: &AlgorithmIdentifier, inside: &[u8]) -> bool {
-    identifier.as_ref() == inside
-}
-
-/// The inside of the algorithm identifier of a certificate or list.
-pub(crate) fn outer_algorithm(der: &[u8]) -> Option<Vec<u8>> {
-    let (_, sequence) = Any::from_der(der).ok()?;
-    let (rest, _to_be_signed) = Any::from_der(sequence.data).ok()?;
-    let (_, algorithm) = Any::from_der(rest).ok()?;
-    Some(algorithm.data.to_vec())
-}
-
-impl KeyKind {
-    fn of(spki: &SubjectPublicKeyInfo<'_>) -> Self {
-        let algorithm = &spki.algorithm.algorithm;
-        if *algorithm == oid!(1.3.101.112) || *algorithm == oid!(1.3.101.113) {
-            return Self::Edwards;
-        }
-        match spki.parsed() {
-            Ok(ParsedKey::RSA(key)) if *algorithm == oid!(1.2.840.113549.1.1.10) => {
-                Self::RsaPss(bits(key.modulus))
-            }
-            Ok(ParsedKey::RSA(key)) => Self::Rsa(bits(key.modulus)),
-            // The curves that are not of full bytes (P-521) are far above any limit.
-            Ok(ParsedKey::EC(point)) => Self::Ec(point.key_size()),
-            _ if *algorithm == oid!(1.2.840.113549.1.1.10) => {
-                pss_modulus(spki).map_or(Self::Other, Self::RsaPss)
-            }
-            _ => Self::Other,
-        }
-    }
-
-    /// The strength in bits, as NIST and OpenSSL count it, up to what matters here.
-    pub(crate) fn is_strong_enough(self) -> bool {
-        match self {
-            Self::Rsa(bits) | Self::RsaPss(bits) => bits >= 2048,
-            Self::Ec(bits) => bits >= 224,
-            Self::Edwards => true,
-            Self::Other => false,
+    /// The host names and addresses for a message.
+    pub(crate) fn hosts_text(&self) -> String {
+        let named = !self.dns_names.is_empty() || !self.addresses.is_empty();
+        let all: Vec<&str> = self.dns_names.iter().chain(&self.addresses).map(|it| &**it).collect();
+        match self.common_names.first() {
+            _ if named => printable(&all.join(", ")),
+            Some(name) => format!("no host (only the common name {})", printable(name)),
+            None => "no host".to_owned(),
         }
     }
 }
 
-/// The bits of the modulus of a key for PSS only.
-fn pss_modulus(spki: &SubjectPublicKeyInfo<'_>) -> Option<usize> {
-    let (_, sequence) = Any::from_der(&spki.subject_public_key.data).ok()?;
-    let (_, modulus) = Any::from_der(sequence.data).ok()?;
-    Some(bits(modulus.data))
-}
-
-/// The bits of a big-endian number.
-fn bits(number: &[u8]) -> usize {
-    let digits: Vec<u8> = number.iter().copied().skip_while(|byte| *byte == 0).collect();
-    let zeros = digits.first().map_or(0, |byte| byte.leading_zeros());
-    digits.len() * 8 - usize::try_from(zeros).unwrap_or(0)
-}
-
-impl Scheme {
-    pub(crate) fn of(algorithm: &Oid<'_>) -> Self {
-        let pkcs1 = |last| *algorithm == oid!(1.2.840.113549.1.1).child(last);
-        if pkcs1(10) {
-            Self::RsaPss
-        } else if (11..=14).any(pkcs1) {
-            Self::Rsa
-        } else if (2..=5).any(pkcs1) || *algorithm == oid!(1.3.14.3.2.29) {
-            Self::Weak(KeyFamily::Rsa)
-        } else if *algorithm == oid!(1.2.840.10045.4.1) {
-            Self::Weak(KeyFamily::Ec)
-        } else if algorithm.starts_with(&oid!(1.2.840.10045.4.3)) {
-            Self::Ecdsa
-        } else if *algorithm == oid!(1.3.101.112) || *algorithm == oid!(1.3.101.113) {
-            Self::Edwards
-        } else {
-            Self::Other
-        }
+impl DistinguishedName {
+    fn new(name: &X509Name<'_>) -> Self {
+        Self { encoded: name.as_raw().to_vec(), text: printable(&name.to_string()) }
     }
 
-    /// Whether a key of this kind makes such signatures.
-    fn fits(self, kind: KeyKind) -> bool {
-        match self {
-            Self::Rsa | Self::Weak(KeyFamily::Rsa) => matches!(kind, KeyKind::Rsa(_)),
-            Self::RsaPss => matches!(kind, KeyKind::Rsa(_) | KeyKind::RsaPss(_)),
-            Self::Ecdsa | Self::Weak(KeyFamily::Ec) => matches!(kind, KeyKind::Ec(_)),
-            Self::Edwards => matches!(kind, KeyKind::Edwards),
-            Self::Other => false,
-        }
+    /// The name for a message: bounded, and without control characters.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 }
 
-trait Child {
-    fn child(&self, last: u8) -> Oid<'static>;
-}
-
-impl Child for Oid<'_> {
-    fn child(&self, last: u8) -> Oid<'static> {
-        let mut bytes = self.as_bytes().to_vec();
-        bytes.push(last);
-        Oid::new(bytes.into())
+/// As webpki compares names: byte by byte.
+impl PartialEq for DistinguishedName {
+    fn eq(&self, other: &Self) -> bool {
+        self.encoded == other.encoded
     }
 }
 
-impl Extensions {
-    fn new(parsed: &X509Certificate<'_>) -> Self {
-        let mut extensions = Self::default();
-        let mut seen = HashSet::new();
-        for extension in parsed.extensions() {
-            extensions.any = true;
-            extensions.invalid |= !seen.insert(extension.oid.clone());
-            extensions.unhandled_critical |= extension.critical && !is_understood(&extension.oid);
-            extensions.read(extension.parsed_extension(), extension.critical);
-            extensions.invalid |= is_refused(&extension.oid);
-        }
-        extensions
-    }
-
-    fn read(&mut self, extension: &ParsedExtension<'_>, critical: bool) {
-        match extension {
-            ParsedExtension::BasicConstraints(it) => {
-                self.basic_constraints = Some(BasicConstraints {
-                    ca: it.ca,
-                    path_length: it.path_len_constraint,
-                    critical,
-                });
-            }
-            ParsedExtension::KeyUsage(usage) => {
-                self.invalid |= usage.flags == 0;
-                self.key_usage = Some(*usage);
-            }
-            ParsedExtension::ExtendedKeyUsage(usage) => {
-                self.extended_usage = Some(ExtendedUsage {
-                    client: usage.client_auth,
-                    server: usage.server_auth || usage.other.iter().any(is_gated_cryptography),
-                });
-            }
-            ParsedExtension::NSCertType(kind) => {
-                self.netscape_type = Some(NetscapeType {
-                    client: kind.ssl_client(),
-                    server: kind.ssl_server(),
-                    any_ca: kind.ssl_ca() || kind.smime_ca() || kind.object_signing_ca(),
-                });
-            }
-            ParsedExtension::SubjectKeyIdentifier(id) => self.subject_key_id = Some(id.0.to_vec()),
-            ParsedExtension::AuthorityKeyIdentifier(id) => {
-                self.authority = Some(Authority::new(id))
-            }
-            ParsedExtension::SubjectAlternativeName(names) => {
-                let names = &names.general_names;
-                let dns = names.iter().any(|name| matches!(name, GeneralName::DNSName(_)));
-                self.alt_name = Some(AltName { critical, empty: names.is_empty(), dns });
-            }
-            ParsedExtension::NameConstraints(_) => self.name_constraints = true,
-            ParsedExtension::CRLDistributionPoints(points) => {
-                // A point of another issuer, or for some reasons only, is none for the lists read here.
-                self.crl_points = (points.points.iter())
-                    .filter(|point| point.crl_issuer.is_none() && point.reasons.is_none())
-                    .filter_map(|point| point.distribution_point.as_ref().map(point_names))
-                    .collect();
-            }
-            ParsedExtension::ParseError { .. } => self.invalid = true,
-            _ => {}
-        }
+/// Why a certificate cannot issue others. webpki leaves this check of trust anchors to its caller. Without
+/// it, every client whose own certificate is trusted could issue certificates for others.
+fn why_not_an_authority(parsed: &X509Certificate<'_>) -> Option<&'static str> {
+    let constraints = parsed.basic_constraints().ok().flatten();
+    let usage = parsed.key_usage().ok().flatten();
+    if parsed.version() != X509Version::V3 {
+        Some("its X.509 version is not 3")
+    } else if !constraints.is_some_and(|constraints| constraints.value.ca) {
+        Some("it has no basic constraints with CA:TRUE")
+    } else if !usage.is_some_and(|usage| usage.value.key_cert_sign()) {
+        Some("it has no key usage with keyCertSign")
+    } else {
+        None
     }
 }
 
-/// Microsoft's and Netscape's names for servers that were allowed strong ciphers, when those were
-/// not for everybody.
-fn is_gated_cryptography(oid: &Oid<'_>) -> bool {
-    [oid!(1.3.6.1.4.1.311.10.3.3), oid!(2.16.840.1.113730.4.1)].contains(oid)
+fn address_text(bytes: &[u8]) -> Option<String> {
+    let four = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    let address = four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));
+    address.ok().map(|address| address.to_string())
 }
 
-/// The names of a place where lists are published, for comparison.
-pub(crate) fn point_names(point: &DistributionPointName<'_>) -> Vec<String> {
-    match point {
-        DistributionPointName::FullName(names) => {
-            names.iter().map(|name| format!("{name:?}")).collect()
-        }
-        DistributionPointName::NameRelativeToCRLIssuer(_) => Vec::new(),
+/// A peer's text for a message: one line of bounded length.
+pub(crate) fn printable(text: &str) -> String {
+    if text.is_empty() {
+        return "(no name)".to_owned();
     }
+    let mut shown: String = text
+        .chars()
+        .take(SHOWN_CHARS_MAX)
+        .map(|char| if char.is_control() { '\u{fffd}' } else { char })
+        .collect();
+    if text.chars().nth(SHOWN_CHARS_MAX).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
-/// The critical extensions that OpenSSL does not stumble over, without those that [`is_refused`].
-fn is_understood(oid: &Oid<'_>) -> bool {
-    [
-        oid!(2.16.840.1.113730.1.1), // Netscape certificate type
-        oid!(2.5.29.15),             // key usage
-        oid!(2.5.29.17),             // subject alternative name
-        oid!(2.5.29.19),             // basic constraints
-        oid!(2.5.29.30),             // name constraints
-        oid!(2.5.29.31),             // distribution points of revocation lists
-        oid!(2.5.29.32),             // policies
-        oid!(2.5.29.33),             // policy mappings
-        oid!(2.5.29.36),             // policy constraints
-        oid!(2.5.29.37),             // extended key usage
-        oid!(2.5.29.54),             // inhibit any policy
-        oid!(1.3.6.1.5.5.7.48.1.5),  // no check by OCSP
-    ]
-    .contains(oid)
+/// Seconds since 1970, as certificates count them.
+pub(crate) fn seconds(time: UnixTime) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// Extensions whose rules are not implemented here: proxy certificates, which OpenSSL refuses too, and
-/// the address blocks of RFC 3779, which are for routers.
-fn is_refused(oid: &Oid<'_>) -> bool {
-    [oid!(1.3.6.1.5.5.7.1.14), oid!(1.3.6.1.5.5.7.1.7), oid!(1.3.6.1.5.5.7.1.8)].contains(oid)
+/// A time for a message.
+pub(crate) fn date(seconds: i64) -> String {
+    let time = ASN1Time::from_timestamp(seconds);
+    time.map_or_else(|_| format!("second {seconds} since 1970"), |time| time.to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Spoiled certificates are read, or not; reading them never panics, nor does asking them.
+    /// Damaged certificates are read or refused, without a panic.
     #[test]
     fn any_byte_may_be_wrong() {
         for text in [
@@ -493,7 +218,7 @@ mod tests {
             include_str!("../tests/samples/hashed/a82b9efe.0"),
         ] {
             let good = pem::parse(text).expect("a sample").into_contents();
-            let certificate = Certificate::from_der(&good).expect("a good certificate");
+            Certificate::from_der(&good).expect("a good certificate");
             for cut in 0..good.len() {
                 assert!(Certificate::from_der(&good[..cut]).is_err(), "cut at {cut}");
             }
@@ -503,17 +228,16 @@ mod tests {
                 let mut bad = good.clone();
                 bad[index] = value;
                 if let Ok(bad) = Certificate::from_der(&bad) {
-                    let _ = (bad.may_have_issued(&certificate), bad.subject.hash());
-                    let _ = (bad.is_self_signed(), bad.key.kind.is_strong_enough());
+                    let _ = (bad.anchor(Peer::Client), bad.hosts_text());
                 }
             }
         }
     }
 
     #[test]
-    fn the_bits_of_a_number() {
-        for (number, expected) in [(&[][..], 0), (&[0, 0], 0), (&[0, 1], 1), (&[0x80, 0], 16)] {
-            assert_eq!(bits(number), expected);
-        }
+    fn a_message_has_one_line_of_bounded_length() {
+        assert_eq!(printable(""), "(no name)");
+        assert_eq!(printable("a\nb"), "a\u{fffd}b");
+        assert_eq!(printable(&"ä".repeat(300)).chars().count(), SHOWN_CHARS_MAX + 1);
     }
 }

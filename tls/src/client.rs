@@ -1,22 +1,20 @@
 //! TLS for clients: from an `<ssl>` section inside `<clientstorage>` or `<zeoclient>` to a
-//! configuration of rustls, and the name under which a server is to show itself.
+//! configuration of rustls, and the host name that the server's certificate must have.
 //!
 //! ```text
-//!   certificate, key, password ─┐
-//!   authenticate ► TrustStore ──┼─► client_config ─► ClientTls ─► Arc<rustls::ClientConfig>
-//!   check-hostname, pin ────────┘                       │
-//!   server-hostname, host of an address ────────────────┴───────► rustls::ServerName
+//!   certificate, key, password ──┐
+//!   authenticate ──► TrustStore ─┼─► client_config ─► ClientTls ─► Arc<rustls::ClientConfig>
+//!   check-hostname, pin ─────────┘                       │
+//!   server-hostname, host of the address ────────────────┴───────► rustls::ServerName
 //! ```
 //!
-//! Servers' certificates are judged as clients' are by a server, by the rules of OpenSSL that Python's
-//! client leaves it to: a self-signed certificate is accepted because it is itself in the place of
-//! trusted certificates, others because a trusted authority issued them; then the host's name has to be
-//! one of the certificate's. Without a place of trusted certificates, the system's trust store is that.
+//! Servers' certificates are verified like clients': one that is itself in the trust store is accepted, and
+//! one that a trusted authority issued. The certificate must also name the host. Without
+//! `authenticate`, the system's trust store counts.
 //!
-//! Pins are for what OpenSSL has no setting for: exactly these certificates are accepted, whoever
-//! issued them, whatever host they name and however old they are. With a pin nothing else counts,
-//! because it says more than an authority could; its certificate may even be one that OpenSSL would
-//! not trust as itself, because somebody else issued it.
+//! With pins, exactly the pinned certificates are accepted, whoever issued them, whatever host they name
+//! and however old they are. The trust store and the host name do not count then, because a pin says more
+//! than an authority can.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,37 +25,37 @@ use rustls::crypto::ring;
 use rustls::sign::SingleCertAndKey;
 use rustls_pki_types::{IpAddr, Ipv4Addr, ServerName};
 
-use crate::OwnFiles;
-use crate::chain::Judge;
 use crate::error::TlsError;
+use crate::identity::IdentityFiles;
 use crate::password::Password;
+use crate::path::PathVerifier;
 use crate::pin::Pin;
 use crate::refusal::Peer;
-use crate::store::TrustStore;
-use crate::verifier::{ServerVerifier, Trusted};
+use crate::trust::TrustStore;
+use crate::verifier::{AcceptedServers, ServerVerifier};
 
-/// What a client's `<ssl>` section says.
+/// The settings of a client's `<ssl>` section.
 #[derive(Clone, Debug)]
 pub struct ClientFiles {
-    /// A PEM file: the client's certificate, then those of its issuers. Servers of ZEO want one, other
-    /// ends of TLS, such as a tunnel's, may not.
+    /// PEM file with the client's certificate, then those of its issuers. ZEO servers require one; other
+    /// TLS servers, such as a tunnel, may not.
     pub certificate: Option<PathBuf>,
-    /// A PEM file with the certificate's private key; if there is none, it is in the certificate's.
+    /// PEM file with the certificate's private key [default: the certificate's file].
     pub key: Option<PathBuf>,
-    /// What opens the key, if it is encrypted.
+    /// Password of the key, if it is encrypted.
     pub password: Option<Password>,
-    /// Which servers to trust: a PEM file of certificates and revocation lists, or a directory of such
-    /// files under OpenSSL's hashed names. Without, those that the system trusts.
+    /// Servers to trust: a PEM file of certificates and revocation lists, or a directory of such
+    /// files under OpenSSL's hashed names [default: the system's trust store].
     pub authenticate: Option<PathBuf>,
-    /// Whether the certificate has to name the host.
+    /// Whether the server's certificate must name the host.
     pub check_hostname: bool,
-    /// The name of the host, if it is not that of the address.
+    /// Host name expected in the server's certificate [default: the host of the address].
     pub server_hostname: Option<String>,
-    /// Servers' certificates: if there is one, exactly these are accepted.
+    /// Pinned server certificates. If there are any, exactly these are accepted.
     pub pins: Vec<Pin>,
 }
 
-/// A client without a certificate, for servers that the system trusts.
+/// A client without a certificate that trusts what the system trusts.
 impl Default for ClientFiles {
     fn default() -> Self {
         Self {
@@ -72,7 +70,7 @@ impl Default for ClientFiles {
     }
 }
 
-/// What a connection to a server needs.
+/// The TLS configuration of connections to a server.
 #[derive(Clone, Debug)]
 pub struct ClientTls {
     config: Arc<ClientConfig>,
@@ -83,35 +81,37 @@ pub struct ClientTls {
 /// Reads the files and makes a client's configuration of them.
 ///
 /// # Errors
-/// Files that are missing, unreadable or do not fit; a system without a trust store; a
-/// `server_hostname` that no certificate can have.
+/// Files that are missing, unreadable or do not belong together; a system without a trust store; a
+/// `server_hostname` that is not a host name.
 pub fn client_config(files: &ClientFiles) -> Result<ClientTls, TlsError> {
     let provider = Arc::new(ring::default_provider());
-    let own = files.certificate.as_deref().map(|certificate| {
+    let identity = files.certificate.as_deref().map(|certificate| {
         let (key, password) = (files.key.as_deref(), files.password.as_ref());
-        OwnFiles { certificate, key, password }.read(&provider)
+        IdentityFiles { certificate, key, password }.read(&provider)
     });
-    let own = own.transpose()?;
+    let identity = identity.transpose()?;
     let algorithms = provider.signature_verification_algorithms;
-    let trusted = if files.pins.is_empty() {
+    let accepted = if files.pins.is_empty() {
         let store = match &files.authenticate {
-            Some(path) => TrustStore::open(Some(path))?,
-            None => TrustStore::of_system()?,
+            Some(path) => TrustStore::open(Some(path), Peer::Server)?,
+            None => TrustStore::of_system(Peer::Server)?,
         };
-        let judge = Judge { store, peer: Peer::Server, algorithms: algorithms.all };
-        Trusted::Judged { judge, check_host: files.check_hostname }
+        let path = PathVerifier { store, algorithms: algorithms.all };
+        AcceptedServers::Trusted { path, check_host: files.check_hostname }
     } else {
-        Trusted::Pinned(files.pins.clone())
+        AcceptedServers::Pinned(files.pins.clone())
     };
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(ServerVerifier::new(trusted, algorithms)));
-    let mut config = match own {
+        .with_custom_certificate_verifier(Arc::new(ServerVerifier::new(accepted, algorithms)));
+    let mut config = match identity {
         None => builder.with_no_client_auth(),
-        Some(own) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own))),
+        Some(identity) => {
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity)))
+        }
     };
-    // As on the other side: every connection is judged by what is trusted at that moment.
+    // As in the server: every connection is verified against what is trusted at that moment.
     config.resumption = Resumption::disabled();
     let name = files.server_hostname.clone().filter(|name| !name.is_empty());
     let needs_name = files.check_hostname && files.pins.is_empty();
@@ -119,10 +119,10 @@ pub fn client_config(files: &ClientFiles) -> Result<ClientTls, TlsError> {
 }
 
 impl ClientTls {
-    /// For whoever has a configuration from elsewhere, which wants to know the host's name.
+    /// Wraps a configuration that was made elsewhere and that checks the host name.
     ///
     /// # Errors
-    /// A `server_hostname` that no certificate can have.
+    /// A `server_hostname` that is not a host name.
     pub fn new(
         config: Arc<ClientConfig>,
         server_hostname: Option<String>,
@@ -134,16 +134,16 @@ impl ClientTls {
         Ok(tls)
     }
 
-    /// What rustls and the adapters make connections of.
+    /// The configuration, for rustls and the adapters.
     pub fn config(&self) -> &Arc<ClientConfig> {
         &self.config
     }
 
-    /// The name for a connection to the server at this host, a name or an address; a Unix socket has
-    /// none.
+    /// The name for a connection to the server at this host, a host name or IP address. A Unix socket
+    /// has no host.
     ///
     /// # Errors
-    /// No name, or one that no certificate can have, if the name is to be checked.
+    /// If the name is to be checked: no name, or one that is not a host name.
     pub fn server_name(&self, host: Option<&str>) -> Result<ServerName<'static>, TlsError> {
         let host = self.server_hostname.as_deref().or(host);
         let name = host.map(|host| ServerName::try_from(host.to_owned()));
@@ -156,7 +156,7 @@ impl ClientTls {
     }
 }
 
-/// A name for a server that has none: rustls wants one, but does not tell addresses to servers.
+/// A name for a server that has none: rustls needs one, but does not send addresses to servers.
 fn nameless() -> ServerName<'static> {
     ServerName::IpAddress(IpAddr::V4(Ipv4Addr::from([0; 4])))
 }

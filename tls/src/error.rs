@@ -1,34 +1,34 @@
-//! What can be wrong with the files and settings for TLS.
+//! Files and settings that cannot be used for TLS.
 
 use std::io;
 use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// Settings that neither a TLS server nor a client can be made of. Each names the file and what to do.
+/// Files and settings that cannot be used for TLS. Each message names the file and says what to do.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TlsError {
     /// A file or directory that cannot be read.
-    #[error("{} cannot be read: {source}; the user that rzeo runs as has to be allowed to", path.display())]
+    #[error("{} cannot be read: {source}; the user that rzeo runs as needs permission to read it", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
     },
-    /// A file that is larger than any such file.
+    /// A file that is too large to be one of certificates or a key.
     #[error(
-        "{} has more than {limit} bytes: it is not a PEM file of certificates or a key",
+        "{} has more than {limit} bytes, the maximum for a PEM file of certificates or a key",
         path.display()
     )]
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// Bytes.
+        /// Maximum bytes of a file.
         limit: u64,
     },
-    /// A file that is not in the PEM format, though it seems to be.
+    /// A damaged PEM file.
     #[error("{} is not in the PEM format: {problem}", path.display())]
     NotPem {
         /// The file.
@@ -38,18 +38,20 @@ pub enum TlsError {
     },
     /// A PEM file without a certificate.
     #[error(
-        "{} has no certificate; it has to have one in the PEM format (BEGIN CERTIFICATE)",
+        "{} has no certificate; it needs one in the PEM format (BEGIN CERTIFICATE)",
         path.display()
     )]
     NoCertificate {
         /// The file.
         path: PathBuf,
     },
-    /// A certificate that is none.
-    #[error("a certificate in {} cannot be read: its content is not an X.509 certificate", path.display())]
+    /// A certificate that cannot be used.
+    #[error("a certificate in {} cannot be used: {problem}", path.display())]
     BadCertificate {
         /// The file.
         path: PathBuf,
+        /// What is wrong.
+        problem: &'static str,
     },
     /// OpenSSL's own format for certificates with trust settings.
     #[error(
@@ -61,31 +63,21 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
     },
-    /// A list of revoked certificates that is none.
+    /// A revocation list that cannot be used.
     #[error(
-        "a revocation list in {} cannot be read: its content is not an X.509 CRL; get it anew from \
-         its issuer",
+        "a revocation list in {} is not an X.509 CRL of a supported kind ({problem}); get a full \
+         list of version 2 from its issuer",
         path.display()
     )]
     BadRevocationList {
         /// The file.
         path: PathBuf,
-    },
-    /// A certificate of one's own that everybody would refuse.
-    #[error(
-        "the certificate in {} is too weak: {problem}; others refuse it, so make a new one with an \
-         RSA key of 2048 bits or more and SHA-256",
-        path.display()
-    )]
-    WeakCertificate {
-        /// The file.
-        path: PathBuf,
-        /// What is weak.
-        problem: &'static str,
+        /// What webpki does not accept.
+        problem: String,
     },
     /// A PEM file without a key.
     #[error(
-        "{} has no private key; name the file with the key with `key` in the section `ssl`, or put \
+        "{} has no private key; set `key` in the section `ssl` to the file with the key, or put \
          the key into the certificate's file",
         path.display()
     )]
@@ -93,9 +85,9 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
     },
-    /// An encrypted key, and no password.
+    /// An encrypted key without a password.
     #[error(
-        "the key in {} is protected by a password; give it with `password-command` in the section \
+        "the key in {} is encrypted; give its password with `password-command` in the section \
          `ssl`, or in the environment variable RZEO_TLS_KEY_PASSWORD",
         path.display()
     )]
@@ -103,28 +95,28 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
     },
-    /// An encrypted key that this password does not open.
-    #[error("the password does not open the key in {}", path.display())]
+    /// An encrypted key with a wrong password.
+    #[error("the password does not open the key in {}; check the password", path.display())]
     WrongPassword {
         /// The file.
         path: PathBuf,
     },
-    /// An encryption that is not supported.
+    /// A key encryption that is not supported.
     #[error(
-        "the key in {} is encrypted with {cipher}, which is not supported; encrypt it anew with \
-         `openssl pkcs8 -topk8 -v2 aes256 -in FILE -out NEW`",
-        path.display()
+        "the key in {path} is encrypted with {encryption}, which is not supported; convert it with \
+         `openssl pkcs8 -topk8 -v2 aes-256-cbc -in {path} -out NEW` and set `key` to NEW",
+        path = path.display()
     )]
     UnsupportedEncryption {
         /// The file.
         path: PathBuf,
-        /// What the file says.
-        cipher: String,
+        /// The encryption that the file names.
+        encryption: String,
     },
     /// A key that cannot be used.
     #[error(
-        "the key in {} cannot be used ({problem}); RSA with 2048 to 8192 bits, ECDSA on P-256 or \
-         P-384 and Ed25519 can",
+        "the key in {} cannot be used ({problem}); supported are RSA with 2048 to 8192 bits, ECDSA \
+         on P-256 or P-384, and Ed25519",
         path.display()
     )]
     BadKey {
@@ -133,9 +125,10 @@ pub enum TlsError {
         /// What is wrong.
         problem: String,
     },
-    /// A key of another certificate.
+    /// A key that is not the certificate's.
     #[error(
-        "the key in {} does not belong to the certificate in {}, which is the first in its file",
+        "the key in {} does not belong to the first certificate in {}; name the certificate's own \
+         key",
         key.display(),
         certificate.display()
     )]
@@ -145,30 +138,29 @@ pub enum TlsError {
         /// The certificate's file.
         certificate: PathBuf,
     },
-    /// No place of trusted certificates is given, and the system has none that is known.
+    /// No `authenticate` is set, and the system has no known trust store.
     #[error(
-        "this system has no trust store where OpenSSL would look for one; name the certificates to \
-         trust with `authenticate` in the section `ssl`, or the system's with the environment \
-         variables SSL_CERT_FILE and SSL_CERT_DIR"
+        "this system has no trust store where OpenSSL looks for one; set `authenticate` in the \
+         section `ssl` to the certificates to trust, or the environment variables SSL_CERT_FILE \
+         and SSL_CERT_DIR to the system's"
     )]
     NoSystemStore,
-    /// A server's name that none can have.
+    /// A host name that no certificate can have.
     #[error(
-        "{name:?} is neither the name of a host nor an address, so no certificate can be for it; \
-         set `server-hostname` in the section `ssl` to a name that the server's certificate has, \
-         in ASCII (xn--)"
+        "{name:?} is neither a host name nor an IP address; set `server-hostname` in the section \
+         `ssl` to a name that the server's certificate has, in ASCII (xn--)"
     )]
     BadHostName {
         /// The name.
         name: String,
     },
-    /// A server without a name whose name is to be checked.
+    /// A server without a host name, whose name is to be checked.
     #[error(
-        "a server at a Unix socket has no name that its certificate could have: set \
-         `server-hostname` in the section `ssl` to one, or `check-hostname` to off"
+        "a server at a Unix socket has no host name to check; set `server-hostname` in the section \
+         `ssl` to a name that its certificate has, or `check-hostname` to off"
     )]
     NoHostName,
-    /// A problem within the TLS library.
-    #[error("the TLS library refuses the configuration: {0}")]
+    /// A configuration that rustls refuses.
+    #[error("rustls refuses the configuration: {0}")]
     Library(#[from] rustls::Error),
 }

@@ -7,7 +7,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// A password. It does not show itself, and is wiped from memory when it is no longer needed.
+/// A password. Its `Debug` hides it, and its memory is wiped when it is dropped.
 #[derive(Clone)]
 pub struct Password(Zeroizing<String>);
 
@@ -28,11 +28,11 @@ impl fmt::Debug for Password {
     }
 }
 
-/// A command that does not give a password. The command is shown, its output is not.
+/// A command that gives no password. The messages show the command, not its output.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PasswordCommandError {
-    /// There is no shell.
+    /// The shell cannot be started.
     #[error("the password command `{command}` cannot be run: {source}")]
     Unstartable {
         /// The command.
@@ -40,34 +40,34 @@ pub enum PasswordCommandError {
         /// The system's reason.
         source: io::Error,
     },
-    /// It failed.
+    /// The command failed.
     #[error("the password command `{command}` failed ({status}); run it by hand to see why")]
     Failed {
         /// The command.
         command: String,
-        /// How.
+        /// Its exit status.
         status: ExitStatus,
     },
-    /// It printed nothing.
+    /// The command printed nothing.
     #[error(
-        "the password command `{command}` printed nothing; the first line of its output has to be \
+        "the password command `{command}` printed nothing; the first line of its output must be \
          the password"
     )]
     Silent {
         /// The command.
         command: String,
     },
-    /// It printed something else than text.
-    #[error("the first line that the password command `{command}` printed is not in UTF-8")]
+    /// The first line of the output is not UTF-8.
+    #[error("the first line that the password command `{command}` printed is not UTF-8")]
     NotText {
         /// The command.
         command: String,
     },
 }
 
-/// Runs a command in a shell; the first line that it prints is the password.
+/// Runs a command in a shell. The first line of its output is the password.
 ///
-/// What it says on its standard error goes to the server's. It is not limited in time.
+/// The command's standard error is that of this process. There is no time limit.
 pub fn password_from_command(command: &str) -> Result<Password, PasswordCommandError> {
     let owned = || command.to_owned();
     let mut shell = Command::new("sh");

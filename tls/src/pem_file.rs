@@ -1,6 +1,6 @@
-//! Files in the PEM format: what of them matters here, in their order.
+//! PEM files: their certificates, revocation lists and keys, in the order of the file.
 //!
-//! Text between the blocks, and blocks of other kinds, are passed over, as OpenSSL does.
+//! Text between the blocks and blocks of other kinds are skipped, as in OpenSSL.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 
 use crate::error::TlsError;
 
-/// The largest file that is read. A bundle of all the world's authorities has a quarter of a megabyte;
-/// revocation lists can be larger.
+/// Maximum bytes of a file. A bundle of all public authorities has a quarter of a megabyte; revocation
+/// lists can be larger.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// A file and its blocks.
@@ -29,17 +29,17 @@ pub(crate) enum Block<'a> {
     Key(KeyBlock<'a>),
 }
 
-/// A private key, as it stands in a file.
+/// A private key, in the format of its file.
 pub(crate) enum KeyBlock<'a> {
     Pkcs8(&'a [u8]),
     EncryptedPkcs8(&'a [u8]),
-    /// In the format of its algorithm.
+    /// In the format of its algorithm; `encryption` is the value of its header `DEK-Info`.
     Traditional {
         format: Format,
         content: &'a [u8],
         encryption: Option<&'a str>,
     },
-    /// Of an algorithm that TLS has given up.
+    /// Of an algorithm that TLS no longer uses.
     Other(&'a str),
 }
 
@@ -64,7 +64,7 @@ impl PemFile {
         Self::parse(path, &bytes)
     }
 
-    /// The file with these bytes.
+    /// Parses the bytes of a file.
     pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, TlsError> {
         let not_pem = |error: pem::PemError| TlsError::NotPem {
             path: path.to_owned(),
@@ -96,7 +96,8 @@ impl PemFile {
     }
 
     pub(crate) fn bad_certificate(&self) -> TlsError {
-        TlsError::BadCertificate { path: self.path.clone() }
+        let problem = "its content is not an X.509 certificate";
+        TlsError::BadCertificate { path: self.path.clone(), problem }
     }
 }
 

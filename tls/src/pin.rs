@@ -9,14 +9,14 @@ use thiserror::Error;
 /// Bytes of a SHA-256.
 const PIN_BYTES: usize = 32;
 
-/// The SHA-256 of a certificate: that one and no other.
+/// The SHA-256 of a certificate, which identifies exactly that one.
 ///
-/// Read from 64 hexadecimal digits, with or without colons between the bytes, also with what
-/// `openssl x509 -noout -fingerprint -sha256` puts before them.
+/// It is parsed from 64 hexadecimal digits, with or without colons between the bytes, and with or without
+/// the label that `openssl x509 -noout -fingerprint -sha256` prints before them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Pin([u8; PIN_BYTES]);
 
-/// A text that is no fingerprint.
+/// A text that is not a fingerprint.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
     "{text:?} is not the SHA-256 of a certificate, which has 64 hexadecimal digits; \
@@ -69,7 +69,7 @@ fn strip_name(digits: &str) -> &str {
     }
 }
 
-/// As OpenSSL shows it, so that it can be compared and copied.
+/// In OpenSSL's format, so that it can be compared and copied.
 impl fmt::Display for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, byte) in self.0.iter().enumerate() {
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pin_is_read_as_it_is_shown_and_as_others_show_it() {
+    fn a_pin_is_parsed_from_what_rzeo_and_openssl_print() {
         let pin = Pin::of(b"abc");
         let digits = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         for text in [
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_no_pins() {
+    fn other_texts_are_not_pins() {
         let digits = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         for text in ["", "ab", &digits[2..], &format!("{digits}00"), &digits.replace('b', "+"), "ä"]
         {

@@ -1,77 +1,47 @@
-//! Why a peer's certificate is not accepted, and other reasons why a handshake fails.
+//! Why a peer's certificate is refused.
 
 use std::fmt;
-use std::io;
 
-use rustls::AlertDescription;
 use thiserror::Error;
 
+use crate::certificate::date;
 use crate::pin::Pin;
 
-/// A peer that is refused because of its certificate: whose, and why.
+/// A refused certificate of a peer: its subject, and the reason.
 ///
-/// rustls hands it on inside its own error; [`refusal`] and [`explain`] find it again.
+/// rustls carries it inside its own error; [`refusal`] and [`explain`](crate::explain) find it there.
 #[derive(Clone, PartialEq, Eq, Error)]
 #[error("certificate of {subject} refused: {reason}")]
 pub struct Refused {
     /// The subject of the peer's certificate.
     pub subject: String,
-    /// Why.
+    /// Why it is refused.
     pub reason: Refusal,
 }
 
-/// As it is shown otherwise: rustls shows errors of others in this form only.
+impl Refused {
+    pub(crate) fn unreadable(reason: Refusal) -> Self {
+        Self { subject: "(unreadable)".to_owned(), reason }
+    }
+}
+
+/// Like its `Display`: rustls shows errors of others in this form only.
 impl fmt::Debug for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-/// The reason why a handshake failed, for a log.
-///
-/// Give it the error that accepting or making a connection ended with, or, in TLS 1.3, a client's
-/// first reading: the server's word about its certificate comes after the handshake. Of a certificate
-/// it tells what is wrong and what to do, of anything else what rustls tells.
-pub fn explain(error: &io::Error) -> String {
-    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let told = tls.and_then(|tls| match tls {
-        rustls::Error::AlertReceived(alert) => refused_by_peer(*alert),
-        other => refusal(other).map(ToString::to_string),
-    });
-    told.unwrap_or_else(|| error.to_string())
-}
-
-/// What the other side does not like about this side's certificate.
-fn refused_by_peer(alert: AlertDescription) -> Option<String> {
-    let reason = match alert {
-        AlertDescription::CertificateRequired => {
-            return Some(
-                "the server wants a certificate and got none; name one with `certificate` in the \
-                 section `ssl`"
-                    .to_owned(),
-            );
-        }
-        AlertDescription::UnknownCA => "it does not trust it nor who issued it",
-        AlertDescription::CertificateExpired => "it has expired, or is not yet valid",
-        AlertDescription::CertificateRevoked => "it is revoked",
-        AlertDescription::BadCertificate => "something in it is wrong",
-        AlertDescription::UnsupportedCertificate => "it is of a wrong kind or for other purposes",
-        AlertDescription::CertificateUnknown => "for a reason that its log may tell",
-        _ => return None,
-    };
-    Some(format!("the other side refuses the certificate that it was shown: {reason} ({alert:?})"))
-}
-
-/// Whose certificate is judged.
+/// The role of the peer whose certificate is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
-    /// A client's, by a server.
+    /// A client, verified by a server.
     Client,
-    /// A server's, by a client.
+    /// A server, verified by a client.
     Server,
 }
 
-/// As certificates speak of them.
+/// The name of the purpose in certificates.
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -91,174 +61,116 @@ pub fn refusal(error: &rustls::Error) -> Option<&Refused> {
     }
 }
 
-/// What is wrong with a certificate or with the chain above it.
+/// What is wrong with a certificate or with one above it.
 ///
-/// `at` is the subject of the certificate in the chain that does not fit. Words in the variants'
-/// documentation after "OpenSSL:" are the name that OpenSSL has for it.
+/// `at` is the subject of the certificate that is at fault; `store` is the file, directory or trust
+/// store with the trusted certificates.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The bytes are no certificate.
-    #[error("a certificate that was sent cannot be read")]
+    /// The bytes are not a certificate.
+    #[error("the peer sent bytes that are not an X.509 certificate")]
     Unreadable,
-    /// OpenSSL: unable to get local issuer certificate.
+    /// Neither the certificate nor its issuer is trusted.
     #[error(
-        "it is not in {store}, and no certificate there issued it (wanted: {issuer}); add it, if it \
-         is self-signed, or its issuer's"
+        "it is not in {store}, and no certificate there issued it (wanted: {issuer}); add it, or \
+         its issuer's{hint}"
     )]
     Unknown {
-        /// The place of the trusted certificates.
+        /// The trust store.
         store: String,
         /// The issuer that was looked for.
         issuer: String,
+        /// What a trust store of this kind needs.
+        hint: &'static str,
     },
-    /// OpenSSL: self-signed certificate in certificate chain.
-    #[error("it ends at {at}, which is self-signed and not in {store}")]
-    UntrustedRoot {
-        /// The last certificate.
-        at: String,
-        /// The place of the trusted certificates.
-        store: String,
-    },
-    /// A trusted certificate that leads nowhere.
+    /// The issuer's certificate is in the trust store, but is not an authority's.
     #[error(
-        "{at} is in {store}, but is not self-signed, and its issuer {issuer} is not there; add that \
-         too"
+        "its issuer {issuer} is in {store}, but is not an authority: {problem}; issue the issuer's \
+         certificate again as an authority's, or add this certificate itself"
     )]
-    NoRoot {
-        /// The last certificate.
-        at: String,
-        /// The place of the trusted certificates.
-        store: String,
-        /// Its issuer.
+    NotAnAuthority {
+        /// The issuer.
         issuer: String,
+        /// The trust store.
+        store: String,
+        /// What the issuer's certificate lacks.
+        problem: &'static str,
     },
-    /// OpenSSL: certificate chain too long.
-    #[error("the chain has more than {limit} certificates")]
-    ChainTooLong {
-        /// The limit.
-        limit: usize,
+    /// An authority's certificate that is used for a connection and is not trusted itself.
+    #[error(
+        "it is an authority's certificate (CA:TRUE); issue one with CA:FALSE for the connection, or \
+         add this one to {store}"
+    )]
+    AuthorityAsPeer {
+        /// The trust store.
+        store: String,
     },
-    /// OpenSSL: certificate has expired.
-    #[error("{at} has expired (seconds since 1970: valid until {not_after}, now {now})")]
+    /// The certificate or one above it has expired.
+    #[error("{at} expired on {}; renew it", date(*not_after))]
     Expired {
         /// The certificate.
         at: String,
-        /// Seconds since 1970.
+        /// The end of its validity, in seconds since 1970.
         not_after: i64,
-        /// Seconds since 1970.
-        now: i64,
     },
-    /// OpenSSL: certificate is not yet valid.
-    #[error("{at} is not yet valid (seconds since 1970: valid from {not_before}, now {now})")]
+    /// The certificate or one above it is not valid yet.
+    #[error("{at} is valid from {}, which is in the future; check the clocks", date(*not_before))]
     NotYetValid {
         /// The certificate.
         at: String,
-        /// Seconds since 1970.
+        /// The beginning of its validity, in seconds since 1970.
         not_before: i64,
-        /// Seconds since 1970.
-        now: i64,
     },
-    /// OpenSSL: invalid extension.
-    #[error("{at} has an extension that cannot be read, is there twice or is not supported")]
-    BadExtension {
-        /// The certificate.
-        at: String,
-    },
-    /// OpenSSL: unhandled critical extension.
-    #[error("{at} has a critical extension that is not understood")]
-    UnhandledCritical {
-        /// The certificate.
-        at: String,
-    },
-    /// OpenSSL: invalid CA certificate.
-    #[error("{at} is not a certificate for an authority: it needs basic constraints with CA:TRUE")]
-    NotAnAuthority {
-        /// The certificate.
-        at: String,
-    },
-    /// OpenSSL: unsuitable certificate purpose.
-    #[error("{at} is not for {peer}, by its key usage or extended key usage")]
+    /// The extended key usage does not allow the peer's role.
+    #[error("it or a certificate above it is not for {peer}, by its extended key usage")]
     WrongPurpose {
-        /// The certificate.
-        at: String,
-        /// Whom it would have to be for.
+        /// The purpose that is needed.
         peer: Peer,
     },
-    /// OpenSSL: Hostname mismatch, IP address mismatch.
+    /// The certificate does not name the host.
     #[error(
         "it is not for {wanted}, but for {names}; connect to a name that it has, or set \
          `server-hostname` to one"
     )]
     WrongHost {
-        /// The name or address that the server ought to have.
+        /// The expected name or address.
         wanted: String,
-        /// Those that it has.
+        /// The names and addresses of the certificate.
         names: String,
     },
-    /// Another certificate than those that are pinned.
-    #[error("it is not one of those that are pinned; its fingerprint is {found}")]
+    /// The certificate is not one of the pinned ones.
+    #[error("it is not one of the pinned certificates; its fingerprint is {found}")]
     NotPinned {
         /// The SHA-256 of the server's certificate.
         found: Pin,
     },
-    /// A rule of RFC 5280 that Python insists on.
-    #[error("{at} breaks a rule of RFC 5280: {rule}")]
-    Strict {
-        /// The certificate.
-        at: String,
-        /// The rule.
-        rule: &'static str,
-    },
-    /// OpenSSL: path length constraint exceeded.
-    #[error("{at} allows fewer authorities below it")]
-    PathTooLong {
-        /// The certificate.
-        at: String,
-    },
-    /// OpenSSL: EE certificate key too weak, CA certificate key too weak.
-    #[error("the key of {at} is too weak or of an unknown kind: RSA needs 2048 bits")]
-    WeakKey {
-        /// The certificate.
-        at: String,
-    },
-    /// OpenSSL: CA signature digest algorithm too weak.
+    /// A revocation list names the certificate or one above it.
+    #[error("it or a certificate above it is revoked by a list in the trust store")]
+    Revoked,
+    /// The trust store has revocation lists, but not the issuer's.
     #[error(
-        "{at} is signed with MD5 or SHA-1, which others can forge; issue it again with SHA-256"
+        "{store} has revocation lists, but none of {issuer}; add that issuer's list, or remove the \
+         others"
     )]
-    WeakSignature {
-        /// The certificate.
-        at: String,
-    },
-    /// OpenSSL: certificate signature failure.
-    #[error("the signature on {at} is wrong, or of a kind that is not supported")]
-    BadSignature {
-        /// The certificate.
-        at: String,
-    },
-    /// OpenSSL: permitted subtree violation, excluded subtree violation.
-    #[error("its names are not among those that an authority above it may name")]
-    NameConstraints,
-    /// OpenSSL: unable to get certificate CRL.
-    #[error("{store} has revocation lists, but none of {issuer}")]
     NoRevocationList {
-        /// The place of the trusted certificates.
+        /// The trust store.
         store: String,
         /// The issuer of the peer's certificate.
         issuer: String,
     },
-    /// OpenSSL: CRL has expired, CRL is not yet valid, different CRL scope and so on.
+    /// The issuer's revocation list cannot be used.
     #[error("the revocation list of {issuer} {problem}")]
     UnusableRevocationList {
         /// The issuer of the peer's certificate.
         issuer: String,
-        /// What is wrong with it.
-        problem: &'static str,
+        /// What is wrong with the list.
+        problem: String,
     },
-    /// OpenSSL: certificate revoked.
-    #[error("{issuer} has revoked it")]
-    Revoked {
-        /// The issuer of the peer's certificate.
-        issuer: String,
+    /// The path to the trusted authority breaks another rule of webpki.
+    #[error("{problem}")]
+    Invalid {
+        /// The rule.
+        problem: String,
     },
 }

@@ -1,37 +1,36 @@
-//! What rustls asks about a peer: its chain, and its signature over the handshake.
+//! The verifiers that rustls asks about a peer: its certificate, and its signature over the handshake.
 
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerMisbehaved,
-    SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
 };
-use rustls_pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use webpki::EndEntityCert;
 
-use crate::certificate::{Certificate, same};
-use crate::chain::Judge;
+use crate::certificate::Certificate;
+use crate::path::{Accepted, PathVerifier};
 use crate::pin::Pin;
-use crate::refusal::{Peer, Refusal, Refused};
-use crate::rules;
+use crate::refusal::{Refusal, Refused};
 
-/// Lets in the clients that the judge accepts and that prove to have the key.
+/// Accepts the clients that the trust store accepts and that have the certificate's key.
 #[derive(Debug)]
 pub(crate) struct ClientVerifier {
-    judge: Judge,
-    signatures: Signatures,
+    path: PathVerifier,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ClientVerifier {
-    pub(crate) fn new(judge: Judge, algorithms: WebPkiSupportedAlgorithms) -> Self {
-        Self { judge, signatures: Signatures(algorithms) }
+    pub(crate) fn new(path: PathVerifier, algorithms: WebPkiSupportedAlgorithms) -> Self {
+        Self { path, algorithms }
     }
 }
 
 impl ClientCertVerifier for ClientVerifier {
-    // As Python's server, which names nobody, so that every client sends the certificate that it has.
+    // Empty as in Python, so that every client sends the certificate that it has.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }
@@ -42,8 +41,8 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let judged = self.judge.judge(end_entity, intermediates, now);
-        judged.map(|_| ClientCertVerified::assertion()).map_err(as_error)
+        let accepted = self.path.verify(end_entity, intermediates, now);
+        accepted.map(|_| ClientCertVerified::assertion()).map_err(into_rustls)
     }
 
     fn verify_tls12_signature(
@@ -52,7 +51,7 @@ impl ClientCertVerifier for ClientVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.signatures.tls12(message, &read(cert)?, dss)
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -61,63 +60,80 @@ impl ClientCertVerifier for ClientVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.signatures.tls13(message, read(cert)?, dss)
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.signatures.0.supported_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 
-/// Which servers a client talks to.
+/// Which servers a client accepts.
 #[derive(Debug)]
-pub(crate) enum Trusted {
-    /// Those that the judge accepts, under any name or only under that of the host.
-    Judged { judge: Judge, check_host: bool },
+pub(crate) enum AcceptedServers {
+    /// Those that the trust store accepts, under any name or only under that of the host.
+    Trusted { path: PathVerifier, check_host: bool },
     /// Those with one of these certificates.
     Pinned(Vec<Pin>),
 }
 
-/// Accepts the servers that are trusted and that prove to have the key.
+/// Accepts the servers that the settings name and that have the certificate's key.
 #[derive(Debug)]
 pub(crate) struct ServerVerifier {
-    trusted: Trusted,
-    signatures: Signatures,
+    accepted: AcceptedServers,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ServerVerifier {
-    pub(crate) fn new(trusted: Trusted, algorithms: WebPkiSupportedAlgorithms) -> Self {
-        Self { trusted, signatures: Signatures(algorithms) }
+    pub(crate) fn new(accepted: AcceptedServers, algorithms: WebPkiSupportedAlgorithms) -> Self {
+        Self { accepted, algorithms }
     }
 
-    fn judge(
+    fn verify(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         host: &ServerName<'_>,
         now: UnixTime,
     ) -> Result<(), Refused> {
-        match &self.trusted {
-            Trusted::Judged { judge, check_host } => {
-                let leaf = judge.judge(end_entity, intermediates, now)?;
-                if !check_host || leaf.hosts.include(host) {
-                    return Ok(());
-                }
-                let (wanted, names) = (host.to_str().into_owned(), leaf.hosts.shown());
-                let subject = leaf.subject.shown().to_owned();
-                Err(Refused { subject, reason: Refusal::WrongHost { wanted, names } })
+        match &self.accepted {
+            AcceptedServers::Trusted { path, check_host } => {
+                let accepted = path.verify(end_entity, intermediates, now)?;
+                if *check_host { check_name(&accepted, host) } else { Ok(()) }
             }
-            Trusted::Pinned(pins) => {
-                let found = Pin::of(end_entity);
-                if pins.contains(&found) {
-                    return Ok(());
-                }
-                let subject = Certificate::from_der(end_entity).map(|leaf| leaf.subject);
-                let subject = subject.map_or("(unreadable)".into(), |it| it.shown().to_owned());
-                Err(Refused { subject, reason: Refusal::NotPinned { found } })
-            }
+            AcceptedServers::Pinned(pins) => check_pin(end_entity, pins),
         }
     }
+}
+
+/// Checks that the certificate names the host: as an alternative name, by webpki's rules. A certificate
+/// that is trusted itself may name it as its common name: `openssl req -x509` makes such ones.
+fn check_name(accepted: &Accepted, host: &ServerName<'_>) -> Result<(), Refused> {
+    let certificate = accepted.certificate();
+    let named = EndEntityCert::try_from(&certificate.der)
+        .is_ok_and(|entity| entity.verify_is_valid_for_subject_name(host).is_ok());
+    let is_named = match accepted {
+        Accepted::Trusted(itself) => named || itself.has_common_name(host),
+        Accepted::Issued(_) => named,
+    };
+    if is_named {
+        return Ok(());
+    }
+    let (wanted, names) = (host.to_str().into_owned(), certificate.hosts_text());
+    let subject = certificate.subject.text().to_owned();
+    Err(Refused { subject, reason: Refusal::WrongHost { wanted, names } })
+}
+
+fn check_pin(end_entity: &CertificateDer<'_>, pins: &[Pin]) -> Result<(), Refused> {
+    let found = Pin::of(end_entity);
+    if pins.contains(&found) {
+        return Ok(());
+    }
+    let reason = Refusal::NotPinned { found };
+    Err(match Certificate::from_der(end_entity) {
+        Ok(it) => Refused { subject: it.subject.text().to_owned(), reason },
+        Err(_) => Refused::unreadable(reason),
+    })
 }
 
 impl ServerCertVerifier for ServerVerifier {
@@ -129,8 +145,8 @@ impl ServerCertVerifier for ServerVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let judged = self.judge(end_entity, intermediates, server_name, now);
-        judged.map(|()| ServerCertVerified::assertion()).map_err(as_error)
+        let accepted = self.verify(end_entity, intermediates, server_name, now);
+        accepted.map(|()| ServerCertVerified::assertion()).map_err(into_rustls)
     }
 
     fn verify_tls12_signature(
@@ -139,13 +155,7 @@ impl ServerCertVerifier for ServerVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let leaf = read(cert)?;
-        if matches!(self.trusted, Trusted::Judged { .. }) && !rules::may_sign_tls12(&leaf) {
-            let at = leaf.subject.shown().to_owned();
-            let reason = Refusal::WrongPurpose { at: at.clone(), peer: Peer::Server };
-            return Err(as_error(Refused { subject: at, reason }));
-        }
-        self.signatures.tls12(message, &leaf, dss)
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -154,60 +164,15 @@ impl ServerCertVerifier for ServerVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.signatures.tls13(message, read(cert)?, dss)
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.signatures.0.supported_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 
-/// Signatures over handshakes. They are checked by the key alone: webpki would not read every
-/// certificate that OpenSSL does.
-#[derive(Debug)]
-struct Signatures(WebPkiSupportedAlgorithms);
-
-impl Signatures {
-    fn tls12(
-        &self,
-        message: &[u8],
-        leaf: &Certificate,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let scheme = self.0.mapping.iter().find(|(scheme, _)| *scheme == dss.scheme);
-        let (_, candidates) =
-            scheme.ok_or(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme)?;
-        // The scheme names a hash; the curve is the key's.
-        let valid = candidates
-            .iter()
-            .filter(|algorithm| same(&algorithm.public_key_alg_id(), &leaf.key.algorithm))
-            .any(|algorithm| {
-                algorithm.verify_signature(&leaf.key.bits, message, dss.signature()).is_ok()
-            });
-        if valid { Ok(HandshakeSignatureValid::assertion()) } else { Err(bad_signature()) }
-    }
-
-    fn tls13(
-        &self,
-        message: &[u8],
-        leaf: Certificate,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let spki = SubjectPublicKeyInfoDer::from(leaf.key.spki);
-        verify_tls13_signature_with_raw_key(message, &spki, dss, &self.0)
-    }
-}
-
-/// The only way to hand one's own words through rustls.
-fn as_error(refused: Refused) -> Error {
+/// rustls carries errors of others only in this form.
+fn into_rustls(refused: Refused) -> Error {
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refused))))
-}
-
-fn read(cert: &CertificateDer<'_>) -> Result<Certificate, Error> {
-    Certificate::from_der(cert)
-        .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))
-}
-
-fn bad_signature() -> Error {
-    Error::InvalidCertificate(CertificateError::BadSignature)
 }

@@ -224,7 +224,7 @@ fn run_with_tls(lines: &str, environment: Option<&str>) -> Output {
     let config = format!("<zeo>\naddress 127.0.0.1:0\n{ssl}\n</zeo>\n{STORAGE}");
     let directory = directory_with(&config);
     let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tls/tests/samples");
-    for name in ["self_signed.pem", "pkcs1_des3.pem"] {
+    for name in ["self_signed.pem", "pkcs8_aes256.pem"] {
         fs::copy(samples.join(name), directory.path().join(name)).unwrap();
     }
     let mut command = command(&directory, &["-Cc", "--test"]);
@@ -233,7 +233,7 @@ fn run_with_tls(lines: &str, environment: Option<&str>) -> Output {
     command.output().unwrap()
 }
 
-const ENCRYPTED: &str = "certificate self_signed.pem\nkey pkcs1_des3.pem\nauthenticate DYNAMIC";
+const ENCRYPTED: &str = "certificate self_signed.pem\nkey pkcs8_aes256.pem\nauthenticate DYNAMIC";
 
 #[test]
 fn a_keys_password_comes_from_a_command_or_the_environment() {

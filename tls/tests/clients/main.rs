@@ -1,13 +1,13 @@
-//! Which clients are let in: handshakes in memory, with rustls as the client.
+//! Which clients are accepted: handshakes in memory, with rustls as the client.
 //!
-//! The differential judge `fixtures/python/tls_judge.py` compares many more certificates with what
-//! Python's server does; here is one for each promise.
+//! Many more certificates are compared with OpenSSL's verdict by `fixtures/python/tls_judge.py`; here is one
+//! for each promise.
 
 mod pki;
 
 use pki::{Client, Trust, authority, sample, try_client};
 use rcgen::{
-    CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    CertificateParams, ExtendedKeyUsagePurpose, IsCa, PKCS_ECDSA_P256_SHA256,
     PKCS_ECDSA_P384_SHA384, PKCS_ED25519,
 };
 use rzeo_tls::Refusal;
@@ -31,13 +31,13 @@ fn the_certificate_without_its_key_is_not_enough() {
     let client = Client::from_samples(&["self_signed_ec.pem"], "sec1.pem");
     let trust = Trust::file(&[&sample("self_signed_ec.pem")]);
     assert_eq!(try_client(&trust, &client), Ok(()));
-    // Another key of the same kind, and one of another.
+    // Another key of the same kind, and one of another kind.
     let thieves =
         [client.with_another_key(), Client::from_samples(&["self_signed_ec.pem"], "pkcs1.pem")];
     for thief in thieves {
         for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
             let error = pki::Connections::new(&trust, &thief, version).connect();
-            let error = error.expect_err("not the owner of the key");
+            let error = error.expect_err("another key");
             assert_eq!(rzeo_tls::refusal(&error), None, "the certificate as such is fine");
         }
     }
@@ -57,7 +57,7 @@ fn a_client_without_a_certificate_is_refused() {
 }
 
 #[test]
-fn who_is_issued_by_a_trusted_authority_is_accepted() {
+fn a_certificate_by_a_trusted_authority_is_accepted() {
     for algorithm in [&PKCS_ECDSA_P256_SHA256, &PKCS_ECDSA_P384_SHA384, &PKCS_ED25519] {
         let ca = authority("root", algorithm);
         let trust = Trust::file(&[&ca.pem()]);
@@ -65,19 +65,20 @@ fn who_is_issued_by_a_trusted_authority_is_accepted() {
     }
     let other = authority("root", &PKCS_ECDSA_P256_SHA256);
     let trust = Trust::file(&[&authority("root", &PKCS_ECDSA_P256_SHA256).pem()]);
-    assert!(matches!(
-        try_client(&trust, &other.client("leaf", |_| {})),
-        Err(Refusal::Unknown { .. })
-    ));
+    // Another authority of that name.
+    let refused = try_client(&trust, &other.client("leaf", |_| {})).expect_err("another key");
+    assert!(refused.to_string().contains("not by the issuer's key"), "{refused}");
 }
 
 #[test]
-fn version_1_is_accepted_from_an_authority_and_sha_1_is_not() {
+fn version_1_and_sha_1_are_refused_from_an_authority() {
     let trust = Trust::file(&[&sample("authority.pem")]);
-    let version_1 = Client::from_samples(&["version_1.pem"], "pkcs1.pem");
-    assert_eq!(try_client(&trust, &version_1), Ok(()));
-    let sha1 = Client::from_samples(&["sha1.pem"], "pkcs1.pem");
-    assert!(matches!(try_client(&trust, &sha1), Err(Refusal::WeakSignature { .. })));
+    for (name, told) in [("version_1.pem", "X.509 version"), ("sha1.pem", "SHA-1")] {
+        let client = Client::from_samples(&[name], "pkcs1.pem");
+        let refused = try_client(&trust, &client).expect_err(name);
+        assert!(matches!(refused, Refusal::Invalid { .. }), "{refused:?}");
+        assert!(refused.to_string().contains(told), "{refused}");
+    }
 }
 
 #[test]
@@ -90,18 +91,93 @@ fn an_authority_in_between_may_be_sent_or_trusted() {
     assert_eq!(try_client(&root_only, &client.sending(&between)), Ok(()));
     let both = Trust::file(&[&root.pem(), &between.pem()]);
     assert_eq!(try_client(&both, &client), Ok(()));
-    // As in Python before 3.13: a chain has to end at a root.
+    // A trusted authority need not be a root, as in Python since 3.13.
     let between_only = Trust::file(&[&between.pem()]);
-    assert!(matches!(try_client(&between_only, &client), Err(Refusal::NoRoot { .. })));
+    assert_eq!(try_client(&between_only, &client), Ok(()));
 }
 
 #[test]
-fn a_trusted_client_cannot_vouch_for_others() {
-    let lone = authority("lone", &PKCS_ECDSA_P256_SHA256);
-    let client = lone.issuer_without_right("client");
-    let friend = client.client("friend", |_| {});
+fn an_issued_certificate_may_be_trusted_itself() {
+    let root = authority("root", &PKCS_ECDSA_P256_SHA256);
+    let client = root.client("leaf", |_| {});
     let trust = Trust::file(&[&client.pem()]);
-    assert!(matches!(try_client(&trust, &friend), Err(Refusal::NotAnAuthority { .. })));
+    assert_eq!(try_client(&trust, &client), Ok(()));
+    let other = root.client("leaf", |_| {});
+    assert!(matches!(try_client(&trust, &other), Err(Refusal::Unknown { .. })));
+}
+
+#[test]
+fn a_trusted_client_cannot_issue_certificates() {
+    for (with_ca, lacking) in [(false, "CA:TRUE"), (true, "keyCertSign")] {
+        let client = pki::self_signed_client("client", with_ca);
+        let friend = client.client("friend", |_| {});
+        let trust = Trust::file(&[&client.pem()]);
+        let refused = try_client(&trust, &friend).expect_err("issued by a client");
+        assert!(matches!(refused, Refusal::NotAnAuthority { .. }), "{refused:?}");
+        assert!(refused.to_string().contains(lacking), "{refused}");
+        assert!(try_client(&trust, &friend.sending(&client)).is_err());
+    }
+}
+
+#[test]
+fn a_trusted_client_cannot_be_an_issuer_in_between() {
+    let root = authority("root", &PKCS_ECDSA_P256_SHA256);
+    let between = root.authority("between", |params| params.is_ca = IsCa::ExplicitNoCa);
+    let friend = between.client("friend", |_| {}).sending(&between);
+    let trust = Trust::file(&[&root.pem(), &between.pem()]);
+    assert!(try_client(&trust, &friend).is_err());
+}
+
+#[test]
+fn an_authority_is_accepted_as_a_client_only_if_it_is_trusted_itself() {
+    let root = authority("root", &PKCS_ECDSA_P256_SHA256);
+    let between = root.authority("between", |_| {});
+    let trust = Trust::file(&[&root.pem()]);
+    let refused = try_client(&trust, &between.as_client());
+    assert!(matches!(refused, Err(Refusal::AuthorityAsPeer { .. })), "{refused:?}");
+    assert_eq!(try_client(&trust, &root.as_client()), Ok(()));
+}
+
+#[test]
+fn an_authority_that_has_expired_or_is_for_others_counts_no_more() {
+    let expired = pki::authority_with("root", |params| {
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    });
+    let refused = try_client(&Trust::file(&[&expired.pem()]), &expired.client("leaf", |_| {}));
+    assert!(
+        matches!(refused, Err(Refusal::Expired { ref at, .. }) if at == "CN=root"),
+        "{refused:?}"
+    );
+    let for_servers = pki::authority_with("root", |params| {
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    });
+    let client = for_servers.client("leaf", |_| {});
+    let refused = try_client(&Trust::file(&[&for_servers.pem()]), &client);
+    assert!(matches!(refused, Err(Refusal::NotAnAuthority { .. })), "{refused:?}");
+}
+
+#[test]
+fn what_is_trusted_itself_must_be_valid_and_for_clients() {
+    let root = authority("root", &PKCS_ECDSA_P256_SHA256);
+    let faults: [Fault; 3] = [
+        (
+            |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1),
+            |reason| matches!(reason, Refusal::Expired { .. }),
+        ),
+        (
+            |params| params.not_before = rcgen::date_time_ymd(2900, 1, 1),
+            |reason| matches!(reason, Refusal::NotYetValid { .. }),
+        ),
+        (
+            |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth],
+            |reason| matches!(reason, Refusal::WrongPurpose { .. }),
+        ),
+    ];
+    for (number, (change, expected)) in faults.into_iter().enumerate() {
+        let client = root.client("leaf", change);
+        let reason = try_client(&Trust::file(&[&client.pem()]), &client).expect_err("a fault");
+        assert!(expected(&reason), "{number}: {reason}");
+    }
 }
 
 #[test]
@@ -109,17 +185,17 @@ fn an_untrusted_root_is_refused() {
     let root = authority("root", &PKCS_ECDSA_P256_SHA256);
     let client = root.client("leaf", |_| {}).sending(&root);
     let trust = Trust::file(&[&sample("self_signed.pem")]);
-    assert!(matches!(try_client(&trust, &client), Err(Refusal::UntrustedRoot { .. })));
+    assert!(matches!(try_client(&trust, &client), Err(Refusal::Unknown { .. })));
 }
 
 /// A change to a client's certificate and a test for the reason of its refusal.
 type Fault = (fn(&mut CertificateParams), fn(&Refusal) -> bool);
 
 #[test]
-fn what_is_wrong_with_a_certificate_is_told() {
+fn the_reason_of_a_refusal_is_told() {
     let root = authority("root", &PKCS_ECDSA_P256_SHA256);
     let trust = Trust::file(&[&root.pem()]);
-    let faults: [Fault; 5] = [
+    let faults: [Fault; 4] = [
         (
             |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1),
             |reason| matches!(reason, Refusal::Expired { .. }),
@@ -133,12 +209,8 @@ fn what_is_wrong_with_a_certificate_is_told() {
             |reason| matches!(reason, Refusal::WrongPurpose { .. }),
         ),
         (
-            |params| params.key_usages = vec![KeyUsagePurpose::KeyEncipherment],
-            |reason| matches!(reason, Refusal::WrongPurpose { .. }),
-        ),
-        (
             |params| params.custom_extensions.push(pki::unknown_critical()),
-            |reason| matches!(reason, Refusal::UnhandledCritical { .. }),
+            |reason| reason.to_string().contains("critical extension"),
         ),
     ];
     for (number, (change, expected)) in faults.into_iter().enumerate() {
@@ -154,10 +226,12 @@ fn path_lengths_hold() {
         params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
     });
     let lower = upper.authority("lower", |_| {});
-    let trust = Trust::file(&[&root.pem(), &upper.pem()]);
-    assert_eq!(try_client(&trust, &upper.client("leaf", |_| {})), Ok(()));
-    let client = lower.client("leaf", |_| {}).sending(&lower);
-    assert!(matches!(try_client(&trust, &client), Err(Refusal::PathTooLong { .. })));
+    let trust = Trust::file(&[&root.pem()]);
+    let client = upper.client("leaf", |_| {}).sending(&upper);
+    assert_eq!(try_client(&trust, &client), Ok(()));
+    let client = lower.client("leaf", |_| {}).sending(&lower).sending(&upper);
+    let refused = try_client(&trust, &client).expect_err("too many authorities");
+    assert!(refused.to_string().contains("fewer authorities"), "{refused}");
 }
 
 #[test]
@@ -171,53 +245,76 @@ fn name_constraints_hold() {
         })
     };
     assert_eq!(try_client(&trust, &named("a.example.org")), Ok(()));
-    assert_eq!(try_client(&trust, &named("a.example.com")), Err(Refusal::NameConstraints));
-    // The name of a host in the subject alone counts too.
-    let in_subject = root.client("a.example.com", |_| {});
-    assert_eq!(try_client(&trust, &in_subject), Err(Refusal::NameConstraints));
+    let refused = try_client(&trust, &named("a.example.com")).expect_err("another domain");
+    assert!(refused.to_string().contains("not allowed to issue"), "{refused}");
 }
 
 #[test]
-fn with_revocation_lists_everybody_needs_a_valid_one() {
+fn with_revocation_lists_an_issued_certificate_needs_a_valid_one() {
     let root = authority("root", &PKCS_ECDSA_P256_SHA256);
     let client = root.client("leaf", |params| params.serial_number = Some(77_u64.into()));
     let try_list = |list: &str| try_client(&Trust::file(&[&root.pem(), list]), &client);
     assert_eq!(try_list(&root.revocation_list(&[78], 2026, 2900)), Ok(()));
     let revoked = try_list(&root.revocation_list(&[77], 2026, 2900));
-    assert!(matches!(revoked, Err(Refusal::Revoked { .. })));
-    for (from, until) in [(2020, 2021), (2899, 2900)] {
-        let problem = try_list(&root.revocation_list(&[], from, until));
-        assert!(matches!(problem, Err(Refusal::UnusableRevocationList { .. })), "{problem:?}");
-    }
+    assert!(matches!(revoked, Err(Refusal::Revoked)));
+    let expired = try_list(&root.revocation_list(&[], 2020, 2021));
+    assert!(matches!(expired, Err(Refusal::UnusableRevocationList { .. })), "{expired:?}");
     let other = authority("other", &PKCS_ECDSA_P256_SHA256);
     let none = try_list(&other.revocation_list(&[], 2026, 2900));
     assert!(matches!(none, Err(Refusal::NoRevocationList { .. })), "{none:?}");
     // One of the same name by another key.
     let forged = authority("root", &PKCS_ECDSA_P256_SHA256);
-    assert!(try_list(&forged.revocation_list(&[], 2026, 2900)).is_err());
+    let refused = try_list(&forged.revocation_list(&[], 2026, 2900));
+    assert!(matches!(refused, Err(Refusal::UnusableRevocationList { .. })), "{refused:?}");
+    // In any order, one valid list is enough, and being on one list is too much.
+    let (old, new) = (root.revocation_list(&[], 2020, 2021), root.revocation_list(&[], 2026, 2900));
+    assert_eq!(try_list(&format!("{old}{new}")), Ok(()));
+    let listed = root.revocation_list(&[77], 2026, 2900);
+    for lists in [format!("{new}{listed}"), format!("{listed}{new}")] {
+        assert_eq!(try_list(&lists), Err(Refusal::Revoked));
+    }
 }
 
 #[test]
-fn a_directory_is_looked_up_at_each_handshake() {
+fn a_revoked_authority_in_between_is_refused_with_all_that_it_issued() {
+    let root = authority("root", &PKCS_ECDSA_P256_SHA256);
+    let between = root.authority("between", |params| params.serial_number = Some(77_u64.into()));
+    let client = between.client("leaf", |_| {}).sending(&between);
+    let own_list = between.revocation_list(&[], 2026, 2900);
+    let try_list = |list: &str| try_client(&Trust::file(&[&root.pem(), &own_list, list]), &client);
+    assert_eq!(try_list(""), Ok(()));
+    assert_eq!(try_list(&root.revocation_list(&[77], 2026, 2900)), Err(Refusal::Revoked));
+}
+
+#[test]
+fn what_is_trusted_itself_needs_no_list_but_must_not_be_on_one() {
+    let root = authority("root", &PKCS_ECDSA_P256_SHA256);
+    let client = root.client("leaf", |params| params.serial_number = Some(77_u64.into()));
+    let try_list = |list: &str| try_client(&Trust::file(&[&client.pem(), list]), &client);
+    let other = authority("other", &PKCS_ECDSA_P256_SHA256);
+    assert_eq!(try_list(&other.revocation_list(&[77], 2026, 2900)), Ok(()));
+    assert_eq!(try_list(&root.revocation_list(&[77], 2026, 2900)), Err(Refusal::Revoked));
+}
+
+#[test]
+fn a_directory_is_looked_at_in_each_handshake() {
     let trust = Trust::directory();
     let client = Client::from_samples(&["hashed/a82b9efe.0"], "pkcs1.pem");
-    let unknown = try_client(&trust, &client).expect_err("nobody is there");
-    assert!(unknown.to_string().contains("(looked for a82b9efe.0"), "{unknown}");
-    // Under another number it is not found, as by OpenSSL.
+    let unknown = try_client(&trust, &client).expect_err("the directory is empty");
+    assert!(unknown.to_string().contains("openssl rehash"), "{unknown}");
+    // Under other names than hashed ones, certificates do not count, as in OpenSSL.
     let text = sample("hashed/a82b9efe.0");
-    trust.put("a82b9eff.0", &text);
-    assert!(matches!(try_client(&trust, &client), Err(Refusal::Unknown { .. })));
-    // Nor after a gap; but after what cannot be read, and beside others of that number.
-    trust.put("a82b9efe.1", &text);
+    trust.put("client.pem", &text);
     assert!(matches!(try_client(&trust, &client), Err(Refusal::Unknown { .. })));
     trust.put("a82b9efe.0", "nothing of use");
+    trust.put("a82b9efe.1", &text);
     assert_eq!(try_client(&trust, &client), Ok(()));
     trust.remove("a82b9efe.1");
     assert!(matches!(try_client(&trust, &client), Err(Refusal::Unknown { .. })));
 }
 
 #[test]
-fn a_directorys_revocation_lists_count_for_those_on_them() {
+fn a_directorys_revocation_lists_refuse_only_what_they_name() {
     let root = authority("root", &PKCS_ECDSA_P256_SHA256);
     let trust = Trust::directory();
     trust.put(&format!("{}.0", pki::ROOT_HASH), &root.pem());
@@ -225,12 +322,12 @@ fn a_directorys_revocation_lists_count_for_those_on_them() {
     assert_eq!(try_client(&trust, &client), Ok(()));
     let list = format!("{}.r0", pki::ROOT_HASH);
     trust.put(&list, &root.revocation_list(&[77], 2026, 2900));
-    assert!(matches!(try_client(&trust, &client), Err(Refusal::Revoked { .. })));
-    // One that has expired is no reason to refuse who is not on it.
+    assert!(matches!(try_client(&trust, &client), Err(Refusal::Revoked)));
+    // An expired list refuses no other certificate.
     trust.put(&list, &root.revocation_list(&[78], 2020, 2021));
     assert_eq!(try_client(&trust, &client), Ok(()));
     trust.put(&list, &root.revocation_list(&[77], 2020, 2021));
-    assert!(matches!(try_client(&trust, &client), Err(Refusal::UnusableRevocationList { .. })));
+    assert_eq!(try_client(&trust, &client), Err(Refusal::Revoked));
 }
 
 #[test]
@@ -255,6 +352,6 @@ fn the_log_tells_what_to_do_and_nothing_that_a_peer_could_forge() {
     assert!(told.starts_with("certificate of CN=evil"), "{told}");
     assert!(told.contains("no certificate there issued it (wanted: CN=root)"), "{told}");
     assert!(!told.contains('\n'), "{told}");
-    // Who does not ask for an explanation gets the same words.
+    // The error itself has the same words.
     assert!(error.to_string().contains("no certificate there issued it"), "{error}");
 }

@@ -95,7 +95,12 @@ impl Client {
         Self { chain: Vec::new(), key: None }
     }
 
-    /// Somebody with the client's certificate and an own key on P-256.
+    /// The certificate in PEM.
+    pub(crate) fn pem(&self) -> String {
+        pem::encode(&pem::Pem::new("CERTIFICATE", self.chain[0].to_vec()))
+    }
+
+    /// The client's certificate with another key, on P-256.
     pub(crate) fn with_another_key(&self) -> Self {
         let key = KeyPair::generate().expect("a key").serialize_der();
         let key = PrivateKeyDer::try_from(key).expect("a key");
@@ -122,7 +127,7 @@ impl Client {
     }
 }
 
-/// Somebody who issues certificates.
+/// An issuer of certificates.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 fn params(name: &str) -> CertificateParams {
@@ -145,15 +150,30 @@ pub(crate) fn authority(name: &str, algorithm: &'static SignatureAlgorithm) -> A
     Authority(CertifiedIssuer::self_signed(authority_params(name), key).expect("signed"))
 }
 
-/// An authority that may issue certificates for hosts below a domain only.
-pub(crate) fn authority_for_names(name: &str, domain: &str) -> Authority {
+pub(crate) fn authority_with(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Authority {
     let mut params = authority_params(name);
-    params.name_constraints = Some(NameConstraints {
-        permitted_subtrees: vec![GeneralSubtree::DnsName(domain.to_owned())],
-        excluded_subtrees: Vec::new(),
-    });
+    change(&mut params);
     let key = KeyPair::generate().expect("a key");
     Authority(CertifiedIssuer::self_signed(params, key).expect("signed"))
+}
+
+/// A self-signed client as `openssl req -x509` makes it: with CA:TRUE, but without a key usage.
+pub(crate) fn self_signed_client(name: &str, with_ca: bool) -> Authority {
+    let mut params = params(name);
+    params.is_ca =
+        if with_ca { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::ExplicitNoCa };
+    let key = KeyPair::generate().expect("a key");
+    Authority(CertifiedIssuer::self_signed(params, key).expect("signed"))
+}
+
+/// An authority that may issue certificates for hosts below a domain only.
+pub(crate) fn authority_for_names(name: &str, domain: &str) -> Authority {
+    authority_with(name, |params| {
+        params.name_constraints = Some(NameConstraints {
+            permitted_subtrees: vec![GeneralSubtree::DnsName(domain.to_owned())],
+            excluded_subtrees: Vec::new(),
+        });
+    })
 }
 
 impl Authority {
@@ -173,12 +193,11 @@ impl Authority {
         Self(CertifiedIssuer::signed_by(params, key, &self.0).expect("signed"))
     }
 
-    /// Somebody self-signed who is no authority, but signs for others.
-    pub(crate) fn issuer_without_right(&self, name: &str) -> Self {
-        let key = KeyPair::generate().expect("a key");
-        let mut params = params(name);
-        params.is_ca = IsCa::ExplicitNoCa;
-        Self(CertifiedIssuer::self_signed(params, key).expect("signed"))
+    /// The authority itself as a client.
+    pub(crate) fn as_client(&self) -> Client {
+        let key = self.0.key().serialize_der();
+        let key = PrivateKeyDer::try_from(key).expect("a key");
+        Client { chain: vec![self.0.der().clone()], key: Some(Arc::new(key)) }
     }
 
     pub(crate) fn client(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Client {
@@ -238,7 +257,7 @@ pub(crate) fn handshake(trust: &Trust, client: &Client) -> Result<HandshakeKind,
     Connections::new(trust, client, &rustls::version::TLS13).connect()
 }
 
-/// A client that comes again and again.
+/// A server and a client that connects to it repeatedly.
 pub(crate) struct Connections {
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,

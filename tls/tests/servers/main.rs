@@ -1,7 +1,7 @@
 //! Which servers a client accepts: handshakes in memory, most with rustls as the server.
 //!
-//! The differential judge `fixtures/python/tls_client_judge.py` compares many more certificates with
-//! what Python's client does; here is one for each promise.
+//! Many more certificates are compared with OpenSSL's verdict by `fixtures/python/tls_client_judge.py`; here
+//! is one for each promise.
 
 mod pki;
 
@@ -9,18 +9,18 @@ use std::io;
 use std::sync::Arc;
 
 use pki::{Folder, VERSIONS, authority, dns, handshake, lone_server, sample_path, try_server};
-use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyUsagePurpose, SanType};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, SanType};
 use rzeo_tls::client::{ClientFiles, client_config};
 use rzeo_tls::{Password, Peer, Refusal, TlsError, TlsFiles, server_config};
 
 const HOST: &str = "zeo.example.org";
 
 #[test]
-fn who_is_issued_by_a_trusted_authority_is_accepted() {
+fn a_certificate_by_a_trusted_authority_is_accepted() {
     let (folder, root) = (Folder::new(), authority("root"));
     let server = root.server(|_| {});
     assert_eq!(try_server(&folder.trusting(&[&root.pem()]), &server, HOST), Ok(()));
-    let other = authority("root").pem();
+    let other = authority("other").pem();
     let unknown = try_server(&folder.trusting(&[&other]), &server, HOST);
     assert!(matches!(unknown, Err(Refusal::Unknown { .. })), "{unknown:?}");
 }
@@ -29,7 +29,7 @@ fn who_is_issued_by_a_trusted_authority_is_accepted() {
 fn a_self_signed_certificate_is_accepted_because_it_is_trusted() {
     let (folder, server) = (Folder::new(), lone_server(|_| {}));
     assert_eq!(try_server(&folder.trusting(&[&server.pem]), &server, HOST), Ok(()));
-    // The host has to be right all the same.
+    // It must name the host nevertheless.
     let elsewhere = try_server(&folder.trusting(&[&server.pem]), &server, "example.org");
     assert!(matches!(elsewhere, Err(Refusal::WrongHost { .. })), "{elsewhere:?}");
     let mimic = lone_server(|_| {});
@@ -38,11 +38,10 @@ fn a_self_signed_certificate_is_accepted_because_it_is_trusted() {
 }
 
 #[test]
-fn an_issued_certificate_is_not_trusted_as_itself_but_may_be_pinned() {
+fn an_issued_certificate_may_be_trusted_itself_or_pinned() {
     let folder = Folder::new();
     let server = authority("root").server(|_| {});
-    let placed = try_server(&folder.trusting(&[&server.pem]), &server, HOST);
-    assert!(matches!(placed, Err(Refusal::Unknown { .. })), "{placed:?}");
+    assert_eq!(try_server(&folder.trusting(&[&server.pem]), &server, HOST), Ok(()));
     let pinned = ClientFiles { pins: vec![server.pin()], ..ClientFiles::default() };
     assert_eq!(try_server(&pinned, &server, HOST), Ok(()));
 }
@@ -65,11 +64,10 @@ fn the_host_has_to_be_one_that_the_certificate_names() {
         (vec![dns("*.example.org")], "x", "zeo.example.org", true),
         (vec![dns("*.example.org")], "x", "a.zeo.example.org", false),
         (vec![dns("zeo.example.org"), address.clone()], "x", "192.0.2.1", true),
-        (vec![address.clone()], "x", "192.0.2.2", false),
+        (vec![address], "x", "192.0.2.2", false),
         (vec![dns("192.0.2.1")], "192.0.2.1", "192.0.2.1", false),
-        // The common name counts only if there is no name that is meant for hosts.
-        (vec![], "zeo.example.org", "zeo.example.org", true),
-        (vec![address], "zeo.example.org", "zeo.example.org", true),
+        // The common name does not count.
+        (vec![], "zeo.example.org", "zeo.example.org", false),
         (vec![dns("www.example.org")], "zeo.example.org", "zeo.example.org", false),
     ];
     for (names, common, host, right) in cases {
@@ -80,6 +78,28 @@ fn the_host_has_to_be_one_that_the_certificate_names() {
             Err(reason) => !right && matches!(reason, Refusal::WrongHost { .. }),
         };
         assert!(as_expected, "{names:?} {common} {host}: {result:?}");
+    }
+}
+
+#[test]
+fn what_is_trusted_itself_may_have_the_host_as_its_common_name() {
+    let folder = Folder::new();
+    let named = |names: Vec<SanType>| {
+        lone_server(|params| {
+            params.distinguished_name.push(rcgen::DnType::CommonName, HOST);
+            params.subject_alt_names = names;
+        })
+    };
+    let address = SanType::IpAddress("192.0.2.1".parse().expect("an address"));
+    for (names, host, right) in [
+        (vec![], "ZEO.example.org", true),
+        (vec![], "www.example.org", false),
+        (vec![address], HOST, true),
+        (vec![dns("www.example.org")], HOST, false),
+    ] {
+        let server = named(names);
+        let result = try_server(&folder.trusting(&[&server.pem]), &server, host);
+        assert_eq!(result.is_ok(), right, "{host}: {result:?}");
     }
 }
 
@@ -116,7 +136,7 @@ fn a_pin_is_that_certificate_and_no_other() {
     let (folder, root) = (Folder::new(), authority("root"));
     let old = |params: &mut CertificateParams| params.not_after = rcgen::date_time_ymd(2020, 1, 1);
     let (server, other) = (root.server(old), root.server(|_| {}));
-    // Whatever else is set: the other would be fine by its authority.
+    // The other one would be accepted by its authority.
     let files = ClientFiles { pins: vec![server.pin()], ..folder.trusting(&[&root.pem()]) };
     assert_eq!(try_server(&files, &server, "elsewhere"), Ok(()));
     let refused = try_server(&files, &other, HOST).expect_err("not pinned");
@@ -144,10 +164,10 @@ fn a_pinned_certificate_without_its_key_is_not_enough() {
 type Fault = (fn(&mut CertificateParams), fn(&Refusal) -> bool);
 
 #[test]
-fn what_is_wrong_with_a_certificate_is_told() {
+fn the_reason_of_a_refusal_is_told() {
     let (folder, root) = (Folder::new(), authority("root"));
     let files = folder.trusting(&[&root.pem()]);
-    let faults: [Fault; 4] = [
+    let faults: [Fault; 3] = [
         (
             |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1),
             |reason| matches!(reason, Refusal::Expired { .. }),
@@ -158,10 +178,6 @@ fn what_is_wrong_with_a_certificate_is_told() {
         ),
         (
             |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth],
-            |reason| matches!(reason, Refusal::WrongPurpose { peer: Peer::Server, .. }),
-        ),
-        (
-            |params| params.key_usages = vec![KeyUsagePurpose::CrlSign],
             |reason| matches!(reason, Refusal::WrongPurpose { peer: Peer::Server, .. }),
         ),
     ];
@@ -177,25 +193,13 @@ fn what_is_wrong_with_a_certificate_is_told() {
 }
 
 #[test]
-fn a_curves_key_that_may_not_sign_is_for_tls_13_only() {
-    let (folder, root) = (Folder::new(), authority("root"));
-    let tls = client_config(&folder.trusting(&[&root.pem()])).expect("good files");
-    let server = root.server(|params| params.key_usages = vec![KeyUsagePurpose::KeyAgreement]);
-    let [old, new] = VERSIONS.map(|version| handshake(&tls, server.config(version, false), HOST));
-    assert!(new.is_ok());
-    let error = old.err().expect("a refusal");
-    let reason = &rzeo_tls::refusal(&error).expect("of the certificate").reason;
-    assert!(matches!(reason, Refusal::WrongPurpose { peer: Peer::Server, .. }), "{reason}");
-}
-
-#[test]
 fn revoked_servers_are_refused() {
     let (folder, root) = (Folder::new(), authority("root"));
     let server = root.server(|params| params.serial_number = Some(77_u64.into()));
     let with_list = |serial| folder.trusting(&[&root.pem(), &root.revocation_list(serial)]);
     assert_eq!(try_server(&with_list(78), &server, HOST), Ok(()));
     let revoked = try_server(&with_list(77), &server, HOST);
-    assert!(matches!(revoked, Err(Refusal::Revoked { .. })), "{revoked:?}");
+    assert!(matches!(revoked, Err(Refusal::Revoked)), "{revoked:?}");
 }
 
 #[test]
@@ -210,7 +214,7 @@ fn a_directory_may_have_the_trusted_certificates() {
 }
 
 #[test]
-fn a_server_that_wants_a_certificate_gets_it() {
+fn a_server_that_requires_a_certificate_gets_it() {
     let (folder, root) = (Folder::new(), authority("root"));
     let server = root.server(|_| {});
     let bare = folder.trusting(&[&root.pem()]);
@@ -228,12 +232,12 @@ fn a_server_that_wants_a_certificate_gets_it() {
 
         let error = pki::shown_to(&bare, &server, version).expect_err("no certificate");
         let told = rzeo_tls::explain(&io::Error::other(error));
-        assert!(told.starts_with("the server wants a certificate and got none"), "{told}");
+        assert!(told.starts_with("the server requires a client certificate"), "{told}");
     }
 }
 
 #[test]
-fn a_clients_files_have_to_fit_as_a_servers_have() {
+fn a_clients_files_must_belong_together() {
     let own = |certificate: &str, key: &str| ClientFiles {
         certificate: Some(sample_path(certificate)),
         key: Some(sample_path(key)),
@@ -276,7 +280,7 @@ fn a_client_of_rzeo_and_a_server_of_rzeo_understand_each_other() {
     let ended = pki::handshake_as(&tls, server.clone(), nameless).expect("accepted");
     assert_eq!(ended.name_heard, None);
 
-    // A stranger is told, though in TLS 1.3 only after the handshake.
+    // A refused client learns the reason, though in TLS 1.3 only after the handshake.
     let stranger = ClientFiles {
         certificate: Some(sample_path("self_signed_ec.pem")),
         key: Some(sample_path("sec1.pem")),
@@ -285,7 +289,7 @@ fn a_client_of_rzeo_and_a_server_of_rzeo_understand_each_other() {
     let tls = client_config(&stranger).expect("good files");
     let error = handshake(&tls, server, HOST).err().expect("a stranger");
     let told = rzeo_tls::explain(&io::Error::other(error));
-    assert!(told.starts_with("the other side refuses the certificate"), "{told}");
+    assert!(told.starts_with("the peer refused this side's certificate"), "{told}");
 }
 
 #[test]

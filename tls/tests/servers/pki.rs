@@ -63,7 +63,7 @@ fn params(name: &str) -> CertificateParams {
     params
 }
 
-/// Somebody who issues certificates.
+/// An issuer of certificates.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 pub(crate) fn authority(name: &str) -> Authority {
@@ -120,7 +120,7 @@ pub(crate) struct Server {
     key: Vec<u8>,
 }
 
-/// A server that is its own authority, without saying so.
+/// A server with a self-signed certificate.
 pub(crate) fn lone_server(change: impl FnOnce(&mut CertificateParams)) -> Server {
     let mut params = params("lone");
     params.subject_alt_names = vec![dns("zeo.example.org")];
@@ -135,7 +135,7 @@ impl Server {
         Pin::of(&self.der)
     }
 
-    /// A configuration without rzeo's, which has no choice of versions.
+    /// A configuration of rustls, since rzeo's has no choice of versions.
     pub(crate) fn config(
         &self,
         version: &'static SupportedProtocolVersion,
@@ -151,7 +151,7 @@ impl Server {
     }
 }
 
-/// A server with somebody else's certificate and an own key.
+/// A server with the certificate of another and a key of its own.
 pub(crate) fn thief(
     certificate: &Path,
     version: &'static SupportedProtocolVersion,
@@ -235,7 +235,7 @@ pub(crate) fn handshake_as(
             client.process_new_packets()?;
         }
     }
-    // What the server does not like, it has told the client, which has told it then.
+    // The server's alert reaches the client, which reports it above.
     assert_eq!(failed, None);
     Ok(Ended {
         kind: client.handshake_kind().expect("the handshake is over"),
