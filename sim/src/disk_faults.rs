@@ -1,15 +1,15 @@
 //! What befalls the disk of a server, and with it the server.
 //!
-//! A [`Fate`] is the witness of a disk ([`WatchedDisk`](rzeo_fixtures::disk::WatchedDisk)). The world arms it,
+//! A [`DiskFaults`] is the witness of a disk ([`WatchedDisk`](rzeo_fixtures::disk::WatchedDisk)). The world arms it,
 //! and at one of the next calls it strikes: the process is killed or the power cut at this very call, and
-//! what is found afterwards is kept ([`Fate::image`]); or the call, and some after it, fail. A process that
+//! what is found afterwards is kept ([`DiskFaults::image`]); or the call, and some after it, fail. A process that
 //! is dead does nothing any more: every later call of it fails, and the world listens to it no longer.
 
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rzeo_storage::disk::memory::{Fault, MemoryDisk, Survival};
+use rzeo_storage::disk::memory::{Fault as CallFault, MemoryDisk, Survival};
 
 use crate::coverage::Coverage;
 use rzeo_fixtures::disk::Witness;
@@ -17,26 +17,26 @@ use rzeo_fixtures::random::Random;
 
 /// What is to happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doom {
+pub enum DiskFault {
     /// The process is killed: what it wrote is there, and still not synced.
     Kill,
     /// The power is cut: what it synced is there, and any part of the rest.
     PowerCut,
     /// So many calls that change something fail.
-    Fail(Fault, u32),
+    Fail(CallFault, u32),
     /// So many calls that read fail.
     FailReads(u32),
 }
 
 /// See the module's introduction; clones share it.
 #[derive(Clone)]
-pub struct Fate(Arc<Mutex<State>>);
+pub struct DiskFaults(Arc<Mutex<State>>);
 
 struct State {
     random: Random,
     /// Strikes after so many calls of its kind.
-    armed: Option<(u32, Doom)>,
-    failing: Option<(Fault, u32)>,
+    armed: Option<(u32, DiskFault)>,
+    failing: Option<(CallFault, u32)>,
     failing_reads: u32,
     /// How many of 100 reads find nothing in the page cache.
     uncached: usize,
@@ -44,7 +44,7 @@ struct State {
     happened: Coverage,
 }
 
-impl Fate {
+impl DiskFaults {
     /// Nothing happens to the disk until it is told so.
     #[must_use]
     pub fn new(mut random: Random) -> Self {
@@ -61,13 +61,13 @@ impl Fate {
     }
 
     /// This is to happen, so many calls from now.
-    pub fn arm(&self, after: u32, doom: Doom) {
-        self.lock().armed = Some((after, doom));
+    pub fn arm(&self, after: u32, fault: DiskFault) {
+        self.lock().armed = Some((after, fault));
     }
 
     /// The process dies now, if that is its doom.
-    pub fn strike(&self, doom: Doom, disk: &MemoryDisk) {
-        self.lock().strike(doom, disk);
+    pub fn inject(&self, fault: DiskFault, disk: &MemoryDisk) {
+        self.lock().inject(fault, disk);
     }
 
     /// Faults stop.
@@ -96,60 +96,60 @@ impl Fate {
 
 impl State {
     /// The doom whose call this is.
-    fn strikes(&mut self, is_read: bool) -> Option<Doom> {
-        let (left, doom) = self.armed.as_mut()?;
-        if is_read != matches!(doom, Doom::FailReads(_)) {
+    fn due(&mut self, is_read: bool) -> Option<DiskFault> {
+        let (left, fault) = self.armed.as_mut()?;
+        if is_read != matches!(fault, DiskFault::FailReads(_)) {
             return None;
         }
         if *left > 0 {
             *left -= 1;
             return None;
         }
-        self.armed.take().map(|(_, doom)| doom)
+        self.armed.take().map(|(_, fault)| fault)
     }
 
-    fn strike(&mut self, doom: Doom, disk: &MemoryDisk) {
-        match doom {
-            Doom::Kill => {
+    fn inject(&mut self, fault: DiskFault, disk: &MemoryDisk) {
+        match fault {
+            DiskFault::Kill => {
                 self.happened.count("kills of a server");
                 self.image = Some(disk.fork());
             }
-            Doom::PowerCut => {
+            DiskFault::PowerCut => {
                 self.happened.count("power cuts");
                 let mut chance = Chance::new(&mut self.random);
                 self.image = Some(disk.crash(&mut chance));
             }
-            Doom::Fail(fault, times) => self.failing = Some((fault, times)),
-            Doom::FailReads(times) => self.failing_reads = times,
+            DiskFault::Fail(fault, times) => self.failing = Some((fault, times)),
+            DiskFault::FailReads(times) => self.failing_reads = times,
         }
     }
 }
 
-impl Witness for Fate {
-    fn change(&self, disk: &MemoryDisk) -> Option<Fault> {
+impl Witness for DiskFaults {
+    fn change(&self, disk: &MemoryDisk) -> Option<CallFault> {
         let mut state = self.lock();
         if state.image.is_some() {
-            return Some(Fault::Broken);
+            return Some(CallFault::Broken);
         }
-        if let Some(doom) = state.strikes(false) {
-            state.strike(doom, disk);
+        if let Some(fault) = state.due(false) {
+            state.inject(fault, disk);
         }
         if state.image.is_some() {
-            return Some(Fault::Broken);
+            return Some(CallFault::Broken);
         }
         let (fault, left) = state.failing?;
         state.failing = (left > 1).then_some((fault, left - 1));
         state.happened.count(match fault {
-            Fault::NoSpace => "calls without room on the disk",
-            Fault::Broken => "calls that a broken disk refused",
+            CallFault::NoSpace => "calls without room on the disk",
+            CallFault::Broken => "calls that a broken disk refused",
         });
         Some(fault)
     }
 
     fn read(&self, disk: &MemoryDisk, patient: bool) -> Option<io::Error> {
         let mut state = self.lock();
-        if let Some(doom) = state.strikes(true) {
-            state.strike(doom, disk);
+        if let Some(fault) = state.due(true) {
+            state.inject(fault, disk);
         }
         if state.failing_reads > 0 {
             state.failing_reads -= 1;

@@ -47,7 +47,7 @@ pub enum Outcome {
 
 /// See the module's introduction.
 #[derive(Debug, Default)]
-pub struct Truth {
+pub struct Oracle {
     commits: BTreeMap<Tid, BTreeMap<Oid, Option<Bytes>>>,
     descriptions: BTreeMap<Tid, Bytes>,
     objects: BTreeMap<Oid, BTreeMap<Tid, Option<Bytes>>>,
@@ -62,12 +62,12 @@ pub struct Truth {
     read_to: usize,
     last_at: usize,
     /// Whether clients merge what servers cannot.
-    pub clients_merge: bool,
+    pub clients_resolve: bool,
     /// How many times something was merged.
     pub merges: u64,
 }
 
-impl Truth {
+impl Oracle {
     /// An application begins a transaction that its description gives this number.
     pub fn plan(&mut self, number: u64, plan: Plan) {
         self.plans.insert(number, plan);
@@ -169,7 +169,7 @@ impl Truth {
 
     /// Whether the revision of an object before a tid may have been packed away, if there was one.
     #[must_use]
-    pub fn may_be_gone(&self, oid: Oid, bound: Tid) -> bool {
+    pub fn may_be_packed(&self, oid: Oid, bound: Tid) -> bool {
         let Some((serial, _)) = self.serial_before(oid, bound) else { return true };
         let next = self.objects.get(&oid).and_then(|it| it.range(serial.next()..).next());
         next.is_some_and(|(tid, _)| *tid <= self.packed_to)
@@ -179,9 +179,9 @@ impl Truth {
     ///
     /// # Panics
     /// If something is wrong.
-    pub fn learn(&mut self, file: &[u8], last_tid: Tid) {
-        if !self.goes_on(file) {
-            self.look_at_all(file, last_tid);
+    pub fn read_new(&mut self, file: &[u8], last_tid: Tid) {
+        if !self.continues(file) {
+            self.read_all(file, last_tid);
         }
         while let Some((commit, end)) =
             file_reader::commit_at(file, self.read_to.max(file_reader::START))
@@ -189,13 +189,13 @@ impl Truth {
         {
             self.last_at = commit.at;
             self.read_to = end;
-            self.admit(commit);
+            self.add_commit(commit);
         }
         assert_eq!(self.last_tid(), last_tid, "the last commit is not in the file");
     }
 
     /// Whether the file is the one that was read last, with more at its end.
-    fn goes_on(&self, file: &[u8]) -> bool {
+    fn continues(&self, file: &[u8]) -> bool {
         let last = file_reader::commit_at(file, self.last_at);
         self.read_to == 0
             || last
@@ -206,7 +206,7 @@ impl Truth {
     ///
     /// # Panics
     /// If something is wrong.
-    pub fn look_at_all(&mut self, file: &[u8], last_tid: Tid) {
+    pub fn read_all(&mut self, file: &[u8], last_tid: Tid) {
         let commits = file_reader::commits(file);
         self.compare(&commits);
         self.read_to = 0;
@@ -214,7 +214,7 @@ impl Truth {
         for commit in commits.into_iter().take_while(|commit| commit.tid <= last_tid) {
             let (at, tid) = (commit.at, commit.tid);
             if tid > last {
-                self.admit(commit);
+                self.add_commit(commit);
             }
             self.last_at = at;
             self.read_to = file_reader::commit_at(file, at).map_or(0, |(_, end)| end);
@@ -251,7 +251,7 @@ impl Truth {
     }
 
     /// A commit is made.
-    fn admit(&mut self, commit: Commit) {
+    fn add_commit(&mut self, commit: Commit) {
         let tid = commit.tid;
         assert!(tid > self.last_tid(), "{tid} comes after {}", self.last_tid());
         let text = String::from_utf8_lossy(&commit.description);
@@ -259,7 +259,7 @@ impl Truth {
         let records: BTreeMap<Oid, Option<Bytes>> = commit.records.into_iter().collect();
         if number > 0 {
             let plan = self.plans.get(&number).unwrap_or_else(|| panic!("nobody planned {text}"));
-            let merges = self.judge(tid, plan, &records);
+            let merges = self.check_commit(tid, plan, &records);
             let before = self.committed.get(&number);
             assert!(before.is_none(), "transaction {number} is in {before:?} and in {tid}");
             let blobs = plan.blobs.iter().map(|(oid, bytes)| ((*oid, tid), bytes.clone()));
@@ -277,11 +277,11 @@ impl Truth {
         }
         self.descriptions.insert(tid, commit.description);
         self.commits.insert(tid, records);
-        self.add_up(tid);
+        self.check_sums(tid);
     }
 
     /// Whether a commit is what its owner wanted, made of what it has read.
-    fn judge(&self, tid: Tid, plan: &Plan, records: &BTreeMap<Oid, Option<Bytes>>) -> u64 {
+    fn check_commit(&self, tid: Tid, plan: &Plan, records: &BTreeMap<Oid, Option<Bytes>>) -> u64 {
         for (oid, serial) in &plan.depends {
             let now = self.serial_before(*oid, Tid::MAX).map(|(serial, _)| serial);
             assert_eq!(now, Some(*serial), "{tid} depends on an old revision of {oid}");
@@ -304,8 +304,8 @@ impl Truth {
                 continue;
             }
             merges += 1;
-            let may_merge = *oid == TICKS || self.clients_merge && objects::is_a_sum(*oid);
-            assert!(may_merge, "{tid} overwrites a change of {oid} that it has not seen");
+            let may_resolve = *oid == TICKS || self.clients_resolve && objects::is_a_sum(*oid);
+            assert!(may_resolve, "{tid} overwrites a change of {oid} that it has not seen");
             let base = self.record(*read, *oid).expect("it was read").clone();
             let committed = current.and_then(|(_, data)| data.clone());
             let merged = base.zip(committed).map(|(base, committed)| {
@@ -318,7 +318,7 @@ impl Truth {
     }
 
     /// Accounts have their sum, and the ticks that of the counters.
-    fn add_up(&self, tid: Tid) {
+    fn check_sums(&self, tid: Tid) {
         let number = |oid| self.numbers.get(&oid).copied().unwrap_or_default();
         let money: i64 = objects::accounts().map(number).sum();
         assert_eq!(money, TOTAL, "the accounts' sum after {tid}");

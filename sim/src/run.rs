@@ -88,15 +88,15 @@ fn run_once(plan: Plan, is_traced: bool) -> Result<Report, Box<Failure>> {
     let Plan { seed, steps, workload } = plan;
     let shared = Shared::new(Trace::new(is_traced));
     let mut world = None;
-    let told = catch(|| {
+    let result = catch(|| {
         let world = world.insert(World::new(seed, workload, shared));
-        world.live(steps);
+        world.run(steps);
         world.shared.trace.step = steps;
-        world.end()
+        world.finish()
     });
-    // What was told until then outlives a panic.
+    // What was result until then outlives a panic.
     let trace = world.map(|world| world.shared.trace).unwrap_or_default();
-    match told {
+    match result {
         Ok(coverage) => {
             let (time, fingerprint) = (trace.time, trace.fingerprint());
             Ok(Report { coverage, time, fingerprint })

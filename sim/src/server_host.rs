@@ -14,7 +14,7 @@ use rzeo_storage::file::{FileOptions, IndexUse};
 
 use crate::application::Shared;
 use crate::coverage::Coverage;
-use crate::disk_faults::{Doom, Fate};
+use crate::disk_faults::{DiskFault, DiskFaults};
 use crate::{file_reader, objects};
 use rzeo_fixtures::disk::WatchedDisk;
 use rzeo_fixtures::random::Random;
@@ -25,10 +25,10 @@ pub(crate) const PATH: &str = "Data.fs";
 const BLOBS: &str = "blobs";
 
 /// See the module's introduction.
-pub(crate) struct Machine {
+pub(crate) struct ServerHost {
     disk: MemoryDisk,
     options: FileOptions,
-    fate: Fate,
+    faults: DiskFaults,
     storage: Option<Arc<FileStorage>>,
     /// How many changes the disk had seen when somebody last looked.
     seen: u64,
@@ -36,7 +36,7 @@ pub(crate) struct Machine {
     happened: Coverage,
 }
 
-impl Machine {
+impl ServerHost {
     /// A machine with a database, whose server does not run.
     pub(crate) fn new(random: &mut Random) -> Self {
         let disk = MemoryDisk::new();
@@ -48,9 +48,9 @@ impl Machine {
         };
         let storage = FileStorage::open(Arc::new(disk.clone()), PATH, options.clone());
         make_objects(&storage.expect("a disk in memory takes an empty database"));
-        let fate = Fate::new(Random::new(random.next()));
+        let faults = DiskFaults::new(Random::new(random.next()));
         let happened = Coverage::default();
-        Self { disk, options, fate, storage: None, seen: 0, happened }
+        Self { disk, options, faults, storage: None, seen: 0, happened }
     }
 
     pub(crate) const fn disk(&self) -> &MemoryDisk {
@@ -65,23 +65,24 @@ impl Machine {
         random: &mut Random,
         shared: &mut Shared,
     ) -> Option<Rig> {
-        self.happened += &self.fate.take_happened();
-        self.fate = Fate::new(Random::new(random.next()));
+        self.happened += &self.faults.take_happened();
+        self.faults = DiskFaults::new(Random::new(random.next()));
         if random.below(8) == 0 {
-            let doom = [Doom::Kill, Doom::PowerCut, Doom::FailReads(1)][random.below(3)];
-            self.fate.arm(u32::try_from(random.below(12)).unwrap_or_default(), doom);
+            let fault =
+                [DiskFault::Kill, DiskFault::PowerCut, DiskFault::FailReads(1)][random.below(3)];
+            self.faults.arm(u32::try_from(random.below(12)).unwrap_or_default(), fault);
         }
-        let watched = WatchedDisk::witnessed(self.disk.clone(), self.fate.clone());
+        let watched = WatchedDisk::witnessed(self.disk.clone(), self.faults.clone());
         let opened = FileStorage::open(Arc::new(watched), PATH, self.options.clone());
-        if self.is_dead() {
+        if self.has_crashed() {
             drop(opened);
-            self.bury(shared);
+            self.take_crash_image(shared);
             return None;
         }
         let storage = match opened {
             Ok(storage) => Arc::new(storage),
             Err(error) => {
-                let failed = self.fate.take_happened();
+                let failed = self.faults.take_happened();
                 self.happened += &failed;
                 assert!(
                     failed.of("reads that failed") > 0,
@@ -91,15 +92,15 @@ impl Machine {
                 return None;
             }
         };
-        self.fate.disarm();
+        self.faults.disarm();
         let opening = storage.opening();
         let is_used = matches!(opening.index, IndexUse::Used { .. });
         shared.coverage.add("index files that were used", u64::from(is_used));
         shared.coverage.add("ends that were cut off", u64::from(opening.cut.is_some()));
         shared.coverage.count("databases that were opened");
         let last_tid = storage.last_tid();
-        let look = |file: &[u8]| shared.truth.look_at_all(file, last_tid);
-        self.disk.with_bytes(PATH, look).expect("there is a database");
+        let read = |file: &[u8]| shared.oracle.read_all(file, last_tid);
+        self.disk.with_bytes(PATH, read).expect("there is a database");
         self.compare_blobs(shared);
         self.seen = self.disk.calls();
         let mut rig = Rig::new(setup, storage.clone());
@@ -110,7 +111,7 @@ impl Machine {
 
     /// Every revision with a blob has its file, and every file has its revision.
     fn compare_blobs(&self, shared: &mut Shared) {
-        let known = shared.truth.blobs();
+        let known = shared.oracle.blobs();
         let mut found = BTreeSet::new();
         let is_blob = |path: &PathBuf| path.starts_with(BLOBS) && path.extension().is_some();
         for path in self.disk.paths().into_iter().filter(is_blob) {
@@ -125,7 +126,7 @@ impl Machine {
         for (oid, tid) in known.keys() {
             let is_there = found.contains(&(*oid, *tid));
             assert!(
-                is_there || shared.truth.may_be_gone(*oid, tid.next()),
+                is_there || shared.oracle.may_be_packed(*oid, tid.next()),
                 "the blob of {oid} {tid}"
             );
             shared.coverage.count("blob files looked for");
@@ -133,12 +134,12 @@ impl Machine {
     }
 
     /// Looks at what the server has written, if it has.
-    pub(crate) fn learn(&mut self, shared: &mut Shared) {
+    pub(crate) fn read_new(&mut self, shared: &mut Shared) {
         let Some(storage) = &self.storage else { return };
         if self.disk.calls() != std::mem::replace(&mut self.seen, self.disk.calls()) {
             let last_tid = storage.last_tid();
-            let look = |file: &[u8]| shared.truth.learn(file, last_tid);
-            self.disk.with_bytes(PATH, look).expect("there is a database");
+            let read = |file: &[u8]| shared.oracle.read_new(file, last_tid);
+            self.disk.with_bytes(PATH, read).expect("there is a database");
         }
     }
 
@@ -147,39 +148,39 @@ impl Machine {
         self.storage.as_ref().is_some_and(|storage| storage.broken().is_some())
     }
 
-    pub(crate) fn arm(&self, after: u32, doom: Doom) {
-        self.fate.arm(after, doom);
+    pub(crate) fn arm(&self, after: u32, fault: DiskFault) {
+        self.faults.arm(after, fault);
     }
 
     pub(crate) fn disarm(&self) {
-        self.fate.disarm();
+        self.faults.disarm();
     }
 
     /// Kills the server now, or cuts the power.
     pub(crate) fn kill(&self, random: &mut Random) {
-        let doom = [Doom::Kill, Doom::PowerCut][random.below(2)];
+        let fault = [DiskFault::Kill, DiskFault::PowerCut][random.below(2)];
         if self.storage.is_some() {
-            self.fate.strike(doom, &self.disk);
+            self.faults.inject(fault, &self.disk);
         }
     }
 
     /// Whether the server's process died.
-    pub(crate) fn is_dead(&self) -> bool {
-        self.fate.image().is_some()
+    pub(crate) fn has_crashed(&self) -> bool {
+        self.faults.image().is_some()
     }
 
     /// What is left of a server that died is looked at with other eyes than its own: nothing that
     /// anybody was told of may be lost.
-    pub(crate) fn bury(&mut self, shared: &mut Shared) {
-        let image = self.fate.image().expect("it died");
-        self.happened += &self.fate.take_happened();
+    pub(crate) fn take_crash_image(&mut self, shared: &mut Shared) {
+        let image = self.faults.image().expect("it died");
+        self.happened += &self.faults.take_happened();
         self.storage = None;
         self.disk = image;
         let file = self.disk.bytes(PATH).expect("a database does not vanish");
-        shared.truth.compare(&file_reader::commits(&file));
+        shared.oracle.compare(&file_reader::commits(&file));
         let is_packing = self.disk.paths().iter().any(|path| path.ends_with("Data.fs.pack"));
         shared.coverage.add("crashes in the middle of a pack", u64::from(is_packing));
-        self.fate = Fate::new(Random::new(0));
+        self.faults = DiskFaults::new(Random::new(0));
     }
 
     /// Ends the server as it should, unless it dies of it.
@@ -189,14 +190,14 @@ impl Machine {
             let _ = storage.close();
             drop(storage);
         }
-        if self.is_dead() {
-            self.bury(shared);
+        if self.has_crashed() {
+            self.take_crash_image(shared);
         }
     }
 
     pub(crate) fn take_happened(&mut self) -> Coverage {
         let mut happened = std::mem::take(&mut self.happened);
-        happened += &self.fate.take_happened();
+        happened += &self.faults.take_happened();
         happened
     }
 }

@@ -1,4 +1,4 @@
-//! What happened in a world, for people to read, and a number that tells two runs apart.
+//! What happened in a world, for applications to read, and a number that tells two runs apart.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -23,7 +23,7 @@ impl Trace {
     }
 
     /// Something happened. The text is made if somebody reads it.
-    pub(crate) fn say(&mut self, line: impl FnOnce() -> String) {
+    pub(crate) fn log(&mut self, line: impl FnOnce() -> String) {
         if let Some(lines) = &mut self.lines {
             if lines.len() == LINES_MAX {
                 lines.pop_front();

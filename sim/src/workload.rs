@@ -3,8 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::application::transactions::DealKind;
-
 /// A kind of world. In each of them everything happens that can; they differ in what happens often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Workload {
@@ -57,7 +55,7 @@ impl Workload {
     }
 
     /// Whether servers leave conflicts to their clients; `None` if the seed decides.
-    pub(crate) const fn clients_merge(self) -> Option<bool> {
+    pub(crate) const fn clients_resolve(self) -> Option<bool> {
         match self {
             Self::Conflicts => Some(true),
             Self::Counters => Some(false),
@@ -66,62 +64,66 @@ impl Workload {
     }
 
     /// What applications do, with weights.
-    pub(crate) fn habits(self) -> Vec<(usize, Habit)> {
-        use DealKind::{Blob, Count, Depend, Mass, Nothing, Transfer};
-        use Habit::{
-            Ask, Blob as ReadBlob, ChangeMind, Deal, Look, NewOid, Pack, Prefetch, ReadOn,
-            Snapshot, Walk,
+    pub(crate) fn actions(self) -> Vec<(usize, Action)> {
+        use Action::{
+            Abort, BeginSnapshot, ContinueSnapshot, Iterate, Load, NewOid, Pack, Prefetch, Query,
+            ReadBlob, Transaction,
         };
-        let mut habits = vec![
-            (6, Look),
-            (2, Snapshot),
-            (6, ReadOn),
+        use TransactionKind::{Blob, Count, Depend, Mass, Nothing, Transfer};
+        let mut actions = vec![
+            (6, Load),
+            (2, BeginSnapshot),
+            (6, ContinueSnapshot),
             (2, Prefetch),
-            (4, Ask),
+            (4, Query),
             (1, NewOid),
-            (2, Walk),
+            (2, Iterate),
             (2, ReadBlob),
             (1, Pack),
-            (1, ChangeMind),
-            (4, Deal(Transfer)),
-            (3, Deal(Count)),
-            (1, Deal(Mass)),
-            (1, Deal(Depend)),
-            (2, Deal(Blob)),
-            (1, Deal(Nothing)),
+            (1, Abort),
+            (4, Transaction(Transfer)),
+            (3, Transaction(Count)),
+            (1, Transaction(Mass)),
+            (1, Transaction(Depend)),
+            (2, Transaction(Blob)),
+            (1, Transaction(Nothing)),
         ];
-        habits.extend(match self {
-            Self::Transfers | Self::Storms => vec![(12, Deal(Transfer))],
-            Self::Counters => vec![(16, Deal(Count))],
-            Self::ReadMostly => vec![(60, Look), (10, Prefetch), (10, Ask)],
-            Self::LongReaders => vec![(12, Snapshot), (24, ReadOn)],
-            Self::Blobs => vec![(16, Deal(Blob)), (16, ReadBlob)],
-            Self::Conflicts => vec![(12, Deal(Transfer)), (12, Deal(Count)), (6, Deal(Depend))],
-            Self::MassInvalidation => vec![(10, Deal(Mass)), (20, Look)],
-            Self::Walks => vec![(30, Walk), (4, Pack), (8, Ask)],
+        actions.extend(match self {
+            Self::Transfers | Self::Storms => vec![(12, Transaction(Transfer))],
+            Self::Counters => vec![(16, Transaction(Count))],
+            Self::ReadMostly => vec![(60, Load), (10, Prefetch), (10, Query)],
+            Self::LongReaders => vec![(12, BeginSnapshot), (24, ContinueSnapshot)],
+            Self::Blobs => vec![(16, Transaction(Blob)), (16, ReadBlob)],
+            Self::Conflicts => vec![
+                (12, Transaction(Transfer)),
+                (12, Transaction(Count)),
+                (6, Transaction(Depend)),
+            ],
+            Self::MassInvalidation => vec![(10, Transaction(Mass)), (20, Load)],
+            Self::Walks => vec![(30, Iterate), (4, Pack), (8, Query)],
         });
-        habits
+        actions
     }
 
-    /// How many of a thousand actions are troubles, and which.
-    pub(crate) fn troubles(self) -> (usize, Vec<(usize, Trouble)>) {
-        let mut troubles = vec![
-            (6, Trouble::Cut),
-            (2, Trouble::HalfCut),
-            (2, Trouble::Stall),
-            (2, Trouble::Deafen),
-            (3, Trouble::KillClient),
-            (2, Trouble::StopServer),
-            (1, Trouble::KillServer),
-            (5, Trouble::Disk),
-            (2, Trouble::SlowSync),
-            (1, Trouble::ClockJump),
-            (1, Trouble::Pause),
+    /// How many of a thousand actions are faults, and which.
+    pub(crate) fn faults(self) -> (usize, Vec<(usize, Fault)>) {
+        let mut faults = vec![
+            (6, Fault::Cut),
+            (2, Fault::HalfCut),
+            (2, Fault::Stall),
+            (2, Fault::StopReading),
+            (3, Fault::KillClient),
+            (2, Fault::StopServer),
+            (1, Fault::KillServer),
+            (5, Fault::Disk),
+            (2, Fault::SlowSync),
+            (1, Fault::ClockJump),
+            (1, Fault::Pause),
         ];
         if self == Self::Storms {
-            troubles.push((20, Trouble::CutAll));
+            faults.push((20, Fault::CutAll));
         }
-        (if self == Self::Storms { 80 } else { 40 }, troubles)
+        (if self == Self::Storms { 80 } else { 40 }, faults)
     }
 
     /// What must have happened in many worlds of this kind, beside what must in all.
@@ -227,29 +229,48 @@ impl FromStr for Workload {
     }
 }
 
+/// What a transaction is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TransactionKind {
+    /// Moves money from one account to another.
+    Transfer,
+    /// Counts up the own counter, and the ticks.
+    Count,
+    /// Changes the whole crowd.
+    Mass,
+    /// Changes one of the crowd, provided that an account stays what it is.
+    Depend,
+    /// Stores a blob, and may count.
+    Blob,
+    /// Takes a transfer back.
+    Undo,
+    /// Changes nothing.
+    Nothing,
+}
+
 /// What an application may do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Habit {
-    Look,
-    Snapshot,
-    ReadOn,
+pub(crate) enum Action {
+    Load,
+    BeginSnapshot,
+    ContinueSnapshot,
     Prefetch,
-    Ask,
+    Query,
     NewOid,
-    Walk,
-    Blob,
+    Iterate,
+    ReadBlob,
     Pack,
-    ChangeMind,
-    Deal(DealKind),
+    Abort,
+    Transaction(TransactionKind),
 }
 
 /// What may befall the world next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Trouble {
+pub(crate) enum Fault {
     Cut,
     HalfCut,
     Stall,
-    Deafen,
+    StopReading,
     CutAll,
     KillClient,
     StopServer,

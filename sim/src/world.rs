@@ -10,14 +10,14 @@ use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::server::{CloseReason, Limits, LockScope};
 use rzeo_core::time::{Instant, Now, UnixTime};
 use rzeo_core::wire::Codec;
-use rzeo_storage::disk::memory::Fault;
+use rzeo_storage::disk::memory::Fault as CallFault;
 
-use crate::application::{Desk, Heard, Person, Shared};
+use crate::application::{Application, Context, Invalidation, Shared};
 use crate::coverage::Coverage;
-use crate::disk_faults::Doom;
+use crate::disk_faults::DiskFault;
 use crate::objects;
-use crate::server_host::{Machine, PATH, first_tid};
-use crate::workload::{Habit, Trouble, Workload};
+use crate::server_host::{PATH, ServerHost, first_tid};
+use crate::workload::{Action, Fault, TransactionKind, Workload};
 use rzeo_fixtures::client::ClientRig;
 use rzeo_fixtures::network::{Network, Step};
 use rzeo_fixtures::random::Random;
@@ -28,25 +28,25 @@ use rzeo_script::Hold;
 pub const STEPS: usize = 400;
 
 /// As many as there are counters.
-const PEOPLE: usize = 4;
+const CLIENTS: usize = 4;
 /// Addresses; at one of them there is a server, most of the time.
 const SERVERS: usize = 2;
 
 /// What a client says in its log of a server that it cannot make sense of, or that has lost commits.
-const ODD: [&str; 4] =
+const UNEXPECTED: [&str; 4] =
     ["unreadable message", "cannot be understood", "was not made", "the same database"];
 
 /// See the module's introduction.
 pub(crate) struct World {
     random: Random,
-    habits: Vec<(usize, Habit)>,
-    troubles: (usize, Vec<(usize, Trouble)>),
+    actions: Vec<(usize, Action)>,
+    faults: (usize, Vec<(usize, Fault)>),
     setup: Setup,
     network: Network,
-    machine: Machine,
-    people: Vec<Person>,
+    host: ServerHost,
+    applications: Vec<Application>,
     /// Where clients began and what they heard, of those that are gone.
-    gone: Vec<(Tid, Vec<Heard>)>,
+    ended: Vec<(Tid, Vec<Invalidation>)>,
     pub(crate) shared: Shared,
     now: Now,
     cache_bytes: Vec<usize>,
@@ -59,11 +59,11 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64, workload: Workload, shared: Shared) -> Self {
         let mut random = Random::new(seed);
-        let clients_merge = workload.clients_merge().unwrap_or(random.below(2) == 0);
+        let clients_resolve = workload.clients_resolve().unwrap_or(random.below(2) == 0);
         let backlog = [600, 20_000, 256 << 20][random.below(3)];
         let setup = Setup {
             codec: if random.below(3) == 0 { Codec::Msgpack } else { Codec::Pickle },
-            client_conflict_resolution: clients_merge,
+            client_conflict_resolution: clients_resolve,
             invalidation_queue_size: 2 + random.below(20),
             invalidation_age: [None, Some(600.0)][random.below(2)],
             transaction_timeout: [None, Some(Duration::from_secs(1))][random.below(2)],
@@ -80,41 +80,41 @@ impl World {
         let servers = (0..SERVERS).map(|_| None).collect();
         let network = Network::new(servers, Random::new(random.next()));
         let sizes = [0, 400, 4000, 1 << 20];
-        let cache_bytes = (0..PEOPLE).map(|_| sizes[random.below(sizes.len())]).collect();
-        let machine = Machine::new(&mut random);
+        let cache_bytes = (0..CLIENTS).map(|_| sizes[random.below(sizes.len())]).collect();
+        let host = ServerHost::new(&mut random);
         let mut world = Self {
             random,
-            habits: workload.habits(),
-            troubles: workload.troubles(),
+            actions: workload.actions(),
+            faults: workload.faults(),
             setup,
             network,
-            machine,
-            people: Vec::new(),
-            gone: Vec::new(),
+            host,
+            applications: Vec::new(),
+            ended: Vec::new(),
             shared,
             now,
             cache_bytes,
-            journals: vec![Vec::new(); PEOPLE],
+            journals: vec![Vec::new(); CLIENTS],
             slow: None,
         };
-        world.shared.truth.clients_merge = clients_merge;
-        let first = world.machine.disk().bytes(PATH).expect("there is a database");
-        world.shared.truth.learn(&first, first_tid());
+        world.shared.oracle.clients_resolve = clients_resolve;
+        let first = world.host.disk().bytes(PATH).expect("there is a database");
+        world.shared.oracle.read_new(&first, first_tid());
         world.start_server();
-        for person in 0..PEOPLE {
-            let cache = Cache::new(world.cache_bytes[person]);
-            let rig = world.client(person, cache);
+        for application in 0..CLIENTS {
+            let cache = Cache::new(world.cache_bytes[application]);
+            let rig = world.client(application, cache);
             world.network.clients.push(Some(rig));
-            world.people.push(Person::new(person as u64, Tid::ZERO));
+            world.applications.push(Application::new(application as u64, Tid::ZERO));
         }
         world
     }
 
-    fn client(&mut self, person: usize, mut cache: Cache) -> ClientRig {
+    fn client(&mut self, application: usize, mut cache: Cache) -> ClientRig {
         cache.keep_journal();
         let settings = ClientSettings {
             servers: SERVERS,
-            cache_bytes: self.cache_bytes[person],
+            cache_bytes: self.cache_bytes[application],
             wait_timeout: Duration::from_secs(3),
             seed: self.random.next(),
             ..ClientSettings::default()
@@ -124,12 +124,12 @@ impl World {
 
     /// Tries to, because the disk may fail, or the process die.
     fn start_server(&mut self) {
-        let started = self.machine.start(&self.setup, self.now, &mut self.random, &mut self.shared);
+        let started = self.host.start(&self.setup, self.now, &mut self.random, &mut self.shared);
         self.count_disk();
         let Some(rig) = started else { return };
         let place = self.random.below(SERVERS);
         self.network.servers[place] = Some(rig);
-        self.say(|| format!("a server starts at address {place}"));
+        self.log(|| format!("a server starts at address {place}"));
     }
 
     fn has_server(&self) -> bool {
@@ -137,52 +137,52 @@ impl World {
     }
 
     /// Lets applications act, and the network a little in between.
-    pub(crate) fn live(&mut self, actions: usize) {
+    pub(crate) fn run(&mut self, actions: usize) {
         for step in 0..actions {
             self.shared.trace.step = step;
             let time = Duration::from_micros(self.random.next() % 20_000);
-            self.pass(time);
-            if self.random.below(1000) < self.troubles.0 {
-                let trouble = self.random.weighted(&self.troubles.1);
-                self.trouble(trouble);
+            self.advance(time);
+            if self.random.below(1000) < self.faults.0 {
+                let fault = self.random.weighted(&self.faults.1);
+                self.inject(fault);
             } else {
-                let person = self.random.below(PEOPLE);
-                let habit = self.random.weighted(&self.habits);
-                self.with(person, |person, desk| person.act(desk, habit));
+                let application = self.random.below(CLIENTS);
+                let action = self.random.weighted(&self.actions);
+                self.with(application, |application, context| application.act(context, action));
             }
             let steps = self.random.below(40);
-            self.work(steps);
+            self.run_network(steps);
             if !self.has_server() && self.random.below(20) == 0 {
                 self.start_server();
             }
-            if self.machine.is_broken() && self.random.below(30) == 0 {
+            if self.host.is_broken() && self.random.below(30) == 0 {
                 self.shared.coverage.count("storages that were broken");
                 self.stop_server();
             }
         }
     }
 
-    /// Something happens to a person, or by them.
-    fn with(&mut self, person: usize, what: impl FnOnce(&mut Person, &mut Desk<'_>)) {
-        let rig = self.network.clients[person].as_mut().expect("all are alive");
-        let mut desk = Desk { rig, random: &mut self.random, shared: &mut self.shared };
-        what(&mut self.people[person], &mut desk);
+    /// Something happens to a application, or by them.
+    fn with(&mut self, application: usize, what: impl FnOnce(&mut Application, &mut Context<'_>)) {
+        let rig = self.network.clients[application].as_mut().expect("all are alive");
+        let mut context = Context { rig, random: &mut self.random, shared: &mut self.shared };
+        what(&mut self.applications[application], &mut context);
     }
 
-    fn listen(&mut self, person: usize) {
-        self.with(person, Person::hear);
+    fn process_events(&mut self, application: usize) {
+        self.with(application, Application::process_events);
     }
 
-    fn listen_to_all(&mut self) {
-        (0..PEOPLE).for_each(|person| self.listen(person));
+    fn process_all_events(&mut self) {
+        (0..CLIENTS).for_each(|application| self.process_events(application));
     }
 
     /// `false` if there is nothing more to be done now.
-    fn work(&mut self, steps: usize) -> bool {
+    fn run_network(&mut self, steps: usize) -> bool {
         for _ in 0..steps {
             match self.network.step() {
-                Step::Client(person) => self.listen(person),
-                Step::Server => self.look_at_the_disk(),
+                Step::Client(application) => self.process_events(application),
+                Step::Server => self.check_disk(),
                 Step::Bytes => {}
                 Step::Nothing => return false,
             }
@@ -191,17 +191,17 @@ impl World {
     }
 
     /// A server may have written, or died of it.
-    fn look_at_the_disk(&mut self) {
-        if self.machine.is_dead() {
-            self.server_died();
+    fn check_disk(&mut self) {
+        if self.host.has_crashed() {
+            self.server_crashed();
         } else {
-            self.machine.learn(&mut self.shared);
+            self.host.read_new(&mut self.shared);
         }
         self.count_disk();
     }
 
     fn count_disk(&mut self) {
-        self.shared.coverage += &self.machine.take_happened();
+        self.shared.coverage += &self.host.take_happened();
         let failed = [
             "calls that a broken disk refused",
             "calls without room on the disk",
@@ -210,7 +210,7 @@ impl World {
         self.shared.disk_has_failed |= failed.iter().any(|what| self.shared.coverage.of(what) > 0);
     }
 
-    fn pass(&mut self, time: Duration) {
+    fn advance(&mut self, time: Duration) {
         self.now.instant = self.now.instant.after(time);
         self.now.wall.0 += time.as_secs_f64();
         self.shared.trace.time = self.now.instant.0;
@@ -221,12 +221,12 @@ impl World {
             self.slow = None;
             self.network.servers.iter_mut().flatten().for_each(|server| server.release(hold));
         }
-        self.listen_to_all();
-        self.look_at_connections();
+        self.process_all_events();
+        self.check_connections();
     }
 
     /// Servers end connections for good reasons only, and remember little of those who do not read.
-    fn look_at_connections(&mut self) {
+    fn check_connections(&mut self) {
         for reason in std::mem::take(&mut self.network.closed) {
             self.shared.coverage.count(match reason {
                 CloseReason::Gone => "connections that a server ended",
@@ -244,54 +244,54 @@ impl World {
         assert!(unread <= max + (512 << 10), "{unread} bytes are kept for a client, {max} may be");
     }
 
-    fn trouble(&mut self, trouble: Trouble) {
-        self.shared.coverage.count("troubles");
-        let person = self.random.below(PEOPLE);
-        self.say(|| format!("TROUBLE: {trouble:?} ({person})"));
-        let happened = match trouble {
-            Trouble::Cut => self.network.cut(person).then_some("connections that were cut"),
-            Trouble::HalfCut => {
-                self.network.half_cut(person).then_some("connections that one side lost")
+    fn inject(&mut self, fault: Fault) {
+        self.shared.coverage.count("faults");
+        let application = self.random.below(CLIENTS);
+        self.log(|| format!("TROUBLE: {fault:?} ({application})"));
+        let happened = match fault {
+            Fault::Cut => self.network.cut(application).then_some("connections that were cut"),
+            Fault::HalfCut => {
+                self.network.half_cut(application).then_some("connections that one side lost")
             }
-            Trouble::Stall => {
-                self.network.stall(person).then_some("connections that nothing came through")
+            Fault::Stall => {
+                self.network.stall(application).then_some("connections that nothing came through")
             }
-            Trouble::Deafen => {
+            Fault::StopReading => {
                 if self.random.below(2) == 0 {
                     self.network.undeafen_all();
                 }
-                self.network.deafen(person).then_some("clients that did not read")
+                self.network.deafen(application).then_some("clients that did not read")
             }
-            Trouble::CutAll => {
-                (0..PEOPLE).for_each(|person| while self.network.cut(person) {});
+            Fault::CutAll => {
+                (0..CLIENTS).for_each(|application| while self.network.cut(application) {});
                 Some("storms")
             }
-            Trouble::KillClient => {
-                self.kill_client(person);
+            Fault::KillClient => {
+                self.kill_client(application);
                 Some("clients that were killed")
             }
-            Trouble::StopServer => {
+            Fault::StopServer => {
                 self.stop_server();
                 None
             }
-            Trouble::KillServer => {
-                self.machine.kill(&mut self.random);
-                self.look_at_the_disk();
+            Fault::KillServer => {
+                self.host.kill(&mut self.random);
+                self.check_disk();
                 None
             }
-            Trouble::Disk => {
+            Fault::Disk => {
                 self.arm();
                 None
             }
-            Trouble::SlowSync => self.slow_sync().then_some("slow syncs"),
-            Trouble::ClockJump => self.clock_jump().then_some("clock jumps"),
-            Trouble::Pause => {
-                self.pass(Duration::from_secs(2));
+            Fault::SlowSync => self.slow_sync().then_some("slow syncs"),
+            Fault::ClockJump => self.clock_jump().then_some("clock jumps"),
+            Fault::Pause => {
+                self.advance(Duration::from_secs(2));
                 None
             }
         };
         happened.into_iter().for_each(|what| self.shared.coverage.count(what));
-        self.listen_to_all();
+        self.process_all_events();
     }
 
     /// Something is to go wrong with the disk soon.
@@ -299,15 +299,15 @@ impl World {
         let random = &mut self.random;
         let times = [1, 1, 2, 10, 1000][random.below(5)];
         let doom = match random.below(6) {
-            0 => Doom::Kill,
-            1 | 2 => Doom::PowerCut,
-            3 => Doom::Fail(Fault::NoSpace, times),
-            4 => Doom::Fail(Fault::Broken, times),
-            _ => Doom::FailReads(times.min(10)),
+            0 => DiskFault::Kill,
+            1 | 2 => DiskFault::PowerCut,
+            3 => DiskFault::Fail(CallFault::NoSpace, times),
+            4 => DiskFault::Fail(CallFault::Broken, times),
+            _ => DiskFault::FailReads(times.min(10)),
         };
         let after = u32::try_from(random.below(30)).unwrap_or_default();
-        self.say(|| format!("{doom:?} in {after} calls"));
-        self.machine.arm(after, doom);
+        self.log(|| format!("{doom:?} in {after} calls"));
+        self.host.arm(after, doom);
     }
 
     /// The disk takes its time.
@@ -331,15 +331,15 @@ impl World {
     }
 
     /// A server's process is dead, whatever it was doing.
-    fn server_died(&mut self) {
+    fn server_crashed(&mut self) {
         self.slow = None;
         self.shared.new_oids = None;
         for server in 0..SERVERS {
             drop(self.network.stop_server(server));
         }
-        self.machine.bury(&mut self.shared);
-        self.say(|| "the server is dead".into());
-        self.listen_to_all();
+        self.host.take_crash_image(&mut self.shared);
+        self.log(|| "the server is dead".into());
+        self.process_all_events();
     }
 
     /// A server ends as it should: it answers what it has taken, and closes its storage.
@@ -355,58 +355,61 @@ impl World {
                 rig.stop(client);
             }
             while rig.step_shuffled(&mut self.random) {
-                if self.machine.is_dead() {
+                if self.host.has_crashed() {
                     break;
                 }
             }
-            if !self.machine.is_dead() {
-                self.machine.learn(&mut self.shared);
+            if !self.host.has_crashed() {
+                self.host.read_new(&mut self.shared);
             }
             drop(self.network.stop_server(server));
             self.shared.coverage.count("servers that stopped");
         }
-        self.machine.stop(&mut self.shared);
+        self.host.stop(&mut self.shared);
         self.count_disk();
-        self.say(|| "the server has stopped".into());
-        self.listen_to_all();
+        self.log(|| "the server has stopped".into());
+        self.process_all_events();
     }
 
     /// A client's process is killed, and another one comes with what is left of its cache.
-    fn kill_client(&mut self, person: usize) {
-        self.listen(person);
-        self.compare_cache(person);
-        let killed = self.network.kill_client(person).expect("all are alive");
-        self.end_of(&killed);
-        let cache = self.cache_of(person, &killed.journal);
-        let next = Person::new(person as u64, cache.last_tid());
-        let person_gone = std::mem::replace(&mut self.people[person], next);
-        let began = person_gone.began;
-        self.gone.push((began, person_gone.die(&mut self.shared)));
-        let rig = self.client(person, cache);
-        self.network.clients[person] = Some(rig);
-        self.listen(person);
+    fn kill_client(&mut self, application: usize) {
+        self.process_events(application);
+        self.compare_cache(application);
+        let killed = self.network.kill_client(application).expect("all are alive");
+        self.check_log(&killed);
+        let cache = self.cache_of(application, &killed.journal);
+        let next = Application::new(application as u64, cache.last_tid());
+        let person_gone = std::mem::replace(&mut self.applications[application], next);
+        let started_at = person_gone.started_at;
+        self.ended.push((started_at, person_gone.end(&mut self.shared)));
+        let rig = self.client(application, cache);
+        self.network.clients[application] = Some(rig);
+        self.process_events(application);
     }
 
-    fn compare_cache(&mut self, person: usize) {
-        let rig = self.network.clients[person].as_mut().expect("all are alive");
-        self.people[person].compare_cache(rig, &mut self.shared);
+    fn compare_cache(&mut self, application: usize) {
+        let rig = self.network.clients[application].as_mut().expect("all are alive");
+        self.applications[application].compare_cache(rig, &mut self.shared);
     }
 
-    fn end_of(&mut self, rig: &ClientRig) {
+    fn check_log(&mut self, rig: &ClientRig) {
         let evictions = rig.client.cache().statistics().evictions;
         self.shared.coverage.add("evictions", evictions);
         for line in &rig.logged {
-            assert!(!ODD.iter().any(|odd| line.contains(odd)), "a client's log says: {line}");
+            assert!(
+                !UNEXPECTED.iter().any(|problem| line.contains(problem)),
+                "a client's log says: {line}"
+            );
         }
     }
 
     /// What can be made of the journal, whose last writes may not have reached the disk.
-    fn cache_of(&mut self, person: usize, written: &[u8]) -> Cache {
-        let journal = &mut self.journals[person];
+    fn cache_of(&mut self, application: usize, written: &[u8]) -> Cache {
+        let journal = &mut self.journals[application];
         journal.extend_from_slice(written);
         let lost = if self.random.below(2) == 0 { 0 } else { self.random.below(300) };
         journal.truncate(journal.len().saturating_sub(lost));
-        let mut replay = Cache::replay(self.cache_bytes[person]);
+        let mut replay = Cache::replay(self.cache_bytes[application]);
         let mut rest = &journal[..];
         while !rest.is_empty() {
             let (piece, later) = rest.split_at(1 + self.random.below(rest.len()));
@@ -423,104 +426,108 @@ impl World {
     /// right.
     ///
     /// A world without commits and faults would show nothing, so it is wrong, too.
-    pub(crate) fn end(&mut self) -> Coverage {
-        let troubles = self.shared.coverage.of("troubles");
+    pub(crate) fn finish(&mut self) -> Coverage {
+        let faults = self.shared.coverage.of("faults");
         let steps = self.shared.trace.step;
-        assert!(steps < STEPS || troubles > 0, "nothing has gone wrong in {steps} steps");
-        self.say(|| "the faults stop".into());
+        assert!(steps < STEPS || faults > 0, "nothing has ended wrong in {steps} steps");
+        self.log(|| "the faults stop".into());
         self.slow = None;
         self.network.undeafen_all();
-        self.machine.disarm();
+        self.host.disarm();
         for server in self.network.servers.iter_mut().flatten() {
             [Hold::Commits, Hold::Committed].into_iter().for_each(|hold| server.release(hold));
         }
-        self.rest();
-        for person in 0..PEOPLE {
-            self.must_commit(person);
+        self.settle();
+        for application in 0..CLIENTS {
+            self.must_commit(application);
         }
-        let last = self.shared.truth.last_tid();
-        for person in 0..PEOPLE {
-            let client = &self.network.clients[person].as_ref().expect("all are alive").client;
+        let last = self.shared.oracle.last_tid();
+        for application in 0..CLIENTS {
+            let client = &self.network.clients[application].as_ref().expect("all are alive").client;
             assert!(client.is_connected());
-            assert_eq!((self.people[person].told, client.last_tid()), (last, last));
-            self.compare_cache(person);
-            let rig = self.network.clients[person].take().expect("all are alive");
-            self.end_of(&rig);
+            assert_eq!((self.applications[application].last_tid, client.last_tid()), (last, last));
+            self.compare_cache(application);
+            let rig = self.network.clients[application].take().expect("all are alive");
+            self.check_log(&rig);
         }
-        self.shared.truth.compare_outcomes();
-        for person in std::mem::take(&mut self.people) {
-            self.gone.push((person.began, person.heard));
+        self.shared.oracle.compare_outcomes();
+        for application in std::mem::take(&mut self.applications) {
+            self.ended.push((application.started_at, application.invalidations));
         }
-        let history: BTreeMap<_, _> = self.shared.truth.between(Tid::ZERO, last).collect();
-        for (began, heard) in &self.gone {
-            complete(*began, heard, &history);
+        let history: BTreeMap<_, _> = self.shared.oracle.between(Tid::ZERO, last).collect();
+        for (started_at, invalidations) in &self.ended {
+            check_complete(*started_at, invalidations, &history);
         }
-        self.shared.coverage.add("merges", self.shared.truth.merges);
+        self.shared.coverage.add("merges", self.shared.oracle.merges);
         self.shared.coverage.clone()
     }
 
     /// There is progress.
-    fn must_commit(&mut self, person: usize) {
+    fn must_commit(&mut self, application: usize) {
         let commits = |world: &Self| world.shared.coverage.of("commits");
         let before = commits(self);
         for _ in 0..30 {
             if commits(self) > before {
                 return;
             }
-            let habit = Habit::Deal(crate::application::transactions::DealKind::Transfer);
-            self.with(person, |person, desk| person.act(desk, habit));
-            self.rest();
+            let action = Action::Transaction(TransactionKind::Transfer);
+            self.with(application, |application, context| application.act(context, action));
+            self.settle();
         }
-        panic!("client {person} cannot commit");
+        panic!("client {application} cannot commit");
     }
 
     /// Until nobody waits for anything.
-    fn rest(&mut self) {
+    fn settle(&mut self) {
         for turn in 0..1000 {
-            if self.machine.is_broken() {
+            if self.host.is_broken() {
                 self.stop_server();
             }
             if !self.has_server() {
-                self.machine.disarm();
+                self.host.disarm();
                 self.start_server();
-                self.machine.disarm();
+                self.host.disarm();
             }
-            while self.work(1000) {}
-            for person in 0..PEOPLE {
-                let rig = self.network.clients[person].as_mut().expect("all are alive");
-                self.people[person].read_all_files(rig);
-                self.listen(person);
+            while self.run_network(1000) {}
+            for application in 0..CLIENTS {
+                let rig = self.network.clients[application].as_mut().expect("all are alive");
+                self.applications[application].read_all_files(rig);
+                self.process_events(application);
             }
-            while self.work(1000) {}
-            if self.people.iter().all(Person::is_idle) && self.are_connected() {
+            while self.run_network(1000) {}
+            if self.applications.iter().all(Application::is_idle) && self.are_connected() {
                 return;
             }
-            self.pass(Duration::from_millis(if turn < 50 { 50 } else { 500 }));
+            self.advance(Duration::from_millis(if turn < 50 { 50 } else { 500 }));
         }
-        panic!("somebody waits for ever: {:#?}", self.people);
+        panic!("somebody waits for ever: {:#?}", self.applications);
     }
 
     fn are_connected(&self) -> bool {
         self.network.clients.iter().flatten().all(|rig| rig.client.is_connected())
     }
 
-    fn say(&mut self, what: impl FnOnce() -> String) {
+    fn log(&mut self, what: impl FnOnce() -> String) {
         self.shared.trace.mark(self.random.clone().next());
-        self.shared.trace.say(what);
+        self.shared.trace.log(what);
     }
 }
 
 /// From each tid that was told to the next, exactly what changed in between was named, or everything.
-fn complete(began: Tid, heard: &[Heard], history: &BTreeMap<Tid, Vec<Oid>>) {
-    let mut last = began;
-    for news in heard {
-        if let Heard::Changed(tid, oids) = news {
+fn check_complete(
+    started_at: Tid,
+    invalidations: &[Invalidation],
+    history: &BTreeMap<Tid, Vec<Oid>>,
+) {
+    let mut last = started_at;
+    for invalidation in invalidations {
+        if let Invalidation::Changed(tid, oids) = invalidation {
             let between = history.range(last.next()..=*tid);
             let changed: BTreeSet<Oid> = between.flat_map(|(_, oids)| oids).copied().collect();
             assert_eq!(*oids, changed, "from {last} to {tid}");
         }
-        last = news.tid();
+        last = invalidation.tid();
     }
 }
 
-const _: () = assert!(PEOPLE as u64 == objects::COUNTERS);
+const _: () = assert!(CLIENTS as u64 == objects::COUNTERS);

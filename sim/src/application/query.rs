@@ -1,0 +1,101 @@
+//! Requests of an application other than those of its transactions, and what it knows of their answers so far.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rzeo_core::client::{IteratorId, WalkedTransaction};
+use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::storage::Record;
+
+use crate::application::shared::Shared;
+
+/// What a request was for.
+#[derive(Debug)]
+pub(crate) enum Query {
+    Ping { acknowledged: Tid },
+    Newest { acknowledged: Tid },
+    Figures,
+    CurrentSerial { oid: Oid, last_tid: Tid },
+    OldRecord { oid: Oid, serial: Tid },
+    History { oid: Oid },
+    NextRecord { from: Oid },
+    UndoLog,
+    Pack,
+    Iterate,
+    Blob { oid: Oid, serial: Tid },
+}
+
+/// Somebody who takes their time to read all that has a sum, as of one tid.
+#[derive(Debug)]
+pub(crate) struct SnapshotReader {
+    pub(crate) number: u64,
+    pub(crate) tid: Tid,
+    pub(crate) missing: BTreeSet<Oid>,
+    pub(crate) numbers: BTreeMap<Oid, i64>,
+}
+
+/// Somebody who walks over transactions.
+#[derive(Debug)]
+pub(crate) struct Iteration {
+    pub(crate) id: Option<IteratorId>,
+    pub(crate) start: Option<Tid>,
+    pub(crate) stop: Option<Tid>,
+    /// What was committed when it began.
+    pub(crate) known: Tid,
+    /// The last transaction.
+    pub(crate) last: Tid,
+    /// The records of that, as far as they have come.
+    pub(crate) records: Option<(IteratorId, BTreeSet<Oid>)>,
+    pub(crate) is_asked: bool,
+}
+
+/// A blob on its way.
+#[derive(Debug, Default)]
+pub(crate) struct Download {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) is_whole: bool,
+}
+
+impl Iteration {
+    /// The next transaction is the next that there is, but for those that a pack may have removed.
+    pub(crate) fn transaction(&mut self, found: &WalkedTransaction, shared: &mut Shared) {
+        let tid = found.tid;
+        assert!(tid > self.last, "{tid} comes after {}", self.last);
+        assert!(self.start.is_none_or(|start| tid >= start), "{tid} is before {:?}", self.start);
+        assert!(self.stop.is_none_or(|stop| tid <= stop), "{tid} is after {:?}", self.stop);
+        let description = shared.oracle.description(tid);
+        assert_eq!(description, Some(&found.description), "the description of {tid}");
+        check_skipped(self.last, Tid(tid.0 - 1), shared);
+        self.last = tid;
+        shared.coverage.count("transactions walked to");
+        shared.coverage.add("packed transactions walked to", u64::from(found.status == b'p'));
+    }
+
+    pub(crate) fn ends(&self, shared: &mut Shared) {
+        check_skipped(self.last, self.stop.map_or(self.known, |stop| stop.min(self.known)), shared);
+        shared.coverage.count("walks to the end");
+    }
+
+    pub(crate) fn record(&mut self, found: &Record, shared: &mut Shared) {
+        let oracle = shared.oracle.record(self.last, found.oid);
+        assert_eq!(oracle, Some(&found.data), "{} of {}", found.oid, self.last);
+        if let Some((_, seen)) = &mut self.records {
+            seen.insert(found.oid);
+        }
+        shared.coverage.count("records walked to");
+    }
+
+    pub(crate) fn records_end(&mut self, shared: &Shared) {
+        let Some((_, seen)) = self.records.take() else { return };
+        if self.last > shared.oracle.packed_to() {
+            let known = shared.oracle.records(self.last);
+            assert_eq!(Some(seen.len()), known, "the records of {}", self.last);
+        }
+    }
+}
+
+/// Whatever is between two transactions of a walk may have been packed away.
+pub(crate) fn check_skipped(after: Tid, up_to: Tid, shared: &Shared) {
+    for (tid, _) in shared.oracle.between(after, up_to) {
+        assert!(tid <= shared.oracle.packed_to(), "a walk has missed {tid}");
+    }
+}

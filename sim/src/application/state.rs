@@ -1,0 +1,119 @@
+//! An application's state: its transactions, its other calls, and what its client has reported.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use rzeo_core::client::{CallId, Conflict, TxnId};
+use rzeo_core::ids::{Oid, Tid};
+use rzeo_fixtures::client::ClientRig;
+use rzeo_fixtures::random::Random;
+
+use crate::application::query::{Download, Iteration, Query, SnapshotReader};
+use crate::application::shared::Shared;
+use crate::application::transaction::Transaction;
+
+/// What a client told of a commit.
+#[derive(Debug)]
+pub(crate) enum Invalidation {
+    /// These objects changed up to this tid.
+    Changed(Tid, BTreeSet<Oid>),
+    /// Anything may have.
+    Everything(Tid),
+}
+
+impl Invalidation {
+    pub(crate) const fn tid(&self) -> Tid {
+        match self {
+            Self::Changed(tid, _) | Self::Everything(tid) => *tid,
+        }
+    }
+}
+
+/// See the module's introduction.
+#[derive(Debug, Default)]
+pub(crate) struct Application {
+    pub(crate) number: u64,
+    /// The tid of the last event.
+    pub(crate) last_tid: Tid,
+    /// Where its cache began.
+    pub(crate) started_at: Tid,
+    pub(crate) invalidations: Vec<Invalidation>,
+    /// Whether the cache that it began with was verified.
+    pub(crate) is_verified: bool,
+    pub(crate) is_connected: bool,
+    pub(crate) pending: BTreeMap<CallId, PendingCall>,
+    pub(crate) transactions: BTreeMap<TxnId, Transaction>,
+    pub(crate) readers: Vec<SnapshotReader>,
+    pub(crate) last_reader: u64,
+    pub(crate) iteration: Option<Iteration>,
+    pub(crate) downloads: BTreeMap<(Oid, Tid), Download>,
+    /// Blobs whose files are read later.
+    pub(crate) unread: VecDeque<(TxnId, usize, Bytes)>,
+    /// What follows from events, when all of them are heard.
+    pub(crate) follow_ups: VecDeque<FollowUp>,
+}
+
+#[derive(Debug)]
+pub(crate) enum PendingCall {
+    Load(Oid, Tid, LoadPurpose),
+    NewOid,
+    Begin(TxnId),
+    Vote(TxnId),
+    Finish(TxnId),
+    Abort(TxnId),
+    Query(Query),
+}
+
+/// What an application does because of an event.
+#[derive(Debug)]
+pub(crate) enum FollowUp {
+    Read(TxnId),
+    Vote(TxnId),
+    Finish(TxnId),
+    Abort(TxnId),
+    Resolve(Conflict),
+    Iterate,
+}
+
+/// What a load is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LoadPurpose {
+    Check,
+    Snapshot(u64),
+    Transaction(TxnId),
+}
+
+/// What an application needs to act: its client, a choice, and what everybody knows.
+pub(crate) struct Context<'a> {
+    pub(crate) rig: &'a mut ClientRig,
+    pub(crate) random: &'a mut Random,
+    pub(crate) shared: &'a mut Shared,
+}
+
+impl Application {
+    /// An application whose cache is right as of this tid.
+    pub(crate) fn new(number: u64, started_at: Tid) -> Self {
+        Self { number, last_tid: started_at, started_at, ..Self::default() }
+    }
+
+    /// Whether nothing is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.pending.is_empty() && self.transactions.is_empty()
+    }
+
+    /// Often as of now, sometimes as of some time ago.
+    pub(crate) fn some_tid(&self, random: &mut Random) -> Tid {
+        let tids: Vec<Tid> =
+            self.invalidations.iter().rev().take(30).map(Invalidation::tid).collect();
+        match random.below(3) {
+            0 if !tids.is_empty() => tids[random.below(tids.len())].next(),
+            1 => Tid::MAX,
+            _ => self.last_tid.next(),
+        }
+    }
+
+    pub(crate) fn log(&self, shared: &mut Shared, what: impl FnOnce() -> String) {
+        shared.trace.mark(self.last_tid.0);
+        shared.trace.log(|| format!("client {} {}", self.number, what()));
+    }
+}
