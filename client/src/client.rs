@@ -152,7 +152,7 @@ impl Client {
         self.shared().with(|state, now| {
             let servers = addresses.len();
             state.addresses = addresses;
-            state.machine.new_servers(now, servers);
+            state.machine.set_servers(now, servers);
         });
         Ok(())
     }

@@ -1,13 +1,11 @@
 //! Why a call has no other answer.
 
 use alloc::string::String;
-use alloc::vec::Vec;
-use core::fmt;
 
 use thiserror::Error;
 
-use super::refused::words;
-use crate::ids::{Oid, Tid};
+use super::refused::{Refused, Retry};
+use crate::ids::Tid;
 use crate::value::Value;
 use crate::wire::{Malformed, Unwritable};
 
@@ -23,6 +21,15 @@ pub enum CallError {
     Unreachable {
         /// How long was waited.
         seconds: f64,
+        /// What went wrong last.
+        last: String,
+    },
+    /// All servers have used up their attempts (see [`Reconnect`](super::Reconnect)). Later
+    /// calls fail in the same way, until there are new addresses.
+    #[error("no server was reached in {attempts} attempts each: {last}")]
+    GaveUp {
+        /// Number of attempts to reach each server.
+        attempts: u32,
         /// What went wrong last.
         last: String,
     },
@@ -132,34 +139,15 @@ pub enum LostBecause {
     /// The commit failed, and how far is not known: the cache is verified anew.
     #[error("a commit failed")]
     CommitFailed,
-    /// Another server was faster.
-    #[error("another server was faster")]
-    TooLate,
     /// The client was closed.
     #[error("the client was closed")]
     Closed,
     /// A server that takes writes was found in place of one that does not.
     #[error("a server that takes writes was found")]
     Upgraded,
-    /// New addresses were given.
-    #[error("new addresses were given")]
-    NewAddresses,
     /// What was asked is about something that was begun on a connection that is gone.
     #[error("it was begun on a connection that is gone")]
     BegunElsewhere,
-}
-
-/// What to do about an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
-    /// The same call may succeed, perhaps after a while.
-    Call,
-    /// The transaction may succeed when it is done again from its beginning, with fresh reads.
-    Transaction,
-    /// Look first whether the transaction was committed.
-    Look,
-    /// Nothing will change by trying again.
-    No,
 }
 
 impl From<&LostBecause> for CallError {
@@ -183,125 +171,12 @@ impl CallError {
             Self::Lost(_) => Retry::Call,
             Self::MaybeCommitted(_) => Retry::Look,
             Self::Refused(refused) => refused.retry(),
-            Self::Odd { .. }
+            Self::GaveUp { .. }
+            | Self::Odd { .. }
             | Self::Unwritable(_)
             | Self::Blob(_)
             | Self::Misuse(_)
             | Self::Closed => Retry::No,
         }
     }
-}
-
-/// A server's no, by the Python exception that it names (`spec: zeo-protocol 6.2`).
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Refused {
-    /// `POSKeyError`: no such object, revision or blob. The text is the server's, if there is one.
-    NoSuchObject {
-        /// The object, if it is named.
-        oid: Option<Oid>,
-        /// The revision, if it is about one.
-        serial: Option<Tid>,
-        /// For a blob, what the server says of the file.
-        text: Option<String>,
-    },
-    /// `ConflictError`: the object was changed since it was read.
-    Conflict {
-        /// The object, if it is named.
-        oid: Option<Oid>,
-        /// `module.Class` of the record that was to be written.
-        class_name: Option<String>,
-        /// What is current, and what was read.
-        serials: Option<(Tid, Tid)>,
-    },
-    /// `ReadConflictError`: an object that the transaction depends on was changed.
-    ReadConflict {
-        /// The object, if it is named.
-        oid: Option<Oid>,
-        /// What is current, and what was read.
-        serials: Option<(Tid, Tid)>,
-    },
-    /// `ReadOnlyError`.
-    ReadOnly,
-    /// `StorageTransactionError`: the server knows of no such transaction, or of another.
-    Transaction(String),
-    /// `UndoError`.
-    Undo {
-        /// Why.
-        reason: String,
-        /// The object, if it is about one.
-        oid: Option<Oid>,
-    },
-    /// `MultipleUndoErrors`.
-    UndoFailures(Vec<(Oid, String)>),
-    /// Any other exception, by its class and arguments.
-    Other {
-        /// `module.Class`.
-        class: String,
-        /// Its arguments or attributes.
-        payload: Value,
-    },
-}
-
-impl Refused {
-    /// Whether trying again may help.
-    #[must_use]
-    pub const fn retry(&self) -> Retry {
-        match self {
-            Self::Conflict { .. } | Self::ReadConflict { .. } | Self::Transaction(_) => {
-                Retry::Transaction
-            }
-            Self::NoSuchObject { .. }
-            | Self::ReadOnly
-            | Self::Undo { .. }
-            | Self::UndoFailures(_)
-            | Self::Other { .. } => Retry::No,
-        }
-    }
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoSuchObject { oid, serial, text } => {
-                f.write_str(text.as_deref().unwrap_or("no such object"))?;
-                about(f, "object", *oid)?;
-                about(f, "revision", *serial)
-            }
-            Self::Conflict { oid, class_name, serials } => {
-                f.write_str("conflict")?;
-                about(f, "object", *oid)?;
-                about(f, "of class", class_name.as_deref())?;
-                since(f, *serials)
-            }
-            Self::ReadConflict { oid, serials } => {
-                f.write_str("read conflict")?;
-                about(f, "object", *oid)?;
-                since(f, *serials)
-            }
-            Self::ReadOnly => f.write_str("the server is read-only"),
-            Self::Transaction(text) => write!(f, "the server refuses the transaction: {text}"),
-            Self::Undo { reason, oid } => {
-                write!(f, "undo: {reason}")?;
-                about(f, "object", *oid)
-            }
-            Self::UndoFailures(failures) => {
-                write!(f, "undo: {} objects cannot be undone", failures.len())?;
-                failures
-                    .first()
-                    .map_or(Ok(()), |(oid, reason)| write!(f, ", first {oid}: {reason}"))
-            }
-            Self::Other { class, payload } => write!(f, "{class}: {}", words(payload)),
-        }
-    }
-}
-
-impl core::error::Error for Refused {}
-
-fn about(f: &mut fmt::Formatter<'_>, what: &str, which: Option<impl fmt::Display>) -> fmt::Result {
-    which.map_or(Ok(()), |which| write!(f, ", {what} {which}"))
-}
-
-fn since(f: &mut fmt::Formatter<'_>, serials: Option<(Tid, Tid)>) -> fmt::Result {
-    serials.map_or(Ok(()), |(committed, read)| write!(f, ", read at {read} but at {committed}"))
 }

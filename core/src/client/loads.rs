@@ -1,9 +1,9 @@
 //! Loads: from the cache, or asked once for all who want the same.
 //!
 //! A reply is in the cache before the next frame is looked at. A server promises that what it says is
-//! current has not been invalidated on this connection; should it have been after the request went
-//! out, what is kept says where the revision ended, so a server that breaks the promise does no
-//! harm here (Python's client would keep a stale record for ever).
+//! current has not been invalidated on this connection; should it have been after the request was sent,
+//! the cache keeps the revision with that end, so a server that breaks the promise does no harm here
+//! (Python's client would keep a stale record for ever).
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -12,16 +12,18 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::answer::Reading;
-use super::calls::{Asker, Wanted};
-use super::{Answer, CallError, CallId, Client, Event, Found, LostBecause, Output, Refused};
+use super::answer::Answer;
+use super::channel::Channel;
+use super::context::{Caller, Context};
+use super::error::{CallError, LostBecause};
+use super::reading::Reading;
+use super::refused::Refused;
 use crate::ids::{Oid, Tid};
 use crate::storage::Revision;
-use crate::time::Now;
 use crate::value::Value;
 use crate::wire::ALONE_FROM;
 
-/// The loads under way on one connection.
+/// The loads under way.
 #[derive(Debug, Default)]
 pub(super) struct Loads {
     by_id: BTreeMap<(Oid, Tid), Load>,
@@ -30,29 +32,11 @@ pub(super) struct Loads {
 /// One load under way.
 #[derive(Debug, Default)]
 struct Load {
-    /// Who wants it.
-    callers: Vec<Asker>,
+    callers: Vec<Caller>,
     /// Commits that changed the object since it was asked for.
     changed_by: Vec<Tid>,
     /// Whether it changed, and it is not known when.
     is_doubtful: bool,
-}
-
-impl Loads {
-    /// The object changed while it is being loaded.
-    pub(super) fn changed(&mut self, oid: Oid, tid: Option<Tid>) {
-        for (_, load) in self.by_id.range_mut((oid, Tid::ZERO)..=(oid, Tid(u64::MAX))) {
-            load.changed_by.extend(tid);
-            load.is_doubtful |= tid.is_none();
-        }
-    }
-
-    /// Everybody who waits, with what they want.
-    pub(super) fn take_callers(&mut self) -> impl Iterator<Item = (Asker, Oid, Tid)> {
-        core::mem::take(&mut self.by_id).into_iter().flat_map(|((oid, before), load)| {
-            load.callers.into_iter().map(move |asker| (asker, oid, before))
-        })
-    }
 }
 
 impl Load {
@@ -66,59 +50,31 @@ impl Load {
     }
 }
 
-impl Client {
-    /// The newest revision with a serial less than `before`, `None` if the object has none so old.
-    /// With [`Tid::MAX`], the current one. If it comes later, with [`Answer::Loaded`].
-    pub fn load_before(&mut self, now: Now, oid: Oid, before: Tid) -> Found<Option<Revision>> {
-        match self.cached_before(oid, before) {
-            Some(revision) => Found::Now(Some(revision)),
-            None => Found::Later(self.ask_before(now, oid, before)),
-        }
-    }
-
-    /// What [`Self::load_before`] finds in the cache: it needs no clock and has no outputs.
-    pub fn cached_before(&mut self, oid: Oid, before: Tid) -> Option<Revision> {
-        self.cache.load_before(oid, before)
-    }
-
-    /// What [`Self::load_before`] does about a revision that is not in the cache.
-    pub fn ask_before(&mut self, now: Now, oid: Oid, before: Tid) -> CallId {
-        let asker = self.new_asker(now);
-        self.want(now.instant, asker, Wanted::Load(oid, before));
-        asker.call
-    }
-
-    /// Asks for all of these that are not in the cache, and waits for none. Does nothing without a
-    /// connection.
-    pub fn prefetch(&mut self, oids: &[Oid], before: Tid) {
-        for &oid in oids {
-            if !self.cache.knows_before(oid, before) {
-                self.send_load(oid, before, None);
-            }
-        }
-    }
-
-    /// Asks the server, or joins those who have.
-    pub(super) fn send_load(&mut self, oid: Oid, before: Tid, caller: Option<Asker>) {
-        let Some(connection) = self.ready_connection() else { return };
-        let loads = &mut connection.loads.by_id;
-        let is_new = !loads.contains_key(&(oid, before));
-        loads.entry((oid, before)).or_default().callers.extend(caller);
-        if is_new {
-            connection.ask_load(oid, before);
-        }
-    }
-
-    /// A load is answered.
-    pub(super) fn loaded(
+impl Loads {
+    /// Asks the server, or joins the callers who have.
+    pub(super) fn ask(
         &mut self,
+        channel: &mut Channel,
+        oid: Oid,
+        before: Tid,
+        caller: Option<Caller>,
+    ) {
+        let is_new = !self.by_id.contains_key(&(oid, before));
+        self.by_id.entry((oid, before)).or_default().callers.extend(caller);
+        if is_new {
+            channel.ask_load(oid, before);
+        }
+    }
+
+    /// The server has answered a load.
+    pub(super) fn answered(
+        &mut self,
+        cx: &mut Context,
         oid: Oid,
         before: Tid,
         result: Result<Option<Revision>, CallError>,
     ) -> Result<(), LostBecause> {
-        let connection = self.chosen_connection();
-        let load = connection.and_then(|it| it.loads.by_id.remove(&(oid, before)));
-        let Some(load) = load else {
+        let Some(load) = self.by_id.remove(&(oid, before)) else {
             let id = vec![Value::oid(oid), Value::tid(before)];
             return Err(LostBecause::UnknownReply(Value::Tuple(id)));
         };
@@ -127,13 +83,32 @@ impl Client {
         if let Ok(Some(revision)) = &result
             && !load.is_doubtful
         {
-            self.cache.store_own(oid, revision.clone());
+            cx.cache.store_own(oid, revision.clone());
         }
-        for Asker { call, .. } in load.callers {
-            let result = result.clone().map(Answer::Loaded);
-            self.outputs.push_back(Output::Event(Event::Answered { call, result }));
+        for Caller { call, .. } in load.callers {
+            cx.answer(call, result.clone().map(Answer::Loaded));
         }
         Ok(())
+    }
+
+    /// An object's current revision ended, in the cache and in what is being loaded; without a tid it
+    /// is not known where.
+    pub(super) fn object_changed(&mut self, cx: &mut Context, oid: Oid, tid: Option<Tid>) {
+        match tid {
+            Some(tid) => cx.cache.invalidate(oid, tid),
+            None => cx.cache.forget_current(oid),
+        }
+        for (_, load) in self.by_id.range_mut((oid, Tid::ZERO)..=(oid, Tid(u64::MAX))) {
+            load.changed_by.extend(tid);
+            load.is_doubtful |= tid.is_none();
+        }
+    }
+
+    /// The connection is lost: all callers, with what they want.
+    pub(super) fn take_callers(&mut self) -> impl Iterator<Item = (Caller, Oid, Tid)> + use<> {
+        core::mem::take(&mut self.by_id).into_iter().flat_map(|((oid, before), load)| {
+            load.callers.into_iter().map(move |caller| (caller, oid, before))
+        })
     }
 }
 
@@ -155,8 +130,8 @@ fn read_revision(value: Value) -> Result<Option<Revision>, String> {
     }))
 }
 
-/// A record with memory of its own. It came in a buffer with many others, which whoever keeps it must not
-/// keep, unless it is so long that it came alone.
+/// A record with memory of its own. It came in a buffer with many others, which a record in the cache
+/// must not keep alive, unless it is so long that it came alone.
 fn own(data: Bytes) -> Bytes {
     if data.len() < ALONE_FROM { Bytes::copy_from_slice(&data) } else { data }
 }

@@ -3,17 +3,10 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::ConnId;
+use super::ids::{ConnId, IteratorId};
 use crate::ids::{Oid, Tid};
 use crate::time::UnixTime;
 use crate::value::Value;
-
-/// A walk over transactions or records, which the server keeps for one connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct IteratorId {
-    pub(super) connection: ConnId,
-    pub(super) id: u64,
-}
 
 /// A question with one answer; the variant of [`Answer`](super::Answer) is named with each.
 #[derive(Clone, Debug, PartialEq)]

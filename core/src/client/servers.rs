@@ -1,300 +1,233 @@
-//! Which server to speak to, and when to try which.
+//! Which server to try when.
 //!
-//! All servers are tried at once, each on its own: one that is not there, or never answers, keeps
-//! nobody waiting. The first that registers the client is chosen and the others are let go, except
-//! when a server that takes writes is wanted and this one does not: then the others are tried on, and
-//! the first that takes writes replaces it.
+//! All servers are tried at once, each on its own: one that is not there, or never answers, delays no
+//! other.
 //!
-//! A server that cannot be reached is tried again after a while that grows to a second or two; one
-//! that was reached and is of no use, after nine or ten (as Python's client does).
+//! A server that cannot be reached is tried again after a delay that grows ([`Reconnect`]); one that
+//! was reached and cannot be used, after nine to ten seconds (as Python's client does).
 
-use alloc::string::ToString;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::calls::Wanted;
-use super::connection::{Connection, Pending, Phase};
-use super::{Access, Client, ConnId, Event, LostBecause, Output, Refused, ServerId};
-use crate::ids::Tid;
-use crate::server::LogLevel;
-use crate::time::{Instant, Now};
-use crate::value::Value;
+use super::ids::{ConnId, ServerId};
+use super::jitter::Jitter;
+use super::settings::Reconnect;
+use crate::time::Instant;
 
-/// The first pause after a server could not be reached; it doubles up to the last.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LAST_PAUSE: Duration = Duration::from_secs(1);
+/// The delay after a server turned out to be of no use, and the limit of its random part.
+const USELESS_DELAY: Duration = Duration::from_secs(9);
+const USELESS_DELAY_JITTER: Duration = Duration::from_secs(1);
 
-/// The pause after a server turned out to be of no use, and how much longer it may be.
-const LONG_PAUSE: Duration = Duration::from_secs(9);
-const LONG_PAUSE_JITTER: Duration = Duration::from_secs(1);
-
-/// A connection that lasted as long was a good one: its server is tried again at once.
-const GOOD_AFTER: Duration = Duration::from_secs(5);
-
-/// What is up with a server.
+/// When the servers are tried.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(super) struct Servers {
+    servers: Vec<Server>,
+    reconnect: Reconnect,
+    jitter: Jitter,
+}
+
+#[derive(Debug)]
+struct Server {
     attempt: Attempt,
-    /// How often in a row it could not be reached.
-    failures: u32,
+    /// Number of attempts, see [`Reconnect::max_attempts`].
+    attempts: u32,
+    /// The next delay, without its random part.
+    delay: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Attempt {
-    /// Nothing is wanted of it, or it is the chosen one.
+    /// The server need not be tried, or is the chosen one.
     None,
-    /// To be tried at this moment.
+    /// It is tried at this moment.
     At(Instant),
+    /// It is being tried.
     Now(ConnId),
-}
-
-impl Server {
-    pub(super) const fn new(now: Instant) -> Self {
-        Self { attempt: Attempt::At(now), failures: 0 }
-    }
+    /// Its attempts are used up.
+    UsedUp,
 }
 
 /// How bad it is that a connection is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Setback {
-    /// It could not be made, or broke.
+    /// The connection could not be made, or broke.
     Unreachable,
-    /// The server is of no use.
+    /// It broke after it had been used for a while: the server is tried again at once.
+    GoodUntilNow,
+    /// The server cannot be used.
     Useless,
 }
 
-impl Client {
-    /// There are other servers now, so many. Takes effect when the connection is lost; at once if
-    /// there is none, or one that refuses writing although writing is wanted.
-    pub fn new_servers(&mut self, now: Now, servers: usize) {
-        self.settings.servers = servers;
-        let trying = self.connections.values().filter(|it| Some(it.id) != self.chosen);
-        for id in trying.map(|it| it.id).collect::<Vec<_>>() {
-            self.forget(now.instant, id, &LostBecause::NewAddresses);
-        }
-        self.servers = (0..servers).map(|_| Server::new(now.instant)).collect();
-        if self.chosen.is_some() && !self.wants_better() {
-            self.rest();
-        }
-        self.try_servers(now.instant);
+impl Servers {
+    /// Servers that are tried at once.
+    pub(super) fn new(now: Instant, count: usize, reconnect: Reconnect, seed: u64) -> Self {
+        let mut servers = Self { servers: Vec::new(), reconnect, jitter: Jitter::new(seed) };
+        servers.replace(now, count);
+        servers
     }
 
-    /// When the next server is to be tried.
+    /// There are other servers now; they are tried at once.
+    pub(super) fn replace(&mut self, now: Instant, count: usize) {
+        let delay = self.reconnect.first_delay();
+        let server = |_| Server { attempt: Attempt::At(now), attempts: 0, delay };
+        self.servers = (0..count).map(server).collect();
+    }
+
+    /// When the next server is tried.
     pub(super) fn next_attempt(&self) -> Option<Instant> {
-        if self.is_closed {
-            return None;
-        }
         let attempts = self.servers.iter().filter_map(|server| match server.attempt {
             Attempt::At(at) => Some(at),
-            Attempt::None | Attempt::Now(_) => None,
+            Attempt::None | Attempt::Now(_) | Attempt::UsedUp => None,
         });
         attempts.min()
     }
 
-    /// Connects to all servers whose time has come.
-    pub(super) fn try_servers(&mut self, now: Instant) {
-        if self.is_closed {
+    /// A server that is to be tried now; it is, by the connection.
+    pub(super) fn begin_attempt(&mut self, now: Instant, conn: ConnId) -> Option<ServerId> {
+        let is_due = |server: &Server| matches!(server.attempt, Attempt::At(at) if at <= now);
+        let index = self.servers.iter().position(is_due)?;
+        let server = &mut self.servers[index];
+        server.attempt = Attempt::Now(conn);
+        server.attempts = server.attempts.saturating_add(1);
+        Some(ServerId(index))
+    }
+
+    /// An attempt or a connection has failed; the server is tried again later.
+    pub(super) fn failed(&mut self, now: Instant, server: ServerId, setback: Setback) {
+        let Some(server) = self.servers.get_mut(server.0) else { return };
+        let is_last = |max| server.attempts >= max;
+        if self.reconnect.max_attempts.is_some_and(|max| is_last(max.get())) {
+            server.attempt = Attempt::UsedUp;
             return;
         }
-        for index in 0..self.servers.len() {
-            if !matches!(self.servers[index].attempt, Attempt::At(at) if at <= now) {
-                continue;
+        let delay = match setback {
+            Setback::GoodUntilNow => {
+                server.delay = self.reconnect.first_delay();
+                Duration::ZERO
             }
-            self.last_connection += 1;
-            let id = ConnId(self.last_connection);
-            let by = now.after(self.settings.connect_timeout);
-            let server = ServerId(index);
-            let connection = Connection::new(id, server, self.settings.frame_bytes_max, by);
-            self.connections.insert(id, connection);
-            self.servers[index].attempt = Attempt::Now(id);
-            self.outputs.push_back(Output::Connect(id, server));
-        }
-    }
-
-    /// The server has announced itself: the client answers and asks to be registered.
-    pub(super) fn greeted(&mut self, id: ConnId, announced: &[u8]) -> Result<(), LostBecause> {
-        let access = self.settings.access;
-        let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
-        connection.greet(announced)?;
-        self.register(id, access == Access::ReadOnly);
-        Ok(())
-    }
-
-    fn register(&mut self, id: ConnId, read_only: bool) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        connection.phase = Phase::Registering;
-        connection.read_only = read_only;
-        // As Python's client says it: a number if it never asks for anything else.
-        let flag = match self.settings.access {
-            Access::ReadWrite => Value::Int(0),
-            Access::ReadOnly | Access::ReadOnlyFallback => Value::Bool(read_only),
+            Setback::Useless => USELESS_DELAY + self.jitter.below(USELESS_DELAY_JITTER),
+            Setback::Unreachable => {
+                let least = server.delay;
+                server.delay = self.reconnect.next_delay(least);
+                self.jitter.stretch(least)
+            }
         };
-        let storage = Value::Str(self.settings.storage.clone());
-        connection.ask(Pending::Register, "register", vec![storage, flag]);
+        server.attempt = Attempt::At(now.after(delay));
     }
 
-    /// The server has decided. `None` for a tid is that of a server that tells it only when asked.
-    pub(super) fn registered(
-        &mut self,
-        now: Instant,
-        id: ConnId,
-        answer: Result<Option<Tid>, Refused>,
-    ) -> Result<(), LostBecause> {
-        let newest = match answer {
-            Ok(newest) => newest,
-            Err(Refused::ReadOnly)
-                if self.settings.access == Access::ReadOnlyFallback && self.chosen.is_none() =>
-            {
-                self.register(id, true);
-                return Ok(());
-            }
-            Err(refused) => return Err(LostBecause::Refused(refused)),
-        };
-        let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
-        connection.phase = Phase::Verifying;
-        let takes_writes = !connection.read_only;
-        match self.chosen {
-            None => {}
-            Some(chosen) if self.wants_better() && takes_writes => {
-                self.forget(now, chosen, &LostBecause::Upgraded);
-            }
-            Some(_) => {
-                self.forget(now, id, &LostBecause::TooLate);
-                return Ok(());
-            }
-        }
-        self.chosen = Some(id);
-        self.verify(id, newest)
-    }
-
-    /// The chosen server's cache is verified, and it has said what it serves: calls go through.
-    pub(super) fn ready(&mut self, now: Instant) {
-        let label = self.settings.label.clone();
-        let Some(id) = self.chosen else { return };
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        if let Some(label) = label {
-            let told = connection.tell("set_client_label", vec![Value::Str(label)]);
-            told.expect("both encodings carry text");
-        }
-        connection.phase = Phase::Ready;
-        connection.ready_by = None;
-        let (server, read_only) = (connection.server, connection.read_only);
+    /// The connection to this server is ready; all attempts are counted anew.
+    pub(super) fn ready(&mut self, now: Instant, server: ServerId) {
+        self.count_anew(now);
         if let Some(server) = self.servers.get_mut(server.0) {
             server.attempt = Attempt::None;
         }
-        self.ready_since = now;
-        if let Some(info) = self.info.clone() {
-            self.outputs.push_back(Output::Event(Event::Connected { server, read_only, info }));
-        }
-        if !self.wants_better() {
-            self.rest();
-        }
-        self.look_after_waiting(now);
-        self.take_turns(now);
     }
 
-    /// Whether there is a connection, and one to a server that takes writes would be better.
-    fn wants_better(&self) -> bool {
-        let chosen = self.chosen.and_then(|id| self.connections.get(&id));
-        self.settings.access == Access::ReadOnlyFallback
-            && chosen.is_some_and(|connection| connection.read_only)
-    }
-
-    /// Nothing is wanted of the servers that are not chosen.
-    fn rest(&mut self) {
+    /// A connection that was ready is lost; all attempts are counted anew.
+    pub(super) fn count_anew(&mut self, now: Instant) {
         for server in &mut self.servers {
-            server.attempt = Attempt::None;
-        }
-        let others = self.connections.keys().copied().filter(|id| Some(*id) != self.chosen);
-        for id in others.collect::<Vec<_>>() {
-            self.connections.remove(&id);
-            self.outputs.push_back(Output::Disconnect(id));
-        }
-    }
-
-    /// A connection is of no use any more, and was closed or has to be.
-    pub(super) fn lost(
-        &mut self,
-        now: Instant,
-        id: ConnId,
-        because: &LostBecause,
-        setback: Setback,
-    ) {
-        let Some(connection) = self.connections.get(&id) else { return };
-        let (server, was_chosen) = (connection.server, self.chosen == Some(id));
-        let was_good =
-            connection.phase == Phase::Ready && now.since(self.ready_since) >= GOOD_AFTER;
-        self.last_problem = because.to_string();
-        let level = if setback == Setback::Useless { LogLevel::Error } else { LogLevel::Info };
-        let text = alloc::format!("server {}: {because}", server.0 + 1);
-        self.outputs.push_back(Output::Log(level, text));
-        let pause = self.pause(server, was_good, setback);
-        if let Some(server) = self.servers.get_mut(server.0) {
-            server.attempt = Attempt::At(now.after(pause));
-        }
-        self.forget(now, id, because);
-        if was_chosen {
-            for server in &mut self.servers {
-                if server.attempt == Attempt::None {
-                    server.attempt = Attempt::At(now);
-                }
+            server.attempts = 0;
+            if server.attempt == Attempt::UsedUp {
+                server.attempt = Attempt::At(now);
             }
         }
-        self.try_servers(now);
     }
 
-    fn pause(&mut self, server: ServerId, was_good: bool, setback: Setback) -> Duration {
-        let Some(server) = self.servers.get_mut(server.0) else { return Duration::ZERO };
-        if was_good && setback == Setback::Unreachable {
-            server.failures = 0;
-            return Duration::ZERO;
-        }
-        if setback == Setback::Useless {
-            return LONG_PAUSE + self.jitter.below(LONG_PAUSE_JITTER);
-        }
-        let least = FIRST_PAUSE * 2u32.saturating_pow(server.failures.min(8));
-        server.failures += 1;
-        self.jitter.stretch(least.min(LAST_PAUSE))
-    }
-
-    /// Ends a connection, with everything that hangs on it.
-    fn forget(&mut self, now: Instant, id: ConnId, because: &LostBecause) {
-        let Some(mut connection) = self.connections.remove(&id) else { return };
+    /// The connection is not used any more.
+    pub(super) fn forget(&mut self, conn: ConnId) {
         for server in &mut self.servers {
-            if server.attempt == Attempt::Now(id) {
+            if server.attempt == Attempt::Now(conn) {
                 server.attempt = Attempt::None;
             }
         }
-        while let Some(chunk) = connection.take_chunk() {
-            self.outputs.push_back(Output::Transmit(id, chunk));
-        }
-        self.outputs.push_back(Output::Disconnect(id));
-        if self.chosen != Some(id) {
-            return;
-        }
-        self.chosen = None;
-        if connection.phase == Phase::Ready {
-            self.unconnected_since = now;
-            self.outputs.push_back(Output::Event(Event::Disconnected));
-        }
-        self.transaction_lost(because);
-        self.downloads_lost(&mut connection.downloads, because);
-        for (_, pending) in core::mem::take(&mut connection.pending) {
-            self.fail_pending(now, pending, because);
-        }
-        for (asker, oid, before) in connection.loads.take_callers() {
-            self.want_again(now, asker, Wanted::Load(oid, before), because);
+    }
+
+    /// All servers that are not tried are tried now.
+    pub(super) fn try_others(&mut self, now: Instant) {
+        for server in &mut self.servers {
+            if server.attempt == Attempt::None {
+                server.attempt = Attempt::At(now);
+            }
         }
     }
 
-    /// The application gives up the client.
-    pub(super) fn close(&mut self, now: Instant) {
-        self.is_closed = true;
-        self.end_transactions();
-        for id in self.connections.keys().copied().collect::<Vec<_>>() {
-            self.forget(now, id, &LostBecause::Closed);
+    /// No server is tried until [`Self::try_others`].
+    pub(super) fn stop_trying(&mut self) {
+        self.servers.iter_mut().for_each(|server| server.attempt = Attempt::None);
+    }
+
+    /// The number of attempts, if those of all servers are used up.
+    pub(super) fn used_up(&self) -> Option<u32> {
+        let are_used_up = self.servers.iter().all(|server| server.attempt == Attempt::UsedUp);
+        self.reconnect.max_attempts.map(core::num::NonZeroU32::get).filter(|_| are_used_up)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::num::NonZeroU32;
+
+    use super::*;
+
+    const CONN: ConnId = ConnId(1);
+
+    fn servers(count: usize, max_attempts: u32) -> Servers {
+        let max_attempts = NonZeroU32::new(max_attempts);
+        Servers::new(Instant::START, count, Reconnect { max_attempts, ..Reconnect::default() }, 0)
+    }
+
+    /// Lets the next attempt fail. -> how long it was waited for
+    fn fail(servers: &mut Servers, now: &mut Instant, setback: Setback) -> Option<Duration> {
+        let at = servers.next_attempt()?;
+        let waited = at.since(*now);
+        *now = at.max(*now);
+        let server = servers.begin_attempt(*now, CONN).unwrap();
+        servers.failed(*now, server, setback);
+        Some(waited)
+    }
+
+    #[test]
+    fn attempts_without_a_limit_go_on() {
+        let (mut servers, mut now) = (servers(1, 0), Instant::START);
+        assert_eq!(fail(&mut servers, &mut now, Setback::Unreachable), Some(Duration::ZERO));
+        for least in [100, 200, 400, 800, 1000, 1000, 1000] {
+            let waited = fail(&mut servers, &mut now, Setback::Unreachable).unwrap();
+            let least = Duration::from_millis(least);
+            assert!(waited >= least && waited < 2 * least, "{waited:?} for {least:?}");
         }
-        self.look_after_waiting(now);
+        assert_eq!(servers.used_up(), None);
+    }
+
+    #[test]
+    fn attempts_are_counted_for_each_server() {
+        let (mut servers, mut now) = (servers(2, 3), Instant::START);
+        for _ in 0..6 {
+            assert_eq!(servers.used_up(), None);
+            assert!(fail(&mut servers, &mut now, Setback::Unreachable).is_some());
+        }
+        assert_eq!(servers.used_up(), Some(3));
+        assert_eq!(servers.next_attempt(), None);
+        servers.replace(now, 1);
+        assert_eq!(servers.used_up(), None);
+        assert_eq!(servers.next_attempt(), Some(now));
+    }
+
+    #[test]
+    fn a_connection_that_was_ready_gives_all_servers_new_attempts() {
+        let (mut servers, mut now) = (servers(2, 1), Instant::START);
+        assert!(fail(&mut servers, &mut now, Setback::Unreachable).is_some());
+        let other = servers.begin_attempt(now, CONN).unwrap();
+        servers.ready(now, other);
+        assert_eq!(servers.next_attempt(), Some(now), "a server that takes writes may be there");
+        servers.stop_trying();
+        assert_eq!((servers.next_attempt(), servers.used_up()), (None, None));
+        servers.count_anew(now);
+        servers.failed(now, other, Setback::GoodUntilNow);
+        servers.try_others(now);
+        assert_eq!(servers.next_attempt(), Some(now));
+        for _ in 0..2 {
+            assert!(fail(&mut servers, &mut now, Setback::Useless).is_some());
+        }
+        assert_eq!(servers.used_up(), Some(1));
     }
 }

@@ -7,140 +7,141 @@
 //!                       └─ cached up to a newer tid ─► not this server
 //! ```
 //!
-//! From the `register` reply on the server sends news. Until the cache is verified they are held back;
-//! then those up to the verified tid are in it already, and the others are applied in order. Nothing
-//! else happens in between, because all of this is done while one frame is handled.
+//! From the `register` reply on the server sends invalidations. Until the cache is verified they are held
+//! back; then those up to the verified tid are in it already, and the others are applied in order.
+//! Nothing else happens in between, because all of this is done while one frame is handled.
 
 use alloc::sync::Arc;
 use alloc::vec;
+use alloc::vec::Vec;
 
-use super::answer::Reading;
-use super::connection::{Pending, Phase};
-use super::{Client, ConnId, Event, LostBecause, Output, Refused, ServerInfo};
+use super::channel::{Channel, Pending};
+use super::context::Context;
+use super::error::LostBecause;
+use super::loads::Loads;
+use super::output::Event;
+use super::reading::Reading;
+use super::refused::Refused;
 use crate::ids::{Oid, Tid};
-use crate::time::Instant;
 use crate::value::Value;
 
-impl Client {
+/// The verification of the cache on one connection, and its invalidations.
+#[derive(Debug, Default)]
+pub(super) struct Verification {
+    /// Invalidations that came before the cache was verified, in order.
+    held_back: Vec<(Tid, Arc<[Oid]>)>,
+    /// The server's newest commit when the client was registered.
+    registered_at: Tid,
+    is_verified: bool,
+}
+
+/// How far the verification has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// The server was asked for something.
+    Asked,
+    /// The cache is right as of this tid: [`Verification::end`] comes next.
+    Verified(Tid),
+}
+
+impl Verification {
     /// Begins to verify the cache, with the server's newest commit if it is known.
-    pub(super) fn verify(&mut self, id: ConnId, newest: Option<Tid>) -> Result<(), LostBecause> {
+    pub(super) fn begin(
+        &mut self,
+        cx: &mut Context,
+        channel: &mut Channel,
+        newest: Option<Tid>,
+    ) -> Result<Progress, LostBecause> {
         let Some(newest) = newest else {
-            if let Some(connection) = self.connections.get_mut(&id) {
-                connection.ask(Pending::NewestTid, "lastTransaction", vec![]);
-            }
-            return Ok(());
+            channel.ask(Pending::NewestTid, "lastTransaction", vec![]);
+            return Ok(Progress::Asked);
         };
-        let cached = self.cache.last_tid();
-        if self.cache.is_empty() {
+        let cached = cx.cache.last_tid();
+        if cx.cache.is_empty() {
             if cached != newest {
-                self.cache.start_over(newest);
-                self.outputs.push_back(Output::Event(Event::InvalidatedAll { tid: newest }));
+                cx.cache.start_over(newest);
+                cx.event(Event::InvalidatedAll { tid: newest });
             }
-            self.verified(newest);
+            Ok(Progress::Verified(newest))
         } else if cached > newest {
-            return Err(LostBecause::Behind { server: newest, cache: cached });
+            Err(LostBecause::Behind { server: newest, cache: cached })
         } else if cached == newest {
-            self.verified(newest);
-        } else if let Some(connection) = self.connections.get_mut(&id) {
-            connection.registered_at = newest;
-            connection.ask(Pending::Changes, "getInvalidations", vec![Value::tid(cached)]);
+            Ok(Progress::Verified(newest))
+        } else {
+            self.registered_at = newest;
+            channel.ask(Pending::Changes, "getInvalidations", vec![Value::tid(cached)]);
+            Ok(Progress::Asked)
         }
-        Ok(())
     }
 
     /// What changed since the cache was last up to date; nothing if that is too long ago.
-    pub(super) fn changes_came(
-        &mut self,
+    pub(super) fn changes(
+        &self,
+        cx: &mut Context,
         answer: Result<Value, Refused>,
-    ) -> Result<(), LostBecause> {
+    ) -> Result<Progress, LostBecause> {
         let odd = |problem| LostBecause::Odd { method: "getInvalidations", problem };
         let value = answer.map_err(LostBecause::Refused)?;
         if !value.is_true() {
-            let newest = self.chosen_connection().map_or(Tid::ZERO, |it| it.registered_at);
-            self.cache.start_over(newest);
-            self.outputs.push_back(Output::Event(Event::InvalidatedAll { tid: newest }));
-            self.verified(newest);
-            return Ok(());
+            let newest = self.registered_at;
+            cx.cache.start_over(newest);
+            cx.event(Event::InvalidatedAll { tid: newest });
+            return Ok(Progress::Verified(newest));
         }
         let [newest, oids] = value.into_parts().map_err(odd)?;
         let newest = newest.into_tid().map_err(odd)?;
         let oids: Arc<[Oid]> = oids.into_list(Reading::into_oid).map_err(odd)?.into();
-        let cached = self.cache.last_tid();
+        let cached = cx.cache.last_tid();
         if newest < cached {
             return Err(LostBecause::Behind { server: newest, cache: cached });
         }
         for oid in &*oids {
-            self.cache.forget_current(*oid);
+            cx.cache.forget_current(*oid);
         }
-        self.outputs.push_back(Output::Event(Event::Invalidated { tid: newest, oids }));
-        self.verified(newest);
-        Ok(())
+        cx.event(Event::Invalidated { tid: newest, oids });
+        Ok(Progress::Verified(newest))
     }
 
     /// The cache is right as of this tid. What came since is applied, and from now on all at once.
-    fn verified(&mut self, newest: Tid) {
-        self.cache.set_last_tid(newest);
-        let Some(connection) = self.chosen_connection() else { return };
-        connection.phase = Phase::Describing;
-        connection.ask(Pending::Describe, "get_info", vec![]);
-        for (tid, oids) in core::mem::take(&mut connection.held_back) {
+    pub(super) fn end(&mut self, cx: &mut Context, loads: &mut Loads, newest: Tid) {
+        cx.cache.set_last_tid(newest);
+        self.is_verified = true;
+        for (tid, oids) in core::mem::take(&mut self.held_back) {
             if tid > newest {
-                self.invalidated(tid, oids);
+                invalidated(cx, loads, tid, oids);
             }
         }
     }
 
-    /// The server says what it serves: that is all that was missing.
-    pub(super) fn described(
+    /// `invalidateTransaction`: applied now, or when the cache is verified.
+    pub(super) fn invalidation(
         &mut self,
-        now: Instant,
-        answer: Result<Value, Refused>,
+        cx: &mut Context,
+        loads: &mut Loads,
+        args: Value,
     ) -> Result<(), LostBecause> {
-        let value = answer.map_err(LostBecause::Refused)?;
-        let info = ServerInfo::read(&value)
-            .map_err(|problem| LostBecause::Odd { method: "get_info", problem })?;
-        self.info = Some(Arc::new(info));
-        self.ready(now);
-        Ok(())
-    }
-
-    /// `invalidateTransaction`: now, or when the cache is verified.
-    pub(super) fn news(&mut self, id: ConnId, args: Value) -> Result<(), LostBecause> {
         let odd = |problem| LostBecause::Odd { method: "invalidateTransaction", problem };
         let [tid, oids] = args.into_parts().map_err(odd)?;
         let tid = tid.into_tid().map_err(odd)?;
         let oids: Arc<[Oid]> = oids.into_list(Reading::into_oid).map_err(odd)?.into();
-        let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
-        if connection.phase > Phase::Verifying {
-            self.invalidated(tid, oids);
+        if self.is_verified {
+            invalidated(cx, loads, tid, oids);
         } else {
-            connection.held_back.push((tid, oids));
+            self.held_back.push((tid, oids));
         }
         Ok(())
     }
+}
 
-    /// Others changed these objects. A commit that is not after the newest is one that was copied
-    /// under its old tid, or one that is known: what it touched is forgotten, whatever is true of it.
-    fn invalidated(&mut self, tid: Tid, oids: Arc<[Oid]>) {
-        let is_newer = tid > self.cache.last_tid();
-        for oid in &*oids {
-            self.changed(*oid, is_newer.then_some(tid));
-        }
-        if is_newer {
-            self.cache.set_last_tid(tid);
-        }
-        self.outputs.push_back(Output::Event(Event::Invalidated { tid, oids }));
+/// Others changed these objects. A commit that is not after the newest is one that was copied under its
+/// old tid, or one that is known: what it touched is forgotten, whatever is true of it.
+fn invalidated(cx: &mut Context, loads: &mut Loads, tid: Tid, oids: Arc<[Oid]>) {
+    let is_newer = tid > cx.cache.last_tid();
+    for oid in &*oids {
+        loads.object_changed(cx, *oid, is_newer.then_some(tid));
     }
-
-    /// An object's current revision ended, in the cache and in what is being loaded; without a tid it
-    /// is not known where.
-    pub(super) fn changed(&mut self, oid: Oid, tid: Option<Tid>) {
-        match tid {
-            Some(tid) => self.cache.invalidate(oid, tid),
-            None => self.cache.forget_current(oid),
-        }
-        if let Some(connection) = self.chosen_connection() {
-            connection.loads.changed(oid, tid);
-        }
+    if is_newer {
+        cx.cache.set_last_tid(tid);
     }
+    cx.event(Event::Invalidated { tid, oids });
 }

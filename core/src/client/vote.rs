@@ -11,89 +11,119 @@ use alloc::vec;
 
 use bytes::Bytes;
 
-use super::answer::Reading;
-use super::connection::Pending;
-use super::transaction::{CARRIED, Conflict, Stage, Transaction, TxnId};
-use super::{Answer, CallError, CallId, Client, Event, Misuse, Output, Refused};
+use super::answer::Answer;
+use super::channel::{Channel, Pending};
+use super::context::Context;
+use super::error::{CallError, Misuse};
+use super::ids::{CallId, TxnId};
+use super::loads::Loads;
+use super::output::Event;
+use super::reading::Reading;
+use super::refused::Refused;
+use super::transaction::Conflict;
+use super::transaction_queue::{CARRIED, Stage, Transaction, TransactionQueue};
 use crate::ids::{Oid, Tid};
-use crate::time::Now;
 use crate::value::Value;
 
 /// How often a transaction is voted before its conflicts are given up; Python's client has the same.
 const VOTES_MAX: usize = 9;
 
-impl Client {
-    /// First phase; [`Answer::Voted`]. After an error only an abort is left.
-    pub fn vote(&mut self, _now: Now, txn: TxnId) -> CallId {
-        let call = self.new_call();
-        if let Some(because) = self.turns.lost.get(&txn) {
-            let error = CallError::from(because);
-            self.answer(call, Err(error));
+impl TransactionQueue {
+    /// First phase.
+    pub(super) fn vote(
+        &mut self,
+        cx: &mut Context,
+        channel: Option<&mut Channel>,
+        txn: TxnId,
+    ) -> CallId {
+        let call = cx.new_call();
+        if let Some(because) = self.lost.get(&txn) {
+            cx.answer(call, Err(because.into()));
             return call;
         }
-        let open = self.turns.queue.front_mut().filter(|open| open.id == txn);
-        let misuse = match open {
+        let misuse = match self.open(txn) {
             Some(open) if matches!(open.stage, Stage::Open) => {
                 open.stage = Stage::Voting { call, asked: false };
-                self.vote_when_sent();
+                self.vote_when_sent(cx, channel);
                 return call;
             }
             Some(Transaction { stage: Stage::Queued { .. }, .. }) | None => Misuse::NotOpen,
             Some(_) => Misuse::Voted,
         };
-        self.answer(call, Err(misuse.into()));
+        cx.answer(call, Err(misuse.into()));
         call
     }
 
-    /// Asks for the vote that is wanted, when everything that belongs to it is said.
-    pub(super) fn vote_when_sent(&mut self) {
-        let Some(txn) = self.turns.queue.front_mut() else { return };
+    /// Asks for the vote that is wanted, when everything that belongs to it is sent.
+    fn vote_when_sent(&mut self, cx: &mut Context, channel: Option<&mut Channel>) {
+        let Some(txn) = self.queue.front_mut() else { return };
         let Stage::Voting { call, asked: false } = txn.stage else { return };
-        if let Some(problem) = txn.uploads.failed.take() {
+        if let Some(problem) = txn.uploads.take_failure() {
             txn.stage = Stage::Failed;
-            return self.answer(call, Err(CallError::Blob(problem)));
+            return cx.answer(call, Err(CallError::Blob(problem)));
         }
         if !txn.uploads.is_empty() {
             return;
         }
         txn.stage = Stage::Voting { call, asked: true };
         txn.votes += 1;
-        let (id, handle) = (txn.id, txn.handle.clone());
-        if let Some(connection) = self.chosen_connection() {
-            connection.ask(Pending::Vote(id), "vote", vec![handle]);
+        if let Some(channel) = channel {
+            channel.ask(Pending::Vote(txn.id), "vote", vec![txn.handle.clone()]);
         }
     }
 
+    /// The next piece of a blob is there.
+    pub(super) fn blob_bytes(
+        &mut self,
+        cx: &mut Context,
+        channel: &mut Channel,
+        txn: TxnId,
+        bytes: Result<Bytes, String>,
+    ) {
+        let Some(open) = self.open(txn) else { return };
+        open.uploads.send(channel, bytes);
+        self.send_blobs(cx, channel);
+        self.vote_when_sent(cx, Some(channel));
+    }
+
     /// The server has voted.
-    pub(super) fn voted(&mut self, id: TxnId, answer: Result<Value, Refused>) {
-        let Some(txn) = self.turns.queue.front_mut().filter(|txn| txn.id == id) else { return };
+    pub(super) fn voted(
+        &mut self,
+        cx: &mut Context,
+        channel: &mut Channel,
+        loads: &mut Loads,
+        id: TxnId,
+        answer: Result<Value, Refused>,
+    ) {
+        let Some(txn) = self.open(id) else { return };
         let Stage::Voting { call, .. } = txn.stage else { return };
         let outcome = answer.map_err(CallError::from).and_then(|value| {
             read_vote(id, value).map_err(|problem| CallError::Odd { method: "vote", problem })
         });
         match outcome {
-            Ok((theirs, conflicts)) if conflicts.is_empty() => {
-                let changed: BTreeSet<Oid> = theirs.iter().chain(&txn.resolved).copied().collect();
+            Ok((resolved_by_server, conflicts)) if conflicts.is_empty() => {
+                let changed: BTreeSet<Oid> =
+                    resolved_by_server.iter().chain(&txn.resolved).copied().collect();
                 let changed = changed.into_iter().collect();
-                txn.stage = Stage::Voted { theirs };
-                self.answer(call, Ok(Answer::Voted(changed)));
+                txn.stage = Stage::Voted { resolved_by_server };
+                cx.answer(call, Ok(Answer::Voted(changed)));
             }
             Ok((_, conflicts)) if txn.votes < VOTES_MAX => {
                 txn.stage = Stage::Resolving { call, conflicts };
-                self.next_conflict();
+                self.next_conflict(cx, channel);
             }
             Ok((_, conflicts)) => {
                 let votes = txn.votes;
                 let last = conflicts.front().map_or(Refused::ReadOnly, unresolved);
-                self.vote_failed(CallError::ConflictsForever { votes, last });
+                self.vote_failed(cx, loads, CallError::ConflictsForever { votes, last });
             }
-            Err(error) => self.vote_failed(error),
+            Err(error) => self.vote_failed(cx, loads, error),
         }
     }
 
-    /// Whatever a conflict is about is forgotten, because it may be what was wrong (so does Python's
-    /// client).
-    fn vote_failed(&mut self, error: CallError) {
+    /// The cache forgets the object of a conflict, because its record may be what was wrong (so does
+    /// Python's client).
+    fn vote_failed(&mut self, cx: &mut Context, loads: &mut Loads, error: CallError) {
         let refused = match &error {
             CallError::Refused(refused) | CallError::ConflictsForever { last: refused, .. } => {
                 Some(refused)
@@ -104,33 +134,32 @@ impl Client {
             Refused::Conflict { oid: Some(oid), .. } | Refused::ReadConflict { oid: Some(oid), .. },
         ) = refused
         {
-            self.changed(*oid, None);
+            loads.object_changed(cx, *oid, None);
         }
-        let Some(txn) = self.turns.queue.front_mut() else { return };
+        let Some(txn) = self.queue.front_mut() else { return };
         let call = txn.caller();
         txn.stage = Stage::Failed;
         if let Some(call) = call {
-            self.answer(call, Err(error));
+            cx.answer(call, Err(error));
         }
     }
 
     /// Shows the next conflict, or votes again if there is none left.
-    fn next_conflict(&mut self) {
-        let Some(txn) = self.turns.queue.front_mut() else { return };
+    fn next_conflict(&mut self, cx: &mut Context, channel: &mut Channel) {
+        let Some(txn) = self.queue.front_mut() else { return };
         let Stage::Resolving { call, conflicts } = &txn.stage else { return };
         if let Some(conflict) = conflicts.front() {
-            let event = Event::Conflict(conflict.clone());
-            return self.outputs.push_back(Output::Event(event));
+            return cx.event(Event::Conflict(conflict.clone()));
         }
         txn.stage = Stage::Voting { call: *call, asked: false };
         txn.uploads.send_again();
-        self.send_blobs();
-        self.vote_when_sent();
+        self.send_blobs(cx, channel);
+        self.vote_when_sent(cx, Some(channel));
     }
 
-    /// The conflict that is being looked at.
+    /// The conflict that is being resolved, and the transaction's id on the wire.
     fn conflict(&mut self, id: TxnId) -> Option<(Value, &mut Conflict)> {
-        let txn = self.turns.queue.front_mut().filter(|txn| txn.id == id)?;
+        let txn = self.open(id)?;
         match &mut txn.stage {
             Stage::Resolving { conflicts, .. } => {
                 Some((txn.handle.clone(), conflicts.front_mut()?))
@@ -139,24 +168,24 @@ impl Client {
         }
     }
 
-    /// Asks for the two records that a conflict is between; it comes again with
+    /// Asks for the two records that a conflict is between; it is shown again with
     /// [`Conflict::states`].
-    pub fn conflict_states(&mut self, txn: TxnId) {
-        let Some((_, conflict)) = self.conflict(txn) else { return };
-        let (oid, serial) = (conflict.oid, conflict.read);
-        self.ask_state(txn, oid, serial);
-    }
-
-    fn ask_state(&mut self, txn: TxnId, oid: Oid, serial: Tid) {
-        if let Some(connection) = self.chosen_connection() {
-            let args = vec![Value::oid(oid), Value::tid(serial)];
-            connection.ask(Pending::State(txn), "loadSerial", args);
+    pub(super) fn conflict_states(&mut self, channel: &mut Channel, txn: TxnId) {
+        if let Some((_, conflict)) = self.conflict(txn) {
+            ask_state(channel, txn, conflict.oid, conflict.read);
         }
     }
 
-    /// One of the two records has come. One that was packed away, or undone, cannot be merged with: then the
-    /// conflict stands.
-    pub(super) fn state_came(&mut self, txn: TxnId, answer: Result<Value, Refused>) {
+    /// One of the two records has come. One that was packed away, or undone, cannot be used to resolve
+    /// the conflict: then it stands.
+    pub(super) fn conflict_state(
+        &mut self,
+        cx: &mut Context,
+        channel: &mut Channel,
+        loads: &mut Loads,
+        txn: TxnId,
+        answer: Result<Value, Refused>,
+    ) {
         let data = answer.map_err(CallError::from).and_then(|value| {
             let odd = |problem| CallError::Odd { method: "loadSerial", problem };
             value.into_bytes().map_err(odd)
@@ -165,56 +194,64 @@ impl Client {
         match (data, &mut conflict.states) {
             (Ok(read), states @ None) => {
                 *states = Some((read, Bytes::new()));
-                let (oid, committed) = (conflict.oid, conflict.committed);
-                self.ask_state(txn, oid, committed);
+                ask_state(channel, txn, conflict.oid, conflict.committed);
             }
             (Ok(data), Some((_, committed))) => {
                 *committed = data;
-                let event = Event::Conflict(conflict.clone());
-                self.outputs.push_back(Output::Event(event));
+                cx.event(Event::Conflict(conflict.clone()));
             }
             (Err(CallError::Refused(Refused::NoSuchObject { .. })), _) => {
                 let refused = unresolved(conflict);
-                self.vote_failed(refused.into());
+                self.vote_failed(cx, loads, refused.into());
             }
-            (Err(error), _) => self.vote_failed(error),
+            (Err(error), _) => self.vote_failed(cx, loads, error),
         }
     }
 
     /// What to store in place of the new record; `None` lets the conflict stand, and the vote fail.
-    pub fn conflict_resolved(&mut self, txn: TxnId, merged: Option<Bytes>) {
+    pub(super) fn conflict_resolved(
+        &mut self,
+        cx: &mut Context,
+        channel: &mut Channel,
+        loads: &mut Loads,
+        txn: TxnId,
+        resolved: Option<Bytes>,
+    ) {
         let Some((handle, conflict)) = self.conflict(txn) else { return };
         let (oid, committed) = (conflict.oid, conflict.committed);
-        let Some(merged) = merged else {
+        let Some(resolved) = resolved else {
             let refused = unresolved(conflict);
-            return self.vote_failed(refused.into());
+            return self.vote_failed(cx, loads, refused.into());
         };
-        let room = self.settings.cache_bytes;
-        if let Some(connection) = self.chosen_connection() {
-            let data = Value::Bytes(merged.clone());
-            let args = vec![Value::oid(oid), Value::tid(committed), data, handle];
-            connection.tell("storea", args).expect(CARRIED);
-        }
-        if let Some(txn) = self.turns.queue.front_mut()
+        let data = Value::Bytes(resolved.clone());
+        let args = vec![Value::oid(oid), Value::tid(committed), data, handle];
+        channel.tell("storea", args).expect(CARRIED);
+        let room = cx.settings.cache_bytes;
+        if let Some(txn) = self.queue.front_mut()
             && let Stage::Resolving { conflicts, .. } = &mut txn.stage
         {
             conflicts.pop_front();
             txn.resolved.push(oid);
-            txn.remember(oid, Some(merged), room);
+            txn.remember(oid, Some(resolved), room);
         }
-        self.next_conflict();
+        self.next_conflict(cx, channel);
     }
+}
+
+fn ask_state(channel: &mut Channel, txn: TxnId, oid: Oid, serial: Tid) {
+    let args = vec![Value::oid(oid), Value::tid(serial)];
+    channel.ask(Pending::ConflictState(txn), "loadSerial", args);
 }
 
 /// The objects that were resolved by the server, and the conflicts that it leaves to the client.
 fn read_vote(txn: TxnId, value: Value) -> Result<(BTreeSet<Oid>, VecDeque<Conflict>), String> {
-    let (mut theirs, mut conflicts) = (BTreeSet::new(), VecDeque::new());
+    let (mut resolved_by_server, mut conflicts) = (BTreeSet::new(), VecDeque::new());
     if !value.is_true() {
-        return Ok((theirs, conflicts));
+        return Ok((resolved_by_server, conflicts));
     }
     for item in value.into_items()? {
         if !matches!(item, Value::Dict(_)) {
-            theirs.insert(item.into_oid()?);
+            resolved_by_server.insert(item.into_oid()?);
             continue;
         }
         let field = |key| item.item(key).cloned().unwrap_or(Value::None);
@@ -228,7 +265,7 @@ fn read_vote(txn: TxnId, value: Value) -> Result<(BTreeSet<Oid>, VecDeque<Confli
             states: None,
         });
     }
-    Ok((theirs, conflicts))
+    Ok((resolved_by_server, conflicts))
 }
 
 fn unresolved(conflict: &Conflict) -> Refused {

@@ -53,7 +53,6 @@ impl Shared {
                     LostBecause::Gone(_)
                     | LostBecause::NotReady { .. }
                     | LostBecause::CommitFailed
-                    | LostBecause::TooLate
                     | LostBecause::BegunElsewhere => true,
                     LostBecause::Refused(_) => self.disk_has_failed,
                     _ => false,

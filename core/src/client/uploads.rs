@@ -1,0 +1,127 @@
+//! Blobs on their way to the server: never more of one in memory than the socket takes.
+//!
+//! Chunks carry no name, so a transaction's blobs go one after the other. The next piece is asked of
+//! the adapter when the socket has taken most of what it got.
+
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::channel::Channel;
+use super::context::Context;
+use super::ids::TxnId;
+use super::output::Output;
+use crate::value::Value;
+
+/// Bytes of a blob in a message, as Python's client has it.
+const CHUNK_BYTES: usize = 59_000;
+
+/// A blob is read on while fewer bytes than this wait for the socket.
+const UNSENT_BYTES_MAX: usize = 1 << 20;
+
+const CARRIED: &str = "both encodings carry byte strings and whatever began the transaction";
+
+/// The blobs of one transaction that are still to be sent.
+#[derive(Debug, Default)]
+pub(super) struct Uploads {
+    queue: VecDeque<Upload>,
+    /// Those that are sent, each with what is said at its end, by their numbers.
+    sent: Vec<Vec<Value>>,
+    /// How many there have been, sent or not.
+    count: usize,
+    /// Whether the next piece was asked for.
+    is_reading: bool,
+    /// Why one of them could not be read.
+    failed: Option<String>,
+}
+
+#[derive(Debug)]
+struct Upload {
+    number: usize,
+    at: u64,
+    /// The arguments of the message at its end.
+    end: Vec<Value>,
+}
+
+impl Uploads {
+    /// Adds a blob, with the arguments of the message at its end. Returns its number.
+    pub(super) fn push(&mut self, end: Vec<Value>) -> usize {
+        let number = self.count;
+        self.count += 1;
+        self.queue.push_back(Upload { number, at: 0, end });
+        number
+    }
+
+    /// Everything is to be sent once more, because the transaction is voted again and Python's server
+    /// forgets blobs with the first vote (`spec: zeo-protocol 10`).
+    pub(super) fn send_again(&mut self) {
+        let sent = core::mem::take(&mut self.sent).into_iter().enumerate();
+        self.queue = sent.map(|(number, end)| Upload { number, at: 0, end }).collect();
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Why a blob could not be read.
+    pub(super) const fn take_failure(&mut self) -> Option<String> {
+        self.failed.take()
+    }
+
+    /// Asks the adapter for the next piece of the blob that is being sent, if there is room for it.
+    pub(super) fn read_next(&mut self, cx: &mut Context, channel: &mut Channel, txn: TxnId) {
+        if self.is_reading || channel.backlog() > UNSENT_BYTES_MAX {
+            return;
+        }
+        let Some(upload) = self.queue.front() else { return };
+        if upload.at == 0 {
+            channel.tell("storeBlobStart", vec![]).expect("there is nothing to write");
+        }
+        self.is_reading = true;
+        let (blob, at) = (upload.number, upload.at);
+        cx.output(Output::ReadBlob { txn, blob, at, len: CHUNK_BYTES });
+    }
+
+    /// Sends the piece that the adapter has read. Fewer bytes than were asked for are the last.
+    pub(super) fn send(&mut self, channel: &mut Channel, bytes: Result<Bytes, String>) {
+        if !self.is_reading {
+            return;
+        }
+        match bytes {
+            Ok(bytes) => {
+                self.is_reading = false;
+                let Some(upload) = self.queue.front_mut() else { return };
+                let len = bytes.len();
+                upload.at += len as u64;
+                if len > 0 {
+                    let chunk = vec![Value::Bytes(bytes)];
+                    channel.tell("storeBlobChunk", chunk).expect(CARRIED);
+                }
+                if len < CHUNK_BYTES
+                    && let Some(upload) = self.queue.pop_front()
+                {
+                    self.sent.push(upload.end.clone());
+                    channel.tell("storeBlobEnd", upload.end).expect(CARRIED);
+                }
+            }
+            Err(problem) => {
+                self.give_up(channel);
+                self.failed.get_or_insert(problem);
+            }
+        }
+    }
+
+    /// Drops what is still to be sent. A server that has received the beginning of a blob accepts no
+    /// other one before its end (`spec: zeo-protocol 9.3`).
+    pub(super) fn give_up(&mut self, channel: &mut Channel) {
+        let began = self.is_reading || self.queue.front().is_some_and(|upload| upload.at > 0);
+        let first = core::mem::take(&mut self.queue).pop_front();
+        self.is_reading = false;
+        if let Some(upload) = first.filter(|_| began) {
+            channel.tell("storeBlobEnd", upload.end).expect(CARRIED);
+        }
+    }
+}
