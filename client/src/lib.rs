@@ -40,8 +40,8 @@ mod walk;
 
 pub use rzeo_core::client::cache::Statistics;
 pub use rzeo_core::client::{
-    Access, Begin, CallError, LostBecause, Misuse, Refused, Retry, ServerInfo, UndoEntry,
-    WalkedTransaction,
+    Access, Begin, CallError, LostBecause, Misuse, Reconnect, Refused, Retry, ServerInfo,
+    UndoEntry, WalkedTransaction,
 };
 pub use rzeo_core::ids::{Oid, Tid};
 pub use rzeo_core::storage::{CurrentRecord, Record, Revision};

@@ -8,7 +8,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use rzeo_core::client::cache::Cache;
-use rzeo_core::client::{Access, CallError, Client as Machine, ClientSettings};
+use rzeo_core::client::{Access, CallError, Client as Machine, ClientSettings, Reconnect};
 use rzeo_net::Address;
 use rzeo_tls::TlsError;
 use rzeo_tls::client::ClientTls;
@@ -53,6 +53,9 @@ pub struct ClientOptions {
     pub wait_timeout: Duration,
     /// How long a server may take from being asked to connect until it can be used.
     pub connect_timeout: Duration,
+    /// When a server that could not be reached is tried again, and how often. By default, without end:
+    /// after 100 ms, then after twice as long each time, up to a second.
+    pub reconnect: Reconnect,
     /// Longest message that is taken.
     pub frame_bytes_max: u32,
     /// How large the cache of records may grow.
@@ -148,6 +151,7 @@ impl ClientOptions {
             label: self.label.clone(),
             wait_timeout: self.wait_timeout,
             connect_timeout: self.connect_timeout,
+            reconnect: self.reconnect,
             cache_bytes: self.cache_bytes,
             frame_bytes_max: self.frame_bytes_max,
             seed: self.seed.unwrap_or_else(|| RandomState::new().hash_one(())),
@@ -165,6 +169,7 @@ impl Default for ClientOptions {
             label: usual.label,
             wait_timeout: usual.wait_timeout,
             connect_timeout: usual.connect_timeout,
+            reconnect: usual.reconnect,
             frame_bytes_max: usual.frame_bytes_max,
             cache_bytes: usual.cache_bytes,
             cache_path: None,
