@@ -11,7 +11,8 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::cursor::Cursor;
-use super::{PROTOCOL, opcode as op};
+use super::error::PROTOCOL;
+use super::opcode as op;
 use crate::value::{Budget, ReadLimits, Value};
 
 /// The reader's state.

@@ -8,7 +8,8 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use thiserror::Error;
 
-use super::{PROTOCOL, opcode as op};
+use super::error::PROTOCOL;
+use super::opcode as op;
 use crate::value::{Opaque, Value};
 
 /// Items of a list or dict that Python's pickler puts behind one mark.

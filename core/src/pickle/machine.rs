@@ -16,7 +16,8 @@ use bytes::Bytes;
 
 use super::arena::{Arena, Node, NodeId, Span};
 use super::cursor::Cursor;
-use super::{PROTOCOL, Unreadable, opcode as op, text};
+use super::error::{PROTOCOL, Unreadable};
+use super::{opcode as op, text};
 use crate::value::Value;
 
 /// Reads pickles into an arena.

@@ -19,10 +19,10 @@
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
-use super::States;
 use super::compare::Compare;
 use super::names::Kind;
 use super::reference;
+use super::states::States;
 use super::write::Part;
 use crate::pickle::arena::{Arena, Node, NodeId};
 

@@ -6,7 +6,7 @@
 
 use alloc::vec::Vec;
 
-use super::States;
+use super::states::States;
 use super::write::Part;
 use crate::pickle::arena::{Arena, Node, NodeId};
 

@@ -24,6 +24,7 @@ mod known;
 mod length;
 mod names;
 mod reference;
+mod states;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -32,6 +33,7 @@ use bytes::Bytes;
 
 use self::buckets::Family;
 use self::names::Kind;
+use self::states::States;
 use crate::pickle::arena::{Arena, Node, NodeId};
 use crate::record::{Parts, RECORD_LIMITS, class_of};
 
@@ -66,20 +68,6 @@ pub fn resolve(old: &Bytes, committed: &Bytes, new: &Bytes) -> Option<Bytes> {
 pub fn knows(record: &Bytes) -> bool {
     let mut arena = Arena::new(RECORD_LIMITS);
     Parts::read(&mut arena, record).is_ok_and(|parts| Class::of(&arena, parts.class).is_some())
-}
-
-/// The three states of a conflict.
-#[derive(Clone, Copy)]
-struct States<T> {
-    old: T,
-    committed: T,
-    new: T,
-}
-
-impl<T> States<T> {
-    fn try_map<U>(self, mut f: impl FnMut(T) -> Option<U>) -> Option<States<U>> {
-        Some(States { old: f(self.old)?, committed: f(self.committed)?, new: f(self.new)? })
-    }
 }
 
 /// The classes that can be resolved.

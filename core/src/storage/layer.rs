@@ -23,7 +23,6 @@ use crate::time::UnixTime;
 /// that calls them, so that both have the same list.
 macro_rules! layer {
     ($(
-        $(#[$attribute:meta])*
         fn $name:ident $(<$life:lifetime>)? (& $($self_life:lifetime)? self $(, $argument:ident: $kind:ty)* $(,)?) $(-> $answer:ty)?;
     )*) => {
         /// A storage over another storage, which [`below`](Self::below) names.
@@ -49,12 +48,11 @@ macro_rules! layer {
         ///     }
         /// }
         /// ```
-        #[expect(missing_docs, clippy::missing_errors_doc, reason = "each is the method of Storage")]
+        #[expect(missing_docs, clippy::missing_errors_doc, clippy::type_complexity, reason = "each is the method of Storage")]
         pub trait StorageLayer: Send + Sync {
             /// The storage that this one is laid over.
             fn below(&self) -> &dyn Storage;
             $(
-                $(#[$attribute])*
                 fn $name $(<$life>)? (& $($self_life)? self $(, $argument: $kind)*) $(-> $answer)? {
                     self.below().$name($($argument),*)
                 }
@@ -63,7 +61,6 @@ macro_rules! layer {
 
         impl<L: StorageLayer> Storage for L {
             $(
-                $(#[$attribute])*
                 fn $name $(<$life>)? (& $($self_life)? self $(, $argument: $kind)*) $(-> $answer)? {
                     StorageLayer::$name(self $(, $argument)*)
                 }
@@ -76,7 +73,6 @@ layer! {
     fn description(&self) -> Description;
     fn info(&self) -> Info;
     fn last_tid(&self) -> Tid;
-    #[expect(clippy::type_complexity, reason = "the type of the method of Storage")]
     fn recent(&self, count: usize) -> Result<Option<Vec<(Tid, Vec<Oid>)>>, StorageError>;
     fn load_before(&self, oid: Oid, before: Tid, patience: Patience) -> Result<Load, StorageError>;
     fn load_serial(&self, oid: Oid, serial: Tid, patience: Patience) -> Result<Bytes, StorageError>;

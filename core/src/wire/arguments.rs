@@ -10,9 +10,21 @@ use alloc::vec::{IntoIter, Vec};
 
 use bytes::Bytes;
 
-use super::call::{NotACall, TxnHandle};
 use crate::ids::{Oid, Tid};
 use crate::value::Value;
+
+/// A client's own number for a transaction in progress; compared for equality, never interpreted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TxnHandle(pub Value);
+
+/// Why a call could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotACall {
+    /// No such method; the connection ends.
+    UnknownMethod,
+    /// The arguments do not fit; the text goes back in a `TypeError`.
+    Arguments(String),
+}
 
 /// The parameters of a method: those that must be given, and how many more may be.
 struct Signature {

@@ -15,10 +15,7 @@ use crate::ids::{Oid, Tid};
 use crate::value::Value;
 use crate::wire::SHARED_FROM;
 use crate::wire::arguments::Arguments;
-
-/// A client's own number for a transaction in progress; compared for equality, never interpreted.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TxnHandle(pub Value);
+pub use crate::wire::arguments::{NotACall, TxnHandle};
 
 /// A request. Names are the wire's, camel-cased.
 #[derive(Clone, Debug, PartialEq)]
@@ -172,15 +169,6 @@ pub enum TxnCall {
     TpcAbort {
         txn: TxnHandle,
     },
-}
-
-/// Why a call could not be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NotACall {
-    /// No such method; the connection ends.
-    UnknownMethod,
-    /// The arguments do not fit; the text goes back in a `TypeError`.
-    Arguments(String),
 }
 
 impl Call {

@@ -29,10 +29,11 @@ use std::sync::Arc;
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{Committed, Finishing, Info, RecordData, Scratch, StorageError};
 
+use super::FileStorage;
 use super::format::{LEN_AND_STATUS, POINTER, RecordHead, Status, TransactionHead};
 use super::log::Log;
+use super::state::VisibleState;
 use super::vote::{Content, Planned, Ready};
-use super::{FileStorage, State};
 use crate::blob;
 use crate::disk::{DiskFile, SECTOR_BYTES, failed};
 
@@ -213,7 +214,7 @@ enum Piece<'a> {
 
 impl<'a> RoundBytes<'a> {
     /// `earlier` has the records of the rounds before, which the index does not know yet.
-    fn new(state: &State, round: &'a [Placed], earlier: &mut BTreeMap<Oid, u64>) -> Self {
+    fn new(state: &VisibleState, round: &'a [Placed], earlier: &mut BTreeMap<Oid, u64>) -> Self {
         let mut bytes = Self::default();
         let end = round.last().map_or(0, Placed::end);
         for placed in round {

@@ -5,10 +5,10 @@ use std::ops::ControlFlow;
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{HistoryEntry, HistoryShape, Patience, StorageError, TransactionHeader};
 
-use super::FileStorage;
 use super::format::{Status, TransactionHead};
 use super::log::{Log, RecordReader};
 use super::scan::{self, Window};
+use super::{FileStorage, read};
 
 /// Python stops looking for undoable transactions below this position. No transaction with a
 /// predecessor starts there.
@@ -19,7 +19,7 @@ pub(super) fn history(
     oid: Oid,
     size: usize,
 ) -> Result<Vec<HistoryEntry>, StorageError> {
-    let (log, at) = storage.locate(oid)?;
+    let (log, at) = read::locate(&storage.state, oid)?;
     let mut entries = Vec::new();
     let mut reader = RecordReader::new(&log, oid, at, Patience::Wait)?;
     while entries.len() < size {

@@ -8,24 +8,22 @@ use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{CurrentRecord, Load, Patience, Revision, StorageError};
 
 use super::log::{Log, Payload, RecordReader};
-use super::{FileStorage, State};
+use super::state::VisibleState;
 
-impl FileStorage {
-    /// Where an object's current record is, and the file to find it in.
-    pub(crate) fn locate(&self, oid: Oid) -> Result<(Log, u64), StorageError> {
-        let state = self.state.read();
-        let at = state.index.position(oid).ok_or(StorageError::NoSuchObject(oid))?;
-        Ok((state.log.clone(), at))
-    }
+/// The position of an object's current record, and the log to read it from.
+pub(crate) fn locate(state: &RwLock<VisibleState>, oid: Oid) -> Result<(Log, u64), StorageError> {
+    let state = state.read();
+    let at = state.index.position(oid).ok_or(StorageError::NoSuchObject(oid))?;
+    Ok((state.log.clone(), at))
 }
 
 pub(super) fn load_before(
-    storage: &FileStorage,
+    state: &RwLock<VisibleState>,
     oid: Oid,
     before: Tid,
     patience: Patience,
 ) -> Result<Load, StorageError> {
-    let (log, at) = storage.locate(oid)?;
+    let (log, at) = locate(state, oid)?;
     let mut reader = RecordReader::new(&log, oid, at, patience)?;
     let mut end = None;
     while reader.head().tid >= before {
@@ -43,12 +41,12 @@ pub(super) fn load_before(
 }
 
 pub(super) fn load_serial(
-    storage: &FileStorage,
+    state: &RwLock<VisibleState>,
     oid: Oid,
     serial: Tid,
     patience: Patience,
 ) -> Result<Bytes, StorageError> {
-    let (log, at) = storage.locate(oid)?;
+    let (log, at) = locate(state, oid)?;
     let mut reader = RecordReader::new(&log, oid, at, patience)?;
     while reader.head().tid != serial {
         if reader.head().tid < serial || !reader.go_to_prev()? {
@@ -59,13 +57,13 @@ pub(super) fn load_serial(
 }
 
 /// Whether the object has a record of that tid.
-pub(super) fn has_revision(state: &State, oid: Oid, tid: Tid) -> Result<bool, StorageError> {
+pub(super) fn has_revision(state: &VisibleState, oid: Oid, tid: Tid) -> Result<bool, StorageError> {
     state.index.position(oid).map_or(Ok(false), |at| goes_back_to(&state.log, oid, at, tid))
 }
 
 /// The same, without keeping writers from showing what they have done meanwhile.
 pub(super) fn has_revision_now(
-    state: &RwLock<State>,
+    state: &RwLock<VisibleState>,
     oid: Oid,
     tid: Tid,
 ) -> Result<bool, StorageError> {
@@ -88,19 +86,22 @@ fn goes_back_to(log: &Log, oid: Oid, at: u64, tid: Tid) -> Result<bool, StorageE
 
 /// Looks at one record only: a pointer counts as existence, wherever it leads.
 pub(super) fn current_serial(
-    storage: &FileStorage,
+    state: &RwLock<VisibleState>,
     oid: Oid,
     patience: Patience,
 ) -> Result<Tid, StorageError> {
-    let (log, at) = storage.locate(oid)?;
+    let (log, at) = locate(state, oid)?;
     let reader = RecordReader::new(&log, oid, at, patience)?;
     let gone = reader.head().data_len == 0 && reader.payload()? == Payload::Gone;
     if gone { Err(StorageError::NoSuchObject(oid)) } else { Ok(reader.head().tid) }
 }
 
-pub(super) fn next_record(storage: &FileStorage, from: Oid) -> Result<CurrentRecord, StorageError> {
+pub(super) fn next_record(
+    state: &RwLock<VisibleState>,
+    from: Oid,
+) -> Result<CurrentRecord, StorageError> {
     let (log, (oid, at), next) = {
-        let state = storage.state.read();
+        let state = state.read();
         let mut entries = state.index.range(from..);
         let empty = state.index.is_empty();
         let first = entries.next().ok_or(StorageError::NoMoreRecords { empty })?;

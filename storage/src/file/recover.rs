@@ -34,9 +34,10 @@ use super::format::{FIRST, MAGIC, MAGIC_PYTHON_2, Status, TransactionHead};
 use super::index::Index;
 use super::index_file::{self, Unusable, directory_of, with_suffix};
 use super::log::{DataFile, Log, RecordReader};
+use super::options::FileOptions;
 use super::scan::{self, Flaw, FlawKind, Found, Window};
 use super::scratch;
-use super::{FileOptions, State};
+use super::state::VisibleState;
 use crate::blob::holds_blobs;
 use crate::disk::{Access, Disk, DiskFile, failed, remove_if_there};
 
@@ -133,7 +134,7 @@ pub(super) fn open(
     disk: &dyn Disk,
     path: &Path,
     options: &FileOptions,
-) -> Result<(State, Opening), StorageError> {
+) -> Result<(VisibleState, Opening), StorageError> {
     let file = open_file(disk, path, options)?;
     let len = file.disk_file.len().map_err(|error| failed(|| file.doing("measure"), &error))?;
     let log = Log { file, end: len };
@@ -273,7 +274,7 @@ pub(crate) fn check_magic(log: &Log) -> Result<(), StorageError> {
 
 /// What has been read of the file so far.
 struct Walk {
-    state: State,
+    state: VisibleState,
     at: u64,
     warnings: Vec<String>,
     /// Whether a record says that it replaced another one than the index had.
@@ -282,7 +283,7 @@ struct Walk {
 
 impl Walk {
     fn new(log: Log) -> Self {
-        let state = State { log, index: Index::new(), last_tid: Tid::ZERO };
+        let state = VisibleState { log, index: Index::new(), last_tid: Tid::ZERO };
         Self { state, at: FIRST, warnings: Vec::new(), contradicted: false }
     }
 

@@ -17,11 +17,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use rzeo_core::storage::{Patience, StorageError};
 
-use super::FileStorage;
 use super::log::{DataFile, Log};
+use super::state::VisibleState;
 use crate::disk::failed;
 
 /// How much more is set aside than is needed at the time, so that most votes need not ask the disk.
@@ -54,18 +54,22 @@ impl Drop for Promise {
     }
 }
 
-impl FileStorage {
-    /// Sees to it that this many more bytes fit.
-    pub(super) fn promise(&self, bytes: u64, patience: Patience) -> Result<Promise, StorageError> {
-        let room = &self.room;
+impl Room {
+    /// Reserves room for this many more bytes.
+    pub(super) fn promise(
+        self: &Arc<Self>,
+        state: &RwLock<VisibleState>,
+        bytes: u64,
+        patience: Patience,
+    ) -> Result<Promise, StorageError> {
         let mut reserved = match patience {
-            Patience::Now => room.reserved.try_lock().ok_or(StorageError::WouldBlock)?,
-            Patience::Wait => room.reserved.lock(),
+            Patience::Now => self.reserved.try_lock().ok_or(StorageError::WouldBlock)?,
+            Patience::Wait => self.reserved.lock(),
         };
-        // A commit moves the end first and returns its promise afterwards. In this order its bytes
-        // may be counted twice, but never not at all.
-        let promised = room.promised.load(Ordering::Acquire);
-        let log = self.log();
+        // A commit moves the end of the log first and drops its promise afterwards. So in this order of
+        // reading, its bytes may be counted twice, but are never left out.
+        let promised = self.promised.load(Ordering::Acquire);
+        let log = state.read().log.clone();
         let needed = log.end.saturating_add(promised).saturating_add(bytes);
         if needed > reserved.reach(&log) {
             if patience == Patience::Now {
@@ -73,12 +77,10 @@ impl FileStorage {
             }
             reserved.extend(&log, needed)?;
         }
-        room.promised.fetch_add(bytes, Ordering::AcqRel);
-        Ok(Promise { room: Arc::clone(room), bytes })
+        self.promised.fetch_add(bytes, Ordering::AcqRel);
+        Ok(Promise { room: Arc::clone(self), bytes })
     }
-}
 
-impl Room {
     /// Sets room aside again after the file was cut at `log`'s end, which let go of it. If that does
     /// not work the promises are what they are on a disk that cannot set blocks aside.
     pub(super) fn renew(&self, log: &Log) {

@@ -1,19 +1,21 @@
 //! Records of one big transaction, in a file instead of in memory.
 //!
-//! The file is beside the database, where there is room if there is room for the commit, and loses its
-//! name as soon as it is open: whatever happens, it is gone with its last owner.
+//! The file is created beside the database, on the disk that the commit needs room on as well. Its name is
+//! removed as soon as the file is open, so the operating system frees it with its last owner, also after a
+//! crash.
 
 use std::any::Any;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
 use rzeo_core::storage::{Scratch, StorageError};
 
-use super::FileStorage;
 use super::index_file::with_suffix;
-use crate::disk::{Access, DiskFile, failed};
+use crate::disk::{Access, Disk, DiskFile, failed};
 
-/// What the name ends in that the file has for an instant.
+/// The end of the name that the file has until it is open.
 pub(super) const SUFFIX: &str = ".spool";
 
 /// A file without a name.
@@ -24,15 +26,26 @@ struct Spool {
     name: String,
 }
 
-impl FileStorage {
-    pub(super) fn new_scratch(&self) -> Result<Arc<dyn Scratch>, StorageError> {
-        let path = with_suffix(&self.path, SUFFIX);
+/// Creates the spool files of one database.
+#[derive(Debug, Default)]
+pub(super) struct SpoolFiles {
+    /// Held while a spool file has its name: the next one would truncate it.
+    naming: Mutex<()>,
+}
+
+impl SpoolFiles {
+    /// An empty file beside the database at `database`, without a name.
+    pub(super) fn create(
+        &self,
+        disk: &dyn Disk,
+        database: &Path,
+    ) -> Result<Arc<dyn Scratch>, StorageError> {
+        let path = with_suffix(database, SUFFIX);
         let name = path.display().to_string();
-        // One at a time: the next would empty this one.
-        let _one = self.naming.lock();
-        let opened = self.disk.open(&path, Access::Create);
+        let _naming = self.naming.lock();
+        let opened = disk.open(&path, Access::Create);
         let file = opened.map_err(|error| failed(|| format!("create {name}"), &error))?;
-        let removed = self.disk.remove(&path);
+        let removed = disk.remove(&path);
         removed.map_err(|error| failed(|| format!("remove {name}"), &error))?;
         Ok(Arc::new(Spool { file, name }))
     }
@@ -50,7 +63,7 @@ impl Scratch for Spool {
         let filled = (self.file.read_at(&mut bytes, at))
             .map_err(|error| failed(|| format!("read {}", self.name), &error))?;
         if filled < len {
-            let text = "it is shorter than what was written to it".to_owned();
+            let text = "the file is shorter than what was written to it".to_owned();
             return Err(StorageError::Disk {
                 doing: format!("read {}", self.name),
                 text,

@@ -140,7 +140,8 @@ impl Undoing<'_> {
         if !self.vote.may_merge {
             return Err(Refusal::Because(MODIFIED));
         }
-        let old = match read::load_serial(self.vote.storage, oid, record.tid, Patience::Wait) {
+        let old = match read::load_serial(&self.vote.storage.state, oid, record.tid, Patience::Wait)
+        {
             Err(StorageError::NoSuchObject(_)) => return Err(Refusal::Because(MODIFIED)),
             old => old?,
         };

@@ -147,7 +147,7 @@ impl<'a> FileVote<'a> {
 
     /// The tid of an object's current record, whatever the record says.
     fn committed(&self, oid: Oid) -> Result<Option<Tid>, StorageError> {
-        let (log, at) = match self.storage.locate(oid) {
+        let (log, at) = match read::locate(&self.storage.state, oid) {
             Ok(found) => found,
             Err(StorageError::NoSuchObject(_)) => return Ok(None),
             Err(error) => return Err(error),
@@ -221,7 +221,7 @@ impl Vote for FileVote<'_> {
     }
 
     fn check_current(&mut self, oid: Oid, read: Tid) -> Result<(), StorageError> {
-        let committed = read::current_serial(self.storage, oid, self.patience)?;
+        let committed = read::current_serial(&self.storage.state, oid, self.patience)?;
         if committed == read {
             return Ok(());
         }
@@ -259,7 +259,7 @@ impl Vote for FileVote<'_> {
 
     fn seal(self: Box<Self>) -> Result<Voted, StorageError> {
         let bytes = self.frame.head.head_len() + self.record_bytes + POINTER as u64;
-        let room = self.storage.promise(bytes, self.patience)?;
+        let room = self.storage.room.promise(&self.storage.state, bytes, self.patience)?;
         let Self { storage, patience, mut frame, records, blobs: plan, .. } = *self;
         let blobs = match &storage.blobs {
             Some(blobs) => blobs.prepare(plan, patience)?,

@@ -12,7 +12,7 @@ use rzeo_core::ids::Oid;
 use rzeo_core::record::is_blob_record;
 use rzeo_core::storage::{Patience, StorageError};
 
-use super::Kept;
+use super::kept::Kept;
 use super::mark::references_at;
 use super::moves::Moves;
 use super::output::Output;

@@ -6,7 +6,7 @@ use rzeo_core::ids::Oid;
 use rzeo_core::record::references;
 use rzeo_core::storage::{PackStep, Patience, StorageError};
 
-use super::Kept;
+use super::kept::Kept;
 use super::progress::Progress;
 use super::survey::{Survey, Walk};
 use crate::file::index::Index;

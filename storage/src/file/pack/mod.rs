@@ -17,7 +17,7 @@
 //! at the pack time and was linked again later stays. References that lead nowhere are ignored.
 //!
 //! **Positions** change, so everything that holds one is rewritten: pointers of late records are
-//! looked up in [`moves::Moves`], which knows the new place of every old record that anybody can point
+//! looked up in [`moves::Moves`], which is_known the new place of every old record that anybody can point
 //! to. Where an undo that was committed during the pack points to a revision that was not copied,
 //! the data are written in its place.
 //!
@@ -26,68 +26,31 @@
 //! it. A crash at any point leaves one of the two under the name of PATH.
 
 mod copy;
+mod kept;
 mod mark;
 mod moves;
 mod output;
 mod progress;
+mod running;
 mod survey;
 mod switch;
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use rzeo_core::ids::{Oid, Tid};
-use rzeo_core::storage::{PackProgress, PackStep, PreparedPack, StorageError};
+use rzeo_core::ids::Tid;
+use rzeo_core::storage::{PackStep, PreparedPack, StorageError};
 
 use self::copy::Copier;
-use self::progress::Progress;
-use super::index::Index;
+use self::running::Temporary;
+pub(crate) use self::running::{PackFlag, PendingCleanUp};
 use super::index_file::with_suffix;
 use super::{FileStorage, read};
 use crate::blob::RemovalList;
-use crate::disk::Disk;
 
 /// When so little is left that writers can be kept out while it is copied.
 const LEFT_FOR_FINISH_BYTES: u64 = 1 << 20;
 /// How often to catch up with writers before keeping them out.
 const ROUNDS_MAX: usize = 10;
-
-/// Whether a pack is going on.
-#[derive(Debug, Default)]
-pub(crate) struct PackFlag {
-    is_set: Arc<AtomicBool>,
-    progress: Progress,
-}
-
-/// Held as long as a pack goes on.
-struct Packing(Arc<AtomicBool>);
-
-impl PackFlag {
-    pub(super) fn is_set(&self) -> bool {
-        self.is_set.load(Ordering::Acquire)
-    }
-
-    /// How far the pack has come that is going on.
-    pub(super) fn progress(&self) -> Option<PackProgress> {
-        self.is_set().then(|| self.progress.read())
-    }
-
-    fn set(&self) -> Result<Packing, StorageError> {
-        if self.is_set.swap(true, Ordering::AcqRel) {
-            return Err(StorageError::AlreadyPacking);
-        }
-        self.progress.begin(PackStep::Survey, 0);
-        Ok(Packing(Arc::clone(&self.is_set)))
-    }
-}
-
-impl Drop for Packing {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
-    }
-}
 
 /// Does what can be done without stopping writers.
 pub(super) fn pack(
@@ -130,74 +93,20 @@ pub(super) fn pack(
     Ok(Some(Box::new(switch::Prepared::new(storage, copier, temporary))))
 }
 
-/// What a pack has left to be done when it has switched: the files of blobs are still there. It goes
-/// on as long as they are.
-pub(crate) struct Untidy {
-    /// The last commit before the switch.
-    up_to: Tid,
-    _temporary: Temporary,
-}
-
 /// Removes the files of blobs that a pack has removed, if that is still to be done.
 pub(super) fn clean_up(storage: &FileStorage) -> Result<(), StorageError> {
-    let Some(untidy) = storage.untidy.lock().take() else { return Ok(()) };
+    let Some(pending) = storage.clean_up.lock().take() else { return Ok(()) };
     let Some(blobs) = &storage.blobs else { return Ok(()) };
-    let knows = |oid, tid| read::has_revision_now(&storage.state, oid, tid);
-    blobs.remove_listed(untidy.up_to, storage.options.pack_keep_old, false, &knows)
+    let is_known = |oid, tid| read::has_revision_now(&storage.state, oid, tid);
+    blobs.remove_listed(pending.up_to, storage.options.pack_keep_old, false, &is_known)
 }
 
 /// A new list of blobs to be removed. What an earlier pack could not get removed goes first, since
-/// only the list knows of it.
+/// only the list is_known of it.
 fn new_removal(storage: &FileStorage) -> Result<Option<RemovalList>, StorageError> {
     let Some(blobs) = &storage.blobs else { return Ok(None) };
     let up_to = storage.state.read().last_tid;
-    let knows = |oid, tid| read::has_revision_now(&storage.state, oid, tid);
-    blobs.remove_listed(up_to, storage.options.pack_keep_old, true, &knows)?;
+    let is_known = |oid, tid| read::has_revision_now(&storage.state, oid, tid);
+    blobs.remove_listed(up_to, storage.options.pack_keep_old, true, &is_known)?;
     blobs.removal_list().map(Some)
-}
-
-/// A file that is removed unless it gets another name, or is needed after all.
-struct Temporary {
-    disk: Arc<dyn Disk>,
-    path: PathBuf,
-    keep: bool,
-    /// Let go of when the file is gone.
-    _packing: Packing,
-}
-
-impl Temporary {
-    /// Leaves the file: with the old one under another name, it is what tells the next opening that
-    /// a database was here.
-    fn keep(&mut self) {
-        self.keep = true;
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if self.keep {
-            return;
-        }
-        // It may have another name by now. If it cannot be removed, the next pack overwrites it.
-        let _ = self.disk.remove(&self.path);
-    }
-}
-
-/// What stays of the part before the pack time.
-struct Kept {
-    /// Where that part ends.
-    boundary: u64,
-    /// Where it all ended when it was marked. Nothing later was looked at.
-    marked: u64,
-    /// For each object that can be reached, its last revision.
-    last: Index,
-    /// Other records that are needed: those that late ones point back to, and the deletions of their
-    /// objects.
-    older: BTreeSet<u64>,
-}
-
-impl Kept {
-    fn has(&self, oid: Oid, at: u64) -> bool {
-        self.last.position(oid) == Some(at) || self.older.contains(&at)
-    }
 }

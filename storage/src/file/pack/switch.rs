@@ -8,19 +8,20 @@ use parking_lot::{Mutex, RwLock};
 use rzeo_core::storage::{PreparedPack, StorageError};
 
 use super::copy::Copier;
-use super::{Temporary, Untidy};
+use super::{PendingCleanUp, Temporary};
 use crate::blob::RemovalList;
 use crate::disk::{Disk, failed, remove_if_there};
+use crate::file::FileStorage;
 use crate::file::index_file::{self, directory_of, with_suffix};
 use crate::file::log::{DataFile, Log};
 use crate::file::room::Room;
-use crate::file::{Append, FileStorage, State};
+use crate::file::state::{Append, VisibleState};
 
 /// A pack that has copied nearly all.
 pub(super) struct Prepared {
-    state: Arc<RwLock<State>>,
+    state: Arc<RwLock<VisibleState>>,
     append: Arc<Mutex<Append>>,
-    untidy: Arc<Mutex<Option<Untidy>>>,
+    clean_up: Arc<Mutex<Option<PendingCleanUp>>>,
     room: Arc<Room>,
     path: PathBuf,
     keep_old: bool,
@@ -33,7 +34,7 @@ impl Prepared {
         Self {
             state: Arc::clone(&storage.state),
             append: Arc::clone(&storage.append),
-            untidy: Arc::clone(&storage.untidy),
+            clean_up: Arc::clone(&storage.clean_up),
             room: Arc::clone(&storage.room),
             path: storage.path.clone(),
             keep_old: storage.options.pack_keep_old,
@@ -45,7 +46,8 @@ impl Prepared {
 
 impl PreparedPack for Prepared {
     fn finish(self: Box<Self>) -> Result<(), StorageError> {
-        let Self { state, append, untidy, room, path, keep_old, mut copier, mut temporary } = *self;
+        let Self { state, append, clean_up, room, path, keep_old, mut copier, mut temporary } =
+            *self;
         let mut append = append.lock();
         if let Some(why) = &append.broken {
             return Err(StorageError::Broken(why.clone()));
@@ -89,7 +91,7 @@ impl PreparedPack for Prepared {
             // It has another name by now, and somebody else may make one of this name.
             temporary.keep();
             let up_to = state.read().last_tid;
-            *untidy.lock() = Some(Untidy { up_to, _temporary: temporary });
+            *clean_up.lock() = Some(PendingCleanUp { up_to, _temporary: temporary });
         }
         Ok(())
     }
