@@ -84,6 +84,6 @@ fn no_tls(error: &SslError) -> StorageError {
 
 fn drive(driver: Driver) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let drive = move || runtime.block_on(rzeo_tokio::drive(driver));
+    let drive = move || runtime.block_on(rzeo_tokio::drive_client(driver));
     std::thread::Builder::new().name("client".to_owned()).spawn(drive).map(drop)
 }

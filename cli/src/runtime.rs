@@ -21,8 +21,8 @@ impl Runtime {
         hurry: impl Future<Output = ()>,
     ) -> io::Result<()> {
         match self {
-            Self::Tokio => rzeo_tokio::run(host, listeners, tls, stop, hurry),
-            Self::Smol => rzeo_smol::run(host, listeners, tls, stop, hurry),
+            Self::Tokio => rzeo_tokio::serve_blocking(host.clone(), listeners, tls, stop, hurry),
+            Self::Smol => rzeo_smol::serve_blocking(host.clone(), listeners, tls, stop, hurry),
         }
     }
 }

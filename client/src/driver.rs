@@ -183,11 +183,6 @@ impl Link {
         self.end(Input::Failed(self.conn, format!("{}: {why}", self.address)));
     }
 
-    /// It is lost.
-    pub fn gone(mut self, why: &dyn Display) {
-        self.end(Input::Gone(self.conn, format!("{}: {why}", self.address)));
-    }
-
     /// The server has said something.
     pub fn received(&mut self, bytes: &[u8]) {
         self.tell(Input::Bytes(self.conn, bytes));
@@ -223,6 +218,16 @@ impl Link {
                 state.machine.handle_input(now, input);
             }
         });
+    }
+
+    /// It was lost, by the fault of the stream or of the server.
+    pub(crate) fn lost(&mut self, why: &dyn Display) {
+        self.end(Input::Gone(self.conn, format!("{}: {why}", self.address)));
+    }
+
+    /// Whether it was lost.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.is_over
     }
 
     fn end(&mut self, input: Input<'_>) {

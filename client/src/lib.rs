@@ -25,6 +25,7 @@
 pub mod blobs;
 mod cache_file;
 mod client;
+mod connection;
 mod disk;
 mod driver;
 mod observer;

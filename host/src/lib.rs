@@ -21,6 +21,7 @@
 //! time, and for the disk.
 
 mod admission;
+mod connection;
 mod crier;
 mod inbox;
 mod overview;

@@ -53,7 +53,8 @@ impl Server {
         let (stop, stopped) = oneshot::channel();
         let run = move || {
             let stopped = async { drop(stopped.await) };
-            rzeo_tokio::run(&host, listeners, None, stopped, std::future::pending()).unwrap();
+            rzeo_tokio::serve_blocking(host, listeners, None, stopped, std::future::pending())
+                .unwrap();
         };
         Self { stop, thread: std::thread::spawn(run) }
     }
@@ -66,7 +67,7 @@ impl Server {
 
 fn drive(driver: Driver) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::spawn(move || runtime.block_on(rzeo_tokio::drive(driver)));
+    std::thread::spawn(move || runtime.block_on(rzeo_tokio::drive_client(driver)));
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A call runs the future of the same name on the thread that calls it, which sleeps until it is done;
 //! what the cache has is there without any sleep. A thread of the client carries the bytes, see
-//! [`crate::open`].
+//! [`crate::open_client`].
 //!
 //! ```no_run
 //! use rzeo_smol::rzeo_client::{Begin, Oid};
@@ -24,12 +24,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_lite::future::block_on;
 use rzeo_client::blobs::BlobDir;
 use rzeo_client::{
     Address, Begin, BlobFailure, CallError, ClientOptions, ConnectError, CurrentRecord, News, Oid,
     Record, Revision, ServerInfo, Statistics, Tid, UndoEntry, UnixTime, Value, WalkedTransaction,
 };
+use smol::future::block_on;
 
 /// Makes a client, and waits until a server is connected and the cache verified.
 ///
@@ -44,9 +44,9 @@ pub fn connect(options: ClientOptions) -> Result<Client, ConnectError> {
 /// The same without waiting for a server: calls do.
 ///
 /// # Errors
-/// As [`crate::open`].
+/// As [`crate::open_client`].
 pub fn open(options: ClientOptions) -> Result<Client, ConnectError> {
-    crate::open(options).map(Client)
+    crate::open_client(options).map(Client)
 }
 
 /// Methods that do what those of the same name do.

@@ -11,12 +11,11 @@
 pub mod blocking;
 mod client;
 mod connection;
-mod listen;
-mod socket;
+mod server;
 mod workers;
 
-pub use client::{connect, drive, open};
-pub use connection::serve;
+pub use client::{connect, drive_client, open_client};
+pub use connection::serve_stream;
 pub use futures_rustls::rustls::ServerConfig;
-pub use listen::run;
 pub use rzeo_client::{self, Client, ClientOptions, ConnectError};
+pub use server::{serve, serve_blocking};

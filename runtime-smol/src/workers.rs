@@ -1,4 +1,4 @@
-//! One single-threaded executor per core, and connections dealt out among them.
+//! One single-threaded executor per core, and the distribution of connections among them.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -7,17 +7,16 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use async_channel::{Receiver, Sender, bounded, unbounded};
-use async_executor::LocalExecutor;
-use async_io::Async;
-use futures_lite::FutureExt as _;
 use futures_rustls::rustls::ServerConfig;
 use rzeo_host::Admitted;
 use rzeo_net::AcceptedStream;
+use smol::channel::{Receiver, Sender, bounded, unbounded};
+use smol::future::FutureExt as _;
+use smol::{Async, LocalExecutor};
 
-use crate::connection::converse;
+use crate::connection::serve_admitted;
 
-/// A connection that no worker owns yet.
+/// A connection on its way to a worker.
 pub(crate) struct Accepted {
     pub(crate) admitted: Admitted,
     pub(crate) stream: AcceptedStream,
@@ -31,16 +30,16 @@ pub(crate) struct Workers {
     ended: Receiver<Infallible>,
 }
 
-/// Deals connections out in turn.
-pub(crate) struct Dealer {
+/// Gives each worker a connection in turn.
+pub(crate) struct Distributor {
     senders: Vec<Sender<Accepted>>,
     next: usize,
 }
 
-impl Dealer {
-    pub(crate) fn deal(&mut self, accepted: Accepted) {
+impl Distributor {
+    pub(crate) fn send(&mut self, accepted: Accepted) {
         self.next = (self.next + 1) % self.senders.len();
-        // A worker that is gone has panicked; its share of new connections is closed at once.
+        // A worker that has ended has panicked; its share of new connections is closed at once.
         let _ = self.senders[self.next].try_send(accepted);
     }
 }
@@ -62,17 +61,17 @@ impl Workers {
         Ok(workers)
     }
 
-    pub(crate) fn dealer(&self) -> Dealer {
-        Dealer { senders: self.senders.clone(), next: 0 }
+    pub(crate) fn distributor(&self) -> Distributor {
+        Distributor { senders: self.senders.clone(), next: 0 }
     }
 
-    /// Waits until all connections have ended. All dealers must be gone.
+    /// Waits until all connections have ended. All distributors must have been dropped.
     pub(crate) async fn ended(self) {
         drop(self.senders);
         let Err(_) = self.ended.recv().await;
         for thread in self.threads {
             if thread.join().is_err() {
-                tracing::error!("a worker has panicked");
+                tracing::error!("a worker thread has panicked");
             }
         }
     }
@@ -80,7 +79,7 @@ impl Workers {
 
 fn work(tls: Option<Arc<ServerConfig>>, accepted: &Receiver<Accepted>, alive: Sender<Infallible>) {
     let runtime = LocalExecutor::new();
-    async_io::block_on(runtime.run(async {
+    smol::block_on(runtime.run(async {
         let (connection, ended) = bounded(1);
         while let Ok(next) = accepted.recv().await {
             start(&runtime, &connection, tls.clone(), next);
@@ -100,12 +99,12 @@ fn start(
     let Accepted { admitted, stream } = accepted;
     let started = match stream {
         AcceptedStream::Tcp(stream) => Async::new_nonblocking(stream)
-            .map(|stream| spawn(runtime, alive, converse(admitted, stream, tls))),
+            .map(|stream| spawn(runtime, alive, serve_admitted(admitted, stream, tls))),
         AcceptedStream::Unix(stream) => Async::new_nonblocking(stream)
-            .map(|stream| spawn(runtime, alive, converse(admitted, stream, tls))),
+            .map(|stream| spawn(runtime, alive, serve_admitted(admitted, stream, tls))),
     };
     if let Err(error) = started {
-        tracing::error!("a connection is closed, because it cannot be waited for: {error}");
+        tracing::error!("closed a connection that cannot be registered with the runtime: {error}");
     }
 }
 
@@ -122,9 +121,9 @@ fn spawn(
     runtime.spawn(connection).detach();
 }
 
-/// A panic in a connection's task is a bug of ours; it ends that connection and no other.
+/// A panic in a connection's task is a bug here; it ends that connection and no other.
 fn report(ended: std::thread::Result<()>) {
     if ended.is_err() {
-        tracing::error!("a connection ended by a bug");
+        tracing::error!("a connection ended with a panic");
     }
 }

@@ -1,7 +1,7 @@
 //! The tests of every adapter, on smol.
 
-use async_io::block_on;
 use rzeo_smol as adapter;
+use smol::block_on;
 
 mod blocking;
 #[path = "../../runtime-tokio/tests/sockets/mod.rs"]

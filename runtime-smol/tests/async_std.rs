@@ -42,7 +42,7 @@ fn a_stream_of_async_std_is_served() {
         let client = std::thread::spawn(move || converse(port));
         for _ in 0..2 {
             let (stream, peer) = listener.accept().await.unwrap();
-            adapter::serve(host.clone(), stream, peer.to_string()).await;
+            adapter::serve_stream(host.clone(), stream, peer.to_string()).await;
         }
         client.join().unwrap();
     });

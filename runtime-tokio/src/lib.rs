@@ -11,14 +11,13 @@
 
 mod client;
 mod connection;
-mod listen;
-mod socket;
+mod server;
 mod workers;
 
-pub use client::{connect, drive, open};
-pub use connection::serve;
-pub use listen::run;
+pub use client::{connect, drive_client, open_client};
+pub use connection::serve_stream;
 pub use rzeo_client::{self, Client, ClientOptions, ConnectError};
+pub use server::{serve, serve_blocking};
 pub use tokio_rustls::rustls::ServerConfig;
 
 /// The example in the README is compiled with the documentation's.

@@ -1,4 +1,4 @@
-//! One single-threaded runtime per core, and connections dealt out among them.
+//! One single-threaded runtime per core, and the distribution of connections among them.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -16,12 +16,12 @@ use tokio::sync::mpsc::{
 use tokio::task::JoinSet;
 use tokio_rustls::rustls::ServerConfig;
 
-use crate::connection::converse;
+use crate::connection::serve_admitted;
 
-/// Threads of a worker that may wait for the disk at once.
+/// Maximum number of threads per worker that wait for the disk.
 const WAITING_THREADS_MAX: usize = 32;
 
-/// A connection that no worker owns yet.
+/// A connection on its way to a worker.
 pub(crate) struct Accepted {
     pub(crate) admitted: Admitted,
     pub(crate) stream: AcceptedStream,
@@ -35,16 +35,16 @@ pub(crate) struct Workers {
     ended: Receiver<Infallible>,
 }
 
-/// Deals connections out in turn.
-pub(crate) struct Dealer {
+/// Gives each worker a connection in turn.
+pub(crate) struct Distributor {
     senders: Vec<UnboundedSender<Accepted>>,
     next: usize,
 }
 
-impl Dealer {
-    pub(crate) fn deal(&mut self, accepted: Accepted) {
+impl Distributor {
+    pub(crate) fn send(&mut self, accepted: Accepted) {
         self.next = (self.next + 1) % self.senders.len();
-        // A worker that is gone has panicked; its share of new connections is closed at once.
+        // A worker that has ended has panicked; its share of new connections is closed at once.
         let _ = self.senders[self.next].send(accepted);
     }
 }
@@ -70,17 +70,17 @@ impl Workers {
         Ok(workers)
     }
 
-    pub(crate) fn dealer(&self) -> Dealer {
-        Dealer { senders: self.senders.clone(), next: 0 }
+    pub(crate) fn distributor(&self) -> Distributor {
+        Distributor { senders: self.senders.clone(), next: 0 }
     }
 
-    /// Waits until all connections have ended. All dealers must be gone.
+    /// Waits until all connections have ended. All distributors must have been dropped.
     pub(crate) async fn ended(mut self) {
         drop(self.senders);
         let None = self.ended.recv().await;
         for thread in self.threads {
             if thread.join().is_err() {
-                tracing::error!("a worker has panicked");
+                tracing::error!("a worker thread has panicked");
             }
         }
     }
@@ -107,7 +107,7 @@ fn work(
             report(ended);
         }
     });
-    // Nobody is left for whom the threads that wait for the disk would do anything.
+    // All connections have ended, so nothing waits for the threads that wait for the disk.
     runtime.shutdown_background();
     drop(alive);
 }
@@ -116,12 +116,12 @@ fn start(connections: &mut JoinSet<()>, tls: Option<Arc<ServerConfig>>, accepted
     let Accepted { admitted, stream } = accepted;
     let started = match stream {
         AcceptedStream::Tcp(stream) => TcpStream::from_std(stream)
-            .map(|stream| spawn(connections, converse(admitted, stream, tls))),
+            .map(|stream| spawn(connections, serve_admitted(admitted, stream, tls))),
         AcceptedStream::Unix(stream) => UnixStream::from_std(stream)
-            .map(|stream| spawn(connections, converse(admitted, stream, tls))),
+            .map(|stream| spawn(connections, serve_admitted(admitted, stream, tls))),
     };
     if let Err(error) = started {
-        tracing::error!("a connection is closed, because it cannot be waited for: {error}");
+        tracing::error!("closed a connection that cannot be registered with the runtime: {error}");
     }
 }
 
@@ -129,9 +129,9 @@ fn spawn(connections: &mut JoinSet<()>, connection: impl Future<Output = ()> + S
     connections.spawn(connection);
 }
 
-/// A panic in a connection's task is a bug of ours; it ends that connection and no other.
+/// A panic in a connection's task is a bug here; it ends that connection and no other.
 fn report(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
-        tracing::error!("a connection ended by a bug: {error}");
+        tracing::error!("a connection ended with a panic: {error}");
     }
 }

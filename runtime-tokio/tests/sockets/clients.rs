@@ -101,7 +101,7 @@ fn fails_with(options: ClientOptions, parts: &[&str]) {
     let (sender, client) = channel();
     let thread = std::thread::spawn(move || {
         block_on(async {
-            let client = adapter::open(options).unwrap();
+            let client = adapter::open_client(options).unwrap();
             sender.send(client.clone()).unwrap();
             assert_eq!(client.wait_connected().await, Err(CallError::Closed));
             client.close().await;
@@ -436,7 +436,7 @@ fn who_only_reads_may_not_write() {
 fn what_waits_fails_when_the_client_is_closed() {
     let address = Address::unix("/nowhere/zeo.sock");
     block_on(async {
-        let client = adapter::open(ClientOptions::new([address])).unwrap();
+        let client = adapter::open_client(ClientOptions::new([address])).unwrap();
         let mut load = Box::pin(client.load(Oid(1)));
         assert!(load.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         client.close().await;
@@ -530,7 +530,10 @@ fn the_next_client_has_the_cache_of_the_last_one() {
         let client = adapter::connect(cached()).await.unwrap();
         let second = commit(&client, Oid(2), Tid::ZERO, record(LONG)).await.unwrap();
         client.load(Oid(1)).await.unwrap();
-        assert!(matches!(adapter::open(cached()), Err(ConnectError::Cache(_))), "it is in use");
+        assert!(
+            matches!(adapter::open_client(cached()), Err(ConnectError::Cache(_))),
+            "it is in use"
+        );
         client.close().await;
         let changed = commit(&other, Oid(1), first, record(1)).await.unwrap();
         let client = adapter::connect(cached()).await.unwrap();

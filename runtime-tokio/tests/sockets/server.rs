@@ -87,7 +87,7 @@ impl Running {
         let tls = tls.map(server_config);
         let run = {
             let (host, stop, hurry) = (host.clone(), stop.clone(), hurry.clone());
-            move || adapter::run(&host, listeners, tls, stop, hurry)
+            move || adapter::serve_blocking(host, listeners, tls, stop, hurry)
         };
         let thread = std::thread::spawn(run);
         Self { host, address, stop, hurry, thread }
