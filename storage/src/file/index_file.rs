@@ -267,6 +267,8 @@ impl<'a> Input<'a> {
 
 #[cfg(test)]
 mod tests {
+    use rzeo_core::ids::Oid;
+
     use proptest::prelude::*;
 
     use super::*;
