@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 use clap::builder::Styles;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches, Parser, Subcommand};
+use rzeo_eventlog::LogFormat;
+use rzeo_zconfig::{InvalidValue, Kind, RealSystem, SocketAddress, Value};
 
-use crate::config::{InvalidValue, Kind, LogShape, RealSystem, Runtime, SocketAddress, Value};
+use crate::config::Runtime;
 use crate::tools::config::ConfigOptions;
 use crate::tools::nagios::NagiosOptions;
 use crate::tools::pack::PackOptions;
@@ -194,8 +196,8 @@ pub(crate) struct ServeOptions {
     /// Format of log files and streams [default: text]
     ///
     /// text is the format of runzeo, json writes one JSON object per line.
-    #[arg(long, value_name = "text|json", value_parser = log_shape)]
-    pub(crate) log_format: Option<LogShape>,
+    #[arg(long, value_name = "text|json", value_parser = log_format)]
+    pub(crate) log_format: Option<LogFormat>,
 
     /// Serve the status page, metrics and health probes over HTTP here
     ///
@@ -208,10 +210,12 @@ pub(crate) struct ServeOptions {
     pub(crate) test: bool,
 }
 
-fn log_shape(text: &str) -> Result<LogShape, InvalidValue> {
-    let word = Kind::OneOf(LogShape::NAMES).convert(text, &RealSystem)?;
+fn log_format(text: &str) -> Result<LogFormat, InvalidValue> {
+    let word = Kind::OneOf(LogFormat::NAMES).convert(text, &RealSystem)?;
     match word {
-        Value::Text(word) => Ok(LogShape::named(&word).expect("the words are those of shapes")),
+        Value::Text(word) => {
+            Ok(LogFormat::named(&word).expect("the list contains the names of formats"))
+        }
         other => unreachable!("a word was asked for, not {other:?}"),
     }
 }
@@ -249,7 +253,7 @@ mod tests {
         assert_eq!(joined.filename, [PathBuf::from("t")]);
         assert!(joined.test);
 
-        assert_eq!(parse_serve(&["--log-f=JSON"]).unwrap().log_format, Some(LogShape::Json));
+        assert_eq!(parse_serve(&["--log-f=JSON"]).unwrap().log_format, Some(LogFormat::Json));
         assert_eq!(parse_serve(&["-Cc"]).unwrap().configure.as_deref(), Some("c"));
         assert_eq!(parse_serve(&["-t1_0.5"]).unwrap().timeout, Some(10.5));
         let last = parse_serve(&["-a1", "-a2", "-fx", "-fy"]).unwrap();

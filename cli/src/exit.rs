@@ -7,9 +7,9 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
+use rzeo_zconfig::ConfigError;
 
 use crate::args;
-use crate::config::ConfigError;
 use crate::tools::ToolError;
 
 /// Wrong options, as for clap.

@@ -16,7 +16,6 @@ mod exit;
 #[doc(hidden)]
 pub mod fuzz;
 mod greeting;
-mod logging;
 mod plan;
 mod process;
 mod proxy;

@@ -3,11 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
+use rzeo_zconfig::{ConfigError, OverrideError, System, path_of};
+
 use crate::args::ServeOptions;
-use crate::config::{
-    ConfigError, FileConfig, INVALIDATION_QUEUE_SIZE, OverrideError, OwnSettings, ServerConfig,
-    SocketAddress, StorageConfig, StorageKind, System, path_of,
-};
+use crate::config::{FileConfig, ServerConfig, StorageConfig, StorageKind};
 
 /// The address when nothing says otherwise: reachable from this machine only.
 const DEFAULT_ADDRESS: &str = "127.0.0.1:8100";
@@ -34,7 +33,7 @@ impl Plan {
             Some(file) => ServerConfig::read(system, &path_of(file)?, &options.overrides)?,
             None if !options.overrides.is_empty() => {
                 let error = OverrideError::NoFile;
-                return Err(ConfigError::Override { error, place: None });
+                return Err(ConfigError::Override { error, location: None });
             }
             None => default_config(system),
         };
@@ -69,20 +68,9 @@ impl Plan {
 }
 
 fn default_config(system: &dyn System) -> ServerConfig {
-    ServerConfig {
-        address: SocketAddress::parse(DEFAULT_ADDRESS).expect("the default is an address"),
-        read_only: false,
-        invalidation_queue_size: INVALIDATION_QUEUE_SIZE,
-        invalidation_age: None,
-        transaction_timeout: None,
-        client_conflict_resolution: false,
-        msgpack: None,
-        pid_filename: None,
-        ssl: None,
-        storages: vec![file_storage(1, Path::new(DEFAULT_PATH))],
-        eventlog: None,
-        own: OwnSettings::unwritten(system),
-    }
+    let storages = vec![file_storage(1, Path::new(DEFAULT_PATH))];
+    let config = ServerConfig::unwritten(DEFAULT_ADDRESS, storages, system);
+    config.expect("the default address is valid")
 }
 
 fn file_storage(number: usize, path: &Path) -> StorageConfig {
@@ -92,14 +80,18 @@ fn file_storage(number: usize, path: &Path) -> StorageConfig {
 
 #[cfg(test)]
 mod tests {
+    use rzeo_zconfig::{MemorySystem, SocketAddress};
+
     use super::*;
-    use crate::config::FakeSystem;
 
     const CONFIG: &str = "<zeo>\naddress 1\ntransaction-timeout 2\npid-filename p\nmsgpack false\n\
                           </zeo>\n<mappingstorage x/>\n";
 
     fn plan(options: &ServeOptions, variables: &[(&str, &str)]) -> Plan {
-        let system = FakeSystem::with(&[("/dir/c", CONFIG)]).and_variables(variables);
+        let system = MemorySystem::with(&[("/dir/c", CONFIG)]);
+        let with_variable =
+            |system: MemorySystem, (name, value): &(&str, &str)| system.and_variable(name, value);
+        let system = variables.iter().fold(system, with_variable);
         Plan::make(options, &system).unwrap()
     }
 

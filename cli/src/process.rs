@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rzeo_zconfig::SocketAddress;
 use tracing::{debug, error};
 
-use crate::config::SocketAddress;
 use crate::signals::log;
 
 /// How long to wait for an answer from a server that may be there already.

@@ -10,8 +10,9 @@ use rzeo_client::{Access, Address, ClientOptions, Driver};
 use rzeo_core::storage::StorageError;
 use rzeo_proxy::{Proxy, ProxyOptions};
 use rzeo_tls::client::{ClientFiles, ClientTls, client_config};
+use rzeo_zconfig::SocketAddress;
 
-use crate::config::{ClientTlsConfig, SocketAddress, ZeoClientConfig};
+use crate::config::{ClientTlsConfig, ZeoClientConfig};
 use crate::tls::{self, SslError};
 
 /// Connects to a server and opens its storage.

@@ -23,26 +23,40 @@ use std::time::Duration;
 use jiff::Zoned;
 use rzeo_core::server::{Limits, LockScope};
 use rzeo_core::storage::StorageError;
+use rzeo_eventlog::{Conventions, EventLog, Log, LogError};
 use rzeo_host::{ConnectionLimits, Host, Settings, StorageSpec};
 use rzeo_net::{Address, ListenError, Listener, listen};
 use rzeo_tokio::ServerConfig as TlsServer;
+use rzeo_zconfig::{ConfigError, RealSystem, SocketAddress, python::repr};
 use thiserror::Error;
 use tracing::{error, info};
 
 use crate::admin::{About, Admin, AdminError};
 use crate::args::ServeOptions;
-use crate::config::{
-    ConfigError, OwnSettings, RealSystem, Runtime, ServerConfig, SocketAddress, StorageConfig, repr,
-};
+use crate::config::{OwnSettings, Runtime, ServerConfig, StorageConfig};
 use crate::exit;
 use crate::greeting;
-use crate::logging::{EventLog, Log, LogError};
 use crate::plan::Plan;
 use crate::process::{self, PidFile, SocketFile};
 use crate::signals::{self, Ending, Endings, log};
 use crate::storages;
 use crate::systemd::{self, InheritError};
 use crate::tls::{self, SslError};
+
+/// Log records look like those of Python's server.
+const CONVENTIONS: Conventions = Conventions {
+    // Events without a counterpart in Python have their module as target. They belong to the logger of the
+    // part of Python's server that does the same work.
+    loggers: &[
+        ("rzeo_eventlog", "ZEO.runzeo"),
+        ("rzeo_host", "ZEO.StorageServer"),
+        ("rzeo_smol", "ZEO.asyncio.server"),
+        ("rzeo_storage", "ZODB.FileStorage"),
+        ("rzeo_tokio", "ZEO.asyncio.server"),
+    ],
+    // Messages about a client contain both.
+    silent_fields: &["client", "label"],
+};
 
 /// Why a server did not start, or ended badly.
 #[derive(Debug, Error)]
@@ -148,7 +162,7 @@ fn serve(plan: Plan) -> Result<Ending, ServeError> {
     // Python's server reads the certificates with its configuration, before there is a log.
     let tls = config.ssl.clone().map(tls::configure).transpose()?;
     let eventlog = config.eventlog.clone().unwrap_or_else(EventLog::to_stderr);
-    let log_files = Log::install(eventlog, config.own.log_format)?;
+    let log_files = Log::install(eventlog, config.own.log_format, CONVENTIONS)?;
     log_panics(config.eventlog.is_some());
     let ended = serve_logged(plan, inherited, &log_files, tls);
     log_files.close();

@@ -7,12 +7,11 @@
 use std::io;
 use std::thread;
 
+use rzeo_eventlog::Log;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
-
-use crate::logging::Log;
 
 /// Why the server ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

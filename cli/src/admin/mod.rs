@@ -31,11 +31,12 @@ use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime};
 
 use rzeo_host::Host;
+use rzeo_zconfig::SocketAddress;
 use thiserror::Error;
 use tokio::sync::oneshot;
 use tracing::info;
 
-use crate::config::{Runtime, SocketAddress};
+use crate::config::Runtime;
 use crate::process::{self, SocketFile};
 
 /// Where the admin listener cannot listen.

@@ -1,48 +1,30 @@
-//! Reads the configuration files of Python's server: ZConfig.
+//! The configuration of the server: the sections of its file, and the settings in them.
 //!
-//! | module | knows |
+//! The reader is `rzeo_zconfig`, and `<eventlog>` belongs to `rzeo_eventlog`. Here are the sections of ZEO: each
+//! module has the tables of its sections, and the functions that take typed settings out of them.
+//!
+//! | module | sections |
 //! |---|---|
-//! | [`syntax`] | what a line says |
-//! | [`substitution`] | `$name` in values |
-//! | [`python`] | numbers and quoted text as Python writes them |
-//! | [`types`] | what a value may be |
-//! | [`conversions`], [`address`] | how a text becomes such a value |
-//! | [`schema`] | which sections and keys there can be at all: tables |
-//! | [`overrides`] | what the command line says instead |
-//! | [`reader`] | how files become a tree of sections that fits a schema |
-//! | [`server`] | the tables for a server, and the settings in the tree |
-//! | [`error`] | what can be wrong, and where |
-//! | [`system`] | files and environment variables |
+//! | [`server`] | the whole file |
+//! | [`zeo`] | `<zeo>` and its `<ssl>` |
+//! | [`storages`] | `<filestorage>` and the other storages |
+//! | [`zeoclient`] | `<zeoclient>` and its `<ssl>` |
+//! | [`rzeo`] | `<rzeo>`: settings that Python's server does not have |
+//! | [`runner`] | `<runner>`, for `zeoctl` |
 //!
-//! Messages are Python's where Python has one, because tools and people know them; the place is added
-//! where Python leaves it out. Nothing unknown is skipped: a server with a setting that it does not obey
-//! is worse than one that does not start.
+//! Unknown settings are errors: a server that ignores a setting is worse than one that does not start.
 
-mod address;
-mod conversions;
-mod error;
-mod overrides;
-mod python;
-mod reader;
-mod schema;
+mod runner;
+mod rzeo;
 mod server;
-mod substitution;
-mod syntax;
-mod system;
+mod storages;
 #[cfg(test)]
 mod tests;
-mod types;
+mod zeo;
+mod zeoclient;
 
-pub(crate) use address::SocketAddress;
-pub(crate) use error::{ConfigError, Place};
-pub(crate) use overrides::OverrideError;
-pub(crate) use python::repr;
-pub(crate) use reader::{Section, Setting, path_of};
-pub(crate) use server::{
-    ClientTlsConfig, FileConfig, INVALIDATION_QUEUE_SIZE, KeyPassword, LogShape, OwnSettings,
-    Runtime, ServerConfig, StorageConfig, StorageKind, TlsConfig, ZeoClientConfig,
-};
-#[cfg(test)]
-pub(crate) use system::fake::FakeSystem;
-pub(crate) use system::{RealSystem, System};
-pub(crate) use types::{InvalidValue, Kind, Value};
+pub(crate) use rzeo::{OwnSettings, Runtime};
+pub(crate) use server::ServerConfig;
+pub(crate) use storages::{FileConfig, StorageConfig, StorageKind};
+pub(crate) use zeo::{KeyPassword, TlsConfig};
+pub(crate) use zeoclient::{ClientTlsConfig, ZeoClientConfig};

@@ -11,10 +11,10 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::ValueEnum;
+use rzeo_zconfig::python::repr;
 use serde_json::Value;
 
 use super::wire::{Address, CallError, Connection};
-use crate::config::repr;
 
 /// Figures that are told as they are.
 const NOW: [&str; 3] = ["active_txns", "connections", "waiting"];

@@ -12,10 +12,10 @@ use clap::{Args as _, Command};
 use jiff::civil::Time;
 use jiff::{Span, Zoned};
 use rzeo_core::value::Value;
+use rzeo_zconfig::python::repr;
 use thiserror::Error;
 
 use super::wire::{Address, CallError, Connection};
-use crate::config::repr;
 
 /// How long to wait for each server, and how often to try.
 const TRIES: u32 = 60;

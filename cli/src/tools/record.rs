@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use rzeo_script::{Seen, Side, Transcript};
+use rzeo_zconfig::SocketAddress;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split};
@@ -29,7 +30,6 @@ use tokio::time::sleep;
 
 use super::ToolError;
 use super::stream::{self, Listener, Stream};
-use crate::config::SocketAddress;
 
 /// Bytes that are read, and passed on, at once.
 const PIECE: usize = 64 * 1024;

@@ -14,13 +14,13 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use rzeo_script::Line;
 use rzeo_script::replay::{After, Chosen, Input, Order, Replay, Schedule};
+use rzeo_zconfig::SocketAddress;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{sleep, timeout};
 
 use super::ToolError;
 use super::stream::{self, Stream};
-use crate::config::SocketAddress;
 use crate::exit;
 
 /// Bytes that are read at once, and pieces that may lie unread.

@@ -3,10 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
+use rzeo_zconfig::SocketAddress;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-
-use crate::config::SocketAddress;
 
 /// Where no host is given; [`parse`] has put it there already.
 const THIS_MACHINE: &str = "127.0.0.1";

@@ -10,9 +10,8 @@ use std::time::Duration;
 use rzeo_core::value::{ReadLimits, Value};
 use rzeo_core::wire::hello::RUOK;
 use rzeo_core::wire::{Codec, Deframer, Flag, Malformed, Outgoing, Unwritable};
+use rzeo_zconfig::python::repr;
 use thiserror::Error;
-
-use crate::config::repr;
 
 /// How long a server may take to accept a connection, and to answer what needs no work.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);

@@ -22,39 +22,357 @@
 //! wait. Methods without a `patience` argument never touch the disk, unless their documentation says
 //! that they always may.
 
-mod description;
 mod error;
 mod files;
 mod layer;
 mod news;
-mod pack;
-mod patience;
-mod revision;
-mod transaction;
-mod vote;
 
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::any::Any;
 use core::ops::ControlFlow;
 
 use bytes::Bytes;
 
-pub use self::description::{Description, HistoryShape, Info};
 pub use self::error::{ForeignRefusal, StorageError};
 pub use self::files::{BlobFile, BlobStore, RecordData, Scratch};
 pub use self::layer::StorageLayer;
 pub use self::news::{Listener, News};
-pub use self::pack::{PackProgress, PackStep, PreparedPack};
-pub use self::patience::Patience;
-pub use self::revision::{CurrentRecord, HistoryEntry, Load, Revision};
-pub use self::transaction::{
-    Record, RecordIterator, TransactionHeader, TransactionIterator, TransactionMeta,
-};
-pub use self::vote::{Committed, Finishing, Vote, Voted};
 use crate::ids::{Oid, Tid};
 use crate::time::UnixTime;
+
+/// Whether the caller's thread may wait for the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Answer from memory and page cache, or [`StorageError::WouldBlock`].
+    Now,
+    /// Take as long as it takes.
+    Wait,
+}
+
+/// What a storage is, fixed for its life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// `getName`: for a FileStorage its path as configured.
+    pub name: String,
+    /// Whether commits are refused.
+    pub read_only: bool,
+    /// Whether `undo` works.
+    pub supports_undo: bool,
+    /// Whether `record_iternext` works.
+    pub supports_record_iternext: bool,
+    /// `(module, name)` of the Python interfaces that a client may claim, in the order that
+    /// Python's storage lists them.
+    pub interfaces: Vec<(&'static str, &'static str)>,
+    /// Which keys an entry of `history` has that the storage itself keeps.
+    pub history: HistoryShape,
+    /// Whether the data are another server's. That one gives the tids, has one transaction at a time
+    /// from each of its clients, and takes commits from others, of which [`Storage::listen`] tells. A
+    /// proxy is served as it is: no other storage can be put over it.
+    pub is_proxy: bool,
+}
+
+/// The keys of a `history` entry differ between Python's storages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HistoryShape {
+    /// The extension's items, then `time user_name description tid size` over them.
+    FileStorage,
+    /// `time tid serial user_name description extension size`.
+    MappingStorage,
+}
+
+/// The two figures of an `info` message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Info {
+    /// Number of objects, deleted ones included until packed.
+    pub length: u64,
+    /// Bytes of the file up to the last commit.
+    pub size: u64,
+}
+
+/// The answer to a load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// The newest revision before the bound.
+    Found(Revision),
+    /// The object exists, but all its revisions are at or after the bound; `first` is the oldest.
+    Younger {
+        /// Serial of the oldest revision.
+        first: Tid,
+    },
+    /// The revision found is a deletion or an undone creation, written by `serial` and current
+    /// until `end`.
+    Gone {
+        /// Serial of the deletion.
+        serial: Tid,
+        /// The commit that replaced it.
+        end: Option<Tid>,
+    },
+}
+
+/// An object's state between two commits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revision {
+    /// The record: two pickles, class and state.
+    pub data: Bytes,
+    /// The commit that wrote it.
+    pub serial: Tid,
+    /// The commit that replaced it; `None` while it is current.
+    pub end: Option<Tid>,
+}
+
+/// One entry of an object's `history`, newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryEntry {
+    /// The commit.
+    pub tid: Tid,
+    /// Which keys the entry has: a storage over another one passes on what that one says.
+    pub shape: HistoryShape,
+    /// Who and why.
+    pub user: Bytes,
+    /// Who and why.
+    pub description: Bytes,
+    /// The pickled extension, empty for none.
+    pub extension: Bytes,
+    /// Length of the record, 0 for back pointers and deletions.
+    pub size: u64,
+}
+
+/// One transaction, as `iterator` and `undoLog` show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransactionHeader {
+    /// The commit.
+    pub tid: Tid,
+    /// `b' '` for a plain commit, `b'p'` for one that a pack rewrote.
+    pub status: u8,
+    /// Who.
+    pub user: Bytes,
+    /// Why.
+    pub description: Bytes,
+    /// The pickled extension, empty for none.
+    pub extension: Bytes,
+    /// For undoLog: length of the transaction in bytes (`tlen`). 0 where a storage has no such thing.
+    pub size: u64,
+}
+
+/// One record of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The object.
+    pub oid: Oid,
+    /// The record's tid (the transaction's, except in files with corrected tids).
+    pub tid: Tid,
+    /// `None` for a deletion or an undone creation.
+    pub data: Option<Bytes>,
+    /// The transaction whose record this one points back to, if it does.
+    pub data_txn: Option<Tid>,
+}
+
+/// `record_iternext`: one current record and the oid to go on with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CurrentRecord {
+    /// The object.
+    pub oid: Oid,
+    /// Its current serial.
+    pub serial: Tid,
+    /// Its record.
+    pub data: Bytes,
+    /// The next greater oid, if there is one.
+    pub next: Option<Oid>,
+}
+
+/// A snapshot walk over transactions in file order. Outlives packs: it keeps what it reads open.
+pub trait TransactionIterator: Send {
+    /// The next transaction, or `None` at the end. May wait for the disk.
+    ///
+    /// # Errors
+    /// [`StorageError::Corrupt`], [`StorageError::Disk`].
+    fn next_transaction(&mut self) -> Result<Option<TransactionHeader>, StorageError>;
+
+    /// The records of the transaction last returned by `next_transaction`.
+    ///
+    /// # Errors
+    /// [`StorageError::Corrupt`], [`StorageError::Disk`].
+    fn records(&self) -> Result<Box<dyn RecordIterator>, StorageError>;
+}
+
+/// The records of one transaction, in file order.
+pub trait RecordIterator: Send {
+    /// The next record, or `None` at the end. May wait for the disk.
+    ///
+    /// # Errors
+    /// [`StorageError::Corrupt`], [`StorageError::Disk`].
+    fn next_record(&mut self) -> Result<Option<Record>, StorageError>;
+}
+
+/// What a transaction says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct TransactionMeta {
+    /// Who.
+    pub user: Bytes,
+    /// Why.
+    pub description: Bytes,
+    /// A pickled dict, or empty.
+    pub extension: Bytes,
+    /// Given only when transactions are copied: the tid to commit under.
+    pub tid: Option<Tid>,
+    /// `b' '`, or what the copied transaction had.
+    pub status: u8,
+    /// Whether conflicts may be resolved here (`false` under `client-conflict-resolution`).
+    pub resolve_conflicts: bool,
+}
+
+/// A transaction being checked. Operations come in the order in which the client sent them.
+/// After an error other than [`StorageError::Conflict`] the vote must be dropped.
+pub trait Vote {
+    /// Writes a record. `serial` is the revision the client read; ignored for an unknown oid.
+    ///
+    /// # Errors
+    /// [`StorageError::Conflict`] (the vote stays usable), `WouldBlock`, `Quota`, `EmptyRecord`.
+    fn store(&mut self, oid: Oid, serial: Tid, data: RecordData) -> Result<(), StorageError>;
+
+    /// Writes a record with its blob, a file that this storage's [`BlobStore`] gave. The file stays
+    /// where it is until the commit, so the same one can be voted again.
+    ///
+    /// # Errors
+    /// As for [`Vote::store`], and `Unsupported` from storages without blobs.
+    fn store_blob(
+        &mut self,
+        oid: Oid,
+        serial: Tid,
+        data: RecordData,
+        blob: &Arc<dyn Scratch>,
+    ) -> Result<(), StorageError> {
+        let _ = (oid, serial, data, blob);
+        Err(StorageError::Unsupported("blobs"))
+    }
+
+    /// Writes a deletion.
+    ///
+    /// # Errors
+    /// `NoSuchObject`, `Conflict`, `WouldBlock`, `Quota`.
+    fn delete(&mut self, oid: Oid, serial: Tid) -> Result<(), StorageError>;
+
+    /// Refuses unless `serial` is current.
+    ///
+    /// # Errors
+    /// `ReadConflict`, `NoSuchObject`, `WouldBlock`.
+    fn check_current(&mut self, oid: Oid, serial: Tid) -> Result<(), StorageError>;
+
+    /// Writes a record under its original tid, without conflict checks. `prev_txn` hints at a
+    /// transaction with the same data.
+    ///
+    /// # Errors
+    /// `Undo` when `prev_txn` is unknown, `WouldBlock`.
+    fn restore(
+        &mut self,
+        oid: Oid,
+        tid: Tid,
+        data: Option<RecordData>,
+        prev_txn: Option<Tid>,
+    ) -> Result<(), StorageError>;
+
+    /// Writes a record and its blob, as [`Vote::restore`] and [`Vote::store_blob`]; both get this tid.
+    ///
+    /// # Errors
+    /// As for these two; sealing refuses a revision that has a blob already with `BlobExists`.
+    fn restore_blob(
+        &mut self,
+        oid: Oid,
+        tid: Tid,
+        data: RecordData,
+        prev_txn: Option<Tid>,
+        blob: &Arc<dyn Scratch>,
+    ) -> Result<(), StorageError> {
+        let _ = (oid, tid, data, prev_txn, blob);
+        Err(StorageError::Unsupported("restoreBlob"))
+    }
+
+    /// Undoes a transaction; returns the oids it touched, in file order.
+    ///
+    /// # Errors
+    /// `Undo`, `UndoFailures`, `WouldBlock`.
+    fn undo(&mut self, tid: Tid) -> Result<Vec<Oid>, StorageError>;
+
+    /// Checks what could not be checked operation by operation, because another server does that.
+    /// Returns the objects whose records are not what was stored: merged there, or undone. Called
+    /// once, after the last operation and before [`Vote::seal`]. Always may wait; a storage that has to
+    /// says so when the vote begins.
+    ///
+    /// # Errors
+    /// Those of all operations. The vote must be dropped.
+    fn settle(&mut self) -> Result<Vec<Oid>, StorageError> {
+        Ok(Vec::new())
+    }
+
+    /// Reserves room on the disk. After this, `commit` fails only if the hardware does.
+    ///
+    /// # Errors
+    /// `Disk` (no space), `WouldBlock`.
+    fn seal(self: Box<Self>) -> Result<Voted, StorageError>;
+}
+
+/// A voted transaction. Only the storage that made it knows what is inside.
+pub struct Voted(pub Box<dyn Any + Send>);
+
+impl core::fmt::Debug for Voted {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Voted")
+    }
+}
+
+/// A voted transaction that got its tid.
+#[derive(Debug)]
+pub struct Finishing {
+    /// The tid to commit under, greater than all before it (unless copied with a tid of its own). A
+    /// proxy does not look at it.
+    pub tid: Tid,
+    /// What `seal` returned.
+    pub voted: Voted,
+}
+
+/// A transaction that is durable and visible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// Its tid: the one that was given, or for a proxy, that of the server.
+    pub tid: Tid,
+    /// The figures after it.
+    pub info: Info,
+}
+
+/// A pack that has done all it can without stopping writers.
+pub trait PreparedPack: Send {
+    /// Copies what was committed meanwhile and switches to the packed file. The caller keeps all
+    /// writers out meanwhile. Always may wait for the disk.
+    ///
+    /// # Errors
+    /// `Disk`, `Corrupt`; the storage is then what it was before.
+    fn finish(self: Box<Self>) -> Result<(), StorageError>;
+}
+
+/// How far a pack has come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PackProgress {
+    /// What it does now.
+    pub step: PackStep,
+    /// How much of this step is done, from 0 to 1. Commits that come meanwhile make a step longer.
+    pub done: f64,
+}
+
+/// What a pack does, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PackStep {
+    /// Finding each object's revision as of the pack time.
+    Survey,
+    /// Finding what can be reached.
+    Mark,
+    /// Copying what stays.
+    Copy,
+    /// Waiting until nobody writes, and switching.
+    Switch,
+}
 
 /// A database. See the module's introduction for the rules.
 pub trait Storage: Send + Sync {

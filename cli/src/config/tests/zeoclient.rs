@@ -1,9 +1,9 @@
-//! `<zeoclient>`: what comes out of it.
+//! The settings of `<zeoclient>`.
 
 use super::*;
 
 #[test]
-fn a_client_of_another_server_says_little_or_all() {
+fn the_fewest_and_all_settings_of_a_client() {
     let read =
         |lines: &str| match read(&format!("{ZEO}{lines}")).unwrap().storages.pop().unwrap().kind {
             StorageKind::Zeo(client) => *client,

@@ -1,20 +1,21 @@
-//! `rzeo config check FILE`: what a configuration means, without serving it.
+//! `rzeo config check FILE`: the settings of a configuration file, without serving it.
 //!
-//! Every setting is shown with its value and where it comes from: a line, an option `-X`, or nowhere, if
-//! it is the default. What is legal but rarely meant is said too. Nothing is opened or changed.
+//! Every setting is shown with its value and its origin: a line, an option `-X`, or the default. Valid
+//! settings that are rarely intended get a warning. Nothing is opened or changed.
 //!
-//! Exit status: 0 if a server would start with the file, 2 if not.
+//! Exit status: 0 if `rzeo serve` would accept the file, 2 if not.
 
-mod oddities;
 mod report;
+mod warnings;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use rzeo_zconfig::{ConfigError, Location, RealSystem, System, path_of};
 use serde_json::{Value as Json, json};
 
-use crate::config::{ConfigError, Place, RealSystem, ServerConfig, System, path_of};
+use crate::config::ServerConfig;
 use crate::exit;
 
 /// Check configuration files.
@@ -29,24 +30,24 @@ enum Action {
     Check(CheckOptions),
 }
 
-/// Show the settings of a configuration file, its errors and oddities
+/// Show the settings of a configuration file, its errors and warnings
 ///
 /// The exit status is 0 if `rzeo serve -C FILE` would accept it, else 2.
 #[derive(Clone, Debug, PartialEq, clap::Args)]
 struct CheckOptions {
-    /// The file, or a file: URL
+    /// The configuration file, as a path or a file: URL
     file: String,
 
-    /// Override a setting, as for `rzeo serve`; may be repeated
+    /// Override a setting of the file, as for rzeo serve; repeatable
     #[arg(short = 'X', value_name = "SECTION/KEY=VALUE")]
     overrides: Vec<String>,
 
-    /// Print one JSON object
+    /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }
 
-/// Does what was asked for.
+/// Runs the command.
 pub(crate) fn run(options: &ConfigOptions) -> ExitCode {
     let Action::Check(options) = &options.action;
     let checked = check(&options.file, &options.overrides, &RealSystem);
@@ -59,12 +60,12 @@ pub(crate) fn run(options: &ConfigOptions) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    // If nobody reads it, the status has to do.
+    // If standard output is closed, the exit status still tells the result.
     let _ = io::stdout().write_all(report.as_bytes());
     status
 }
 
-/// Everything that there is to say about a file, as JSON.
+/// The settings and warnings of a file, as JSON.
 fn check(file: &str, overrides: &[String], system: &dyn System) -> Result<Json, ConfigError> {
     let path = path_of(file)?;
     let (config, top) = ServerConfig::read_with_sections(system, &path, overrides)?;
@@ -72,11 +73,11 @@ fn check(file: &str, overrides: &[String], system: &dyn System) -> Result<Json, 
         "ok": true,
         "file": system.absolute(&path).display().to_string(),
         "sections": report::sections(&top, system),
-        "warnings": oddities::of(&config, &top, system),
+        "warnings": warnings::of(&config, &top, system),
     }))
 }
 
-/// The same for people.
+/// The settings and warnings of a file, as text.
 pub(crate) fn explain(
     file: &str,
     overrides: &[String],
@@ -90,14 +91,15 @@ fn failure(error: &ConfigError) -> Json {
         "ok": false,
         "error": error.to_string(),
         "expected": error.expected(),
-        "place": error.place().map(place),
+        "place": error.location().map(place),
     })
 }
 
-/// Where something stands.
-fn place(place: &Place) -> Json {
+/// A location, as JSON.
+fn place(place: &Location) -> Json {
     match place {
-        Place::Line { url, line } => json!({ "url": &**url, "line": line }),
-        Place::Override(spec) => json!({ "option": format!("-X {spec}") }),
+        Location::File { url } => json!({ "url": &**url }),
+        Location::Line { url, line } => json!({ "url": &**url, "line": line }),
+        Location::Override(spec) => json!({ "option": format!("-X {spec}") }),
     }
 }

@@ -1,14 +1,16 @@
-//! Sections and settings: as JSON, and as the text that is made of it.
+//! The report of `rzeo config check`: as JSON, and as text made of it.
 
+use rzeo_eventlog::Level;
+use rzeo_zconfig::{Kind, Section, Setting, SocketAddress, System, Value};
 use serde_json::{Value as Json, json};
 
 use super::place;
-use crate::config::{Kind, OwnSettings, Section, Setting, SocketAddress, System, Value};
+use crate::config::OwnSettings;
 
-/// Keys whose values are nobody's business.
+/// Keys whose values are not shown.
 const SECRETS: [&str; 2] = ["password", "smtp-password"];
 
-/// All sections of a file, and `<rzeo>` also if the file does not have it.
+/// All sections of a file, and `<rzeo>` with its defaults if the file does not have it.
 pub(super) fn sections(top: &Section, system: &dyn System) -> Vec<Json> {
     let mut sections: Vec<Json> = top.sections.iter().map(section).collect();
     if !top.sections.iter().any(|section| section.section_type.name == "rzeo") {
@@ -41,10 +43,10 @@ fn setting(key: &str, setting: &Setting) -> Json {
     } else {
         (json!(setting.text), meaning(setting))
     };
-    json!({ "key": key, "value": value, "text": text, "place": setting.place.as_ref().map(place) })
+    json!({ "key": key, "value": value, "text": text, "place": setting.location.as_ref().map(place) })
 }
 
-/// What a text stands for, as far as JSON can say it.
+/// The value of a text, as far as JSON has it.
 fn meaning(setting: &Setting) -> Json {
     match &setting.value {
         Value::Address(SocketAddress::Tcp { host, port }) => json!([host, port]),
@@ -55,20 +57,20 @@ fn meaning(setting: &Setting) -> Json {
         Value::Count(value) => json!(value),
         Value::Float(value) if value.is_finite() => json!(value),
         Value::Integer(value) => json!(value),
-        Value::Level(level) => json!(level.number()),
+        Value::Integers(values) => json!(values),
         Value::Size(value) => json!(value),
         Value::Text(value) => json!(value),
         Value::Time(value) => json!(value.as_secs_f64()),
-        Value::Checked
-        | Value::Float(_)
-        | Value::DateFormat(_)
-        | Value::Facility(_)
-        | Value::HttpUrl(_)
-        | Value::LogStyle(_) => json!(setting.text),
+        Value::Texts(values) => json!(values),
+        Value::Custom(value) => {
+            value.get::<Level>().map_or_else(|| json!(setting.text), |level| json!(level.number()))
+        }
+        // Infinity is not JSON, and later kinds of values have a text.
+        _ => json!(setting.text),
     }
 }
 
-/// The same for people.
+/// The report as text.
 pub(super) fn text(report: &Json) -> String {
     let mut text = format!("{}\n", string(&report["file"]));
     let url = format!("file://{}", string(&report["file"]));
@@ -77,7 +79,7 @@ pub(super) fn text(report: &Json) -> String {
         push_section(&mut text, section, &url, 0);
     }
     let warnings = array(&report["warnings"]);
-    text += if warnings.is_empty() { "\nNothing is odd about it.\n" } else { "\nNote:\n" };
+    text += if warnings.is_empty() { "\nNo warnings.\n" } else { "\nWarnings:\n" };
     for warning in warnings {
         text += &format!("- {}\n", string(warning));
     }

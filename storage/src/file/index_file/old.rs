@@ -8,8 +8,7 @@ use rzeo_core::ids::Oid;
 use rzeo_core::pickle;
 use rzeo_core::value::{Opaque, ReadLimits, Value};
 
-use super::buckets::{Unusable, add_buckets};
-use crate::file::index::Index;
+use super::{Index, Unusable, add_buckets};
 
 /// How much memory an index may take while it is read, for each byte of its file.
 const MEMORY_PER_BYTE: usize = 64;
