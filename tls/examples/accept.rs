@@ -1,18 +1,18 @@
-//! A TLS server that tells of each client whether it is let in, one line each. For the judges.
+//! A TLS server that prints for each client whether it is accepted, one line each. For the judges.
 //!
 //! Usage: `accept CERTIFICATE KEY AUTHENTICATE`, with the key's password, if it has one, in
 //! RZEO_TLS_KEY_PASSWORD. Prints the port first, then `accepted` or `refused: REASON` per client.
-//! A client that is let in gets the byte `+`.
+//! An accepted client gets the byte `+`.
 
 use std::error::Error;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use rzeo_tls::{Password, TlsFiles, server_config};
+use rzeo_tls::{Password, TlsFiles, explain, server_config};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
@@ -44,10 +44,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn greet(config: &Arc<ServerConfig>, socket: TcpStream) -> Result<(), Box<dyn Error>> {
+    let explained = |error: io::Error| explain(&error);
     socket.set_read_timeout(Some(Duration::from_secs(10)))?;
     let mut stream = StreamOwned::new(ServerConnection::new(config.clone())?, socket);
-    stream.write_all(b"+")?;
-    stream.flush()?;
+    stream.write_all(b"+").map_err(explained)?;
+    stream.flush().map_err(explained)?;
     stream.conn.send_close_notify();
     let _ = stream.flush();
     let _ = stream.read(&mut [0]);

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use rustls_pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
+use x509_parser::objects::oid_registry;
 use x509_parser::prelude::FromDer;
 use x509_parser::time::ASN1Time;
 use x509_parser::x509::{X509Name, X509Version};
@@ -36,6 +37,8 @@ pub(crate) struct Certificate {
     pub(crate) not_after: i64,
     /// Why the certificate cannot issue others, if it cannot.
     pub(crate) not_an_authority: Option<&'static str>,
+    /// Maximum number of authorities below it.
+    pub(crate) path_length: Option<u32>,
     purposes: Option<Purposes>,
     dns_names: Vec<String>,
     addresses: Vec<String>,
@@ -64,6 +67,7 @@ impl Certificate {
         }
         let validity = parsed.validity();
         let usage = parsed.extended_key_usage().map_err(|_| NotACertificate)?;
+        let constraints = parsed.basic_constraints().map_err(|_| NotACertificate)?;
         let mut certificate = Self {
             der: CertificateDer::from(der.to_vec()),
             subject: DistinguishedName::new(parsed.subject()),
@@ -71,6 +75,7 @@ impl Certificate {
             not_before: validity.not_before.timestamp(),
             not_after: validity.not_after.timestamp(),
             not_an_authority: why_not_an_authority(&parsed),
+            path_length: constraints.and_then(|it| it.value.path_len_constraint),
             purposes: usage.map(|usage| Purposes {
                 client: usage.value.client_auth,
                 server: usage.value.server_auth,
@@ -139,7 +144,9 @@ impl Certificate {
 
 impl DistinguishedName {
     fn new(name: &X509Name<'_>) -> Self {
-        Self { encoded: name.as_raw().to_vec(), text: printable(&name.to_string()) }
+        let text = name.to_string_with_registry(oid_registry());
+        let text = text.map_or("(a name in an old encoding)".to_owned(), |text| printable(&text));
+        Self { encoded: name.as_raw().to_vec(), text }
     }
 
     /// The name for a message: bounded, and without control characters.

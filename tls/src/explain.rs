@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rustls::{AlertDescription, Error, InvalidMessage};
+use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 
 use crate::refusal::refusal;
 
@@ -34,6 +34,16 @@ fn explain_tls(error: &Error) -> Option<String> {
             "the peer supports no TLS version, cipher or signature that this side supports \
              ({problem:?})"
         )),
+        Error::InvalidCertificate(CertificateError::BadSignature) => {
+            Some("the peer does not have the key of the certificate that it sent".to_owned())
+        }
+        Error::InvalidCertificate(
+            CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
+        ) => Some(
+            "the key of the peer's certificate is of a kind that is not supported; supported are RSA \
+             with 2048 to 8192 bits, ECDSA on P-256 or P-384, and Ed25519"
+                .to_owned(),
+        ),
         Error::NoCertificatesPresented => {
             Some("the client sent no certificate; it needs one that this server trusts".to_owned())
         }

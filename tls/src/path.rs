@@ -164,8 +164,8 @@ impl Verification<'_> {
         path.map(|_| ())
     }
 
-    /// What webpki does not look at: the validity of the authority at the end of the path, and lists
-    /// that need not be there.
+    /// What webpki leaves to its caller: the validity and the path length of the authority at the end of
+    /// the path, and lists that need not be there.
     fn check_candidate(&self, path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {
         let trusted = self.trusted.authorities.iter().zip(&self.trusted.anchors);
         let mut authorities =
@@ -174,6 +174,11 @@ impl Verification<'_> {
         let valid = |it: &Arc<Certificate>| it.is_valid_at(self.now);
         if !valid(first) && !authorities.any(valid) {
             return Err(untimely(first, self.now));
+        }
+        let below = path.intermediate_certificates().count();
+        let allows = |limit: u32| usize::try_from(limit).is_ok_and(|limit| below <= limit);
+        if !first.path_length.is_none_or(allows) {
+            return Err(webpki::Error::PathLenConstraintViolated);
         }
         let entity = path.end_entity();
         let mut certificates = std::iter::once(&**entity).chain(path.intermediate_certificates());

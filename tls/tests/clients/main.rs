@@ -235,6 +235,19 @@ fn path_lengths_hold() {
 }
 
 #[test]
+fn a_trusted_authoritys_path_length_holds() {
+    let root = pki::authority_with("root", |params| {
+        params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
+    });
+    let between = root.authority("between", |_| {});
+    let trust = Trust::file(&[&root.pem()]);
+    assert_eq!(try_client(&trust, &root.client("leaf", |_| {})), Ok(()));
+    let client = between.client("leaf", |_| {}).sending(&between);
+    let refused = try_client(&trust, &client).expect_err("an authority too many");
+    assert!(refused.to_string().contains("fewer authorities"), "{refused}");
+}
+
+#[test]
 fn name_constraints_hold() {
     let root = pki::authority_for_names("root", "example.org");
     let trust = Trust::file(&[&root.pem()]);
