@@ -84,6 +84,25 @@ pub struct Settings {
     pub start: String,
 }
 
+/// The defaults of `rzeo serve`.
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            read_only: false,
+            msgpack: false,
+            client_conflict_resolution: false,
+            invalidation_queue_size: 100,
+            invalidation_age: None,
+            transaction_timeout: None,
+            lock_scope: LockScope::Objects,
+            limits: Limits::default(),
+            connections: ConnectionLimits::default(),
+            stop_time_max: Duration::from_secs(10),
+            start: String::new(),
+        }
+    }
+}
+
 /// A connection as those see it who have something for it.
 struct Seat {
     inbox: Arc<Inbox>,

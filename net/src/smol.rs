@@ -42,8 +42,8 @@ impl Runtime for Smol {
 }
 
 impl Timer for SmolTimer {
-    fn set_after(mut self: Pin<&mut Self>, wait: Duration) {
-        SmolTimer::set_after(&mut self, wait);
+    fn set_after(self: Pin<&mut Self>, wait: Duration) {
+        self.get_mut().set_after(wait);
     }
 
     fn poll_expired(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {

@@ -1,62 +1,64 @@
-//! A real ZEO conversation over a stream of async-std, on async-std's own executor.
+//! A server and a client over streams of async-std, on async-std's own executor.
 //!
-//! async-std is discontinued (RUSTSEC-2025-0052), so nothing here depends on it but this test, with the
-//! feature `async-std`. Its streams are those of futures-io, and that is all an application that still
-//! uses it needs.
+//! async-std is discontinued (RUSTSEC-2025-0052), so only this test depends on it. Its streams have the
+//! traits of futures-io, which is all that a program that still uses it needs.
 
-#![cfg(feature = "async-std")]
-#![expect(clippy::unwrap_used, reason = "a failing test panics")]
+use std::net::Ipv4Addr;
+use std::sync::Arc;
 
-use async_std::net::TcpListener;
-use rzeo_core::ids::Tid;
-use rzeo_core::wire::Codec;
-use rzeo_host::{Host, StorageSpec};
-use rzeo_net::Address;
-use rzeo_smol as adapter;
+use async_std::net::{TcpListener, TcpStream};
+use async_std::task;
+use rzeo_smol::rzeo_client::{Begin, CallError, Client, Driver, Link, Oid, Tid};
+use rzeo_smol::rzeo_net::smol::{FuturesStream, Smol};
+use rzeo_smol::rzeo_storage::MappingStorage;
+use rzeo_smol::{Address, ClientOptions, Host, Settings, StorageSpec, serve_stream};
 
-#[expect(dead_code, reason = "the tests of every adapter need more of it")]
-#[path = "../../runtime-tokio/tests/sockets/client.rs"]
-mod client;
+/// Fills several reads and writes.
+const LONG: usize = 300_000;
 
 #[test]
-fn a_stream_of_async_std_is_served() {
-    let settings = rzeo_host::Settings {
-        read_only: false,
-        msgpack: false,
-        client_conflict_resolution: false,
-        invalidation_queue_size: 100,
-        invalidation_age: None,
-        transaction_timeout: None,
-        lock_scope: rzeo_core::server::LockScope::Objects,
-        limits: rzeo_core::server::Limits::default(),
-        connections: rzeo_host::ConnectionLimits::default(),
-        stop_time_max: std::time::Duration::from_secs(10),
-        start: String::new(),
-    };
-    let storage = std::sync::Arc::new(rzeo_storage::MappingStorage::new());
-    let spec = StorageSpec { name: "1".into(), storage };
-    let host = Host::new(&settings, vec![spec]).unwrap();
-    async_std::task::block_on(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let client = std::thread::spawn(move || converse(port));
-        for _ in 0..2 {
-            let (stream, peer) = listener.accept().await.unwrap();
-            adapter::serve_stream(host.clone(), stream, peer.to_string()).await;
-        }
-        client.join().unwrap();
+fn a_client_on_async_std_commits_at_a_server_on_async_std() {
+    let storage = StorageSpec { name: "1".to_owned(), storage: Arc::new(MappingStorage::new()) };
+    let host = Host::new(&Settings::default(), vec![storage]).expect("it is empty");
+    task::block_on(async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let port = listener.local_addr().expect("it is bound").port();
+        let served = task::spawn(accept(listener, host.clone()));
+        let options = ClientOptions::new([Address::tcp("127.0.0.1", port)]);
+        let (client, driver) = options.open().expect("no files are needed");
+        let driving = task::spawn(drive(driver));
+        commit(&client).await.expect("the server takes it");
+        client.close().await;
+        driving.await;
+        served.await;
     });
-    assert_eq!(host.connection_counts().open, 0);
-    host.close().unwrap();
+    host.close().expect("it is in memory");
 }
 
-/// Commits something and reads it back, in both encodings, one after the other.
-fn converse(port: u16) {
-    let address = Address::tcp("127.0.0.1", port);
-    for codec in [Codec::Pickle, Codec::Msgpack] {
-        let mut client = client::Client::connect(&address, None, codec).registered();
-        let oid = client.new_oid();
-        let tid = client.commit(&[(oid, Tid::ZERO)], 300_000);
-        assert_eq!(client.load(oid), (300_000, tid));
+/// Serves one connection to its end.
+async fn accept(listener: TcpListener, host: Arc<Host>) {
+    let (stream, peer) = listener.accept().await.expect("the client connects");
+    serve_stream(host, stream, peer.to_string()).await;
+}
+
+async fn drive(driver: Driver) {
+    driver.run(Smol, |link| drop(task::spawn(converse(link)))).await;
+}
+
+async fn converse(link: Link) {
+    let Address::Tcp { host: Some(host), port } = link.address().clone() else { return };
+    let connecting = async move { TcpStream::connect((host.as_str(), port)).await };
+    if let Some((link, stream)) = link.attempt(connecting).await {
+        link.converse(Smol, FuturesStream(stream)).await;
     }
+}
+
+async fn commit(client: &Client) -> Result<(), CallError> {
+    let mut transaction = client.begin(Begin::default()).await?;
+    transaction.store(Oid::ROOT, Tid::ZERO, vec![b'x'; LONG].into()).await?;
+    let tid = transaction.vote().await?.finish().await?;
+    client.sync().await?;
+    let (record, serial) = client.load(Oid::ROOT).await?;
+    assert_eq!((record.len(), serial), (LONG, tid));
+    Ok(())
 }

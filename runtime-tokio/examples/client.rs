@@ -1,7 +1,8 @@
-//! Counts how often it was run, in a database that others may use at the same time.
+//! Counts how often it was run, in a database that other programs may use at the same time. The database
+//! may be empty.
 //!
 //! ```console
-//! $ rzeo serve -a localhost:8100 -m &
+//! $ cargo run -p rzeo-tokio --example server -- localhost:8100 &
 //! $ cargo run -p rzeo-tokio --example client -- localhost:8100
 //! ```
 
@@ -9,7 +10,7 @@ use std::error::Error;
 
 use bytes::Bytes;
 use rzeo_tokio::rzeo_client::{Begin, CallError, Oid, Refused, Retry, Tid};
-use rzeo_tokio::{Client, ClientOptions};
+use rzeo_tokio::{Address, Client, ClientOptions};
 
 /// Not the root, so that Python's applications can use the same database.
 const COUNTER: Oid = Oid(0x636f_756e_7465_7221);
@@ -17,21 +18,28 @@ const COUNTER: Oid = Oid(0x636f_756e_7465_7221);
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "localhost:8100".to_owned());
-    let client = rzeo_tokio::connect(ClientOptions::new([address.parse()?])).await?;
+    let (count, tid) = count_run(address.parse()?).await?;
+    println!("run number {count}, committed as {tid}");
+    Ok(())
+}
+
+/// Counts one run; the new count and its transaction.
+pub(crate) async fn count_run(address: Address) -> Result<(u64, Tid), Box<dyn Error>> {
+    let client = rzeo_tokio::connect(ClientOptions::new([address])).await?;
     let count = loop {
-        match count(&client).await {
-            // Somebody was faster: what is read the next time is newer.
+        match increment(&client).await {
+            // Another program was faster. After the ping, a load returns its commit.
             Err(error) if error.retry() == Retry::Transaction => client.ping().await?,
             count => break count?,
         }
     };
-    println!("run number {count}, committed as {}", client.last_tid());
+    let tid = client.last_tid();
     client.close().await;
-    Ok(())
+    Ok((count, tid))
 }
 
-/// Reads the count, adds one, and writes it.
-async fn count(client: &Client) -> Result<u64, CallError> {
+/// Reads the count, adds one, and stores it.
+async fn increment(client: &Client) -> Result<u64, CallError> {
     let (count, serial) = match client.load(COUNTER).await {
         Ok((record, serial)) => (read(&record), serial),
         Err(CallError::Refused(Refused::NoSuchObject { .. })) => (0, Tid::ZERO),
@@ -43,7 +51,7 @@ async fn count(client: &Client) -> Result<u64, CallError> {
     Ok(count + 1)
 }
 
-/// A record is two pickles, one of the class and one of the state. The number is in the state, as text.
+/// A record is two pickles, one of the class and one of the state. The state is the number, as text.
 fn record(count: u64) -> Bytes {
     format!("cBTrees.Length\nLength\n.I{count}\n.").into()
 }

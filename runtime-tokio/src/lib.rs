@@ -1,13 +1,43 @@
-//! Serves storages on tokio: bytes in, bytes out, no decision about ZEO.
+//! ZEO servers and clients on tokio.
 //!
-//! One task owns a connection's reading and writing (`connection.rs`). It reads what is there, hands
-//! all of it to the session and writes everything that came out at once; measured against a task per
-//! direction, a write per reply and a codec wrapper, that is two to ten times the throughput.
+//! # Serve
 //!
-//! Connections are dealt out to one single-threaded runtime per core (`workers.rs`), which measures
+//! [`serve`] is a future for programs that have a runtime; [`serve_blocking`] is for those that do not.
+//! What they need comes from this crate: a [`Host`] with its [`Settings`], storages from
+//! [`rzeo_storage`] (or one of one's own), and sockets from [`listen`].
+//!
+//! ```no_run
+//! use std::future::pending;
+//! use std::sync::Arc;
+//!
+//! use rzeo_tokio::rzeo_storage::MappingStorage;
+//! use rzeo_tokio::{Host, Settings, StorageSpec, listen, serve};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let storage = StorageSpec { name: "1".to_owned(), storage: Arc::new(MappingStorage::new()) };
+//! let host = Host::new(&Settings::default(), vec![storage])?;
+//! let listeners = listen(&"localhost:8100".parse()?)?;
+//! let stop = async { drop(tokio::signal::ctrl_c().await) };
+//! serve(host.clone(), listeners, None, stop, pending()).await?;
+//! host.close()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! For TLS, [`rzeo_tls::server_config`] reads certificates and keys. [`serve_stream`] serves a single
+//! connection over any stream.
+//!
+//! # Use a server
+//!
+//! [`connect`] makes a [`Client`]. `examples/client.rs` uses one.
+//!
+//! # Inside
+//!
+//! One task owns a connection: [`rzeo_net::drive`] carries the bytes, the session in `rzeo-core` decides.
+//! Connections are distributed to one single-threaded runtime per core (`workers.rs`), which measures
 //! better than work stealing: a connection's session stays in one core's cache.
 //!
-//! `runtime-smol` is the same adapter, line for line. What is changed here is changed there.
+//! `rzeo-smol` is the same on smol. `docs/runtimes.md` says which to choose.
 
 mod client;
 mod connection;
@@ -17,6 +47,11 @@ mod workers;
 pub use client::{connect, drive_client, open_client};
 pub use connection::serve_stream;
 pub use rzeo_client::{self, Client, ClientOptions, ConnectError};
+pub use rzeo_host::{self, Host, Settings, StorageSpec};
+pub use rzeo_net::{self, Address, Listener, listen};
+#[cfg(feature = "storage")]
+pub use rzeo_storage;
+pub use rzeo_tls;
 pub use server::{serve, serve_blocking};
 pub use tokio_rustls::rustls::ServerConfig;
 

@@ -46,13 +46,17 @@ impl Deframer {
     /// The payload of the next frame, once it is complete.
     ///
     /// # Errors
-    /// [`Malformed::FrameTooLong`], again and again: the stream cannot be followed any further.
+    /// [`Malformed::FrameTooLong`] or [`Malformed::Tls`], at every call: the rest of the stream cannot be
+    /// cut into frames.
     pub fn next_frame(&mut self) -> Result<Option<Bytes>, Malformed> {
         let Some((prefix, rest)) = self.buffer.split_first_chunk::<PREFIX>() else {
             return Ok(None);
         };
         let length = u32::from_be_bytes(*prefix);
         if length > self.frame_bytes_max {
+            if is_tls_record(*prefix) {
+                return Err(Malformed::Tls);
+            }
             return Err(Malformed::FrameTooLong { length, limit: self.frame_bytes_max });
         }
         let Some(length) = usize::try_from(length).ok().filter(|length| *length <= rest.len())
@@ -80,6 +84,13 @@ impl Deframer {
     pub fn buffered(&self) -> usize {
         self.buffer.len()
     }
+}
+
+/// Whether these are the first bytes of a TLS record: a content type (change cipher spec, alert, handshake
+/// or application data), then a version from SSL 3.0 to TLS 1.3. As the length of a frame they would be
+/// more than 320 MB.
+fn is_tls_record(bytes: [u8; PREFIX]) -> bool {
+    matches!(bytes, [20..=23, 3, 0..=4, _])
 }
 
 #[cfg(test)]
@@ -110,6 +121,21 @@ mod tests {
         deframer.push(b"\xff\xff\xff\xffonly this");
         assert_eq!(deframer.next_frame(), Ok(None));
         assert!(deframer.buffer.capacity() < 1024);
+    }
+
+    #[test]
+    fn tls_is_recognized() {
+        let limit = 128 << 20;
+        let next = |bytes: &[u8]| {
+            let mut deframer = Deframer::new(limit);
+            deframer.push(bytes);
+            deframer.next_frame()
+        };
+        // A client's hello, and an alert.
+        assert_eq!(next(b"\x16\x03\x01\x02\x00"), Err(Malformed::Tls));
+        assert_eq!(next(b"\x15\x03\x03\x00\x02\x02\x46"), Err(Malformed::Tls));
+        let http = Malformed::FrameTooLong { length: u32::from_be_bytes(*b"GET "), limit };
+        assert_eq!(next(b"GET / HTTP/1.1"), Err(http));
     }
 
     #[test]

@@ -37,6 +37,9 @@ pub enum Malformed {
         /// The limit.
         limit: u32,
     },
+    /// A TLS record where a frame is expected.
+    #[error("the peer speaks TLS and this side does not; use TLS on both sides or on neither")]
+    Tls,
     /// A pickle that is none, or is too much.
     #[error("unreadable pickle: {0}")]
     Pickle(#[source] pickle::Unreadable),
