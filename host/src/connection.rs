@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rzeo_core::server::{Input, JobId, Output, Session, StorageCall, StorageId};
+use rzeo_core::server::{Input, Output, Session, StorageCall, StorageId};
 use rzeo_net::{Protocol, Runtime, Status, Stream, drive, race, sleep};
 
 use crate::{Connected, Wake, log};
@@ -70,7 +70,7 @@ impl<R: Runtime> Connection<R> {
             while let Some(command) = self.session.poll_output() {
                 match command {
                     Output::Transmit(chunk) => output.push_back(chunk),
-                    Output::Perform(storage, job, call) => self.call_storage(storage, job, call),
+                    Output::Perform(storage, call) => self.call_storage(storage, call),
                     Output::Ask(storage, request) => self.connected.ask(storage, request),
                     Output::Log(line) => log(&line),
                     Output::Close(_) => self.is_closing = true,
@@ -87,11 +87,11 @@ impl<R: Runtime> Connection<R> {
     }
 
     /// On this thread if the call need not wait for the disk, else on one that may block.
-    fn call_storage(&mut self, storage: StorageId, job: JobId, call: StorageCall) {
+    fn call_storage(&mut self, storage: StorageId, call: StorageCall) {
         match self.connected.perform(storage, call) {
-            Ok(reply) => self.handle_input(Input::Answer(job, reply)),
+            Ok(reply) => self.handle_input(Input::Answer(reply)),
             Err(call) => {
-                let work = self.connected.perform_waiting(storage, job, call);
+                let work = self.connected.perform_waiting(storage, call);
                 self.runtime.spawn_blocking(work);
             }
         }
@@ -100,7 +100,7 @@ impl<R: Runtime> Connection<R> {
     fn handle_wake(&mut self, wake: Wake) {
         self.handle_input(match wake {
             Wake::Notice(notice) => Input::Notice(notice),
-            Wake::Answer(job, reply) => Input::Answer(job, reply),
+            Wake::Answer(reply) => Input::Answer(reply),
             Wake::Stop => Input::Stop,
         });
     }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use rzeo_core::server::{JobId, Notice, StorageReply};
+use rzeo_core::server::{Notice, StorageReply};
 
 /// What is put into a connection's inbox.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub enum Wake {
     /// From the hub.
     Notice(Notice),
     /// From the storage.
-    Answer(JobId, StorageReply),
+    Answer(StorageReply),
     /// The server stops.
     Stop,
 }
@@ -101,6 +101,8 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake as Wakeable;
 
+    use rzeo_core::storage::Info;
+
     use super::*;
 
     struct Count(AtomicUsize);
@@ -118,13 +120,13 @@ mod tests {
         let mut cx = Context::from_waker(&waker);
         let inbox = Inbox::default();
         assert!(inbox.poll_recv(&mut cx).is_pending());
-        let answer = |id| Wake::Answer(JobId(id), StorageReply::Ready(Err(closed())));
-        inbox.push(answer(1));
-        inbox.push(answer(2));
+        let info = |length| Wake::Notice(Notice::Info(Info { length, size: 0 }));
+        let is = |wake: Option<Wake>, length| matches!(wake, Some(Wake::Notice(Notice::Info(info))) if info.length == length);
+        inbox.push(info(1));
+        inbox.push(info(2));
         inbox.push(Wake::Stop);
         assert_eq!(count.0.load(Ordering::SeqCst), 1);
-        assert!(matches!(inbox.poll_recv(&mut cx), Poll::Ready(Wake::Answer(JobId(1), _))));
-        assert!(matches!(inbox.try_recv(), Some(Wake::Answer(JobId(2), _))));
+        assert!(is(inbox.try_recv(), 1) && is(inbox.try_recv(), 2));
         assert!(matches!(inbox.poll_recv(&mut cx), Poll::Ready(Wake::Stop)));
         assert!(inbox.try_recv().is_none());
         assert!(inbox.poll_recv(&mut cx).is_pending());
@@ -155,9 +157,5 @@ mod tests {
         assert_eq!(count.0.load(Ordering::SeqCst), 1, "there was nothing left to be found");
         inbox.push(Wake::Stop);
         assert_eq!(count.0.load(Ordering::SeqCst), 2);
-    }
-
-    fn closed() -> rzeo_core::storage::StorageError {
-        rzeo_core::storage::StorageError::WouldBlock
     }
 }

@@ -39,7 +39,7 @@ use crier::Crier;
 use inbox::Inbox;
 pub use inbox::Wake;
 use rzeo_core::server::{
-    ConnId, Counters, HubRequest, HubSettings, JobId, Limits, LockScope, LogLevel, LogLine,
+    ConnId, Counters, HubRequest, HubSettings, Limits, LockScope, LogLevel, LogLine,
     ServerSettings, Session, StorageCall, StorageEntry, StorageId, StorageReply, perform,
 };
 use rzeo_core::storage::{Patience, Storage, StorageError};
@@ -412,7 +412,6 @@ impl Connected {
     pub fn perform_waiting(
         &self,
         storage: StorageId,
-        job: JobId,
         call: StorageCall,
     ) -> impl FnOnce() + Send + use<> {
         let (host, inbox) = (self.host.clone(), self.inbox.clone());
@@ -420,7 +419,7 @@ impl Connected {
             let _guard = StopsWithPanic(&inbox);
             let reply = perform(host.units[storage.0].storage(), call, Patience::Wait)
                 .expect("a storage never answers WouldBlock to a caller that waits");
-            inbox.push(Wake::Answer(job, reply));
+            inbox.push(Wake::Answer(reply));
         }
     }
 }

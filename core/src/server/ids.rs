@@ -1,4 +1,4 @@
-//! Numbers that name connections, storages, calls and votes.
+//! Numbers that name connections, storages and votes.
 
 /// A connection, numbered by the adapter; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -8,10 +8,6 @@ pub struct ConnId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StorageId(pub usize);
 
-/// A storage call on its way, numbered per session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct JobId(pub u64);
-
-/// A question or a vote on its way through the hub, numbered per session.
+/// A transaction's vote on its way through the hub, numbered by its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub u64);

@@ -7,12 +7,15 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use super::caller::Caller;
 use super::close_reason::CloseReason;
 use super::hub::LockSet;
-use super::ids::{ConnId, JobId, StorageId, Ticket};
-use super::jobs::{HubJob, HubJobDone, StorageCall, StorageReply};
+use super::hub_jobs::{HubJob, HubJobDone};
+use super::ids::{ConnId, StorageId, Ticket};
+use super::invalidation::Invalidation;
 use super::log_line::LogLine;
 use super::peer::PeerInfo;
+use super::storage_calls::{StorageCall, StorageReply};
 use crate::ids::{Oid, Tid};
 use crate::storage::{Committed, Finishing, Info, News, StorageError, Voted};
 use crate::time::UnixTime;
@@ -29,7 +32,7 @@ pub enum Input<'a> {
     /// The hub has something for this connection.
     Notice(Notice),
     /// A storage call is done.
-    Answer(JobId, StorageReply),
+    Answer(StorageReply),
     /// The peer is gone.
     Gone,
     /// The server stops: a commit that is on its way to the disk is answered, then the connection ends.
@@ -42,7 +45,7 @@ pub enum Output {
     /// Send these bytes.
     Transmit(Bytes),
     /// Call the storage and feed the answer.
-    Perform(StorageId, JobId, StorageCall),
+    Perform(StorageId, StorageCall),
     /// Tell the storage's hub.
     Ask(StorageId, HubRequest),
     /// Write a line to the log.
@@ -61,19 +64,37 @@ pub enum HubRequest {
     /// Leave it, and let go of everything. Not answered.
     Leave,
     /// Answered by [`Notice::Barrier`], behind everything committed before.
-    Barrier(Ticket),
+    Barrier(Barrier),
     /// What changed since a tid? Answered by [`Notice::Changes`].
-    ChangesSince(Ticket, Tid),
+    ChangesSince(Caller, Tid),
     /// Figures. Answered by [`Notice::Status`]; needs no registration.
-    Status(Ticket),
+    Status(StatusReader),
     /// Lock these objects. Answered by [`Notice::Locked`], or first by [`Notice::Waiting`].
     Lock(Ticket, LockSet),
     /// Give the locks back, or stop waiting for them. Not answered.
     Unlock(Ticket),
     /// Commit what was voted under this ticket. Answered by [`Notice::Finished`].
     Finish(Ticket, Finish),
-    /// Pack; with a ticket, tell when it is done by [`Notice::Packed`].
-    Pack(UnixTime, Option<Ticket>),
+    /// Pack. A caller is told of the end by [`Notice::Packed`].
+    Pack(UnixTime, Option<Caller>),
+}
+
+/// A call that is answered behind everything committed before it.
+#[derive(Clone, Debug)]
+pub enum Barrier {
+    /// `ping`, which is answered with `None`.
+    Ping(Caller),
+    /// `lastTransaction`, which is answered with the newest commit.
+    LastTransaction(Caller),
+}
+
+/// A reader of a storage's figures.
+#[derive(Clone, Debug)]
+pub enum StatusReader {
+    /// `server_status`.
+    Caller(Caller),
+    /// The report to a monitoring peer, about the storage with this id.
+    Report(StorageId),
 }
 
 /// A voted transaction on its way to the disk.
@@ -97,32 +118,27 @@ pub enum Notice {
     },
     /// Everything up to `last_tid` has been delivered.
     Barrier {
-        /// The question.
-        ticket: Ticket,
+        /// The call that waits for that.
+        barrier: Barrier,
         /// The newest commit.
         last_tid: Tid,
     },
     /// What changed.
     Changes {
-        /// The question.
-        ticket: Ticket,
+        /// The caller of `getInvalidations`.
+        caller: Caller,
         /// The answer.
         changes: Changes,
     },
     /// Figures of a storage.
     Status {
-        /// The question.
-        ticket: Ticket,
+        /// Who asked.
+        reader: StatusReader,
         /// The answer.
         status: Box<Status>,
     },
     /// Another connection committed.
-    Invalidated {
-        /// The commit.
-        tid: Tid,
-        /// What it changed.
-        oids: Arc<[Oid]>,
-    },
+    Invalidated(Arc<Invalidation>),
     /// The locks are held.
     Locked {
         /// The vote.
@@ -150,8 +166,8 @@ pub enum Notice {
     Reset,
     /// The pack that this connection asked for is done.
     Packed {
-        /// The question.
-        ticket: Ticket,
+        /// The caller of `pack`.
+        caller: Caller,
         /// How it went.
         result: Result<(), Refusal>,
     },

@@ -37,7 +37,7 @@
 //!    committer gets none for its own: the same step, with one queue of groups. What others commit
 //!    behind a proxy stands in the same order (`hub::outside`).
 //! 3. A connection reads at its own tid: a session bounds every load by the last tid it told its peer
-//!    (`session::desk::Desk::load`), and computes a load again when a notice that touches
+//!    (`session::loads`), and computes a load again when a notice that touches
 //!    its oid came in between.
 //! 4. A connection joins the list before the tid for its `register` reply is read: one step of the hub.
 //! 5. `lastTransaction` and `ping` go through the hub and come back through the inbox, behind all that
@@ -46,31 +46,37 @@
 //!    limit.
 //! 7. A connection that goes tells the hub in the same step, and the hub lets go of all it held.
 
+mod caller;
 mod close_reason;
 mod counters;
 mod figures;
 mod hub;
+mod hub_jobs;
 mod ids;
-mod jobs;
+mod invalidation;
 mod limits;
 mod log_line;
 mod messages;
 mod peer;
 mod session;
 mod settings;
+mod storage_calls;
 pub mod vote;
 
+pub use caller::Caller;
 pub use close_reason::CloseReason;
 pub use counters::Counters;
 pub use figures::{Figures, Histogram, Measured, Packs};
 pub use hub::{Hub, HubSettings, LockScope, LockSet};
-pub use ids::{ConnId, JobId, StorageId, Ticket};
-pub use jobs::{
-    HubJob, HubJobDone, Leftovers, StorageCall, StorageReply, perform, perform_for_hub,
-};
+pub use hub_jobs::{HubJob, HubJobDone, perform_for_hub};
+pub use ids::{ConnId, StorageId, Ticket};
+pub use invalidation::Invalidation;
 pub use limits::Limits;
 pub use log_line::{LogClient, LogLevel, LogLine};
-pub use messages::{Changes, Finish, HubInput, HubOutput, HubRequest, Input, Notice, Output};
+pub use messages::{
+    Barrier, Changes, Finish, HubInput, HubOutput, HubRequest, Input, Notice, Output, StatusReader,
+};
 pub use peer::{Moved, PeerInfo, Traffic};
 pub use session::Session;
 pub use settings::{ServerSettings, StorageEntry};
+pub use storage_calls::{StorageCall, StorageReply, perform};

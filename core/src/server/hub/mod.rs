@@ -41,8 +41,9 @@ use recent::Recent;
 
 use super::counters::{Counters, count};
 use super::figures::{Figures, Measured, Packs};
+use super::hub_jobs::HubJobDone;
 use super::ids::{ConnId, Ticket};
-use super::jobs::HubJobDone;
+use super::invalidation::Invalidation;
 use super::log_line::{LogLevel, LogLine};
 use super::messages::{Changes, Finish, HubInput, HubOutput, HubRequest, Notice};
 use super::peer::{Moved, PeerInfo};
@@ -235,16 +236,16 @@ impl Hub {
                 }
             }
             HubRequest::Leave => self.leave(now, conn),
-            HubRequest::Barrier(ticket) => {
-                self.deliver(conn, Notice::Barrier { ticket, last_tid: self.last_tid });
+            HubRequest::Barrier(barrier) => {
+                self.deliver(conn, Notice::Barrier { barrier, last_tid: self.last_tid });
             }
-            HubRequest::ChangesSince(ticket, since) => {
+            HubRequest::ChangesSince(caller, since) => {
                 let changes = self.changes_since(now, since);
-                self.deliver(conn, Notice::Changes { ticket, changes });
+                self.deliver(conn, Notice::Changes { caller, changes });
             }
-            HubRequest::Status(ticket) => {
+            HubRequest::Status(reader) => {
                 let status = alloc::boxed::Box::new(self.status());
-                self.deliver(conn, Notice::Status { ticket, status });
+                self.deliver(conn, Notice::Status { reader, status });
             }
             HubRequest::Lock(ticket, locks) => self.lock(now, conn, ticket, locks),
             HubRequest::Unlock(ticket) => {
@@ -253,7 +254,7 @@ impl Hub {
                 }
             }
             HubRequest::Finish(ticket, finish) => self.finish(now, conn, ticket, finish),
-            HubRequest::Pack(time, ticket) => self.pack(now, conn, time, ticket),
+            HubRequest::Pack(time, caller) => self.pack(now, conn, time, caller),
         }
     }
 
@@ -389,8 +390,9 @@ impl Hub {
     fn invalidate(&mut self, tid: Tid, changed: &Arc<[Oid]>, committer: Option<ConnId>) {
         self.last_tid = self.last_tid.max(tid);
         self.recent.push(tid, changed.clone());
+        let invalidation = Arc::new(Invalidation::new(tid, changed.clone()));
         for other in self.connections.keys().filter(|other| Some(**other) != committer) {
-            let notice = Notice::Invalidated { tid, oids: changed.clone() };
+            let notice = Notice::Invalidated(invalidation.clone());
             self.outputs.push_back(HubOutput::Deliver(*other, notice));
         }
     }

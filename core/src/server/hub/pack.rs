@@ -9,8 +9,9 @@ use alloc::boxed::Box;
 use alloc::format;
 
 use super::{Hub, LockSet, Owner};
-use crate::server::ids::{ConnId, Ticket};
-use crate::server::jobs::HubJob;
+use crate::server::caller::Caller;
+use crate::server::hub_jobs::HubJob;
+use crate::server::ids::ConnId;
 use crate::server::log_line::LogLevel;
 use crate::server::messages::{HubOutput, Notice};
 use crate::storage::{Info, PreparedPack, StorageError};
@@ -20,7 +21,7 @@ use crate::wire::refusal::Refusal;
 /// A pack in progress.
 pub(super) struct Packing {
     /// Who wants to hear how it went.
-    asked: Option<(ConnId, Ticket)>,
+    asked: Option<(ConnId, Caller)>,
     /// Set while it waits for the whole storage.
     prepared: Option<Box<dyn PreparedPack>>,
 }
@@ -32,18 +33,18 @@ impl core::fmt::Debug for Packing {
 }
 
 impl Hub {
-    pub(super) fn pack(&mut self, now: Now, conn: ConnId, time: UnixTime, ticket: Option<Ticket>) {
+    pub(super) fn pack(&mut self, now: Now, conn: ConnId, time: UnixTime, caller: Option<Caller>) {
         if self.packing.is_some() {
-            match ticket {
-                Some(ticket) => {
+            match caller {
+                Some(caller) => {
                     let result = Err(Refusal::from(StorageError::AlreadyPacking));
-                    self.deliver(conn, Notice::Packed { ticket, result });
+                    self.deliver(conn, Notice::Packed { caller, result });
                 }
                 None => self.log(LogLevel::Warning, "pack: already packing".into()),
             }
             return;
         }
-        let asked = ticket.map(|ticket| (conn, ticket));
+        let asked = caller.map(|caller| (conn, caller));
         self.packing = Some(Packing { asked, prepared: None });
         self.packs.running_since = Some(now.wall);
         self.outputs.push_back(HubOutput::Perform(HubJob::Pack(time)));
@@ -114,9 +115,9 @@ impl Hub {
                 self.log(LogLevel::Error, format!("pack failed: {error}"));
             }
         }
-        if let Some((conn, ticket)) = packing.asked {
+        if let Some((conn, caller)) = packing.asked {
             let result = result.map_err(Refusal::from);
-            self.deliver(conn, Notice::Packed { ticket, result });
+            self.deliver(conn, Notice::Packed { caller, result });
         }
         self.grant(now);
     }

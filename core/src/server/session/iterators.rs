@@ -1,8 +1,8 @@
 //! A connection's iterators, over transactions and over the records of one.
 //!
 //! Ids of both kinds count from 0 in one sequence and are not used again (`spec: zeo-protocol 13`).
-//! Each step may have to wait for the disk, so the iterator itself travels to where it may wait and
-//! back; calls for it that arrive meanwhile stand in line at its slot.
+//! Each step may have to wait for the disk, so the iterator itself moves to the thread that may wait, and
+//! back. Calls for it that arrive meanwhile are queued in its slot.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -10,17 +10,16 @@ use alloc::format;
 use alloc::string::String;
 use core::fmt::Write as _;
 
-use super::desk::{Desk, Job};
-use super::line::{Caller, Line, MsgId};
+use super::context::Context;
 use crate::ids::Tid;
-use crate::server::jobs::Walk;
-use crate::server::jobs::{StorageCall, StorageReply};
+use crate::server::caller::Caller;
+use crate::server::storage_calls::{IteratorStep, Step, Stepped, SteppedTo};
 use crate::storage::{RecordIterator, TransactionIterator};
 use crate::value::Value;
 use crate::wire::refusal::Refusal;
 use crate::wire::reply::Reply;
 
-/// What is asked of an iterator.
+/// A call for an iterator.
 #[derive(Debug)]
 pub(super) enum IteratorCall {
     /// `iterator_next`.
@@ -39,42 +38,195 @@ pub(super) struct Iterators {
     slots: BTreeMap<u64, Slot>,
     /// The id that the next one gets.
     next: u64,
-    /// How many calls stand in line, at all slots.
-    waiting: usize,
+    /// Calls queued in all slots.
+    queued: usize,
 }
 
 struct Slot {
-    place: Place,
+    /// `None` while the iterator takes a step.
+    iterator: Option<AnyIterator>,
     /// The transaction last returned.
     current: Option<Tid>,
-    waiting: VecDeque<(Caller, IteratorCall)>,
+    queue: VecDeque<(Caller, IteratorCall)>,
 }
 
-enum Place {
+enum AnyIterator {
     Transactions(Box<dyn TransactionIterator>),
     Records(Box<dyn RecordIterator>),
-    /// Taking a step for this caller.
-    Away(Caller),
 }
 
 impl core::fmt::Debug for Slot {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let away = matches!(self.place, Place::Away(_));
-        write!(f, "iterator at {:?}, away: {away}, {} waiting", self.current, self.waiting.len())
+        let steps = self.iterator.is_none();
+        write!(f, "iterator at {:?}, steps: {steps}, {} queued", self.current, self.queue.len())
     }
 }
 
 impl Iterators {
-    fn open(&mut self, place: Place) -> u64 {
+    fn open(&mut self, iterator: Option<AnyIterator>) -> u64 {
         let id = self.next;
         self.next += 1;
-        self.slots.insert(id, Slot { place, current: None, waiting: VecDeque::new() });
+        self.slots.insert(id, Slot { iterator, current: None, queue: VecDeque::new() });
         id
     }
 
-    /// How many calls wait for an iterator that is away.
+    /// Calls that wait for an iterator that takes a step.
     pub(super) const fn waiting(&self) -> usize {
-        self.waiting
+        self.queued
+    }
+
+    /// `iterator_start`.
+    pub(super) fn start(
+        &mut self,
+        cx: &mut Context<'_>,
+        caller: Caller,
+        start: Option<Tid>,
+        stop: Option<Tid>,
+    ) {
+        if let Some(refusal) = self.refusal_of_another(cx) {
+            return cx.answer(caller, Err(refusal));
+        }
+        let id = self.open(None);
+        cx.perform(IteratorStep { id, caller, step: Step::Start { start, stop } });
+    }
+
+    /// Why one more iterator cannot be opened, if so.
+    fn refusal_of_another(&self, cx: &Context<'_>) -> Option<Refusal> {
+        let limit = cx.limits().iterators_max;
+        (self.slots.len() >= limit).then(|| {
+            let text =
+                format!("{limit} iterators are open on this connection, the limit (max-iterators)");
+            Refusal::text("builtins.Exception", text)
+        })
+    }
+
+    /// `iterator_gc`: unknown ids, even if they are no numbers, are no error. An iterator that takes a
+    /// step is forgotten after the calls that came before.
+    pub(super) fn forget(&mut self, cx: &mut Context<'_>, ids: &[Value]) {
+        for id in ids {
+            self.call(cx, Caller::nobody(), id, IteratorCall::Forget);
+        }
+    }
+
+    pub(super) fn call(
+        &mut self,
+        cx: &mut Context<'_>,
+        caller: Caller,
+        id: &Value,
+        call: IteratorCall,
+    ) {
+        let slot = number(id).and_then(|id| Some((id, self.slots.get_mut(&id)?)));
+        let Some((number, slot)) = slot else {
+            let forgets = matches!(call, IteratorCall::Forget);
+            let result = if forgets { Ok(()) } else { Err(Refusal::key(id.clone())) };
+            return cx.acknowledge(caller, result);
+        };
+        match (slot.iterator.take(), call) {
+            (None, call) => {
+                slot.queue.push_back((caller, call));
+                self.queued += 1;
+            }
+            (Some(_), IteratorCall::Forget) => {
+                self.slots.remove(&number);
+                cx.acknowledge(caller, Ok(()));
+            }
+            (Some(iterator), call) => self.step(cx, number, caller, iterator, call),
+        }
+    }
+
+    /// Lets an iterator take a step, or refuses and puts it back.
+    fn step(
+        &mut self,
+        cx: &mut Context<'_>,
+        id: u64,
+        caller: Caller,
+        iterator: AnyIterator,
+        call: IteratorCall,
+    ) {
+        let current = self.slots.get(&id).and_then(|slot| slot.current);
+        let step = match (iterator, call) {
+            (AnyIterator::Transactions(transactions), IteratorCall::Next) => {
+                Ok(Step::NextTransaction(transactions))
+            }
+            (AnyIterator::Records(records), IteratorCall::NextRecord) => {
+                Ok(Step::NextRecord(records))
+            }
+            (AnyIterator::Transactions(transactions), IteratorCall::Records(tid))
+                if current == Some(tid) =>
+            {
+                match self.refusal_of_another(cx) {
+                    None => Ok(Step::OpenRecords(transactions)),
+                    Some(refusal) => Err((AnyIterator::Transactions(transactions), refusal)),
+                }
+            }
+            (iterator @ AnyIterator::Transactions(_), IteratorCall::Records(tid))
+                if current.is_some() =>
+            {
+                Err((iterator, out_of_order(tid)))
+            }
+            (iterator, _) => Err((iterator, Refusal::key(id_value(id)))),
+        };
+        match step {
+            Ok(step) => cx.perform(IteratorStep { id, caller, step }),
+            Err((iterator, refusal)) => {
+                if let Some(slot) = self.slots.get_mut(&id) {
+                    slot.iterator = Some(iterator);
+                }
+                cx.answer(caller, Err(refusal));
+            }
+        }
+    }
+
+    /// An iterator returns from a step.
+    pub(super) fn stepped(&mut self, cx: &mut Context<'_>, Stepped { id, caller, to }: Stepped) {
+        let Some(mut slot) = self.slots.remove(&id) else { return };
+        let (iterator, result) = match to {
+            SteppedTo::Started(Ok(transactions)) => {
+                (Some(AnyIterator::Transactions(transactions)), Ok(Reply::Number(id)))
+            }
+            SteppedTo::Started(Err(error)) => (None, Err(error)),
+            SteppedTo::Transaction(transactions, Ok(Some(header))) => {
+                slot.current = Some(header.tid);
+                (Some(AnyIterator::Transactions(transactions)), Ok(Reply::Transaction(header)))
+            }
+            SteppedTo::Transaction(_, Ok(None)) | SteppedTo::Record(_, Ok(None)) => {
+                (None, Ok(Reply::Nil))
+            }
+            SteppedTo::Transaction(transactions, Err(error)) => {
+                (Some(AnyIterator::Transactions(transactions)), Err(error))
+            }
+            SteppedTo::Record(records, Ok(Some(record))) => {
+                (Some(AnyIterator::Records(records)), Ok(Reply::Record(record)))
+            }
+            SteppedTo::Record(records, Err(error)) => {
+                (Some(AnyIterator::Records(records)), Err(error))
+            }
+            SteppedTo::Records(transactions, opened) => {
+                let opened = opened
+                    .map(|records| Reply::Number(self.open(Some(AnyIterator::Records(records)))));
+                (Some(AnyIterator::Transactions(transactions)), opened)
+            }
+        };
+        cx.answer(caller, result.map_err(Refusal::from));
+        self.settle(cx, id, slot, iterator);
+    }
+
+    /// Puts an iterator back, or disposes of it at its end, and performs the calls that wait for it.
+    fn settle(
+        &mut self,
+        cx: &mut Context<'_>,
+        id: u64,
+        mut slot: Slot,
+        iterator: Option<AnyIterator>,
+    ) {
+        let mut queue = core::mem::take(&mut slot.queue);
+        if iterator.is_some() {
+            self.slots.insert(id, Slot { iterator, ..slot });
+        }
+        self.queued -= queue.len();
+        while let Some((caller, call)) = queue.pop_front() {
+            self.call(cx, caller, &id_value(id), call);
+        }
     }
 }
 
@@ -85,157 +237,8 @@ fn number(id: &Value) -> Option<u64> {
     }
 }
 
-impl Desk {
-    pub(super) fn start_iterator(
-        &mut self,
-        line: &mut Line,
-        caller: Caller,
-        start: Option<Tid>,
-        stop: Option<Tid>,
-    ) {
-        if let Some(refusal) = self.refusal_of_another() {
-            return line.answer(caller, Err(refusal));
-        }
-        let id = self.iterators.open(Place::Away(caller));
-        self.perform(line, Job::Iterator(id), StorageCall::Iterate { start, stop });
-    }
-
-    /// Why one more iterator cannot be opened, if so.
-    fn refusal_of_another(&self) -> Option<Refusal> {
-        let limit = self.settings.limits.iterators_max;
-        (self.iterators.slots.len() >= limit).then(|| {
-            let text =
-                format!("{limit} iterators are open on this connection, the limit (max-iterators)");
-            Refusal::text("builtins.Exception", text)
-        })
-    }
-
-    /// `iterator_gc`: ids that are not there, or not even numbers, are no error. An iterator that is
-    /// away is forgotten after what was asked of it before.
-    pub(super) fn forget_iterators(&mut self, line: &mut Line, ids: &[Value]) {
-        for id in ids {
-            let nobody =
-                Caller { msgid: MsgId::Value(Value::None), oneway: true, message_bytes: 0 };
-            self.iterator_call(line, nobody, id, IteratorCall::Forget);
-        }
-    }
-
-    pub(super) fn iterator_call(
-        &mut self,
-        line: &mut Line,
-        caller: Caller,
-        id: &Value,
-        call: IteratorCall,
-    ) {
-        let slot = number(id).and_then(|id| Some((id, self.iterators.slots.get_mut(&id)?)));
-        match slot {
-            None if matches!(call, IteratorCall::Forget) => line.answer(caller, Ok(Reply::Nil)),
-            None => line.answer(caller, Err(Refusal::key(id.clone()))),
-            Some((_, slot)) if matches!(slot.place, Place::Away(_)) => {
-                slot.waiting.push_back((caller, call));
-                self.iterators.waiting += 1;
-            }
-            Some((id, _)) if matches!(call, IteratorCall::Forget) => {
-                self.iterators.slots.remove(&id);
-                line.answer(caller, Ok(Reply::Nil));
-            }
-            Some((id, _)) => self.step(line, id, caller, call),
-        }
-    }
-
-    /// Sends an iterator that is here on its way.
-    fn step(&mut self, line: &mut Line, id: u64, caller: Caller, call: IteratorCall) {
-        let too_many = self.refusal_of_another();
-        let slot = self.iterators.slots.get_mut(&id).expect("the caller has seen the slot");
-        let place = core::mem::replace(&mut slot.place, Place::Away(caller.clone()));
-        let walk = match (place, call) {
-            (Place::Transactions(walk), IteratorCall::Next) => Ok(Walk::Transactions(walk)),
-            (Place::Records(walk), IteratorCall::NextRecord) => Ok(Walk::Records(walk)),
-            (Place::Transactions(walk), IteratorCall::Records(tid))
-                if slot.current == Some(tid) =>
-            {
-                match too_many {
-                    None => Ok(Walk::Open(walk)),
-                    Some(refusal) => Err((Place::Transactions(walk), refusal)),
-                }
-            }
-            (place @ Place::Transactions(_), IteratorCall::Records(tid))
-                if slot.current.is_some() =>
-            {
-                Err((place, out_of_order(tid)))
-            }
-            (place, _) => {
-                let id = i64::try_from(id).unwrap_or(i64::MAX);
-                Err((place, Refusal::key(Value::Int(id))))
-            }
-        };
-        match walk {
-            Ok(walk) => self.perform(line, Job::Iterator(id), StorageCall::Step(walk)),
-            Err((place, refusal)) => {
-                slot.place = place;
-                line.answer(caller, Err(refusal));
-            }
-        }
-    }
-
-    /// An iterator comes back from a step.
-    pub(super) fn iterated(&mut self, line: &mut Line, id: u64, reply: StorageReply) {
-        let Some(mut slot) = self.iterators.slots.remove(&id) else { return };
-        let Place::Away(caller) = &slot.place else {
-            unreachable!("an iterator that is here takes no step")
-        };
-        let caller = caller.clone();
-        let (place, result) = match reply {
-            StorageReply::Iterating(Ok(walk)) => {
-                (Some(Place::Transactions(walk)), Ok(Reply::Number(id)))
-            }
-            StorageReply::Iterating(Err(error)) => (None, Err(error)),
-            StorageReply::Transaction(walk, Ok(Some(header))) => {
-                slot.current = Some(header.tid);
-                (Some(Place::Transactions(walk)), Ok(Reply::Transaction(header)))
-            }
-            StorageReply::Transaction(_, Ok(None)) | StorageReply::Record(_, Ok(None)) => {
-                (None, Ok(Reply::Nil))
-            }
-            StorageReply::Transaction(walk, Err(error)) => {
-                (Some(Place::Transactions(walk)), Err(error))
-            }
-            StorageReply::Record(walk, Ok(Some(record))) => {
-                (Some(Place::Records(walk)), Ok(Reply::Record(record)))
-            }
-            StorageReply::Record(walk, Err(error)) => (Some(Place::Records(walk)), Err(error)),
-            StorageReply::Opened(walk, opened) => {
-                let opened = opened
-                    .map(|records| Reply::Number(self.iterators.open(Place::Records(records))));
-                (Some(Place::Transactions(walk)), opened)
-            }
-            StorageReply::Ready(_)
-            | StorageReply::Loaded(_)
-            | StorageReply::Voted(_)
-            | StorageReply::Scratch(_)
-            | StorageReply::Written(_)
-            | StorageReply::Blob(_)
-            | StorageReply::BlobBytes(_)
-            | StorageReply::Discarded => {
-                unreachable!("no step of an iterator is answered like that")
-            }
-        };
-        line.answer(caller, result.map_err(Refusal::from));
-        self.settle(line, id, slot, place);
-    }
-
-    /// Puts an iterator back, or disposes of it at its end, and serves those who wait for it.
-    fn settle(&mut self, line: &mut Line, id: u64, mut slot: Slot, place: Option<Place>) {
-        let mut waiting = core::mem::take(&mut slot.waiting);
-        if let Some(place) = place {
-            self.iterators.slots.insert(id, Slot { place, ..slot });
-        }
-        self.iterators.waiting -= waiting.len();
-        while let Some((caller, call)) = waiting.pop_front() {
-            let id = Value::Int(i64::try_from(id).unwrap_or(i64::MAX));
-            self.iterator_call(line, caller, &id, call);
-        }
-    }
+fn id_value(id: u64) -> Value {
+    Value::Int(i64::try_from(id).unwrap_or(i64::MAX))
 }
 
 fn out_of_order(tid: Tid) -> Refusal {
@@ -265,7 +268,41 @@ fn python_repr(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::bench::Bench;
     use super::*;
+    use crate::server::limits::Limits;
+    use crate::server::storage_calls::Job;
+    use crate::storage::StorageError;
+
+    #[test]
+    fn calls_for_an_iterator_that_steps_wait_for_it() {
+        let mut bench = Bench::new();
+        let mut iterators = Iterators::default();
+        iterators.start(&mut bench.context(), Caller::numbered(1), None, None);
+        let [Job::IteratorStep(step)] = &bench.jobs()[..] else { panic!("one step expected") };
+        let id = step.id;
+        let call = IteratorCall::Next;
+        iterators.call(&mut bench.context(), Caller::numbered(2), &id_value(id), call);
+        assert_eq!((iterators.waiting(), bench.replies().len()), (1, 0));
+        let to = SteppedTo::Started(Err(StorageError::WouldBlock));
+        let caller = Caller::numbered(1);
+        iterators.stepped(&mut bench.context(), Stepped { id, caller, to });
+        let answered: alloc::vec::Vec<i64> =
+            bench.replies().into_iter().map(|(number, _)| number).collect();
+        assert_eq!(answered, [1, 2], "the second is refused: the iterator never opened");
+        assert_eq!(iterators.waiting(), 0);
+    }
+
+    #[test]
+    fn there_is_a_maximum_of_iterators() {
+        let mut bench = Bench::with_limits(Limits { iterators_max: 1, ..Limits::default() });
+        let mut iterators = Iterators::default();
+        for number in 1..=2 {
+            iterators.start(&mut bench.context(), Caller::numbered(number), None, None);
+        }
+        assert_eq!(bench.jobs().len(), 1);
+        assert_eq!(bench.replies().len(), 1);
+    }
 
     #[test]
     fn bytes_look_as_in_python() {

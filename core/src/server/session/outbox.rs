@@ -1,13 +1,12 @@
-//! The outgoing half of a connection: how things are said, in which order, and how it ends.
+//! The outgoing half of a connection: what is sent, in which order, and how the connection ends.
 //!
-//! Everything that a session wants done goes through here into two queues: actions for the adapter,
-//! and bytes. Actions come out first, so that the replies to everything that arrived together are
-//! gathered into one chunk; among themselves each queue keeps its order, and the order of the bytes is
-//! the protocol's promise. A close comes last.
+//! Everything that a session has for its adapter goes into two queues: actions, and bytes. Actions come
+//! out first, so that the replies to everything that arrived together are gathered into one chunk. Each
+//! queue keeps its order, and the order of the bytes is the protocol's promise. Storage calls that have
+//! to wait their turn ([`CallQueue`]) come out between the two. A close comes last.
 //!
-//! Storage calls are let out only while the peer has little to read and few are under way. So what
-//! waits for a peer is a few records more than [`Limits::backlog_bytes_high`], however much it asks
-//! for at once; a backlog beyond that is news that it does not read.
+//! A backlog beyond its maximum consists of notifications that the peer does not read: everything else
+//! is bounded by what the peer requests.
 
 use alloc::collections::VecDeque;
 use alloc::format;
@@ -17,14 +16,18 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
+use super::call_queue::CallQueue;
 use crate::ids::{Oid, Tid};
+use crate::pickle::Sink as _;
+use crate::server::caller::{CallId, Caller};
 use crate::server::close_reason::CloseReason;
-use crate::server::ids::{JobId, StorageId};
-use crate::server::jobs::StorageCall;
+use crate::server::ids::StorageId;
+use crate::server::invalidation::Invalidation;
 use crate::server::limits::Limits;
 use crate::server::log_line::{LogClient, LogLevel, LogLine};
 use crate::server::messages::{HubRequest, Output};
 use crate::server::peer::{PeerInfo, Traffic};
+use crate::server::storage_calls::{Job, StorageCall};
 use crate::storage::Revision;
 use crate::time::UnixTime;
 use crate::value::Value;
@@ -32,81 +35,43 @@ use crate::wire::refusal::Refusal;
 use crate::wire::reply::Reply;
 use crate::wire::{Codec, Flag, Outgoing, Unwritable, load};
 
-/// Storage calls under way at once; the others wait here, where they cost little, and leave room for
-/// other connections on the threads that may wait for the disk.
-const UNDER_WAY_MAX: usize = 16;
-
-/// Who asked, and whether he listens.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Caller {
-    pub(super) msgid: MsgId,
-    pub(super) oneway: bool,
-    /// Length of the message, which is what the call takes while it waits.
-    pub(super) message_bytes: usize,
-}
-
-/// What the peer calls its call.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum MsgId {
-    /// The arguments of a load, as nearly all loads are called.
-    Load(Oid, Tid),
-    /// Anything else.
-    Value(Value),
-}
-
 /// The outgoing half.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct Outbox {
     pub(super) codec: Codec,
     outgoing: Outgoing,
     actions: VecDeque<Output>,
-    /// Storage calls that wait to be let out.
-    calls: VecDeque<(StorageId, JobId, StorageCall)>,
-    /// The next read of the blob that the peer gets.
-    blob_read: Option<(StorageId, JobId, StorageCall)>,
-    /// How many were let out and have not been answered.
-    under_way: usize,
+    calls: CallQueue,
     /// Bytes given to the adapter and not yet taken by the socket.
     unsent: usize,
     backlog_bytes_max: usize,
     backlog_bytes_high: usize,
     end: End,
-    /// `host:port` of the peer, and what it calls itself.
+    /// `host:port` of the peer, and the label that it has chosen.
     peer: Arc<str>,
     label: Option<Arc<str>>,
-    /// When it came.
+    /// When it connected.
     since: UnixTime,
     traffic: Arc<Traffic>,
 }
 
-/// How far the end has come.
+/// Whether the connection ends.
 #[derive(Debug, PartialEq)]
 enum End {
     Open,
     /// Close after what is queued.
     Closing(CloseReason),
-    /// The close was given to the adapter.
+    /// The adapter has the close.
     Closed,
 }
 
-impl MsgId {
-    fn into_value(self) -> Value {
-        match self {
-            Self::Load(oid, before) => Value::Tuple(vec![Value::oid(oid), Value::tid(before)]),
-            Self::Value(value) => value,
-        }
-    }
-}
-
-impl Line {
+impl Outbox {
     pub(super) fn new(codec: Codec, limits: &Limits, peer: String, since: UnixTime) -> Self {
         Self {
             codec,
             outgoing: Outgoing::new(),
             actions: VecDeque::new(),
-            calls: VecDeque::new(),
-            blob_read: None,
-            under_way: 0,
+            calls: CallQueue::default(),
             unsent: 0,
             backlog_bytes_max: limits.backlog_bytes_max,
             backlog_bytes_high: limits.backlog_bytes_high,
@@ -123,10 +88,10 @@ impl Line {
         self.outgoing.push_frame(payload);
     }
 
-    /// Answers a call. A one-way caller hears nothing, and a refusal to it ends the connection, since
-    /// there is no other way to say no.
+    /// Answers a call. A one-way caller gets no reply, and a refusal to it ends the connection, since
+    /// there is no other way to refuse.
     pub(super) fn answer(&mut self, caller: Caller, result: Result<Reply, Refusal>) {
-        if let (MsgId::Load(oid, before), Ok(Reply::Loaded(revision))) = (&caller.msgid, &result) {
+        if let (CallId::Load(oid, before), Ok(Reply::Loaded(revision))) = (&caller.id, &result) {
             return self.send_revision(*oid, *before, revision);
         }
         let (flag, value) = match result {
@@ -137,7 +102,7 @@ impl Line {
             Ok(reply) => (Flag::Reply, reply.into_value()),
             Err(refusal) => (Flag::Error, refusal.to_value()),
         };
-        self.send(&caller.msgid.into_value(), flag, ".reply", &value);
+        self.send(&caller.id.into_value(), flag, ".reply", &value);
     }
 
     /// Answers a load with what was found.
@@ -145,90 +110,90 @@ impl Line {
         if self.is_open() {
             let written =
                 load::write_reply(self.codec, &mut self.outgoing, (oid, before), revision);
-            let msgid = || MsgId::Load(oid, before).into_value();
-            written
-                .unwrap_or_else(|unwritable| self.send_unwritable(&msgid(), ".reply", unwritable));
+            let id = || CallId::Load(oid, before).into_value();
+            written.unwrap_or_else(|unwritable| self.send_unwritable(&id(), ".reply", unwritable));
         }
     }
 
-    /// Sends a part of what the peer has asked for. What waits of it is bounded by whoever calls.
-    pub(super) fn say(&mut self, name: &str, args: Vec<Value>) {
+    /// Sends a part of what the peer has requested. The caller bounds how much of it waits.
+    pub(super) fn send_part(&mut self, name: &str, args: Vec<Value>) {
         self.send(&Value::Int(0), Flag::Oneway, name, &Value::Tuple(args));
     }
 
-    /// Tells the peer something that it did not ask for.
+    /// Sends something that the peer did not request.
     pub(super) fn notify(&mut self, name: &str, args: Vec<Value>) {
-        self.say(name, args);
-        let queued = self.unsent + self.outgoing.len();
+        self.send_part(name, args);
+        self.limit_backlog();
+    }
+
+    /// Sends an invalidation, in the bytes that all connections with this encoding share.
+    pub(super) fn invalidate(&mut self, invalidation: &Invalidation) {
+        if !self.is_open() {
+            return;
+        }
+        match invalidation.frame(self.codec) {
+            Ok(frame) => self.outgoing.put_shared(frame),
+            Err(unwritable) => {
+                self.send_unwritable(&Value::Int(0), "invalidateTransaction", unwritable.clone());
+            }
+        }
+        self.limit_backlog();
+    }
+
+    fn limit_backlog(&mut self) {
+        let queued = self.queued();
         if queued > self.backlog_bytes_max {
             self.close(CloseReason::Backlog { queued, limit: self.backlog_bytes_max });
         }
     }
 
-    /// Shorthand for a notice with one dict, as `info` is.
+    /// Sends a notification with one dict.
     pub(super) fn notify_dict(&mut self, name: &str, items: Vec<(Value, Value)>) {
         self.notify(name, vec![Value::Dict(items)]);
     }
 
     /// Sends a message.
-    fn send(&mut self, msgid: &Value, flag: Flag, name: &str, args: &Value) {
+    fn send(&mut self, id: &Value, flag: Flag, name: &str, args: &Value) {
         if self.is_open() {
-            let written = self.codec.write(&mut self.outgoing, msgid, flag, name, args);
-            written.unwrap_or_else(|unwritable| self.send_unwritable(msgid, name, unwritable));
+            let written = self.codec.write(&mut self.outgoing, id, flag, name, args);
+            written.unwrap_or_else(|unwritable| self.send_unwritable(id, name, unwritable));
         }
     }
 
     /// A value that the peer's encoding cannot carry becomes the error reply that Python's server sends
     /// then.
-    fn send_unwritable(&mut self, msgid: &Value, name: &str, unwritable: Unwritable) {
+    fn send_unwritable(&mut self, id: &Value, name: &str, unwritable: Unwritable) {
         self.log(LogLevel::Error, &format!("the result of a call cannot be sent: {unwritable}"));
         let refusal = Refusal::text("builtins.ValueError", "Couldn't pickle response").to_value();
-        let written = self.codec.write(&mut self.outgoing, msgid, Flag::Error, name, &refusal);
+        let written = self.codec.write(&mut self.outgoing, id, Flag::Error, name, &refusal);
         if written.is_err() {
             self.close(CloseReason::Unanswerable(unwritable));
         }
     }
 
-    /// Makes a storage call when it is its turn. Others wait for a vote, and what is written to a
-    /// file waits in memory until it is: these calls do not wait for anything.
-    pub(super) fn perform(&mut self, storage: StorageId, job: JobId, call: StorageCall) {
-        match call {
-            StorageCall::Vote(_)
-            | StorageCall::Upload
-            | StorageCall::SharedUpload { .. }
-            | StorageCall::Scratch
-            | StorageCall::Write { .. }
-            | StorageCall::Discard(_) => {
-                self.under_way += 1;
-                self.actions.push_back(Output::Perform(storage, job, call));
-            }
-            StorageCall::ReadBlob { .. } => self.blob_read = Some((storage, job, call)),
-            StorageCall::Load { .. }
-            | StorageCall::LoadSerial { .. }
-            | StorageCall::CurrentSerial { .. }
-            | StorageCall::History { .. }
-            | StorageCall::NextRecord { .. }
-            | StorageCall::NewOids { .. }
-            | StorageCall::Info
-            | StorageCall::UndoLog { .. }
-            | StorageCall::Changes { .. }
-            | StorageCall::Iterate { .. }
-            | StorageCall::Step(_)
-            | StorageCall::OpenBlob { .. } => self.calls.push_back((storage, job, call)),
+    /// Makes a storage call when it is its turn.
+    pub(super) fn perform(&mut self, storage: StorageId, job: Job) {
+        if let Some(job) = self.calls.push(storage, job) {
+            self.actions.push_back(Output::Perform(storage, StorageCall(job)));
         }
     }
 
-    /// A storage call is answered.
-    pub(super) fn performed(&mut self) {
-        self.under_way -= 1;
+    /// A storage call was answered.
+    pub(super) const fn performed(&mut self) {
+        self.calls.answered();
+    }
+
+    /// Storage calls that wait or are under way.
+    pub(super) fn storage_calls(&self) -> usize {
+        self.calls.len()
     }
 
     pub(super) fn ask(&mut self, storage: StorageId, request: HubRequest) {
         self.actions.push_back(Output::Ask(storage, request));
     }
 
-    /// Logs in the form of Python's server: `(LABEL host:port) text`. Some of the text may be the
-    /// peer's, so it is made one line of a decent length.
+    /// Logs in the form of Python's server: `(LABEL host:port) text`. Some of the text may come from the
+    /// peer, so it is cut to one line of bounded length.
     pub(super) fn log(&mut self, level: LogLevel, text: &str) {
         let text = one_line(text, 1_000);
         let text = match &self.label {
@@ -244,7 +209,7 @@ impl Line {
         self.label = Some(label.into());
     }
 
-    /// Tells the hub who this is.
+    /// Describes the peer to the hub.
     pub(super) fn introduce(&mut self, storage: StorageId, read_only: bool) {
         let client = PeerInfo {
             peer: self.peer.clone(),
@@ -256,7 +221,7 @@ impl Line {
         self.ask(storage, HubRequest::Introduce(client));
     }
 
-    /// The peer said so much.
+    /// Counts bytes that arrived.
     pub(super) fn received(&self, bytes: usize) {
         self.traffic.received.fetch_add(bytes as u64, Ordering::Relaxed);
     }
@@ -278,29 +243,24 @@ impl Line {
         self.traffic.sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Whether the peer has so much to read that its requests can wait.
+    /// Whether the peer has so much to read that its requests wait.
     pub(super) fn is_congested(&self) -> bool {
-        self.unsent + self.outgoing.len() > self.backlog_bytes_high
+        self.queued() > self.backlog_bytes_high
     }
 
-    /// The next call whose turn it is. A blob is read on while half of what may wait is free: so it
-    /// goes on however much else is asked, and never keeps other requests from being heard.
-    fn next_call(&mut self) -> Option<(StorageId, JobId, StorageCall)> {
-        if !self.is_open() || self.is_congested() || self.under_way >= UNDER_WAY_MAX {
-            return None;
-        }
-        let queued = self.unsent + self.outgoing.len();
-        let blob_read = self.blob_read.take_if(|_| queued <= self.backlog_bytes_high / 2);
-        blob_read.or_else(|| self.calls.pop_front())
+    /// Bytes that the peer has not taken.
+    fn queued(&self) -> usize {
+        self.unsent + self.outgoing.len()
     }
 
     pub(super) fn poll(&mut self) -> Option<Output> {
         if let Some(action) = self.actions.pop_front() {
             return Some(action);
         }
-        if let Some((storage, job, call)) = self.next_call() {
-            self.under_way += 1;
-            return Some(Output::Perform(storage, job, call));
+        if self.is_open()
+            && let Some((storage, job)) = self.calls.next(self.queued(), self.backlog_bytes_high)
+        {
+            return Some(Output::Perform(storage, StorageCall(job)));
         }
         if let Some(chunk) = self.outgoing.take_chunk() {
             self.unsent += chunk.len();
@@ -318,7 +278,7 @@ impl Line {
     }
 }
 
-/// A text as it may stand in a line of the log.
+/// A text without control characters and of bounded length, for a line of the log.
 pub(super) fn one_line(text: &str, length_max: usize) -> String {
     text.chars().filter(|character| !character.is_control()).take(length_max).collect()
 }
@@ -327,17 +287,14 @@ pub(super) fn one_line(text: &str, length_max: usize) -> String {
 mod tests {
     use super::*;
 
-    /// Some of what is logged comes from the peer, such as the name of a storage that is not there.
+    /// Some of what is logged comes from the peer, such as the name of an unknown storage.
     #[test]
     fn a_log_line_is_one_line() {
-        let mut line = Line::new(Codec::Pickle, &Limits::default(), "peer".into(), UnixTime(0.0));
+        let mut out = Outbox::new(Codec::Pickle, &Limits::default(), "peer".into(), UnixTime(0.0));
         let name = "x\n2026-01-01 CRITICAL fake\r\x1b[2J".repeat(1_000);
         let refusal = Refusal::text("builtins.ValueError", format!("unknown storage: {name}"));
-        line.answer(
-            Caller { msgid: MsgId::Value(Value::None), oneway: true, message_bytes: 0 },
-            Err(refusal),
-        );
-        let Some(Output::Log(logged)) = line.poll() else { panic!("a close is logged") };
+        out.answer(Caller::nobody(), Err(refusal));
+        let Some(Output::Log(logged)) = out.poll() else { panic!("a close is logged") };
         assert_eq!(logged.client.map(|client| client.address).as_deref(), Some("peer"));
         assert!(!logged.text.contains(char::is_control));
         assert!(logged.text.len() < 1_100, "{} bytes", logged.text.len());
