@@ -8,25 +8,27 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_channel::oneshot;
 use rzeo_core::client::cache::Statistics;
-use rzeo_core::client::{
-    Answer, Begin, CallError, Found, IteratorId, Refused, Request, ServerInfo, UndoEntry,
+use rzeo_core::client::query::{
+    CurrentSerial, History, Info, LoadSerial, NextRecord, Pack, Ping, ServerStatus, UndoInfo,
+    UndoLog,
 };
+use rzeo_core::client::{Begin, CallError, Found, Refused, ServerInfo, UndoEntry};
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{CurrentRecord, Revision};
 use rzeo_core::time::UnixTime;
 use rzeo_core::value::Value;
 use rzeo_net::Address;
 use rzeo_tls::client::ClientTls;
-use thiserror::Error;
 
-use crate::blobs::{Blob, BlobDir, BlobError, Fetch};
-use crate::disk::{DiskJob, Incoming, unblock};
+use crate::blobs::{Blob, BlobDir, Fetch};
+use crate::disk_job::{DiskJob, Incoming};
+use crate::error::{BlobFailure, ConnectError, check_addresses};
+use crate::handle::Handle;
+use crate::iterators::TransactionIterator;
 use crate::observer::Subscription;
-use crate::options::{ConnectError, check_addresses};
 use crate::shared::Shared;
 use crate::transaction::{Open, Transaction};
-use crate::waiting::Waiter;
-use crate::walk::Transactions;
+use crate::unblock::unblock;
 
 /// One storage, as one application uses it. Clones are the same client; it is closed with the last of
 /// them, and of the transactions and walks that it has made.
@@ -36,34 +38,6 @@ use crate::walk::Transactions;
 /// again.
 #[derive(Clone)]
 pub struct Client(Arc<Handle>);
-
-struct Handle {
-    shared: Arc<Shared>,
-    blobs: Option<BlobDir>,
-    tls: Option<ClientTls>,
-    server_sync: bool,
-}
-
-/// Why something with a blob was not done.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum BlobFailure {
-    /// The client was set up without.
-    #[error("the client has no directory of blobs")]
-    NoDirectory,
-    /// The server's, or the connection's.
-    #[error(transparent)]
-    Call(#[from] CallError),
-    /// The disk's.
-    #[error(transparent)]
-    File(#[from] BlobError),
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.shared.close();
-    }
-}
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -82,7 +56,7 @@ impl Client {
         Self(Arc::new(Handle { shared, blobs, tls, server_sync }))
     }
 
-    pub(crate) fn shared(&self) -> &Shared {
+    fn shared(&self) -> &Shared {
         &self.0.shared
     }
 
@@ -143,7 +117,7 @@ impl Client {
     ///
     /// # Errors
     /// If there is no address, or with TLS one whose host is no name. All stays as it was then.
-    pub fn new_addresses(
+    pub fn set_addresses(
         &self,
         addresses: impl IntoIterator<Item = Address>,
     ) -> Result<(), ConnectError> {
@@ -192,11 +166,7 @@ impl Client {
         if let Some(revision) = self.shared().cached_before(oid, before) {
             return Ok(Some(revision));
         }
-        let asked = self.shared().ask(|machine, now| machine.ask_before(now, oid, before));
-        match asked.await? {
-            Answer::Loaded(revision) => Ok(revision),
-            _ => unreachable!("a revision was asked for"),
-        }
+        self.shared().ask(|machine, now| machine.ask_before(now, oid, before)).await
     }
 
     /// Asks for all of these that are not in the cache, and waits for none. Does nothing without a
@@ -211,7 +181,7 @@ impl Client {
     /// # Errors
     /// As for all calls.
     pub async fn ping(&self) -> Result<(), CallError> {
-        self.ask(Request::Ping).await.map(drop)
+        self.0.ask(Ping).await
     }
 
     /// The same if the options say so, else nothing: what applications do at the beginning of a
@@ -228,10 +198,7 @@ impl Client {
     /// # Errors
     /// As for all calls.
     pub async fn current_serial(&self, oid: Oid) -> Result<Tid, CallError> {
-        let Answer::Tid(serial) = self.ask(Request::CurrentSerial(oid)).await? else {
-            unreachable!("a serial was asked for")
-        };
-        Ok(serial)
+        self.0.ask(CurrentSerial(oid)).await
     }
 
     /// The record of exactly that revision. Can be dropped at any time.
@@ -239,10 +206,7 @@ impl Client {
     /// # Errors
     /// As for all calls.
     pub async fn load_serial(&self, oid: Oid, serial: Tid) -> Result<Bytes, CallError> {
-        let Answer::Data(data) = self.ask(Request::LoadSerial(oid, serial)).await? else {
-            unreachable!("a record was asked for")
-        };
-        Ok(data)
+        self.0.ask(LoadSerial(oid, serial)).await
     }
 
     /// At most so many revisions of an object, newest first: dicts with `time`, `tid`, `user_name`,
@@ -251,10 +215,7 @@ impl Client {
     /// # Errors
     /// As for all calls.
     pub async fn history(&self, oid: Oid, size: usize) -> Result<Vec<Value>, CallError> {
-        let Answer::History(entries) = self.ask(Request::History(oid, size)).await? else {
-            unreachable!("a history was asked for")
-        };
-        Ok(entries)
+        self.0.ask(History(oid, size)).await
     }
 
     /// The current record of the smallest oid at or after this one, and where to go on. Can be
@@ -263,24 +224,13 @@ impl Client {
     /// # Errors
     /// As for all calls.
     pub async fn next_record(&self, from: Option<Oid>) -> Result<CurrentRecord, CallError> {
-        let Answer::Current(record) = self.ask(Request::NextRecord(from)).await? else {
-            unreachable!("a record was asked for")
-        };
-        Ok(record)
+        self.0.ask(NextRecord(from)).await
     }
 
     /// A walk over the transactions from one tid to another, both inclusive, oldest first.
     #[must_use]
-    pub fn transactions(&self, start: Option<Tid>, stop: Option<Tid>) -> Transactions {
-        Transactions::new(self.clone(), start, stop)
-    }
-
-    pub(crate) async fn ask(&self, request: Request) -> Result<Answer, CallError> {
-        self.shared().ask(|machine, now| machine.call(now, request)).await
-    }
-
-    pub(crate) fn forget(&self, iterator: IteratorId) {
-        self.shared().with(|state, _| state.machine.forget_iterators(&[iterator]));
+    pub fn transactions(&self, start: Option<Tid>, stop: Option<Tid>) -> TransactionIterator {
+        TransactionIterator::new(self.0.clone(), start, stop)
     }
 }
 
@@ -294,16 +244,13 @@ impl Client {
         let found = self.shared().with(|state, now| {
             let found = state.machine.new_oid(now);
             if let Found::Later(call) = &found {
-                state.waiters.insert(*call, Waiter::default());
+                state.waiters.add(*call);
             }
             found
         });
         match found {
             Found::Now(oid) => Ok(oid),
-            Found::Later(call) => match self.shared().waiting(call).await? {
-                Answer::Oid(oid) => Ok(oid),
-                _ => unreachable!("an oid was asked for"),
-            },
+            Found::Later(call) => self.shared().answer_of(call).await,
         }
     }
 
@@ -315,10 +262,10 @@ impl Client {
     pub async fn begin(&self, begin: Begin) -> Result<Transaction, CallError> {
         let (open, call) = self.shared().with(|state, now| {
             let (txn, call) = state.machine.begin(now, begin);
-            state.waiters.insert(call, Waiter::default());
-            (Open::new(self.clone(), txn), call)
+            state.waiters.add(call);
+            (Open::new(self.0.clone(), txn), call)
         });
-        self.shared().waiting(call).await?;
+        self.shared().answer_of(call).await?;
         Ok(Transaction::new(open))
     }
 
@@ -328,7 +275,7 @@ impl Client {
     /// # Errors
     /// As for all calls.
     pub async fn undo_log(&self, first: i64, last: i64) -> Result<Vec<UndoEntry>, CallError> {
-        self.undoable(Request::UndoLog { first, last }).await
+        self.0.ask(UndoLog { first, last }).await
     }
 
     /// The same of those whose entries have these items. Can be dropped at any time.
@@ -341,14 +288,7 @@ impl Client {
         last: i64,
         specification: Option<Vec<(Value, Value)>>,
     ) -> Result<Vec<UndoEntry>, CallError> {
-        self.undoable(Request::UndoInfo { first, last, specification }).await
-    }
-
-    async fn undoable(&self, request: Request) -> Result<Vec<UndoEntry>, CallError> {
-        let Answer::UndoLog(entries) = self.ask(request).await? else {
-            unreachable!("an undo log was asked for")
-        };
-        Ok(entries)
+        self.0.ask(UndoInfo { first, last, specification }).await
     }
 
     /// Lets the server remove what is not reachable as of a time. With `wait`, returns when it has.
@@ -357,7 +297,7 @@ impl Client {
     /// # Errors
     /// As for all calls.
     pub async fn pack(&self, time: UnixTime, wait: bool) -> Result<(), CallError> {
-        self.ask(Request::Pack { time, wait }).await.map(drop)
+        self.0.ask(Pack { time, wait }).await
     }
 
     /// Figures and abilities of the storage, asked for now. Can be dropped at any time.
@@ -365,10 +305,7 @@ impl Client {
     /// # Errors
     /// As for all calls.
     pub async fn info(&self) -> Result<Arc<ServerInfo>, CallError> {
-        let Answer::Info(info) = self.ask(Request::Info).await? else {
-            unreachable!("figures were asked for")
-        };
-        Ok(info)
+        self.0.ask(Info).await
     }
 
     /// Figures of the server by name. Can be dropped at any time.
@@ -376,10 +313,7 @@ impl Client {
     /// # Errors
     /// As for all calls.
     pub async fn server_status(&self) -> Result<Vec<(String, Value)>, CallError> {
-        let Answer::Status(figures) = self.ask(Request::ServerStatus).await? else {
-            unreachable!("figures were asked for")
-        };
-        Ok(figures)
+        self.0.ask(ServerStatus).await
     }
 }
 
@@ -389,10 +323,6 @@ impl Client {
     #[must_use]
     pub fn blob_directory(&self) -> Option<&BlobDir> {
         self.0.blobs.as_ref()
-    }
-
-    pub(crate) fn directory(&self) -> Result<&BlobDir, BlobFailure> {
-        self.0.blobs.as_ref().ok_or(BlobFailure::NoDirectory)
     }
 
     /// The file of a blob; `serial` is that of the record. In a cache, it may be removed at any time:
@@ -414,7 +344,7 @@ impl Client {
     }
 
     async fn fetch_blob(&self, oid: Oid, serial: Tid) -> Result<Blob, BlobFailure> {
-        let directory = self.directory()?;
+        let directory = self.0.blob_dir()?;
         if let Some(blob) = directory.lookup(oid, serial)? {
             return Ok(blob);
         }
@@ -432,8 +362,8 @@ impl Client {
         let (done, blob) = oneshot::channel();
         let asked = self.shared().ask_state(|state, now| {
             state.do_on_disk(DiskJob::Download(oid, serial, Incoming { download, done }));
-            let call = state.machine.call(now, Request::LoadBlob(oid, serial));
-            state.downloading.insert(call, (oid, serial));
+            let call = state.machine.load_blob(now, oid, serial);
+            state.downloading.insert(call.id, (oid, serial));
             call
         });
         asked.await?;

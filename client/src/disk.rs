@@ -19,61 +19,15 @@ use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
-use futures_channel::oneshot;
 use rzeo_core::client::cache::Snapshot;
 use rzeo_core::client::{Answer, BlobPart, CallError, CallId, Input, TxnId};
 use rzeo_core::ids::{Oid, Tid};
 
-use crate::blobs::{Blob, BlobDir, BlobError, Download, Upload};
+use crate::blobs::{BlobDir, Upload};
 use crate::cache_file::CacheFile;
+use crate::disk_job::{DiskJob, Incoming};
 use crate::shared::Shared;
-
-/// What is to be done.
-pub(crate) enum DiskJob {
-    /// Append to the journal of the cache.
-    Journal(Bytes),
-    /// Write it anew.
-    Rewrite(Snapshot),
-    /// A blob was asked for.
-    Download(Oid, Tid, Incoming),
-    /// It comes.
-    Write(Oid, Tid, BlobPart),
-    /// All that will come of it has come.
-    Downloaded(Oid, Tid),
-    /// One more blob of a transaction.
-    Upload(TxnId, Upload),
-    /// Its bytes are to be sent.
-    Read {
-        /// Of which transaction.
-        txn: TxnId,
-        /// Which of its blobs.
-        blob: usize,
-        /// From where.
-        at: u64,
-        /// How many.
-        len: usize,
-    },
-    /// The transaction is over. If it is committed, its blobs stay. Then somebody is to be told so.
-    Settle(TxnId, CallId, Result<Answer, CallError>),
-    /// It is given up.
-    Discard(TxnId),
-}
-
-impl DiskJob {
-    /// How many bytes are kept in memory for it.
-    pub(crate) const fn bytes(&self) -> usize {
-        match self {
-            Self::Journal(bytes) | Self::Write(_, _, BlobPart::Chunk(bytes)) => bytes.len(),
-            _ => 0,
-        }
-    }
-}
-
-/// A download, and who waits for it.
-pub(crate) struct Incoming {
-    pub(crate) download: Download,
-    pub(crate) done: oneshot::Sender<Result<Blob, BlobError>>,
-}
+use crate::unblock::in_own_thread;
 
 struct Disk {
     shared: Arc<Shared>,
@@ -119,10 +73,7 @@ impl Drop for End {
             state.disk_is_busy = false;
             state.disk = None;
             // Of what was on its way through here nothing will come, if there was a bug.
-            let open = state.waiters.iter().filter(|(_, waiter)| waiter.answer.is_none());
-            for call in open.map(|(call, _)| *call).collect::<Vec<_>>() {
-                state.deliver(call, Err(CallError::Closed));
-            }
+            state.waiters.fail_all(&CallError::Closed, &mut state.wakers);
             state.wakers.append(&mut state.waits_for_end);
         });
     }
@@ -212,7 +163,7 @@ impl Disk {
         let Ok(Answer::Finished(tid)) = result else { return self.deliver(call, result) };
         let shared = self.shared.clone();
         let blobs = self.blobs.clone();
-        apart(move || {
+        in_own_thread(move || {
             for upload in uploads {
                 if let Err(error) = upload.committed(tid) {
                     tracing::warn!("a blob that was committed is not kept: {error}");
@@ -231,7 +182,7 @@ impl Disk {
 
     fn sweep_if_due(&self) {
         if let Some(blobs) = self.blobs.clone().filter(BlobDir::sweep_is_due) {
-            apart(move || sweep(&blobs));
+            in_own_thread(move || sweep(&blobs));
         }
     }
 }
@@ -240,20 +191,6 @@ fn sweep(blobs: &BlobDir) {
     if let Err(error) = blobs.sweep() {
         tracing::warn!("the blob cache is not brought down to its size: {error}");
     }
-}
-
-/// Does something that may have to wait for others.
-fn apart(work: impl FnOnce() + Send + 'static) {
-    let started = std::thread::Builder::new().name("zeo-blobs".to_owned()).spawn(work);
-    started.expect("the system has room for one more thread");
-}
-
-/// The result of something that may have to wait for others.
-pub(crate) async fn unblock<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let (sender, result) = oneshot::channel();
-    // Who does not wait any more does not care.
-    apart(move || drop(sender.send(work())));
-    result.await.expect("the work sends its result or panics")
 }
 
 #[cfg(test)]
@@ -266,8 +203,9 @@ mod tests {
 
     use super::*;
     use crate::cache_file::CacheFileError;
+    use crate::error::ConnectError;
     use crate::observer::Audience;
-    use crate::options::{ClientOptions, ConnectError};
+    use crate::options::ClientOptions;
     use crate::shared::Clock;
 
     const ROOM: usize = 100_000;

@@ -25,7 +25,7 @@ use rzeo_tls::client::ClientTls;
 
 use crate::resolver::Resolver;
 use crate::shared::Shared;
-use crate::waking::keep_waker;
+use crate::wakers::keep_waker;
 
 /// What an adapter runs for a client, in one task.
 pub struct Driver {
@@ -197,7 +197,7 @@ impl Link {
     /// when [`Self::wants_input`] has become true. `false` says that after that the connection is to be
     /// closed; nothing need be read then.
     pub fn take_outbox(&mut self, cx: &mut Context<'_>, chunks: &mut VecDeque<Bytes>) -> bool {
-        self.shared.beside(|state| {
+        self.shared.with_idle_machine(|state| {
             let Some(outbox) = state.links.get_mut(&self.conn) else { return false };
             chunks.append(&mut outbox.chunks);
             keep_waker(&mut outbox.waker, cx, &mut state.wakers);

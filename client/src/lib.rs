@@ -22,12 +22,17 @@
 //! `rzeo-tokio` and `rzeo-smol` connect a client to sockets. Another adapter makes a client with
 //! [`ClientOptions::open`] and drives what it gets, see [`Driver`].
 
+mod answers;
 pub mod blobs;
 mod cache_file;
 mod client;
 mod connection;
 mod disk;
+mod disk_job;
 mod driver;
+mod error;
+mod handle;
+mod iterators;
 mod observer;
 mod options;
 mod resolver;
@@ -35,14 +40,14 @@ mod shared;
 #[cfg(test)]
 mod tests;
 mod transaction;
-mod waiting;
-mod waking;
-mod walk;
+mod unblock;
+mod waiters;
+mod wakers;
 
 pub use rzeo_core::client::cache::Statistics;
 pub use rzeo_core::client::{
     Access, Begin, CallError, LostBecause, Misuse, Reconnect, Refused, Retry, ServerInfo,
-    UndoEntry, WalkedTransaction,
+    TransactionInfo, UndoEntry,
 };
 pub use rzeo_core::ids::{Oid, Tid};
 pub use rzeo_core::storage::{CurrentRecord, Record, Revision};
@@ -53,10 +58,11 @@ pub use rzeo_net::{Address, AddressError};
 pub use rzeo_tls::client::{ClientFiles, ClientTls, client_config};
 
 pub use crate::cache_file::{CacheFile, CacheFileError};
-pub use crate::client::{BlobFailure, Client};
+pub use crate::client::Client;
 pub use crate::driver::{Driver, Link, Order};
+pub use crate::error::{BlobFailure, ConnectError};
+pub use crate::iterators::{RecordIterator, TransactionIterator};
 pub use crate::observer::{News, Observer, Subscription};
-pub use crate::options::{ClientOptions, ConnectError};
+pub use crate::options::ClientOptions;
 pub use crate::resolver::{Builtin, Resolver};
 pub use crate::transaction::{Transaction, Voted};
-pub use crate::walk::{Records, Transactions};

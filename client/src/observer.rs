@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use rzeo_core::client::ServerInfo;
 use rzeo_core::ids::{Oid, Tid};
 
-use crate::waking::{Wakers, keep_waker};
+use crate::wakers::{Wakers, keep_waker};
 
 /// What wants to know at once.
 ///

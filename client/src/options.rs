@@ -8,17 +8,16 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use rzeo_core::client::cache::Cache;
-use rzeo_core::client::{Access, CallError, Client as Machine, ClientSettings, Reconnect};
+use rzeo_core::client::{Access, Client as Machine, ClientSettings, Reconnect};
 use rzeo_net::Address;
-use rzeo_tls::TlsError;
 use rzeo_tls::client::ClientTls;
-use thiserror::Error;
 
-use crate::blobs::{BlobDir, BlobError, BlobOptions};
-use crate::cache_file::{CacheFile, CacheFileError};
+use crate::blobs::{BlobDir, BlobOptions};
+use crate::cache_file::CacheFile;
 use crate::client::Client;
 use crate::disk;
 use crate::driver::Driver;
+use crate::error::{ConnectError, check_addresses};
 use crate::observer::{Audience, Observer};
 use crate::resolver::{Builtin, Resolver};
 use crate::shared::{Clock, Shared};
@@ -74,35 +73,6 @@ pub struct ClientOptions {
     pub observer: Option<Arc<dyn Observer>>,
     /// Where the jitter of retries begins; anywhere, if it is not said.
     pub seed: Option<u64>,
-}
-
-/// Why there is no client.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ConnectError {
-    /// There is no server to connect to.
-    #[error("a client needs the address of at least one server")]
-    NoAddress,
-    /// With TLS, a host must have a name that a certificate can have.
-    #[error("{address}: {error}")]
-    ServerName {
-        /// Its address.
-        address: Address,
-        /// What is wrong.
-        error: TlsError,
-    },
-    /// The directory of blobs cannot be used.
-    #[error(transparent)]
-    Blobs(#[from] BlobError),
-    /// The file of the cache cannot be used.
-    #[error(transparent)]
-    Cache(#[from] CacheFileError),
-    /// The system has no more threads.
-    #[error("no thread for files: {0}")]
-    Thread(std::io::Error),
-    /// No server was reached.
-    #[error(transparent)]
-    Call(#[from] CallError),
 }
 
 impl ClientOptions {
@@ -191,19 +161,4 @@ impl fmt::Debug for ClientOptions {
             .field("access", &self.access)
             .finish_non_exhaustive()
     }
-}
-
-/// A client has somewhere to go, and knows whom to expect there.
-pub(crate) fn check_addresses(
-    addresses: &[Address],
-    tls: Option<&ClientTls>,
-) -> Result<(), ConnectError> {
-    if addresses.is_empty() {
-        return Err(ConnectError::NoAddress);
-    }
-    for address in addresses {
-        let name = tls.map(|tls| tls.server_name(address.host_to_connect())).transpose();
-        name.map_err(|error| ConnectError::ServerName { address: address.clone(), error })?;
-    }
-    Ok(())
 }

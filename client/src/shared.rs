@@ -4,7 +4,7 @@
 //! drained before the lock is given back: bytes into the outboxes of connections, answers to those who
 //! wait for them, orders to the driver, work for the disk to its thread. Observers are called right
 //! there, and that is what makes the promise hold that nobody sees a commit before they have heard of it.
-//! Only wakers are called afterwards, see `waking.rs`.
+//! Only wakers are called afterwards, see `wakers.rs`.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use rzeo_core::storage::Revision;
 use rzeo_core::time::{Instant, Now, UnixTime};
 use rzeo_net::Address;
 
-use crate::disk::DiskJob;
+use crate::disk_job::DiskJob;
 use crate::observer::{Audience, News};
-use crate::waiting::Waiter;
-use crate::waking::Wakers;
+use crate::waiters::Waiters;
+use crate::wakers::Wakers;
 
 /// The logger under which Python's client writes.
 const LOG_TARGET: &str = "ZEO.ClientStorage";
@@ -48,7 +48,7 @@ pub(crate) struct State {
     pub(crate) links: BTreeMap<ConnId, Outbox>,
     pub(crate) orders: VecDeque<(ConnId, Address)>,
     pub(crate) conflicts: VecDeque<Conflict>,
-    pub(crate) waiters: HashMap<CallId, Waiter>,
+    pub(crate) waiters: Waiters,
     /// Open transactions with blobs.
     pub(crate) uploading: HashSet<TxnId>,
     /// Those of them that are being committed.
@@ -56,7 +56,7 @@ pub(crate) struct State {
     /// Blobs on their way here.
     pub(crate) downloading: HashMap<CallId, (Oid, Tid)>,
     pub(crate) audience: Audience,
-    pub(crate) driver: Seat,
+    pub(crate) driver: DriverState,
     /// The way to the disk's thread; `None` if it is not needed, or not any more.
     pub(crate) disk: Option<Sender<DiskJob>>,
     /// Whether it may still have work to do.
@@ -83,7 +83,7 @@ pub(crate) struct Outbox {
 
 /// The driver as the others see it.
 #[derive(Debug, Default)]
-pub(crate) struct Seat {
+pub(crate) struct DriverState {
     pub(crate) waker: Option<Waker>,
     /// When it will look at the clock by itself.
     pub(crate) deadline: Option<Instant>,
@@ -104,12 +104,12 @@ impl Shared {
             links: BTreeMap::new(),
             orders: VecDeque::new(),
             conflicts: VecDeque::new(),
-            waiters: HashMap::new(),
+            waiters: Waiters::default(),
             uploading: HashSet::new(),
             finishing: HashMap::new(),
             downloading: HashMap::new(),
             audience,
-            driver: Seat::default(),
+            driver: DriverState::default(),
             disk_is_busy: disk.is_some(),
             disk,
             unwritten: 0,
@@ -126,7 +126,7 @@ impl Shared {
 
     /// Does something with the machine, and then what it says.
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut State, Now) -> R) -> R {
-        self.beside(|state| {
+        self.with_idle_machine(|state| {
             let result = act(state, self.clock.now());
             state.drain();
             result
@@ -134,7 +134,7 @@ impl Shared {
     }
 
     /// Does something beside the machine, of which nothing comes that it would have to say.
-    pub(crate) fn beside<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
+    pub(crate) fn with_idle_machine<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.state.lock();
         let result = act(&mut state);
         let wakers = core::mem::take(&mut state.wakers);
@@ -273,22 +273,9 @@ impl State {
         self.deliver(call, result);
     }
 
-    /// Whoever has asked may have lost interest; then an iterator is of no use any more.
+    /// Gives an answer to its caller, if it still waits.
     pub(crate) fn deliver(&mut self, call: CallId, result: Result<Answer, CallError>) {
-        match self.waiters.get_mut(&call) {
-            Some(waiter) => {
-                waiter.answer = Some(result);
-                self.wakers.extend(waiter.waker.take());
-            }
-            None => self.discard(result),
-        }
-    }
-
-    /// Nobody wants this answer.
-    pub(crate) fn discard(&mut self, result: Result<Answer, CallError>) {
-        if let Ok(Answer::Iterator(iterator)) = result {
-            self.machine.forget_iterators(&[iterator]);
-        }
+        self.waiters.deliver(call, result, &mut self.machine, &mut self.wakers);
     }
 
     /// What does not come there is of no use any more: the client ends with the disk's thread.

@@ -141,7 +141,7 @@ fn a_client_needs_an_address() {
     let opened = ClientOptions::default().open();
     assert!(matches!(opened, Err(ConnectError::NoAddress)));
     let (client, _driver) = client();
-    assert!(matches!(client.new_addresses([]), Err(ConnectError::NoAddress)));
+    assert!(matches!(client.set_addresses([]), Err(ConnectError::NoAddress)));
 }
 
 #[test]

@@ -8,18 +8,21 @@
 
 use std::future::poll_fn;
 use std::path::Path;
+use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use rzeo_core::client::{Answer, CallError, Client as Machine, Misuse, TxnId};
+use rzeo_core::client::{CallError, Client as Machine, Misuse, TxnId};
 use rzeo_core::ids::{Oid, Tid};
 
 use crate::blobs::{Take, Upload};
-use crate::client::{BlobFailure, Client};
-use crate::disk::{DiskJob, unblock};
+use crate::disk_job::DiskJob;
+use crate::error::BlobFailure;
+use crate::handle::Handle;
 use crate::shared::{BACKLOG_BYTES_MAX, State};
+use crate::unblock::unblock;
 
-/// A transaction whose turn it is: what is to be changed is added to it. Made by [`Client::begin`].
+/// A transaction whose turn it is: what is to be changed is added to it. Made by [`Client::begin`](crate::Client::begin).
 ///
 /// A client has one at a time; the next one's turn comes when this one is finished, aborted or dropped.
 /// Dropping it aborts it, also inside of one of its futures.
@@ -41,7 +44,7 @@ pub struct Voted {
 /// Aborts its transaction when it is dropped, which does nothing if that is over or being finished.
 #[derive(Debug)]
 pub(crate) struct Open {
-    client: Client,
+    handle: Arc<Handle>,
     txn: TxnId,
 }
 
@@ -100,7 +103,7 @@ impl Transaction {
     }
 
     /// Writes a record and its blob. The file is taken away from `path`, by renaming if it is in the
-    /// file system of the blob directory (see [`Client::blob_directory`]), and is sent while other things
+    /// file system of the blob directory (see [`Client::blob_directory`](crate::Client::blob_directory)), and is sent while other things
     /// are done. Waits as [`Self::store`] does; dropped meanwhile, the file may be gone.
     ///
     /// # Errors
@@ -112,11 +115,11 @@ impl Transaction {
         data: Bytes,
         path: &Path,
     ) -> Result<(), BlobFailure> {
-        let directory = self.0.client.directory()?.clone();
+        let directory = self.0.handle.blob_dir()?.clone();
         let path = path.to_owned();
         let taken = unblock(move || directory.take_upload(oid, serial, &path, Take::Move)).await?;
         self.0.room().await;
-        self.0.client.shared().with(|state, _| self.0.add_blob(state, oid, serial, data, taken))?;
+        self.0.handle.shared.with(|state, _| self.0.add_blob(state, oid, serial, data, taken))?;
         Ok(())
     }
 
@@ -127,8 +130,7 @@ impl Transaction {
     /// If it cannot be committed. It is aborted then.
     pub async fn vote(self) -> Result<Voted, CallError> {
         let Self(open) = self;
-        let answer = open.client.shared().ask(|machine, now| machine.vote(now, open.txn)).await?;
-        let Answer::Voted(resolved) = answer else { unreachable!("a vote was asked for") };
+        let resolved = open.handle.shared.ask(|machine, now| machine.vote(now, open.txn)).await?;
         Ok(Voted { open, resolved })
     }
 
@@ -155,15 +157,14 @@ impl Voted {
     /// [`CallError::MaybeCommitted`] if the connection was lost before the answer came.
     pub async fn finish(self) -> Result<Tid, CallError> {
         let Self { open, .. } = self;
-        let finished = open.client.shared().ask_state(|state, now| {
+        let finished = open.handle.shared.ask_state(|state, now| {
             let call = state.machine.finish(now, open.txn);
             if state.uploading.remove(&open.txn) {
-                state.finishing.insert(call, open.txn);
+                state.finishing.insert(call.id, open.txn);
             }
             call
         });
-        let Answer::Finished(tid) = finished.await? else { unreachable!("a tid was asked for") };
-        Ok(tid)
+        finished.await
     }
 
     /// Gives it up, and waits until the server has. Dropped meanwhile, it is given up all the same.
@@ -173,14 +174,14 @@ impl Voted {
 }
 
 impl Open {
-    pub(crate) const fn new(client: Client, txn: TxnId) -> Self {
-        Self { client, txn }
+    pub(crate) const fn new(handle: Arc<Handle>, txn: TxnId) -> Self {
+        Self { handle, txn }
     }
 
     /// Waits until less waits to be sent.
     async fn room(&self) {
         poll_fn(|cx| {
-            self.client.shared().with(|state, _| {
+            self.handle.shared.with(|state, _| {
                 if state.machine.backlog() < BACKLOG_BYTES_MAX {
                     return Poll::Ready(());
                 }
@@ -196,7 +197,7 @@ impl Open {
         add: impl FnOnce(&mut Machine, TxnId) -> Result<(), Misuse>,
     ) -> Result<(), CallError> {
         self.room().await;
-        Ok(self.client.shared().with(|state, _| add(&mut state.machine, self.txn))?)
+        Ok(self.handle.shared.with(|state, _| add(&mut state.machine, self.txn))?)
     }
 
     /// The upload is on its way to the disk's thread before anybody can ask for its bytes.
@@ -219,7 +220,7 @@ impl Open {
     }
 
     async fn abort(self) {
-        let aborted = self.client.shared().ask_state(|state, now| {
+        let aborted = self.handle.shared.ask_state(|state, now| {
             state.discard_blobs(self.txn);
             state.machine.abort(now, self.txn)
         });
@@ -230,7 +231,7 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.client.shared().with(|state, now| {
+        self.handle.shared.with(|state, now| {
             state.discard_blobs(self.txn);
             state.machine.abort(now, self.txn);
         });

@@ -1,7 +1,7 @@
-//! Blobs on their way through: uploads for the server, and what came from it, in the client's directory.
+//! Blobs: uploads for the server, and downloads from it, in the client's directory.
 //!
-//! An upload is a file in the client's temporary directory, and gone with its last owner. The client is
-//! given another name of it.
+//! An upload is a file in the client's temporary directory, which is removed with its last owner. The
+//! client gets a link to it.
 
 use std::any::Any;
 use std::fs::{self, File, OpenOptions};
@@ -12,18 +12,31 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures_lite::future::block_on;
-use rzeo_client::BlobFailure;
-use rzeo_client::blobs::BlobError;
+use rzeo_client::blobs::{BlobDir, BlobError};
+use rzeo_client::{BlobFailure, Client};
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{BlobFile, BlobStore, Patience, Scratch, StorageError};
 use tempfile::TempPath;
 
-use crate::Proxy;
-use crate::errors::storage_error;
+use crate::errors::{may_wait, storage_error};
 
-impl BlobStore for Proxy {
+/// The blobs of a client.
+pub(crate) struct ClientBlobs {
+    client: Client,
+    directory: BlobDir,
+}
+
+impl ClientBlobs {
+    /// `None` if the client has no directory for blobs.
+    pub(crate) fn of(client: &Client) -> Option<Self> {
+        let directory = client.blob_directory()?.clone();
+        Some(Self { client: client.clone(), directory })
+    }
+}
+
+impl BlobStore for ClientBlobs {
     fn upload(&self) -> Result<Arc<dyn Scratch>, StorageError> {
-        let directory = self.client.blob_directory().ok_or_else(no_blobs)?.temporary();
+        let directory = self.directory.temporary();
         let file = tempfile::Builder::new().prefix("upload-").tempfile_in(directory);
         let file = file.map_err(failed("make a file in", directory))?;
         Ok(Arc::new(Upload(file.into_temp_path())))
@@ -31,10 +44,9 @@ impl BlobStore for Proxy {
 
     /// There is such a file only in the server's own directory.
     fn shared_upload(&self, oid: Oid, name: &str) -> Result<Arc<dyn Scratch>, StorageError> {
-        let directory = self.client.blob_directory().ok_or_else(no_blobs)?;
-        let of_object = directory.path_of(oid, Tid::ZERO).map_err(|error| of_disk(&error))?;
+        let of_object = self.directory.path_of(oid, Tid::ZERO).map_err(|error| of_disk(&error))?;
         let path = of_object.with_file_name(name);
-        if directory.is_shared() && path.is_file() {
+        if self.directory.is_shared() && path.is_file() {
             let doing = failed("take", &path);
             Ok(Arc::new(Upload(TempPath::try_from_path(path).map_err(doing)?)))
         } else {
@@ -160,7 +172,7 @@ impl BlobFile for OpenBlob {
     }
 
     fn read(&self, at: u64, len: usize, patience: Patience) -> Result<Bytes, StorageError> {
-        crate::may_wait(patience)?;
+        may_wait(patience)?;
         let left = usize::try_from(self.len.saturating_sub(at)).unwrap_or(usize::MAX);
         read_exact(&self.file, at, len.min(left)).map_err(failed("read a blob", Path::new("")))
     }

@@ -1,12 +1,12 @@
-//! The server's refusals, and why it could not be asked, as errors of a storage.
+//! Refusals of the server, and failures to reach it, as errors of a storage.
 //!
 //! Clients of the proxy should see what clients of the server see: what a storage has a variant for
 //! becomes that, and anything else is passed on by class and arguments.
 
 use rzeo_client::{CallError, Misuse, Refused, Value};
-use rzeo_core::storage::{ForeignRefusal, StorageError};
+use rzeo_core::storage::{ForeignRefusal, Patience, StorageError};
 
-/// What Python's servers say before the path of a blob that is not there.
+/// The text of Python's servers before the path of a blob that is missing.
 const NO_BLOB: &str = "No blob file at ";
 
 pub(crate) fn storage_error(error: CallError) -> StorageError {
@@ -27,7 +27,7 @@ pub(crate) fn storage_error(error: CallError) -> StorageError {
     }
 }
 
-/// A server has no other word for the end than `ValueError`.
+/// A server reports the end with a `ValueError`.
 pub(crate) fn of_next_record(error: CallError) -> StorageError {
     match storage_error(error) {
         StorageError::Refused(foreign) if foreign.class == "builtins.ValueError" => {
@@ -79,7 +79,7 @@ fn foreign(class: &str, args: Vec<Value>) -> StorageError {
     StorageError::Refused(ForeignRefusal { class: class.to_owned(), payload: Value::Tuple(args) })
 }
 
-/// One that says less than it should, with all keys that a client looks for.
+/// A conflict that lacks details, with all keys that a client looks for.
 fn conflict(class: &str, oid: Option<rzeo_core::ids::Oid>) -> StorageError {
     let items = [
         ("message", Value::text("database conflict error")),
@@ -89,6 +89,14 @@ fn conflict(class: &str, oid: Option<rzeo_core::ids::Oid>) -> StorageError {
     ];
     let payload = items.into_iter().map(|(key, value)| (Value::text(key), value)).collect();
     StorageError::Refused(ForeignRefusal { class: class.to_owned(), payload: Value::Dict(payload) })
+}
+
+/// A request to the server takes time.
+pub(crate) const fn may_wait(patience: Patience) -> Result<(), StorageError> {
+    match patience {
+        Patience::Wait => Ok(()),
+        Patience::Now => Err(StorageError::WouldBlock),
+    }
 }
 
 #[cfg(test)]

@@ -3,301 +3,46 @@
 //! ```text
 //!   sessions ─► load, vote, commit ─► Proxy ─► rzeo_client::Client ─► server
 //!                                                     │
-//!   Hub ◄─ News ◄─ Listener ◄────────────────────── Ears ◄─ what others commit
+//!   Hub ◄─ News ◄─ Listener ◄─────────── InvalidationRelay ◄─ commits of others
 //! ```
 //!
-//! The client has the cache, the connection and the order of what happens; here its answers are made
-//! those of a storage. A load is answered from the cache at once, or waited for by a thread that may wait.
-//! A transaction is told to the server when all of it is there, in [`Vote::settle`]: begun, stored and
+//! [`Proxy::open`] makes a [`Storage`](rzeo_core::storage::Storage), which a host serves like any other.
+//! An adapter (`rzeo-tokio`, `rzeo-smol`) runs the client's driver:
+//!
+//! ```no_run
+//! use rzeo_client::{Address, ClientOptions, Driver};
+//! use rzeo_core::storage::Storage as _;
+//! use rzeo_proxy::{Proxy, ProxyOptions};
+//!
+//! # fn run_on_another_thread(_: Driver) -> std::io::Result<()> { Ok(()) }
+//! let client = ClientOptions::new([Address::tcp("db.example.com", 8100)]);
+//! let proxy = Proxy::open(ProxyOptions { client, name: None }, run_on_another_thread)?;
+//! println!("{} is at {}", proxy.description().name, proxy.last_tid());
+//! # Ok::<(), rzeo_core::storage::StorageError>(())
+//! ```
+//!
+//! The client has the cache, the connection and the order of what happens; this crate turns its answers
+//! into those of a storage. A load is answered from the cache at once, or by a thread that may wait. A
+//! transaction is sent to the server when all of it is there, in [`Vote::settle`]: begun, stored and
 //! voted. From then on it holds the server's lock, until it is committed or dropped.
 //!
-//! When the server is lost, what is cached can still be loaded, as of the last tid that was told;
-//! everything else waits for a connection as long as the client's options say, and then fails. When it
-//! is back, what others committed meanwhile is told first, and then that all clients have to verify
-//! (`ears`).
+//! When the server is lost, cached records can still be loaded, as of the last announced tid; everything
+//! else waits for a connection for as long as the client's options say, and then fails. When the server
+//! is back, commits of others are announced first, and then all clients have to verify
+//! (`invalidations`).
 //!
-//! No thread is needed but that of whoever drives the client, and one for transactions that are dropped:
-//! that happens while the hub is locked, and telling the server takes the client's lock, under which
-//! the hub is told news.
+//! Apart from the client's driver, only dropped transactions need a thread: they are dropped while the
+//! hub is locked, and telling the server takes the client's lock, under which invalidations are passed to
+//! the hub.
 //!
 //! [`Vote::settle`]: rzeo_core::storage::Vote::settle
 
 mod blobs;
-mod ears;
 mod errors;
 mod histories;
+mod invalidations;
+mod iterators;
+mod proxy;
 mod vote;
-mod walks;
 
-use std::ops::ControlFlow;
-use std::pin::pin;
-use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
-use std::task::{Context, Poll, Waker};
-
-use bytes::Bytes;
-use ears::Ears;
-use errors::storage_error;
-use futures_lite::future::block_on;
-use rzeo_client::{Access, Client, ClientOptions, ConnectError, Driver, ServerInfo, Voted};
-use rzeo_core::ids::{Oid, Tid};
-use rzeo_core::storage::{
-    BlobStore, Committed, CurrentRecord, Description, Finishing, HistoryEntry, HistoryShape, Info,
-    Listener, Load, Patience, PreparedPack, Scratch, Storage, StorageError, TransactionHeader,
-    TransactionIterator, TransactionMeta, Vote,
-};
-use rzeo_core::time::UnixTime;
-
-/// How a proxy is set up.
-#[derive(Debug)]
-pub struct ProxyOptions {
-    /// The client. Its observer is the proxy's.
-    pub client: ClientOptions,
-    /// What the storage calls itself; the servers' addresses if it is not said.
-    pub name: Option<String>,
-}
-
-/// A storage that is the client of another server.
-pub struct Proxy {
-    client: Client,
-    ears: Arc<Ears>,
-    description: Description,
-    /// Takes transactions that are to be given up.
-    dropped: Sender<Voted>,
-}
-
-impl std::fmt::Debug for Proxy {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Proxy").field("description", &self.description).finish_non_exhaustive()
-    }
-}
-
-impl Proxy {
-    /// Opens a proxy, and waits for a server as long as a call of the client may wait. `drive` is given
-    /// what has to be driven for the client, elsewhere, until the storage is closed.
-    ///
-    /// # Errors
-    /// `Unreachable` if no server was reached, `Disk` for the directory of blobs or a thread.
-    pub fn open(
-        options: ProxyOptions,
-        drive: impl FnOnce(Driver) -> std::io::Result<()>,
-    ) -> Result<Self, StorageError> {
-        let ProxyOptions { client: mut options, name } = options;
-        let read_only = options.access == Access::ReadOnly;
-        let addresses: Vec<_> = options.addresses.iter().map(ToString::to_string).collect();
-        let addresses = addresses.join(", ");
-        let name = name.unwrap_or_else(|| addresses.clone());
-        let ears = Arc::new(Ears::default());
-        options.observer = Some(ears.clone());
-        let (client, driver) = options.open().map_err(not_opened)?;
-        drive(driver).map_err(|error| no_thread(&error))?;
-        block_on(client.wait_connected()).map_err(|error| match storage_error(error) {
-            StorageError::Unreachable(text) => {
-                StorageError::Unreachable(format!("{addresses}: {text}"))
-            }
-            error => error,
-        })?;
-        let info = client.known_info().ok_or_else(|| {
-            StorageError::Unreachable(format!("{name} was lost before it said what it serves"))
-        })?;
-        // What comes between these two lines is told and later.
-        let last_tid = client.last_tid();
-        ears.begin_at(last_tid);
-        let has_blobs = client.blob_directory().is_some();
-        let description = description(name, read_only, has_blobs, &info);
-        Ok(Self { client, ears, description, dropped: start_dropping()? })
-    }
-}
-
-/// A thread that lets go of transactions.
-fn start_dropping() -> Result<Sender<Voted>, StorageError> {
-    let (dropped, transactions) = channel();
-    std::thread::Builder::new()
-        .name("aborts".to_owned())
-        .spawn(move || transactions.into_iter().for_each(drop::<Voted>))
-        .map_err(|error| no_thread(&error))?;
-    Ok(dropped)
-}
-
-fn no_thread(error: &std::io::Error) -> StorageError {
-    StorageError::Disk {
-        doing: "start a thread for the client of a server".to_owned(),
-        text: error.to_string(),
-        code: error.raw_os_error(),
-    }
-}
-
-fn not_opened(error: ConnectError) -> StorageError {
-    match error {
-        ConnectError::Call(error) => storage_error(error),
-        error => StorageError::Disk {
-            doing: "open a client".to_owned(),
-            text: error.to_string(),
-            code: None,
-        },
-    }
-}
-
-/// The interfaces that Python's client takes over from its server.
-const INTERFACES: [(&str, &str); 5] = [
-    ("ZODB.interfaces", "IStorageRestoreable"),
-    ("ZODB.interfaces", "IStorageIteration"),
-    ("ZODB.interfaces", "IStorageUndoable"),
-    ("ZODB.interfaces", "IStorageCurrentRecordIteration"),
-    ("ZODB.interfaces", "IExternalGC"),
-];
-const BLOBS: (&str, &str) = ("ZODB.interfaces", "IBlobStorage");
-
-fn description(name: String, read_only: bool, has_blobs: bool, info: &ServerInfo) -> Description {
-    let has = |wanted: &(&str, &str)| {
-        info.interfaces.iter().any(|(module, name)| (module.as_str(), name.as_str()) == *wanted)
-    };
-    let blobs = (has_blobs && has(&BLOBS)).then_some(BLOBS);
-    let others = INTERFACES.into_iter().filter(has);
-    let own = [("ZODB.interfaces", "IMultiCommitStorage"), ("zope.interface", "Interface")];
-    Description {
-        name,
-        read_only,
-        supports_undo: info.supports_undo,
-        supports_record_iternext: info.supports_record_iternext,
-        interfaces: blobs.into_iter().chain(others).chain(own).collect(),
-        history: HistoryShape::FileStorage,
-        is_proxy: true,
-    }
-}
-
-impl Storage for Proxy {
-    fn description(&self) -> Description {
-        self.description.clone()
-    }
-
-    fn info(&self) -> Info {
-        self.ears.info()
-    }
-
-    fn last_tid(&self) -> Tid {
-        self.ears.told()
-    }
-
-    fn recent(&self, _: usize) -> Result<Option<Vec<(Tid, Vec<Oid>)>>, StorageError> {
-        Ok(None)
-    }
-
-    /// A server says of an object that is younger than `before` not how old it is: just as old as it
-    /// may be.
-    fn load_before(&self, oid: Oid, before: Tid, patience: Patience) -> Result<Load, StorageError> {
-        let loading = self.client.load_before(oid, before);
-        let loaded = match patience {
-            Patience::Wait => block_on(loading),
-            // What is not there has been asked for now, and is joined by who waits for it.
-            Patience::Now => match pin!(loading).poll(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(loaded) => loaded,
-                Poll::Pending => return Err(StorageError::WouldBlock),
-            },
-        };
-        let revision = loaded.map_err(storage_error)?;
-        Ok(revision.map_or(Load::Younger { first: before }, Load::Found))
-    }
-
-    fn load_serial(
-        &self,
-        oid: Oid,
-        serial: Tid,
-        patience: Patience,
-    ) -> Result<Bytes, StorageError> {
-        may_wait(patience)?;
-        block_on(self.client.load_serial(oid, serial)).map_err(storage_error)
-    }
-
-    fn current_serial(&self, oid: Oid, patience: Patience) -> Result<Tid, StorageError> {
-        may_wait(patience)?;
-        block_on(self.client.current_serial(oid)).map_err(storage_error)
-    }
-
-    fn history(&self, oid: Oid, size: usize) -> Result<Vec<HistoryEntry>, StorageError> {
-        let entries = block_on(self.client.history(oid, size)).map_err(storage_error)?;
-        entries.into_iter().map(histories::history_entry).collect()
-    }
-
-    fn next_record(&self, from: Oid) -> Result<CurrentRecord, StorageError> {
-        block_on(self.client.next_record(Some(from))).map_err(errors::of_next_record)
-    }
-
-    fn new_oids(&self, count: usize, patience: Patience) -> Result<Vec<Oid>, StorageError> {
-        may_wait(patience)?;
-        (0..count).map(|_| block_on(self.client.new_oid()).map_err(storage_error)).collect()
-    }
-
-    fn undo_log(
-        &self,
-        visit: &mut dyn FnMut(TransactionHeader) -> ControlFlow<()>,
-    ) -> Result<(), StorageError> {
-        histories::undo_log(&self.client, visit)
-    }
-
-    fn iterate(
-        &self,
-        start: Option<Tid>,
-        stop: Option<Tid>,
-    ) -> Result<Box<dyn TransactionIterator>, StorageError> {
-        Ok(Box::new(walks::Transactions::new(self.client.transactions(start, stop))))
-    }
-
-    fn begin_vote<'a>(
-        &'a self,
-        meta: &TransactionMeta,
-        patience: Patience,
-    ) -> Result<Box<dyn Vote + 'a>, StorageError> {
-        if self.client.is_connected() && self.client.is_read_only() {
-            return Err(StorageError::ReadOnly);
-        }
-        may_wait(patience)?;
-        Ok(Box::new(vote::ProxyVote::new(self, meta)))
-    }
-
-    fn commit(&self, group: Vec<Finishing>) -> Result<Vec<Committed>, StorageError> {
-        let commit = |Finishing { voted, .. }| {
-            let there: Box<vote::There> =
-                voted.0.downcast().expect("only our own votes are committed");
-            let tid = block_on(there.take().finish()).map_err(storage_error)?;
-            // All that was committed before is told now. If the server is lost meanwhile, all clients
-            // have to verify.
-            let _ = block_on(self.client.ping());
-            Ok(Committed { tid, info: self.info() })
-        };
-        group.into_iter().map(commit).collect()
-    }
-
-    fn listen(&self, since: Tid, listener: Listener) {
-        self.ears.listen(since, listener);
-    }
-
-    /// The server does all of it.
-    fn pack(&self, time: UnixTime) -> Result<Option<Box<dyn PreparedPack>>, StorageError> {
-        block_on(self.client.pack(time, true)).map_err(storage_error)?;
-        Ok(None)
-    }
-
-    fn blobs(&self) -> Option<&dyn BlobStore> {
-        self.client.blob_directory().map(|_| self as _)
-    }
-
-    fn scratch(&self) -> Result<Option<Arc<dyn Scratch>>, StorageError> {
-        let directory = self.client.blob_directory().map(|blobs| blobs.temporary().to_owned());
-        let directory = directory.unwrap_or_else(std::env::temp_dir);
-        Ok(Some(blobs::TemporaryFile::create(&directory)?))
-    }
-
-    fn close(&self) -> Result<(), StorageError> {
-        block_on(self.client.close());
-        Ok(())
-    }
-}
-
-/// What has to be asked of the server takes its time.
-const fn may_wait(patience: Patience) -> Result<(), StorageError> {
-    match patience {
-        Patience::Wait => Ok(()),
-        Patience::Now => Err(StorageError::WouldBlock),
-    }
-}
+pub use crate::proxy::{Proxy, ProxyOptions};

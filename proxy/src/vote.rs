@@ -13,18 +13,18 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_lite::future::block_on;
-use rzeo_client::{Begin, Transaction, Value, Voted as ClientVoted};
+use rzeo_client::{Begin, Client, Transaction, Value, Voted as ClientVoted};
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{
     Patience, RecordData, Scratch, StorageError, TransactionMeta, Vote, Voted,
 };
 
-use crate::Proxy;
 use crate::blobs::{Upload, blob_error};
 use crate::errors::storage_error;
 
 pub(crate) struct ProxyVote<'a> {
-    proxy: &'a Proxy,
+    client: &'a Client,
+    dropped: &'a Sender<ClientVoted>,
     meta: TransactionMeta,
     /// `None` for a store that a later one replaced.
     operations: Vec<Option<Operation>>,
@@ -44,18 +44,18 @@ enum Operation {
 
 /// A transaction that the server has promised to commit. If it is dropped, it is given up by a thread
 /// that may take locks.
-pub(crate) struct There {
+pub(crate) struct VotedAtServer {
     voted: Option<ClientVoted>,
     dropped: Sender<ClientVoted>,
 }
 
-impl There {
+impl VotedAtServer {
     pub(crate) fn take(mut self) -> ClientVoted {
         self.voted.take().expect("it is taken once")
     }
 }
 
-impl Drop for There {
+impl Drop for VotedAtServer {
     fn drop(&mut self) {
         if let Some(voted) = self.voted.take() {
             // The thread lives as long as somebody has the sender.
@@ -65,9 +65,13 @@ impl Drop for There {
 }
 
 impl<'a> ProxyVote<'a> {
-    pub(crate) fn new(proxy: &'a Proxy, meta: &TransactionMeta) -> Self {
+    pub(crate) fn new(
+        client: &'a Client,
+        dropped: &'a Sender<ClientVoted>,
+        meta: &TransactionMeta,
+    ) -> Self {
         let (operations, stores) = (Vec::new(), BTreeMap::new());
-        Self { proxy, meta: meta.clone(), operations, stores, voted: None }
+        Self { client, dropped, meta: meta.clone(), operations, stores, voted: None }
     }
 
     fn add(&mut self, operation: Operation) {
@@ -142,7 +146,7 @@ impl Vote for ProxyVote<'_> {
         let begin = self.begin();
         let operations = std::mem::take(&mut self.operations);
         let voted = block_on(async {
-            let mut txn = self.proxy.client.begin(begin).await.map_err(storage_error)?;
+            let mut txn = self.client.begin(begin).await.map_err(storage_error)?;
             for operation in operations.into_iter().flatten() {
                 tell(&mut txn, operation).await?;
             }
@@ -155,7 +159,7 @@ impl Vote for ProxyVote<'_> {
 
     fn seal(self: Box<Self>) -> Result<Voted, StorageError> {
         let voted = Some(self.voted.expect("a vote is settled before it is sealed"));
-        Ok(Voted(Box::new(There { voted, dropped: self.proxy.dropped.clone() })))
+        Ok(Voted(Box::new(VotedAtServer { voted, dropped: self.dropped.clone() })))
     }
 }
 

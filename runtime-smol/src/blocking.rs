@@ -27,7 +27,7 @@ use bytes::Bytes;
 use rzeo_client::blobs::BlobDir;
 use rzeo_client::{
     Address, Begin, BlobFailure, CallError, ClientOptions, ConnectError, CurrentRecord, News, Oid,
-    Record, Revision, ServerInfo, Statistics, Tid, UndoEntry, UnixTime, Value, WalkedTransaction,
+    Record, Revision, ServerInfo, Statistics, Tid, TransactionInfo, UndoEntry, UnixTime, Value,
 };
 use smol::future::block_on;
 
@@ -91,13 +91,13 @@ pub struct Transaction(rzeo_client::Transaction);
 #[must_use = "a transaction that is dropped is aborted"]
 pub struct Voted(rzeo_client::Voted);
 
-/// A [`rzeo_client::Transactions`] whose calls wait.
+/// A [`rzeo_client::TransactionIterator`] whose calls wait.
 #[derive(Debug)]
-pub struct Transactions(rzeo_client::Transactions);
+pub struct Transactions(rzeo_client::TransactionIterator);
 
-/// A [`rzeo_client::Records`] that waits: an iterator.
+/// A [`rzeo_client::RecordIterator`] that waits: an iterator.
 #[derive(Debug)]
-pub struct Records(rzeo_client::Records);
+pub struct Records(rzeo_client::RecordIterator);
 
 /// A [`rzeo_client::Subscription`] that waits: an iterator.
 #[derive(Debug)]
@@ -146,7 +146,7 @@ impl Client {
         fn cache_statistics(&self) -> Statistics;
         fn blob_directory(&self) -> Option<&BlobDir>;
         fn prefetch(&self, oids: &[Oid], before: Tid) -> ();
-        fn new_addresses(&self, addresses: impl IntoIterator<Item = Address>)
+        fn set_addresses(&self, addresses: impl IntoIterator<Item = Address>)
             -> Result<(), ConnectError>;
     }
 
@@ -209,7 +209,7 @@ impl Voted {
 }
 
 impl Transactions {
-    /// See [`Transactions::records`](rzeo_client::Transactions::records).
+    /// See [`Transactions::records`](rzeo_client::TransactionIterator::records).
     #[must_use]
     pub fn records(&self) -> Records {
         Records(self.0.records())
@@ -217,7 +217,7 @@ impl Transactions {
 }
 
 impl Iterator for Transactions {
-    type Item = Result<WalkedTransaction, CallError>;
+    type Item = Result<TransactionInfo, CallError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         block_on(self.0.next()).transpose()

@@ -8,9 +8,10 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::answer::Call;
 use super::error::LostBecause;
-use super::ids::{CallId, TxnId};
-use super::request::Request;
+use super::ids::TxnId;
+use super::query::Reply;
 use crate::ids::{Oid, Tid};
 use crate::value::{ReadLimits, Value};
 use crate::wire::load::{self, Loaded};
@@ -40,14 +41,18 @@ pub(super) enum Pending {
     NewestTid,
     Changes,
     Describe,
-    Call(CallId, Request),
+    Query {
+        call: Call<Reply>,
+        method: &'static str,
+        opens_iterator: bool,
+    },
     Download(Oid, Tid),
     NewOids,
     Vote(TxnId),
     /// One of the two records that a conflict is between.
     ConflictState(TxnId),
     Finish(TxnId),
-    Abort(CallId, TxnId),
+    Abort(Call<()>, TxnId),
 }
 
 impl Channel {

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::answer::{Answer, ServerInfo};
+use super::answer::{Answer, Call};
 use super::cache::Cache;
 use super::channel::{Channel, Pending};
 use super::connection::Phase;
@@ -14,14 +14,15 @@ use super::connections::{Connections, Registration, Uplink};
 use super::context::{Caller, Context};
 use super::downloads::Downloads;
 use super::error::{CallError, LostBecause};
-use super::ids::{CallId, ConnId};
+use super::ids::ConnId;
 use super::input::Input;
 use super::loads::{self, Loads};
 use super::new_oids::NewOids;
 use super::output::{Event, Output};
+use super::query::{Info, Query as _, Reply, Request};
 use super::reading::Reading;
 use super::refused::Refused;
-use super::request::Request;
+use super::server_info::ServerInfo;
 use super::servers::Setback;
 use super::settings::ClientSettings;
 use super::transaction_queue::TransactionQueue;
@@ -225,7 +226,10 @@ impl Client {
                 self.verify_further(progress);
             }
             Pending::Describe => return self.described(answer),
-            Pending::Call(call, request) => self.request_answered(id, call, &request, answer),
+            Pending::Query { call, method, opens_iterator } => {
+                let reply = answer.map(|value| Reply { connection: id, opens_iterator, value });
+                self.replied(call, method, reply);
+            }
             Pending::Download(oid, serial) => {
                 downloads.answered(cx, oid, serial, answer.map(drop));
             }
@@ -252,7 +256,7 @@ impl Client {
                 if let Some(channel) = connections.ready() {
                     channel.forget_vote(txn);
                 }
-                cx.answer(call, answer.map(|_| Answer::Done).map_err(CallError::from));
+                cx.answer(call, answer.map(drop).map_err(CallError::from));
             }
         }
         Ok(())
@@ -290,21 +294,15 @@ impl Client {
         }
     }
 
-    fn request_answered(
-        &mut self,
-        id: ConnId,
-        call: CallId,
-        request: &Request,
-        answer: Result<Value, Refused>,
-    ) {
-        let result = answer.map_err(CallError::from).and_then(|value| {
-            Answer::read(id, request, value)
-                .map_err(|problem| CallError::Odd { method: request.method(), problem })
-        });
-        if let Ok(Answer::Info(info)) = &result {
-            self.info = Some(info.clone());
+    /// A query is answered. What the server says of its storage is kept, whoever has asked.
+    fn replied(&mut self, call: Call<Reply>, method: &str, reply: Result<Reply, Refused>) {
+        if method == Info::METHOD
+            && let Ok(reply) = &reply
+            && let Ok(info) = Info::read(reply.clone())
+        {
+            self.info = Some(info);
         }
-        self.cx.answer(call, result);
+        self.cx.answer(call, reply.map_err(CallError::from));
     }
 }
 
@@ -375,12 +373,12 @@ impl Client {
         self.downloads.lost(&mut self.cx, because);
         for pending in channel.into_pending() {
             match pending {
-                Pending::Call(call, _) => self.cx.answer(call, Err(because.into())),
+                Pending::Query { call, .. } => self.cx.answer(call, Err(because.into())),
                 // The transaction is gone with the connection.
-                Pending::Abort(call, _) => self.cx.answer(call, Ok(Answer::Done)),
+                Pending::Abort(call, _) => self.cx.answer(call, Ok(())),
                 Pending::NewOids => {
                     for caller in self.new_oids.take_callers() {
-                        self.want_again(caller, Wanted::NewOid, because);
+                        self.want_again(caller, because, Wanted::NewOid);
                     }
                 }
                 // Transactions and downloads answer for themselves.
@@ -395,7 +393,7 @@ impl Client {
             }
         }
         for (caller, oid, before) in self.loads.take_callers() {
-            self.want_again(caller, Wanted::Load(oid, before), because);
+            self.want_again(caller, because, |caller| Wanted::Load(caller, oid, before));
         }
     }
 
@@ -411,36 +409,34 @@ impl Client {
 /// Calls that can wait for a connection.
 impl Client {
     /// Makes a call, now or when there is a connection.
-    pub(super) fn want(&mut self, caller: Caller, wanted: Wanted) {
+    pub(super) fn want(&mut self, wanted: Wanted) {
         let Self { cx, connections, waiting, loads, new_oids, downloads, .. } = self;
-        let call = caller.call;
         if self.is_closed {
-            return cx.answer(call, Err(CallError::Closed));
+            return wanted.fail(cx, CallError::Closed);
         }
         let uplink = connections.uplink(cx);
-        if let Wanted::Request(request) = &wanted
-            && request.connection().is_some_and(|of| !uplink.is_ready_on(of))
-        {
-            return cx.answer(call, Err(CallError::Lost(LostBecause::BegunElsewhere)));
+        if wanted.connection().is_some_and(|of| !uplink.is_ready_on(of)) {
+            return wanted.fail(cx, CallError::Lost(LostBecause::BegunElsewhere));
         }
         let channel = match uplink {
             Uplink::Ready { channel, .. } => channel,
             Uplink::Down { .. } => {
-                return match uplink.failure(cx, caller.since) {
-                    Some(error) => cx.answer(call, Err(error)),
-                    None => waiting.push(caller, wanted),
+                return match uplink.failure(cx, wanted.since()) {
+                    Some(error) => wanted.fail(cx, error),
+                    None => waiting.push(wanted),
                 };
             }
         };
         match wanted {
-            Wanted::Load(oid, before) => loads.ask(channel, oid, before, Some(caller)),
-            Wanted::NewOid => new_oids.ask(cx, channel, caller),
-            Wanted::Request(Request::LoadBlob(oid, serial)) => {
-                downloads.ask(channel, oid, serial, call);
+            Wanted::Load(caller, oid, before) => loads.ask(channel, oid, before, Some(caller)),
+            Wanted::NewOid(caller) => new_oids.ask(cx, channel, caller),
+            Wanted::Download(caller, oid, serial) => {
+                downloads.ask(channel, oid, serial, caller.call);
             }
-            Wanted::Request(request) => {
-                let (method, args) = (request.method(), request.args());
-                if let Err(error) = channel.try_ask(Pending::Call(call, request), method, args) {
+            Wanted::Query(Caller { call, .. }, request) => {
+                let Request { method, args, opens_iterator, .. } = request;
+                let pending = Pending::Query { call, method, opens_iterator };
+                if let Err(error) = channel.try_ask(pending, method, args) {
                     cx.answer(call, Err(CallError::Unwritable(error)));
                 }
             }
@@ -448,19 +444,24 @@ impl Client {
     }
 
     /// Makes a call again whose connection is lost.
-    fn want_again(&mut self, caller: Caller, wanted: Wanted, because: &LostBecause) {
+    fn want_again<A: Into<Answer>>(
+        &mut self,
+        caller: Caller<A>,
+        because: &LostBecause,
+        wanted: impl FnOnce(Caller<A>) -> Wanted,
+    ) {
         let caller = Caller { since: self.cx.now, losses: caller.losses + 1, ..caller };
         if caller.losses > LOSSES_MAX {
             return self.cx.answer(caller.call, Err(because.into()));
         }
-        self.want(caller, wanted);
+        self.want(wanted(caller));
     }
 
     /// All calls that wait for a connection are made if there is one, and fail if they have waited for
     /// as long as a call may.
     fn send_waiting(&mut self) {
-        for (caller, wanted) in self.waiting.take() {
-            self.want(caller, wanted);
+        for wanted in self.waiting.take() {
+            self.want(wanted);
         }
     }
 

@@ -6,11 +6,12 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::answer::{Begun, Call};
 use super::client::Client;
 use super::error::{CallError, Misuse};
-use super::ids::{CallId, IteratorId, TxnId};
+use super::ids::{IteratorId, TxnId};
 use super::output::Found;
-use super::request::{Request, number};
+use super::query::{Reply, Request, number};
 use super::transaction::Begin;
 use super::transaction_queue::Addition;
 use super::waiting::Wanted;
@@ -40,11 +41,21 @@ impl Client {
         self.connections.set_servers(&mut self.cx, servers);
     }
 
-    /// Asks the server something; the answer comes with [`Event::Answered`](super::Event::Answered).
-    pub fn call(&mut self, now: Now, request: Request) -> CallId {
+    /// Asks the server something; the answer comes with [`Event::Answered`](super::Event::Answered), and
+    /// is read with [`Reply::read`].
+    pub fn ask(&mut self, now: Now, query: impl Into<Request>) -> Call<Reply> {
         self.cx.now = now.instant;
         let caller = self.cx.new_caller();
-        self.want(caller, Wanted::Request(request));
+        self.want(Wanted::Query(caller, query.into()));
+        caller.call
+    }
+
+    /// Asks for a blob, whose bytes come as [`Output::WriteBlob`](super::Output::WriteBlob) before the
+    /// answer. Asked for twice at the same time it comes once.
+    pub fn load_blob(&mut self, now: Now, oid: Oid, serial: Tid) -> Call<()> {
+        self.cx.now = now.instant;
+        let caller = self.cx.new_caller();
+        self.want(Wanted::Download(caller, oid, serial));
         caller.call
     }
 
@@ -63,10 +74,10 @@ impl Client {
     }
 
     /// What [`Self::load_before`] does about a revision that is not in the cache.
-    pub fn ask_before(&mut self, now: Now, oid: Oid, before: Tid) -> CallId {
+    pub fn ask_before(&mut self, now: Now, oid: Oid, before: Tid) -> Call<Option<Revision>> {
         self.cx.now = now.instant;
         let caller = self.cx.new_caller();
-        self.want(caller, Wanted::Load(oid, before));
+        self.want(Wanted::Load(caller, oid, before));
         caller.call
     }
 
@@ -105,14 +116,14 @@ impl Client {
         if self.is_read_only() {
             self.cx.answer(caller.call, Err(Misuse::ReadOnly.into()));
         } else {
-            self.want(caller, Wanted::NewOid);
+            self.want(Wanted::NewOid(caller));
         }
         Found::Later(caller.call)
     }
 
     /// Begins a transaction. One at a time is open: [`Answer::Begun`](super::Answer::Begun) says that it is this one. It
     /// waits for a connection as calls do.
-    pub fn begin(&mut self, now: Now, begin: Begin) -> (TxnId, CallId) {
+    pub fn begin(&mut self, now: Now, begin: Begin) -> (TxnId, Call<Begun>) {
         self.cx.now = now.instant;
         let refused = if self.is_closed {
             Some(CallError::Closed)
@@ -237,20 +248,20 @@ impl Client {
     }
 
     /// First phase; [`Answer::Voted`](super::Answer::Voted). After an error only an abort is left.
-    pub fn vote(&mut self, now: Now, txn: TxnId) -> CallId {
+    pub fn vote(&mut self, now: Now, txn: TxnId) -> Call<Vec<Oid>> {
         self.cx.now = now.instant;
         self.transactions.vote(&mut self.cx, self.connections.ready(), txn)
     }
 
     /// Second phase; [`Answer::Finished`](super::Answer::Finished).
-    pub fn finish(&mut self, now: Now, txn: TxnId) -> CallId {
+    pub fn finish(&mut self, now: Now, txn: TxnId) -> Call<Tid> {
         self.cx.now = now.instant;
         self.transactions.finish(&mut self.cx, self.connections.ready(), txn)
     }
 
     /// Aborts a transaction, whatever its stage; [`Answer::Done`](super::Answer::Done). The call that waits for its next step
     /// fails with [`Misuse::NotOpen`]; only a finish that was sent goes on.
-    pub fn abort(&mut self, now: Now, txn: TxnId) -> CallId {
+    pub fn abort(&mut self, now: Now, txn: TxnId) -> Call<()> {
         self.cx.now = now.instant;
         let call = self.transactions.abort(&mut self.cx, self.connections.ready(), txn);
         self.take_turns();

@@ -14,7 +14,6 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::answer::ServerInfo;
 use super::channel::{Channel, Pending};
 use super::connection::{Connection, Phase};
 use super::context::Context;
@@ -22,6 +21,7 @@ use super::error::{CallError, LostBecause};
 use super::ids::ConnId;
 use super::output::{Event, Output};
 use super::refused::Refused;
+use super::server_info::ServerInfo;
 use super::servers::{Servers, Setback};
 use super::settings::Access;
 use crate::ids::Tid;

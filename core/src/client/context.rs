@@ -6,7 +6,7 @@
 use alloc::collections::VecDeque;
 use alloc::string::String;
 
-use super::answer::Answer;
+use super::answer::{Answer, Call};
 use super::cache::Cache;
 use super::error::CallError;
 use super::ids::CallId;
@@ -27,31 +27,39 @@ pub(super) struct Context {
 }
 
 /// A call that waits for a connection, or is asked again when its connection is lost.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Caller {
-    pub(super) call: CallId,
+#[derive(Debug)]
+pub(super) struct Caller<A> {
+    pub(super) call: Call<A>,
     /// Since when it waits.
     pub(super) since: Instant,
     /// Number of connections that were lost since it was asked on the first.
     pub(super) losses: u8,
 }
 
+impl<A> Clone for Caller<A> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<A> Copy for Caller<A> {}
+
 impl Context {
     pub(super) const fn new(now: Instant, settings: ClientSettings, cache: Cache) -> Self {
         Self { now, settings, cache, outputs: VecDeque::new(), last_call: 0 }
     }
 
-    pub(super) const fn new_call(&mut self) -> CallId {
+    pub(super) const fn new_call<A>(&mut self) -> Call<A> {
         self.last_call += 1;
-        CallId(self.last_call)
+        Call::new(CallId(self.last_call))
     }
 
-    pub(super) const fn new_caller(&mut self) -> Caller {
+    pub(super) const fn new_caller<A>(&mut self) -> Caller<A> {
         Caller { call: self.new_call(), since: self.now, losses: 0 }
     }
 
-    pub(super) fn answer(&mut self, call: CallId, result: Result<Answer, CallError>) {
-        self.event(Event::Answered { call, result });
+    pub(super) fn answer<A: Into<Answer>>(&mut self, call: Call<A>, result: Result<A, CallError>) {
+        self.event(Event::Answered { call: call.id, result: result.map(Into::into) });
     }
 
     pub(super) fn event(&mut self, event: Event) {

@@ -2,17 +2,16 @@
 //! it reads the next bytes from the socket.
 
 use alloc::collections::BTreeMap;
+use alloc::vec;
 use alloc::vec::Vec;
 
-use super::answer::Answer;
+use super::answer::Call;
 use super::channel::{Channel, Pending};
 use super::context::Context;
 use super::error::{CallError, LostBecause};
-use super::ids::CallId;
 use super::output::{BlobPart, Output};
 use super::reading::Reading;
 use super::refused::Refused;
-use super::request::Request;
 use crate::ids::{Oid, Tid};
 use crate::value::Value;
 
@@ -24,7 +23,7 @@ pub(super) struct Downloads {
 
 #[derive(Debug, Default)]
 struct Download {
-    callers: Vec<CallId>,
+    callers: Vec<Call<()>>,
     received: Received,
 }
 
@@ -39,12 +38,12 @@ enum Received {
 
 impl Downloads {
     /// Asks for a blob, or joins the callers who have.
-    pub(super) fn ask(&mut self, channel: &mut Channel, oid: Oid, serial: Tid, call: CallId) {
+    pub(super) fn ask(&mut self, channel: &mut Channel, oid: Oid, serial: Tid, call: Call<()>) {
         let is_new = !self.by_revision.contains_key(&(oid, serial));
         self.by_revision.entry((oid, serial)).or_default().callers.push(call);
         if is_new {
-            let request = Request::LoadBlob(oid, serial);
-            channel.ask(Pending::Download(oid, serial), request.method(), request.args());
+            let args = vec![Value::oid(oid), Value::tid(serial)];
+            channel.ask(Pending::Download(oid, serial), "sendBlob", args);
         }
     }
 
@@ -88,7 +87,7 @@ impl Downloads {
     ) {
         let Some(download) = self.by_revision.remove(&(oid, serial)) else { return };
         let result = match answer {
-            Ok(()) if download.received == Received::All => Ok(Answer::Done),
+            Ok(()) if download.received == Received::All => Ok(()),
             Ok(()) => {
                 let problem = "the blob did not come before it".into();
                 Err(CallError::Odd { method: "sendBlob", problem })

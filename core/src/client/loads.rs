@@ -12,7 +12,6 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::answer::Answer;
 use super::channel::Channel;
 use super::context::{Caller, Context};
 use super::error::{CallError, LostBecause};
@@ -32,7 +31,7 @@ pub(super) struct Loads {
 /// One load under way.
 #[derive(Debug, Default)]
 struct Load {
-    callers: Vec<Caller>,
+    callers: Vec<Caller<Option<Revision>>>,
     /// Commits that changed the object since it was asked for.
     changed_by: Vec<Tid>,
     /// Whether it changed, and it is not known when.
@@ -57,7 +56,7 @@ impl Loads {
         channel: &mut Channel,
         oid: Oid,
         before: Tid,
-        caller: Option<Caller>,
+        caller: Option<Caller<Option<Revision>>>,
     ) {
         let is_new = !self.by_id.contains_key(&(oid, before));
         self.by_id.entry((oid, before)).or_default().callers.extend(caller);
@@ -86,7 +85,7 @@ impl Loads {
             cx.cache.store_own(oid, revision.clone());
         }
         for Caller { call, .. } in load.callers {
-            cx.answer(call, result.clone().map(Answer::Loaded));
+            cx.answer(call, result.clone());
         }
         Ok(())
     }
@@ -105,7 +104,9 @@ impl Loads {
     }
 
     /// The connection is lost: all callers, with what they want.
-    pub(super) fn take_callers(&mut self) -> impl Iterator<Item = (Caller, Oid, Tid)> + use<> {
+    pub(super) fn take_callers(
+        &mut self,
+    ) -> impl Iterator<Item = (Caller<Option<Revision>>, Oid, Tid)> + use<> {
         core::mem::take(&mut self.by_id).into_iter().flat_map(|((oid, before), load)| {
             load.callers.into_iter().map(move |caller| (caller, oid, before))
         })

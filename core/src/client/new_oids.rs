@@ -3,7 +3,6 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use super::answer::Answer;
 use super::channel::{Channel, Pending};
 use super::context::{Caller, Context};
 use super::error::CallError;
@@ -16,7 +15,7 @@ use crate::value::Value;
 #[derive(Debug, Default)]
 pub(super) struct NewOids {
     spare: VecDeque<Oid>,
-    callers: VecDeque<Caller>,
+    callers: VecDeque<Caller<Oid>>,
     is_asked: bool,
 }
 
@@ -27,9 +26,9 @@ impl NewOids {
     }
 
     /// Answers at once, or with the next batch.
-    pub(super) fn ask(&mut self, cx: &mut Context, channel: &mut Channel, caller: Caller) {
+    pub(super) fn ask(&mut self, cx: &mut Context, channel: &mut Channel, caller: Caller<Oid>) {
         if let Some(oid) = self.spare.pop_front() {
-            return cx.answer(caller.call, Ok(Answer::Oid(oid)));
+            return cx.answer(caller.call, Ok(oid));
         }
         self.callers.push_back(caller);
         if !core::mem::replace(&mut self.is_asked, true) {
@@ -69,7 +68,7 @@ impl NewOids {
     }
 
     /// The connection is lost: the callers.
-    pub(super) fn take_callers(&mut self) -> VecDeque<Caller> {
+    pub(super) fn take_callers(&mut self) -> VecDeque<Caller<Oid>> {
         self.is_asked = false;
         core::mem::take(&mut self.callers)
     }

@@ -5,9 +5,10 @@ use alloc::sync::Arc;
 
 use bytes::Bytes;
 
-use super::answer::{Answer, ServerInfo};
+use super::answer::{Answer, Call};
 use super::error::CallError;
 use super::ids::{CallId, ConnId, ServerId, TxnId};
+use super::server_info::ServerInfo;
 use super::transaction::Conflict;
 use crate::ids::{Oid, Tid};
 use crate::server::LogLevel;
@@ -117,5 +118,5 @@ pub enum Found<T> {
     /// The result.
     Now(T),
     /// It comes with [`Event::Answered`].
-    Later(CallId),
+    Later(Call<T>),
 }

@@ -21,19 +21,19 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::answer::Answer;
+use super::answer::{Begun, Call};
 use super::channel::{Channel, Pending};
 use super::connections::Uplink;
 use super::context::Context;
 use super::error::{CallError, LostBecause, Misuse};
-use super::ids::{CallId, TxnId};
+use super::ids::TxnId;
 use super::loads::Loads;
 use super::output::Event;
 use super::reading::Reading;
 use super::refused::Refused;
 use super::transaction::{Begin, Conflict};
 use super::uploads::Uploads;
-use crate::ids::Oid;
+use crate::ids::{Oid, Tid};
 use crate::storage::Revision;
 use crate::time::Instant;
 use crate::value::Value;
@@ -72,16 +72,16 @@ pub(super) struct Transaction {
 #[derive(Debug)]
 pub(super) enum Stage {
     Queued {
-        begun: CallId,
+        begun: Call<Begun>,
     },
     Open,
     /// Asked as soon as all blobs are sent.
     Voting {
-        call: CallId,
+        call: Call<Vec<Oid>>,
         asked: bool,
     },
     Resolving {
-        call: CallId,
+        call: Call<Vec<Oid>>,
         conflicts: VecDeque<Conflict>,
     },
     Voted {
@@ -89,7 +89,7 @@ pub(super) enum Stage {
         resolved_by_server: BTreeSet<Oid>,
     },
     Finishing {
-        call: CallId,
+        call: Call<Tid>,
         resolved_by_server: BTreeSet<Oid>,
     },
     /// The vote failed: only an abort is left.
@@ -110,14 +110,15 @@ impl Transaction {
         matches!(self.stage, Stage::Queued { .. })
     }
 
-    /// The call that waits for its next step.
-    pub(super) const fn caller(&self) -> Option<CallId> {
+    /// Fails the call that waits for its next step.
+    pub(super) fn fail(&self, cx: &mut Context, error: CallError) {
         match self.stage {
-            Stage::Queued { begun: call }
-            | Stage::Voting { call, .. }
-            | Stage::Resolving { call, .. }
-            | Stage::Finishing { call, .. } => Some(call),
-            Stage::Open | Stage::Voted { .. } | Stage::Failed => None,
+            Stage::Queued { begun } => cx.answer(begun, Err(error)),
+            Stage::Voting { call, .. } | Stage::Resolving { call, .. } => {
+                cx.answer(call, Err(error));
+            }
+            Stage::Finishing { call, .. } => cx.answer(call, Err(error)),
+            Stage::Open | Stage::Voted { .. } | Stage::Failed => {}
         }
     }
 
@@ -162,7 +163,7 @@ impl TransactionQueue {
         cx: &mut Context,
         begin: Begin,
         refused: Option<CallError>,
-    ) -> (TxnId, CallId) {
+    ) -> (TxnId, Call<Begun>) {
         let begun = cx.new_call();
         self.last_id += 1;
         let id = TxnId(self.last_id);
@@ -204,7 +205,7 @@ impl TransactionQueue {
             if result.is_err() {
                 self.queue.pop_front();
             }
-            cx.answer(begun, result.map(|()| Answer::Begun));
+            cx.answer(begun, result.map(|()| Begun));
         }
     }
 
@@ -270,7 +271,7 @@ impl TransactionQueue {
         cx: &mut Context,
         channel: Option<&mut Channel>,
         txn: TxnId,
-    ) -> CallId {
+    ) -> Call<Tid> {
         let call = cx.new_call();
         if let Some(because) = self.lost.get(&txn) {
             cx.answer(call, Err(because.into()));
@@ -333,7 +334,7 @@ impl TransactionQueue {
             cx.cache.set_last_tid(tid);
         }
         cx.event(Event::Committed { tid, oids });
-        cx.answer(call, Ok(Answer::Finished(tid)));
+        cx.answer(call, Ok(tid));
         Ok(())
     }
 
@@ -344,7 +345,7 @@ impl TransactionQueue {
         cx: &mut Context,
         channel: Option<&mut Channel>,
         txn: TxnId,
-    ) -> CallId {
+    ) -> Call<()> {
         let call = cx.new_call();
         let can_end = |known: &Transaction| {
             known.id == txn && !matches!(known.stage, Stage::Finishing { .. })
@@ -352,17 +353,15 @@ impl TransactionQueue {
         let position = self.queue.iter().position(can_end);
         let Some(mut ended) = position.and_then(|position| self.queue.remove(position)) else {
             self.lost.remove(&txn);
-            cx.answer(call, Ok(Answer::Done));
+            cx.answer(call, Ok(()));
             return call;
         };
-        if let Some(caller) = ended.caller() {
-            cx.answer(caller, Err(Misuse::NotOpen.into()));
-        }
+        ended.fail(cx, Misuse::NotOpen.into());
         if let Some(channel) = channel.filter(|_| !ended.is_queued()) {
             ended.uploads.give_up(channel);
             channel.ask(Pending::Abort(call, txn), "tpc_abort", vec![ended.handle]);
         } else {
-            cx.answer(call, Ok(Answer::Done));
+            cx.answer(call, Ok(()));
         }
         call
     }
@@ -377,9 +376,7 @@ impl TransactionQueue {
             return cx.answer(call, Err(CallError::MaybeCommitted(because.clone())));
         }
         self.lost.insert(txn.id, because.clone());
-        if let Some(call) = txn.caller() {
-            cx.answer(call, Err(because.into()));
-        }
+        txn.fail(cx, because.into());
     }
 
     /// The client is closed.
@@ -389,9 +386,7 @@ impl TransactionQueue {
                 Stage::Finishing { .. } => CallError::MaybeCommitted(LostBecause::Closed),
                 _ => CallError::Closed,
             };
-            if let Some(call) = txn.caller() {
-                cx.answer(call, Err(error));
-            }
+            txn.fail(cx, error);
         }
     }
 }

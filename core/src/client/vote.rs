@@ -8,14 +8,15 @@
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::answer::Answer;
+use super::answer::Call;
 use super::channel::{Channel, Pending};
 use super::context::Context;
 use super::error::{CallError, Misuse};
-use super::ids::{CallId, TxnId};
+use super::ids::TxnId;
 use super::loads::Loads;
 use super::output::Event;
 use super::reading::Reading;
@@ -35,7 +36,7 @@ impl TransactionQueue {
         cx: &mut Context,
         channel: Option<&mut Channel>,
         txn: TxnId,
-    ) -> CallId {
+    ) -> Call<Vec<Oid>> {
         let call = cx.new_call();
         if let Some(because) = self.lost.get(&txn) {
             cx.answer(call, Err(because.into()));
@@ -106,7 +107,7 @@ impl TransactionQueue {
                     resolved_by_server.iter().chain(&txn.resolved).copied().collect();
                 let changed = changed.into_iter().collect();
                 txn.stage = Stage::Voted { resolved_by_server };
-                cx.answer(call, Ok(Answer::Voted(changed)));
+                cx.answer(call, Ok(changed));
             }
             Ok((_, conflicts)) if txn.votes < VOTES_MAX => {
                 txn.stage = Stage::Resolving { call, conflicts };
@@ -137,11 +138,8 @@ impl TransactionQueue {
             loads.object_changed(cx, *oid, None);
         }
         let Some(txn) = self.queue.front_mut() else { return };
-        let call = txn.caller();
+        txn.fail(cx, error);
         txn.stage = Stage::Failed;
-        if let Some(call) = call {
-            cx.answer(call, Err(error));
-        }
     }
 
     /// Shows the next conflict, or votes again if there is none left.

@@ -421,7 +421,7 @@ fn who_only_reads_may_not_write() {
         assert!(client.is_read_only());
         let mut news = client.subscribe();
         let better = writable.address().to_string().parse().unwrap();
-        client.new_addresses(addresses.into_iter().chain([better])).unwrap();
+        client.set_addresses(addresses.into_iter().chain([better])).unwrap();
         while !matches!(news.next().await, Some(News::Connected { read_only: false, .. })) {}
         assert!(!client.is_read_only());
         client.close().await;

@@ -25,7 +25,7 @@ impl Application {
             Action::NewOid => match context.rig.act(rzeo_core::client::Client::new_oid) {
                 Found::Now(oid) => context.shared.new_oid(oid),
                 Found::Later(call) => {
-                    self.pending.insert(call, PendingCall::NewOid);
+                    self.pending.insert(call.id, PendingCall::NewOid);
                 }
             },
             Action::Iterate => self.iterate(context),
@@ -54,7 +54,7 @@ impl Application {
             }
             Found::Later(call) => {
                 context.shared.coverage.count("loads from servers");
-                self.pending.insert(call, PendingCall::Load(oid, before, why));
+                self.pending.insert(call.id, PendingCall::Load(oid, before, why));
             }
         }
     }

@@ -4,12 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use rzeo_core::client::query::{
+    CurrentSerial, History, Info, IteratorNext, IteratorStart, LastTransaction, LoadSerial,
+    NextRecord, Pack, Ping, RecordsNext, RecordsStart, UndoLog,
+};
 use rzeo_core::client::{Answer, BlobPart, CallError, Refused, Request, UndoEntry};
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::Revision;
 use rzeo_core::value::Value;
 
-use crate::application::query::{Download, Iteration, Query, SnapshotReader};
+use crate::application::query::{Download, Iteration, Query, SnapshotReader, Step};
 use crate::application::shared::Shared;
 use crate::application::state::{Application, Context, FollowUp, LoadPurpose, PendingCall};
 use crate::objects::{self, TICKS, TOTAL};
@@ -79,31 +83,31 @@ impl Application {
         }
     }
 
-    fn request(&mut self, context: &mut Context<'_>, request: Request, query: Query) {
-        let call = context.rig.act(|client, now| client.call(now, request));
-        self.pending.insert(call, PendingCall::Query(query));
+    fn request(&mut self, context: &mut Context<'_>, request: impl Into<Request>, query: Query) {
+        let call = context.rig.act(|client, now| client.ask(now, request));
+        self.pending.insert(call.id, PendingCall::Query(query));
     }
 
     pub(crate) fn send_query(&mut self, context: &mut Context<'_>) {
         let oid = Oid(context.random.next() % objects::UNUSED.0);
         let (acknowledged, last_tid) = (context.shared.acknowledged, self.last_tid);
-        let (request, query) = match context.random.below(9) {
-            0 | 1 => (Request::Ping, Query::Ping { acknowledged }),
-            2 => (Request::LastTransaction, Query::Newest { acknowledged }),
-            3 => (Request::Info, Query::Figures),
-            4 => (Request::CurrentSerial(oid), Query::CurrentSerial { oid, last_tid }),
+        let (request, query): (Request, _) = match context.random.below(9) {
+            0 | 1 => (Ping.into(), Query::Ping { acknowledged }),
+            2 => (LastTransaction.into(), Query::Newest { acknowledged }),
+            3 => (Info.into(), Query::Figures),
+            4 => (CurrentSerial(oid).into(), Query::CurrentSerial { oid, last_tid }),
             5 => {
                 let before = self.some_tid(context.random);
                 let Some(old) = context.shared.oracle.before(oid, before, last_tid) else { return };
                 let serial = old.serial;
-                (Request::LoadSerial(oid, serial), Query::OldRecord { oid, serial })
+                (LoadSerial(oid, serial).into(), Query::OldRecord { oid, serial })
             }
-            6 => (Request::History(oid, 1 + context.random.below(4)), Query::History { oid }),
+            6 => (History(oid, 1 + context.random.below(4)).into(), Query::History { oid }),
             7 => {
                 let from = Oid(oid.0 + 3);
-                (Request::NextRecord(Some(from)), Query::NextRecord { from })
+                (NextRecord(Some(from)).into(), Query::NextRecord { from })
             }
-            _ => (Request::UndoLog { first: 0, last: -10 }, Query::UndoLog),
+            _ => (UndoLog { first: 0, last: -10 }.into(), Query::UndoLog),
         };
         self.request(context, request, query);
     }
@@ -120,7 +124,7 @@ impl Application {
         context.shared.oracle.pack(Tid::from_unix(time));
         context.shared.coverage.count("packs asked for");
         self.log(context.shared, || format!("asks for a pack as of {tid}"));
-        self.request(context, Request::Pack { time, wait }, Query::Pack);
+        self.request(context, Pack { time, wait }, Query::Pack);
     }
 
     pub(crate) fn read_blob(&mut self, context: &mut Context<'_>) {
@@ -129,7 +133,8 @@ impl Application {
         if let Some(Revision { serial, .. }) =
             context.shared.oracle.before(oid, before, self.last_tid)
         {
-            self.request(context, Request::LoadBlob(oid, serial), Query::Blob { oid, serial });
+            let call = context.rig.act(|client, now| client.load_blob(now, oid, serial));
+            self.pending.insert(call.id, PendingCall::Query(Query::Blob { oid, serial }));
         }
     }
 
@@ -156,16 +161,17 @@ impl Application {
         let last = start.map_or(Tid::ZERO, |start| Tid(start.0 - 1));
         let (id, records) = (None, None);
         self.iteration = Some(Iteration { id, start, stop, known, last, records, is_asked: true });
-        self.request(context, Request::IteratorStart { start, stop }, Query::Iterate);
+        self.request(context, IteratorStart { start, stop }, Query::Iterate(Step::Start));
     }
 
     pub(crate) fn continue_iteration(&mut self, context: &mut Context<'_>) {
         let Some(walk) = self.iteration.as_mut().filter(|walk| !walk.is_asked) else { return };
         let Some(id) = walk.id else { return };
         walk.is_asked = true;
-        let records = walk.records.as_ref().map(|(id, _)| *id);
-        let request = records.map_or(Request::IteratorNext(id), Request::RecordsNext);
-        self.request(context, request, Query::Iterate);
+        match walk.records.as_ref().map(|(id, _)| *id) {
+            None => self.request(context, IteratorNext(id), Query::Iterate(Step::Next)),
+            Some(id) => self.request(context, RecordsNext(id), Query::Iterate(Step::NextRecord)),
+        }
     }
 
     /// An answer, and whether it is the oracle.
@@ -181,7 +187,8 @@ impl Application {
         };
         let shared = &mut *context.shared;
         let what = match (query, answer) {
-            (Query::Ping { acknowledged }, Answer::Done) => {
+            (Query::Ping { acknowledged }, answer) => {
+                read::<Ping>(answer);
                 assert!(
                     self.last_tid >= acknowledged,
                     "pinged at {acknowledged}, {}",
@@ -189,41 +196,51 @@ impl Application {
                 );
                 "pings"
             }
-            (Query::Newest { acknowledged }, Answer::Tid(tid)) => {
+            (Query::Newest { acknowledged }, answer) => {
+                let tid = read::<LastTransaction>(answer);
                 assert!(tid >= acknowledged, "the newest is {tid}, known is {acknowledged}");
                 assert!(shared.oracle.records(tid).is_some(), "there is no commit {tid}");
                 "questions for the newest commit"
             }
-            (Query::Figures, Answer::Info(_)) => "questions for figures",
-            (Query::CurrentSerial { oid, last_tid }, Answer::Tid(serial)) => {
+            (Query::Figures, answer) => {
+                read::<Info>(answer);
+                "questions for figures"
+            }
+            (Query::CurrentSerial { oid, last_tid }, answer) => {
+                let serial = read::<CurrentSerial>(answer);
                 let known = shared.oracle.before(oid, last_tid.next(), last_tid);
                 assert!(shared.oracle.record(serial, oid).is_some(), "{oid} has no {serial}");
                 assert!(known.is_none_or(|known| serial >= known.serial), "{oid} is at {serial}");
                 "questions for serials"
             }
-            (Query::OldRecord { oid, serial }, Answer::Data(data)) => {
+            (Query::OldRecord { oid, serial }, answer) => {
+                let data = read::<LoadSerial>(answer);
                 assert_eq!(shared.oracle.record(serial, oid), Some(&Some(data)), "{oid} {serial}");
                 "old records"
             }
-            (Query::History { oid }, Answer::History(entries)) => {
-                check_history(oid, &entries, shared);
+            (Query::History { oid }, answer) => {
+                check_history(oid, &read::<History>(answer), shared);
                 "histories"
             }
-            (Query::NextRecord { from }, Answer::Current(found)) => {
+            (Query::NextRecord { from }, answer) => {
+                let found = read::<NextRecord>(answer);
                 assert!(found.oid >= from, "{} comes after {from}", found.oid);
                 let oracle = shared.oracle.record(found.serial, found.oid);
                 assert_eq!(oracle, Some(&Some(found.data)), "{}", found.oid);
                 "walks over objects"
             }
-            (Query::UndoLog, Answer::UndoLog(entries)) => {
-                return self.choose_undo(&entries, context);
+            (Query::UndoLog, answer) => {
+                return self.choose_undo(&read::<UndoLog>(answer), context);
             }
-            (Query::Pack, Answer::Done) => "packs answered",
+            (Query::Pack, answer) => {
+                read::<Pack>(answer);
+                "packs answered"
+            }
             (Query::Blob { oid, serial }, Answer::Done) => {
                 self.check_blob(oid, serial, shared);
                 "blobs read"
             }
-            (Query::Iterate, answer) => return self.iterated(answer, context),
+            (Query::Iterate(step), answer) => return self.iterated(step, answer, context),
             (query, answer) => panic!("{query:?} is answered with {answer:?}"),
         };
         shared.coverage.count(what);
@@ -231,7 +248,7 @@ impl Application {
 
     /// A refusal, and whether it may be.
     fn check_refusal(&mut self, query: &Query, error: &CallError, shared: &mut Shared) {
-        if matches!(query, Query::Iterate) {
+        if matches!(query, Query::Iterate(_)) {
             self.iteration = None;
         }
         let what = match (query, error) {
@@ -301,34 +318,43 @@ impl Application {
         }
     }
 
-    fn iterated(&mut self, answer: Answer, context: &mut Context<'_>) {
+    fn iterated(&mut self, step: Step, answer: Answer, context: &mut Context<'_>) {
         let (shared, random) = (&mut *context.shared, &mut *context.random);
         let Some(walk) = &mut self.iteration else { return };
         walk.is_asked = false;
-        match answer {
-            Answer::Iterator(id) if walk.id.is_none() => walk.id = Some(id),
-            Answer::Iterator(id) => walk.records = Some((id, BTreeSet::new())),
-            Answer::Transaction(Some(found)) => {
+        match step {
+            Step::Start => walk.id = Some(read::<IteratorStart>(answer)),
+            Step::StartRecords => {
+                walk.records = Some((read::<RecordsStart>(answer), BTreeSet::new()));
+            }
+            Step::Next => {
+                let Some(found) = read::<IteratorNext>(answer) else {
+                    walk.ends(shared);
+                    self.iteration = None;
+                    return;
+                };
                 walk.transaction(&found, shared);
                 if let Some(id) = walk.id.filter(|_| random.below(2) == 0) {
                     walk.is_asked = true;
-                    let request = Request::RecordsStart(id, found.tid);
-                    return self.request(context, request, Query::Iterate);
+                    let request = RecordsStart(id, found.tid);
+                    return self.request(context, request, Query::Iterate(Step::StartRecords));
                 }
             }
-            Answer::Transaction(None) => {
-                walk.ends(shared);
-                self.iteration = None;
-                return;
-            }
-            Answer::Record(Some(found)) => walk.record(&found, shared),
-            Answer::Record(None) => walk.records_end(shared),
-            other => panic!("a walk is answered with {other:?}"),
+            Step::NextRecord => match read::<RecordsNext>(answer) {
+                Some(found) => walk.record(&found, shared),
+                None => walk.records_end(shared),
+            },
         }
         if random.below(4) > 0 {
             self.follow_ups.push_back(FollowUp::Iterate);
         }
     }
+}
+
+/// The answer to a query of this type.
+fn read<Q: rzeo_core::client::query::Query>(answer: Answer) -> Q::Answer {
+    let Answer::Reply(reply) = answer else { panic!("{} is answered with {answer:?}", Q::METHOD) };
+    reply.read::<Q>().unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Newest first, and each a commit that wrote the object.

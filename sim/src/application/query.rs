@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rzeo_core::client::{IteratorId, WalkedTransaction};
+use rzeo_core::client::{IteratorId, TransactionInfo};
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::Record;
 
@@ -20,8 +20,17 @@ pub(crate) enum Query {
     NextRecord { from: Oid },
     UndoLog,
     Pack,
-    Iterate,
+    Iterate(Step),
     Blob { oid: Oid, serial: Tid },
+}
+
+/// What an iterator is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Step {
+    Start,
+    Next,
+    StartRecords,
+    NextRecord,
 }
 
 /// Somebody who takes their time to read all that has a sum, as of one tid.
@@ -57,7 +66,7 @@ pub(crate) struct Download {
 
 impl Iteration {
     /// The next transaction is the next that there is, but for those that a pack may have removed.
-    pub(crate) fn transaction(&mut self, found: &WalkedTransaction, shared: &mut Shared) {
+    pub(crate) fn transaction(&mut self, found: &TransactionInfo, shared: &mut Shared) {
         let tid = found.tid;
         assert!(tid > self.last, "{tid} comes after {}", self.last);
         assert!(self.start.is_none_or(|start| tid >= start), "{tid} is before {:?}", self.start);

@@ -57,7 +57,7 @@ impl Application {
             Transaction { number, kind, wanted, read, undoes, amount, stage: Stage::Queued };
         self.log(context.shared, || format!("begins {number}: {kind:?} {:?}", transaction.wanted));
         self.transactions.insert(txn, transaction);
-        self.pending.insert(call, PendingCall::Begin(txn));
+        self.pending.insert(call.id, PendingCall::Begin(txn));
     }
 
     /// What a transaction has to read first.
@@ -165,7 +165,7 @@ impl Application {
             assert_eq!(context.rig.act(|client, _| client.undo(txn, id)), Ok(()));
         }
         let call = context.rig.act(|client, now| client.vote(now, txn));
-        self.pending.insert(call, PendingCall::Vote(txn));
+        self.pending.insert(call.id, PendingCall::Vote(txn));
         context.shared.coverage.count("votes");
         self.log(context.shared, || format!("votes for {number}"));
     }
@@ -248,7 +248,7 @@ impl Application {
         if transaction.stage == Stage::Voting {
             transaction.stage = Stage::Finishing;
             let call = context.rig.act(|client, now| client.finish(now, txn));
-            self.pending.insert(call, PendingCall::Finish(txn));
+            self.pending.insert(call.id, PendingCall::Finish(txn));
         }
     }
 
@@ -309,7 +309,7 @@ impl Application {
         if let Some(transaction) = self.transactions.get_mut(&txn).filter(|it| !is_over(it)) {
             transaction.stage = Stage::Aborting;
             let call = context.rig.act(|client, now| client.abort(now, txn));
-            self.pending.insert(call, PendingCall::Abort(txn));
+            self.pending.insert(call.id, PendingCall::Abort(txn));
         }
     }
 }

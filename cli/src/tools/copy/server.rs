@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use rzeo_client::blobs::BlobOptions;
 use rzeo_client::{
-    Access, Address, Begin, BlobFailure, CallError, Client, ClientOptions, Records, Refused,
-    Transaction, Transactions, Value,
+    Access, Address, Begin, BlobFailure, CallError, Client, ClientOptions, RecordIterator, Refused,
+    Transaction, TransactionIterator, Value,
 };
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::record::is_blob_record;
@@ -289,8 +289,8 @@ impl Target for Server {
 
 struct ServerWalk<'a> {
     server: &'a Server,
-    transactions: Transactions,
-    records: Option<Records>,
+    transactions: TransactionIterator,
+    records: Option<RecordIterator>,
 }
 
 impl Walk for ServerWalk<'_> {

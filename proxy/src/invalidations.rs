@@ -1,4 +1,4 @@
-//! What the client says of the server, told to the hub of this one.
+//! What the client observes of the server behind, passed on to the hub of this one.
 //!
 //! ```text
 //!   invalidated ──────► Changed          in the client's order, while the client is locked: nobody
@@ -6,16 +6,16 @@
 //!   connected ────────► Reset            once for each time that the server was out of reach
 //! ```
 //!
-//! Own commits are not told: their tid goes to the hub with the result of
+//! Own commits are not passed on: their tid goes to the hub with the result of
 //! [`commit`](rzeo_core::storage::Storage::commit). Python's server may answer a commit before it has told
 //! what was committed before it, so the result is held back until a ping was answered.
 //!
-//! After `invalidated_all` nothing may be told as a change before the reset is: clients would believe to
-//! know all up to it.
+//! After `invalidated_all` no change is passed on before the reset: clients would take all up to it for
+//! known.
 //!
 //! Python's proxy closes all connections whenever its server is back, whether anything was missed or
-//! not, and so does this one: an application that is connected to a proxy hears in no other way that it
-//! may be behind another server now.
+//! not, and so does this one: an application that is connected to a proxy has no other way to learn that
+//! it may be behind another server now.
 
 use std::sync::Arc;
 
@@ -24,11 +24,12 @@ use rzeo_client::{Observer, ServerInfo};
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{Info, Listener, News};
 
+/// Passes on to the hub what the client observes.
 #[derive(Default)]
-pub(crate) struct Ears(Mutex<State>);
+pub(crate) struct InvalidationRelay(Mutex<RelayState>);
 
 #[derive(Default)]
-struct State {
+struct RelayState {
     listener: Option<Listener>,
     /// The newest commit that is known, ours among them.
     told: Tid,
@@ -39,8 +40,8 @@ struct State {
     was_lost: bool,
 }
 
-impl Ears {
-    /// What was told before is known to whoever begins to listen.
+impl InvalidationRelay {
+    /// What was passed on before is known to a listener that begins now.
     pub(crate) fn begin_at(&self, tid: Tid) {
         let mut state = self.0.lock();
         state.told = state.told.max(tid);
@@ -64,7 +65,7 @@ impl Ears {
     }
 }
 
-impl State {
+impl RelayState {
     fn tell(&self, news: News) {
         if let Some(listener) = &self.listener {
             listener.hear(news);
@@ -79,8 +80,8 @@ impl State {
     }
 }
 
-impl Observer for Ears {
-    /// A commit that was copied under an old tid stands nowhere in the order of tids.
+impl Observer for InvalidationRelay {
+    /// A commit that was copied under an old tid has no place in the order of tids.
     fn invalidated(&self, tid: Tid, oids: &Arc<[Oid]>) {
         let mut state = self.0.lock();
         if tid > state.others {
@@ -123,13 +124,13 @@ impl Observer for Ears {
 mod tests {
     use super::*;
 
-    /// Ears, and what they tell, in short.
-    fn listening() -> (Ears, Arc<Mutex<Vec<String>>>) {
-        let (ears, heard) = (Ears::default(), Arc::new(Mutex::new(Vec::new())));
-        ears.begin_at(Tid(5));
+    /// A relay, and what it passes on, in short.
+    fn listening() -> (InvalidationRelay, Arc<Mutex<Vec<String>>>) {
+        let (relay, heard) = (InvalidationRelay::default(), Arc::new(Mutex::new(Vec::new())));
+        relay.begin_at(Tid(5));
         let told = heard.clone();
-        ears.listen(Tid(5), Listener::new(move |news| told.lock().push(brief(&news))));
-        (ears, heard)
+        relay.listen(Tid(5), Listener::new(move |news| told.lock().push(brief(&news))));
+        (relay, heard)
     }
 
     fn brief(news: &News) -> String {
@@ -157,61 +158,61 @@ mod tests {
 
     #[test]
     fn changes_are_told_and_own_commits_are_not() {
-        let (ears, heard) = listening();
-        ears.invalidated(Tid(6), &oids(2));
-        ears.committed(Tid(7), &oids(1));
-        ears.invalidated(Tid(8), &oids(0));
+        let (relay, heard) = listening();
+        relay.invalidated(Tid(6), &oids(2));
+        relay.committed(Tid(7), &oids(1));
+        relay.invalidated(Tid(8), &oids(0));
         assert_eq!(*heard.lock(), ["6 changed 2", "8 changed 0"]);
-        assert_eq!(ears.told(), Tid(8));
+        assert_eq!(relay.told(), Tid(8));
     }
 
     #[test]
     fn a_change_may_be_later_than_an_own_commit_after_it() {
-        let (ears, heard) = listening();
-        ears.committed(Tid(7), &oids(1));
-        ears.invalidated(Tid(6), &oids(2));
-        ears.invalidated(Tid(8), &oids(1));
+        let (relay, heard) = listening();
+        relay.committed(Tid(7), &oids(1));
+        relay.invalidated(Tid(6), &oids(2));
+        relay.invalidated(Tid(8), &oids(1));
         assert_eq!(*heard.lock(), ["6 changed 2", "8 changed 1"]);
-        assert_eq!(ears.told(), Tid(8));
+        assert_eq!(relay.told(), Tid(8));
     }
 
     #[test]
     fn what_came_before_anybody_listened_is_missed() {
-        let ears = Ears::default();
-        ears.invalidated(Tid(6), &oids(2));
+        let relay = InvalidationRelay::default();
+        relay.invalidated(Tid(6), &oids(2));
         let heard = Arc::new(Mutex::new(Vec::new()));
         let told = heard.clone();
-        ears.listen(Tid(5), Listener::new(move |news| told.lock().push(brief(&news))));
+        relay.listen(Tid(5), Listener::new(move |news| told.lock().push(brief(&news))));
         assert_eq!(*heard.lock(), ["6 missed"]);
     }
 
     #[test]
     fn a_server_that_is_back_is_told_once_after_its_changes() {
-        let (ears, heard) = listening();
-        ears.disconnected();
-        ears.invalidated(Tid(9), &oids(2));
-        ears.connected(&server(), false);
-        ears.connected(&server(), false);
+        let (relay, heard) = listening();
+        relay.disconnected();
+        relay.invalidated(Tid(9), &oids(2));
+        relay.connected(&server(), false);
+        relay.connected(&server(), false);
         assert_eq!(*heard.lock(), ["9 changed 2", "9 back"]);
-        assert_eq!(ears.info(), Info { length: 3, size: 100 });
+        assert_eq!(relay.info(), Info { length: 3, size: 100 });
     }
 
     #[test]
     fn what_was_missed_is_told_before_anything_newer() {
-        let (ears, heard) = listening();
-        ears.disconnected();
-        ears.invalidated_all(Tid(9));
-        ears.invalidated(Tid(10), &oids(1));
-        ears.connected(&server(), false);
+        let (relay, heard) = listening();
+        relay.disconnected();
+        relay.invalidated_all(Tid(9));
+        relay.invalidated(Tid(10), &oids(1));
+        relay.connected(&server(), false);
         assert_eq!(*heard.lock(), ["9 missed", "10 changed 1"], "and all are closed once");
     }
 
     #[test]
     fn a_copied_commit_is_told_as_missed() {
-        let (ears, heard) = listening();
-        ears.invalidated(Tid(3), &oids(1));
-        ears.invalidated(Tid(5), &oids(0));
+        let (relay, heard) = listening();
+        relay.invalidated(Tid(3), &oids(1));
+        relay.invalidated(Tid(5), &oids(0));
         assert_eq!(*heard.lock(), ["5 missed"]);
-        assert_eq!(ears.told(), Tid(5));
+        assert_eq!(relay.told(), Tid(5));
     }
 }
