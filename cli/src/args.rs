@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use clap::builder::Styles;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches, Parser, Subcommand};
+
 use rzeo_eventlog::LogFormat;
-use rzeo_zconfig::{InvalidValue, Kind, RealSystem, SocketAddress, Value};
+use rzeo_net::Address;
 
 use crate::config::Runtime;
 use crate::tools::config::ConfigOptions;
@@ -21,6 +22,7 @@ use crate::tools::pack::PackOptions;
 use crate::tools::status::StatusOptions;
 use crate::tools::top::TopOptions;
 use crate::tools::{check, copy, dump, generate, record, repair, replay};
+use crate::values;
 
 /// ZEO, the database server of the ZODB, in Rust.
 #[derive(Debug, Parser)]
@@ -91,12 +93,23 @@ pub(crate) fn usage_error(name: &str, text: &str) -> clap::Error {
 
 /// Reads the command line.
 pub(crate) fn parse(words: &[OsString]) -> Result<Command, clap::Error> {
+    // As zeopack, it prints help if there are no arguments.
+    let words = &[words, &[OsString::from("--help")][..usize::from(is_bare_pack(words))]].concat();
     let called = words.first().and_then(|program| Path::new(program).file_name());
     match PYTHON_NAMES.iter().find(|(name, _)| called.is_some_and(|called| called == *name)) {
         Some((name, "serve")) => parse_alone("serve", name, words).map(Command::Serve),
         Some((name, "nagios")) => parse_alone("nagios", name, words).map(Command::Nagios),
         Some((name, _)) => parse_alone("pack", name, words).map(Command::Pack),
         None => Ok(Args::from_arg_matches(&command().try_get_matches_from(words)?)?.command),
+    }
+}
+
+fn is_bare_pack(words: &[OsString]) -> bool {
+    let program = words.first().and_then(|program| Path::new(program).file_name());
+    match words {
+        [_] => program.is_some_and(|name| name == "zeopack"),
+        [_, command] => command == "pack",
+        _ => false,
     }
 }
 
@@ -161,8 +174,8 @@ pub(crate) struct ServeOptions {
     /// or a path with a slash.
     // runzeo has no --address-file, so it understands --addr.
     #[arg(short, long, aliases = ["a", "ad", "add", "addr", "addre", "addres"])]
-    #[arg(overrides_with = "address", value_parser = SocketAddress::parse)]
-    pub(crate) address: Option<SocketAddress>,
+    #[arg(overrides_with = "address", value_parser = values::address)]
+    pub(crate) address: Option<Address>,
 
     /// Serve this FileStorage; repeatable, the storages are named 1, 2, …
     #[arg(short, long, value_name = "DATA.FS")]
@@ -171,7 +184,7 @@ pub(crate) struct ServeOptions {
     /// Maximum time from vote to finish before a client is disconnected
     ///
     /// In seconds, more than 0 [default: no limit]
-    #[arg(short, long, value_name = "SECONDS", value_parser = positive_seconds)]
+    #[arg(short, long, value_name = "SECONDS", value_parser = values::positive_seconds)]
     #[arg(allow_negative_numbers = true)]
     pub(crate) timeout: Option<f64>,
 
@@ -196,37 +209,18 @@ pub(crate) struct ServeOptions {
     /// Format of log files and streams [default: text]
     ///
     /// text is the format of runzeo, json writes one JSON object per line.
-    #[arg(long, value_name = "text|json", value_parser = log_format)]
+    #[arg(long, value_name = "text|json", value_parser = values::log_format)]
     pub(crate) log_format: Option<LogFormat>,
 
     /// Serve the status page, metrics and health probes over HTTP here
     ///
     /// The address is written as for --address; without a host it is reachable from this machine only.
-    #[arg(long, value_name = "ADDRESS", value_parser = SocketAddress::parse)]
-    pub(crate) admin: Option<SocketAddress>,
+    #[arg(long, value_name = "ADDRESS", value_parser = values::loopback_address)]
+    pub(crate) admin: Option<Address>,
 
     /// Check configuration, files and addresses, then exit; create nothing
     #[arg(long)]
     pub(crate) test: bool,
-}
-
-fn log_format(text: &str) -> Result<LogFormat, InvalidValue> {
-    let word = Kind::OneOf(LogFormat::NAMES).convert(text, &RealSystem)?;
-    match word {
-        Value::Text(word) => {
-            Ok(LogFormat::named(&word).expect("the list contains the names of formats"))
-        }
-        other => unreachable!("a word was asked for, not {other:?}"),
-    }
-}
-
-/// A number as Python writes it (`1_0.5`), which can be the length of time.
-fn positive_seconds(text: &str) -> Result<f64, String> {
-    match Kind::Float.convert(text, &RealSystem) {
-        Ok(Value::Float(seconds)) if seconds > 0.0 && seconds.is_finite() => Ok(seconds),
-        Ok(_) => Err("must be more than 0; leave the option out for no limit".to_owned()),
-        Err(_) => Err("not a number of seconds".to_owned()),
-    }
 }
 
 #[cfg(test)]
@@ -249,7 +243,7 @@ mod tests {
         let joined = parse_serve(&["-a:0", "-ft", "--test"]).unwrap();
         let apart = parse_serve(&["--addr", ":0", "--file=t", "--test"]).unwrap();
         assert_eq!(joined, apart);
-        assert_eq!(joined.address, Some(SocketAddress::parse(":0").unwrap()));
+        assert_eq!(joined.address, Some(":0".parse().unwrap()));
         assert_eq!(joined.filename, [PathBuf::from("t")]);
         assert!(joined.test);
 
@@ -257,7 +251,7 @@ mod tests {
         assert_eq!(parse_serve(&["-Cc"]).unwrap().configure.as_deref(), Some("c"));
         assert_eq!(parse_serve(&["-t1_0.5"]).unwrap().timeout, Some(10.5));
         let last = parse_serve(&["-a1", "-a2", "-fx", "-fy"]).unwrap();
-        assert_eq!(last.address, Some(SocketAddress::parse("2").unwrap()));
+        assert_eq!(last.address, Some("2".parse().unwrap()));
         assert_eq!(last.filename.len(), 2);
         assert_eq!(parse_serve(&["my.fs"]).unwrap().data, Some("my.fs".into()));
         assert_eq!(parse_serve(&["--runtime", "smol"]).unwrap().runtime, Some(Runtime::Smol));
@@ -332,7 +326,7 @@ mod tests {
             (&["-q"], "unexpected argument '-q'"),
             (&["-C"], "a value is required for '--configure <FILE>'"),
             (&["-Ca", "-Cb"], "cannot be used multiple times"),
-            (&["-a:70000"], "70000 is above upper bound (65535)"),
+            (&["-a:70000"], "a port is a number from 0 to 65535"),
             (&["-tx"], "invalid value 'x' for '--timeout <SECONDS>': not a number of seconds"),
             (&["-tnan"], "must be more than 0"),
             (&["-t-5"], "must be more than 0"),

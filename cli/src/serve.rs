@@ -1,21 +1,22 @@
-//! `rzeo serve`: from options and configuration to a server that listens, and back to nothing.
+//! `rzeo serve`: from options and configuration to a server that listens, and its end.
 //!
-//! The order is that of Python's server, because scripts rely on it:
+//! Everything that can be checked without an effect is checked first, so a server that cannot serve leaves
+//! nothing behind. Otherwise the order is that of Python's server, because scripts rely on it:
 //!
 //! ```text
-//! options, configuration ─► log ─► address free? ─► stale socket ─► pid file ─► storages
+//! options, configuration ─► log ─► bind addresses ─► check paths ─► pid file ─► open storages
 //!                 ─► signals ─► listen ─► address file ─► serve … signal
 //!                 ─► end connections ─► close storages ─► remove socket and pid file
 //! ```
 //!
-//! Sockets that systemd has passed are used instead of the address; then it is not looked at whether
-//! the address is free, because systemd listens there.
+//! A bound address is reserved, but clients are refused until the storages are open. Sockets that systemd has
+//! passed are used instead of the address.
 //!
-//! Exit status: 0 after `SIGTERM` and `SIGINT`, 1 after `SIGHUP` and when a storage or a log cannot be
-//! opened, 2 for options, configuration and an address in use.
+//! Exit status: 0 after `SIGTERM` and `SIGINT`, 1 after `SIGHUP` and if a storage or a log cannot be
+//! opened, 2 for options, configuration and an address that cannot be bound.
 
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,20 +26,22 @@ use rzeo_core::server::{Limits, LockScope};
 use rzeo_core::storage::StorageError;
 use rzeo_eventlog::{Conventions, EventLog, Log, LogError};
 use rzeo_host::{ConnectionLimits, Host, Settings, StorageSpec};
-use rzeo_net::{Address, ListenError, Listener, listen};
+use rzeo_net::{Address, BoundSockets, ListenError, Listener};
 use rzeo_tokio::ServerConfig as TlsServer;
-use rzeo_zconfig::{ConfigError, RealSystem, SocketAddress, python::repr};
+use rzeo_zconfig::python::repr;
+use rzeo_zconfig::{ConfigError, RealSystem};
 use thiserror::Error;
 use tracing::{error, info};
 
-use crate::admin::{About, Admin, AdminError};
+use crate::admin::{About, Admin, AdminSockets};
 use crate::args::ServeOptions;
 use crate::config::{OwnSettings, Runtime, ServerConfig, StorageConfig};
+use crate::connect_hint;
 use crate::exit;
-use crate::greeting;
-use crate::plan::Plan;
-use crate::process::{self, PidFile, SocketFile};
+use crate::merged_config::MergedConfig;
+use crate::process::{self, PidFile};
 use crate::signals::{self, Ending, Endings, log};
+use crate::sockets::{self, SocketFile};
 use crate::storages;
 use crate::systemd::{self, InheritError};
 use crate::tls::{self, SslError};
@@ -61,12 +64,12 @@ const CONVENTIONS: Conventions = Conventions {
 /// Why a server did not start, or ended badly.
 #[derive(Debug, Error)]
 pub(crate) enum ServeError {
-    /// The address for monitoring.
-    #[error(transparent)]
-    Admin(#[from] AdminError),
-    /// Somebody listens there already.
-    #[error("address {0} already in use")]
-    AddressInUse(SocketAddress),
+    /// The admin listener.
+    #[error("cannot serve the status page: {0}")]
+    Admin(#[source] io::Error),
+    /// The address of the admin listener.
+    #[error("cannot serve the status page: {0}")]
+    AdminAddress(#[source] ListenError),
     /// The file for `--address-file`.
     #[error("cannot write the address to {}: {source}", path.display())]
     AddressFile {
@@ -111,7 +114,8 @@ pub(crate) enum ServeError {
 
 /// Serves until a signal comes.
 pub(crate) fn run(options: &ServeOptions) -> ExitCode {
-    let ended = Plan::make(options, &RealSystem).map_err(ServeError::from).and_then(serve);
+    let merged = MergedConfig::read(options, &RealSystem);
+    let ended = merged.map_err(ServeError::from).and_then(serve);
     match ended {
         Ok(Ending::Stop) => ExitCode::SUCCESS,
         Ok(Ending::Restart) => ExitCode::FAILURE,
@@ -123,14 +127,11 @@ pub(crate) fn run(options: &ServeOptions) -> ExitCode {
 }
 
 impl ServeError {
-    fn is_usage_error(&self) -> bool {
+    const fn is_usage_error(&self) -> bool {
         match self {
-            Self::AddressInUse(_) | Self::Config(_) => true,
-            Self::Admin(admin) => admin.source.kind() == io::ErrorKind::AddrInUse,
-            Self::Listen(listen) => {
-                matches!(listen, ListenError::InUse { .. } | ListenError::PathExists { .. })
-            }
-            Self::AddressFile { .. }
+            Self::AdminAddress(_) | Self::Config(_) | Self::Listen(_) => true,
+            Self::Admin(_)
+            | Self::AddressFile { .. }
             | Self::Close(_)
             | Self::Inherit(_)
             | Self::Log(_)
@@ -154,9 +155,9 @@ impl ServeError {
     }
 }
 
-/// Does all that the plan says, in the order of the module's introduction.
-fn serve(plan: Plan) -> Result<Ending, ServeError> {
-    let config = &plan.config;
+/// Serves, in the order of the module's introduction.
+fn serve(merged: MergedConfig) -> Result<Ending, ServeError> {
+    let config = &merged.config;
     // Before a command for a password is run: sockets are not for it.
     let inherited = systemd::inherited()?;
     // Python's server reads the certificates with its configuration, before there is a log.
@@ -164,52 +165,112 @@ fn serve(plan: Plan) -> Result<Ending, ServeError> {
     let eventlog = config.eventlog.clone().unwrap_or_else(EventLog::to_stderr);
     let log_files = Log::install(eventlog, config.own.log_format, CONVENTIONS)?;
     log_panics(config.eventlog.is_some());
-    let ended = serve_logged(plan, inherited, &log_files, tls);
+    let ended = serve_logged(&merged, inherited, &log_files, tls);
     log_files.close();
     ended
 }
 
+/// The addresses of a server, reserved before anything else is done.
+struct Reserved {
+    clients: Clients,
+    admin: Option<AdminSockets>,
+}
+
+/// Where clients will connect.
+enum Clients {
+    /// Sockets that systemd has passed; they listen already.
+    Inherited(Vec<Listener>),
+    /// Sockets of the configured address, and the file of a Unix socket.
+    Bound(BoundSockets, SocketFile),
+}
+
+impl Reserved {
+    fn new(merged: &MergedConfig, inherited: Vec<Listener>) -> Result<Self, ServeError> {
+        let clients = if inherited.is_empty() {
+            let (sockets, file) = sockets::bind(&merged.address)?;
+            Clients::Bound(sockets, file)
+        } else {
+            Clients::Inherited(inherited)
+        };
+        let admin = merged.admin_address.as_ref().map(AdminSockets::bind).transpose();
+        Ok(Self { clients, admin: admin.map_err(ServeError::AdminAddress)? })
+    }
+}
+
+impl Clients {
+    /// Lets clients connect. The file of a Unix socket is removed when it is dropped.
+    fn listen(
+        self,
+        configured: &Address,
+    ) -> Result<(Vec<Listener>, Option<SocketFile>), ServeError> {
+        let (listeners, file) = match self {
+            Self::Bound(sockets, file) => (sockets.listen()?, Some(file)),
+            Self::Inherited(listeners) => {
+                log(&format!(
+                    "systemd has passed sockets, so the configured address {configured} is not used"
+                ));
+                (listeners, None)
+            }
+        };
+        let shown: Vec<String> = addresses(&listeners).iter().map(in_python).collect();
+        // One record whatever the number of sockets: whoever waits for it may take it as the last.
+        info!(target: "ZEO.asyncio.server", "listening on {}", shown.join(", "));
+        Ok((listeners, file))
+    }
+}
+
 fn serve_logged(
-    plan: Plan,
+    merged: &MergedConfig,
     inherited: Vec<Listener>,
     log_files: &Log,
     tls: Option<Arc<TlsServer>>,
 ) -> Result<Ending, ServeError> {
-    let Plan { config, address_file, greet, test } = plan;
+    let config = &merged.config;
     let reopenable = config.eventlog.is_some();
     process::raise_file_limit();
-    if inherited.is_empty() && process::is_in_use(&config.address) {
-        return Err(ServeError::AddressInUse(config.address));
-    }
-    let _socket_file = inherited.is_empty().then(|| SocketFile::claim(&config.address));
+    let reserved = Reserved::new(merged, inherited)?;
+    let pid_filename = config.pid_filename.clone();
     // A server that writes nothing leaves no pid file either, as in Python.
-    let _pid_file = PidFile::write(config.pid_filename.clone().filter(|_| !config.read_only));
-    let storages = open_storages(&config.storages)?;
+    let _pid_file = PidFile::write(pid_filename.filter(|_| !config.read_only && !merged.test));
+    let storages = open_storages(&config.storages, merged.test)?;
     let endings = signals::watch(reopenable.then(|| log_files.clone())).map_err(ServeError::Run)?;
-    let created = describe(&config, &storages);
-    let host = Host::new(&settings(&config), storages).map_err(ServeError::Start)?;
+    let created = describe(config, &storages);
+    let host = Host::new(&settings(config), storages).map_err(ServeError::Start)?;
     info!(target: "ZEO.StorageServer", "{created}");
-    let ended = bind(&config.address, inherited).and_then(|listeners| {
-        let addresses = addresses(&listeners);
-        if test {
-            print("testing exit immediately");
-            return Ok(Ending::Stop);
-        }
-        if greet {
-            print(&greeting::lines(&addresses, &config.storages));
-        }
-        if let Some(path) = address_file {
-            announce(&addresses, path)?;
-        }
-        let admin = admin(&config, &host, &addresses)?;
-        systemd::ready(&format!("serving {}", list(&addresses)));
-        systemd::keep_telling(&host).map_err(ServeError::Run)?;
-        let ended = run_until(endings, config.own.runtime, &host, listeners, tls);
-        drop(admin);
-        ended
-    });
+    let ended = serve_host(merged, reserved, &host, endings, tls);
     let closed = host.close().map_err(ServeError::Close);
     ended.and_then(|how| closed.map(|()| how))
+}
+
+/// Listens and serves until a signal.
+fn serve_host(
+    merged: &MergedConfig,
+    reserved: Reserved,
+    host: &Arc<Host>,
+    endings: Endings,
+    tls: Option<Arc<TlsServer>>,
+) -> Result<Ending, ServeError> {
+    let config = &merged.config;
+    let (listeners, _socket_file) = reserved.clients.listen(&merged.address)?;
+    let addresses = addresses(&listeners);
+    if merged.test {
+        print("testing exit immediately");
+        return Ok(Ending::Stop);
+    }
+    let about = About::new(shown(&addresses), config.own.runtime, config.read_only);
+    let start_admin = |sockets| Admin::start(sockets, host.clone(), about);
+    let admin = reserved.admin.map(start_admin).transpose().map_err(ServeError::Admin)?;
+    if let Some(path) = &merged.address_file {
+        announce(&addresses, path)?;
+    }
+    if merged.prints_hint {
+        print(&connect_hint::lines(&addresses, &config.storages));
+    }
+    systemd::ready(&format!("serving {}", shown(&addresses).join(", ")));
+    systemd::keep_telling(host).map_err(ServeError::Run)?;
+    let ended = run_until(endings, config.own.runtime, host, listeners, tls);
+    drop(admin);
+    ended
 }
 
 /// A panic is a bug of ours; whoever reads the log has to hear of it, and also on standard error if
@@ -245,11 +306,19 @@ fn run_until(
     Ok(how)
 }
 
-fn open_storages(storages: &[StorageConfig]) -> Result<Vec<StorageSpec>, ServeError> {
+/// Opens all storages, after a look at each that shows without an effect whether it can be opened. A test opens
+/// them so that nothing is created.
+fn open_storages(storages: &[StorageConfig], test: bool) -> Result<Vec<StorageSpec>, ServeError> {
+    let named = |config: &StorageConfig| {
+        let name = config.name.clone();
+        |source| ServeError::Open { name, source }
+    };
+    storages.iter().try_for_each(|config| storages::check(config).map_err(named(config)))?;
     let open = |config: &StorageConfig| {
         let (name, class) = (&config.name, config.kind.class_name());
         log(&format!("opening storage {} using {class}", repr(name)));
-        storages::open(config).map_err(|source| ServeError::Open { name: name.clone(), source })
+        let opened = if test { storages::open_unchanged(config) } else { storages::open(config) };
+        opened.map_err(named(config))
     };
     storages.iter().map(open).collect()
 }
@@ -307,35 +376,13 @@ fn describe(config: &ServerConfig, storages: &[StorageSpec]) -> String {
     format!("StorageServer created {} with storages: {all}", mode(config.read_only))
 }
 
-/// Listens, unless systemd does so already.
-fn bind(address: &SocketAddress, inherited: Vec<Listener>) -> Result<Vec<Listener>, ServeError> {
-    let address = match address {
-        SocketAddress::Tcp { host, port } => {
-            Address::Tcp { host: host.clone(), port: port.unwrap_or(0) }
-        }
-        SocketAddress::Unix(path) => Address::Unix(path.clone()),
-    };
-    let listeners = if inherited.is_empty() {
-        listen(&address)?
-    } else {
-        log(&format!(
-            "systemd has passed sockets, so the configured address {address} is not used"
-        ));
-        inherited
-    };
-    let shown: Vec<String> = addresses(&listeners).iter().map(in_python).collect();
-    // One record whatever the number of sockets: whoever waits for it may take it as the last.
-    info!(target: "ZEO.asyncio.server", "listening on {}", shown.join(", "));
-    Ok(listeners)
-}
-
 /// Where the server can be reached.
 fn addresses(listeners: &[Listener]) -> Vec<Address> {
     listeners.iter().filter_map(|listener| listener.address().ok()).collect()
 }
 
-fn list(addresses: &[Address]) -> String {
-    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+fn shown(addresses: &[Address]) -> Vec<String> {
+    addresses.iter().map(ToString::to_string).collect()
 }
 
 /// An address as Python writes it: `('127.0.0.1', 8100)`, or a path.
@@ -348,21 +395,10 @@ fn in_python(address: &Address) -> String {
     }
 }
 
-fn admin(
-    config: &ServerConfig,
-    host: &Arc<Host>,
-    addresses: &[Address],
-) -> Result<Option<Admin>, ServeError> {
-    let Some(address) = &config.own.admin_address else { return Ok(None) };
-    let addresses = addresses.iter().map(ToString::to_string).collect();
-    let about = About::new(addresses, config.own.runtime, config.read_only);
-    Ok(Some(Admin::start(address, host.clone(), about)?))
-}
-
-fn announce(addresses: &[Address], path: PathBuf) -> Result<(), ServeError> {
+fn announce(addresses: &[Address], path: &Path) -> Result<(), ServeError> {
     let address = addresses.first().map(ToString::to_string).unwrap_or_default();
-    process::write_address(&path, &address)
-        .map_err(|source| ServeError::AddressFile { path, source })
+    process::write_address(path, &address)
+        .map_err(|source| ServeError::AddressFile { path: path.to_owned(), source })
 }
 
 /// To standard output, at once. A closed one is no reason to end.

@@ -1,6 +1,7 @@
 //! Opens the storages of a configuration.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::path::Path;
 use std::sync::Arc;
 
 use rzeo_core::storage::{Storage, StorageError};
@@ -9,12 +10,67 @@ use rzeo_storage::demo::{self, DEFAULT_MAPPING_NAME};
 use rzeo_storage::file::FileOptions;
 use rzeo_storage::{BlobStorage, DemoStorage, FileStorage, MappingStorage};
 
-use crate::config::{FileConfig, StorageConfig, StorageKind};
+use crate::config::{FileConfig, StorageConfig, StorageKind, ZeoClientConfig};
 use crate::proxy;
 
 /// Opens a storage under its name.
 pub(crate) fn open(config: &StorageConfig) -> Result<StorageSpec, StorageError> {
     Ok(StorageSpec { name: config.name.clone(), storage: open_kind(&config.kind)? })
+}
+
+/// Opens a storage so that nothing is created or changed: files are read, and one that does not exist is
+/// replaced by an empty storage in memory.
+pub(crate) fn open_unchanged(config: &StorageConfig) -> Result<StorageSpec, StorageError> {
+    let storage = open_kind(&unchanged(&config.kind))?;
+    Ok(StorageSpec { name: config.name.clone(), storage })
+}
+
+fn unchanged(kind: &StorageKind) -> StorageKind {
+    let boxed = |kind: &Option<Box<StorageKind>>| kind.as_deref().map(unchanged).map(Box::new);
+    match kind {
+        // The directory of blobs would be created, and needs not be opened to test.
+        StorageKind::Blob { base, .. } => unchanged(base),
+        StorageKind::Demo { name, base, changes } => {
+            StorageKind::Demo { name: name.clone(), base: boxed(base), changes: boxed(changes) }
+        }
+        StorageKind::File(file) if file.path.exists() => {
+            StorageKind::File(FileConfig { read_only: true, blob_dir: None, ..file.clone() })
+        }
+        StorageKind::File(file) => StorageKind::Mapping { name: file.path.display().to_string() },
+        StorageKind::Mapping { .. } => kind.clone(),
+        StorageKind::Zeo(client) => {
+            let client = ZeoClientConfig { cache_path: None, blob_dir: None, ..(**client).clone() };
+            StorageKind::Zeo(Box::new(client))
+        }
+    }
+}
+
+/// Finds, without an effect, what would keep a storage from being created.
+pub(crate) fn check(config: &StorageConfig) -> Result<(), StorageError> {
+    check_kind(&config.kind)
+}
+
+fn check_kind(kind: &StorageKind) -> Result<(), StorageError> {
+    match kind {
+        StorageKind::Blob { base, .. } => check_kind(base),
+        StorageKind::Demo { base, changes, .. } => {
+            base.iter().chain(changes).try_for_each(|kind| check_kind(kind))
+        }
+        StorageKind::File(file) => check_directory(&file.path),
+        StorageKind::Mapping { .. } | StorageKind::Zeo(_) => Ok(()),
+    }
+}
+
+fn check_directory(path: &Path) -> Result<(), StorageError> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    match directory.filter(|directory| !directory.is_dir()) {
+        None => Ok(()),
+        Some(directory) => Err(StorageError::Disk {
+            doing: format!("open {}", path.display()),
+            text: format!("the directory {} does not exist", directory.display()),
+            code: None,
+        }),
+    }
 }
 
 fn open_kind(kind: &StorageKind) -> Result<Arc<dyn Storage>, StorageError> {

@@ -166,6 +166,6 @@ fn an_address_in_use_is_reported() {
     assert_eq!(output.status.code(), Some(2));
     let stderr = String::from_utf8(output.stderr).unwrap();
     let expected =
-        format!("error: cannot answer admin requests on ('127.0.0.1', {port}): address in use\n");
+        format!("error: cannot serve the status page: 127.0.0.1:{port} is already in use");
     assert!(stderr.contains(&expected), "{stderr}");
 }

@@ -32,7 +32,7 @@ pub mod tokio;
 
 pub use address::{Address, AddressError, LOOPBACK};
 pub use drive::{LINGER, drive};
-pub use listen::{AcceptedStream, ListenError, Listener, listen, prepare_tcp};
+pub use listen::{AcceptedStream, BoundSockets, ListenError, Listener, bind, listen, prepare_tcp};
 pub use protocol::{Protocol, READ_BYTES_MAX, Status};
 pub use runtime::{Runtime, Timer, race, sleep};
 pub use stream::Stream;

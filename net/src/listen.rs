@@ -16,12 +16,12 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use thiserror::Error;
 
 use crate::address::Address;
@@ -99,12 +99,47 @@ pub enum AcceptedStream {
     Unix(UnixStream),
 }
 
+/// The sockets of an address, bound but not listening: the address is reserved, and clients are still
+/// refused. So a server can find out that it cannot listen before it does anything else.
+#[derive(Debug)]
+pub struct BoundSockets {
+    address: Address,
+    sockets: Vec<Listener>,
+}
+
 /// Listens on an address, IPv4 first where it has several sockets. The caller removes the file of a
 /// Unix socket in the end.
 ///
 /// # Errors
 /// If the host cannot be resolved, or the system refuses one of the sockets.
 pub fn listen(address: &Address) -> Result<Vec<Listener>, ListenError> {
+    bind(address)?.listen()
+}
+
+/// Binds the sockets of an address; [`BoundSockets::listen`] is the second half of [`listen`].
+///
+/// # Errors
+/// As for [`listen`].
+pub fn bind(address: &Address) -> Result<BoundSockets, ListenError> {
+    let sockets = bind_address(address)?;
+    Ok(BoundSockets { address: address.clone(), sockets })
+}
+
+impl BoundSockets {
+    /// Lets clients connect from now on.
+    ///
+    /// # Errors
+    /// If another program has begun to listen on the address meanwhile.
+    pub fn listen(self) -> Result<Vec<Listener>, ListenError> {
+        for socket in &self.sockets {
+            let listening = SockRef::from(socket).listen(BACKLOG);
+            listening.map_err(|error| ListenError::new(&self.address, error))?;
+        }
+        Ok(self.sockets)
+    }
+}
+
+fn bind_address(address: &Address) -> Result<Vec<Listener>, ListenError> {
     match address {
         Address::Tcp { host, port } => {
             let ips = match host {
@@ -327,14 +362,14 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 
 fn bind_unix(path: &Path) -> io::Result<Listener> {
-    let socket = UnixListener::bind(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
-    Ok(Listener::Unix(socket))
+    socket.bind(&SockAddr::unix(path)?)?;
+    Ok(Listener::Unix(OwnedFd::from(socket).into()))
 }
 
 #[cfg(test)]
@@ -359,6 +394,18 @@ mod tests {
                 "{text}: {ports:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_bound_address_is_reserved_and_refuses_clients() {
+        let sockets = bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = sockets.sockets[0].address().unwrap();
+        let Address::Tcp { port, .. } = address else { panic!("{address} is not of TCP") };
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+        let listeners = sockets.listen().unwrap();
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_ok());
+        assert!(matches!(bind(&address), Err(ListenError::InUse { .. })));
+        drop(listeners);
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! body, and for each connection and all of them together a limit of time and number.
 
 use std::convert::Infallible;
-use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,16 +18,16 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rzeo_host::Host;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, timeout};
 use tracing::debug;
 
-use super::About;
+use super::about::About;
 use super::history::{self, History};
 use super::report::{Report, problems};
 use super::{metrics, page};
+use crate::sockets::Listener;
 
 /// Connections at a time; those that come then are closed at once.
 const CONNECTIONS_MAX: usize = 64;
@@ -54,31 +53,8 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
 
-/// A socket that listens.
-pub(super) enum Listener {
-    Tcp(std::net::TcpListener),
-    Unix(std::os::unix::net::UnixListener),
-}
-
-/// What to open in a browser.
-impl fmt::Display for Listener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(socket) => match socket.local_addr() {
-                Ok(address) => write!(f, "http://{address}/"),
-                Err(error) => write!(f, "an unknown address ({error})"),
-            },
-            Self::Unix(socket) => {
-                let address = socket.local_addr().ok();
-                let path = address.as_ref().and_then(|address| address.as_pathname());
-                write!(f, "{}", path.unwrap_or("a Unix socket".as_ref()).display())
-            }
-        }
-    }
-}
-
 /// What requests are answered from.
-struct Desk {
+struct AdminState {
     about: About,
     host: Arc<Host>,
     history: Mutex<History>,
@@ -86,59 +62,45 @@ struct Desk {
 
 /// Answers until `stopped` is done.
 pub(super) async fn serve(
-    listener: Listener,
+    sockets: Vec<rzeo_net::Listener>,
     host: Arc<Host>,
     about: About,
     stopped: oneshot::Receiver<()>,
 ) {
-    let desk = Arc::new(Desk { about, host, history: Mutex::default() });
+    let state = Arc::new(AdminState { about, host, history: Mutex::default() });
     let accepting = async {
-        match listener {
-            Listener::Tcp(socket) => {
-                socket.set_nonblocking(true)?;
-                let listener = TcpListener::from_std(socket)?;
-                accept(&desk, async || Ok(listener.accept().await?.0)).await;
-            }
-            Listener::Unix(socket) => {
-                socket.set_nonblocking(true)?;
-                let listener = UnixListener::from_std(socket)?;
-                accept(&desk, async || Ok(listener.accept().await?.0)).await;
-            }
-        }
+        accept(&state, &Listener::new(sockets)?).await;
         Ok::<(), io::Error>(())
     };
     tokio::select! {
         result = accepting => if let Err(error) = result {
             tracing::error!(target: "rzeo.admin", "the admin listener has ended: {error}");
         },
-        () = watch(&desk) => {}
+        () = watch(&state) => {}
         // The sender says nothing; it goes.
         _ = stopped => {}
     }
 }
 
 /// Takes samples for ever.
-async fn watch(desk: &Desk) {
+async fn watch(state: &AdminState) {
     let mut interval = tokio::time::interval(history::EVERY);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        let samples = desk.host.samples();
-        desk.history.lock().unwrap_or_else(PoisonError::into_inner).add(Instant::now(), samples);
+        let samples = state.host.samples();
+        state.history.lock().unwrap_or_else(PoisonError::into_inner).add(Instant::now(), samples);
     }
 }
 
 /// Takes connections for ever.
-async fn accept<S>(desk: &Arc<Desk>, next: impl AsyncFn() -> io::Result<S>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn accept(state: &Arc<AdminState>, listener: &Listener) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = next() => match accepted {
+            accepted = listener.accept() => match accepted {
                 Ok(stream) if connections.len() < CONNECTIONS_MAX => {
-                    connections.spawn(converse(desk.clone(), stream));
+                    connections.spawn(converse(state.clone(), stream));
                 }
                 Ok(_) => debug!(target: "rzeo.admin", "{CONNECTIONS_MAX} connections are the limit"),
                 Err(error) => {
@@ -152,12 +114,12 @@ where
 }
 
 /// One connection, to its end.
-async fn converse<S>(desk: Arc<Desk>, stream: S)
+async fn converse<S>(state: Arc<AdminState>, stream: S)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let answer = service_fn(|request: Request<Incoming>| {
-        let response = desk.answer(&request);
+        let response = state.answer(&request);
         async move { Ok::<_, Infallible>(response) }
     });
     let mut server = http1::Builder::new();
@@ -174,7 +136,7 @@ where
     }
 }
 
-impl Desk {
+impl AdminState {
     fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         if request.method() != Method::GET && request.method() != Method::HEAD {
             let text = "only GET and HEAD are answered here\n".to_owned();

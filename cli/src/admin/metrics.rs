@@ -11,8 +11,8 @@ use rzeo_core::server::Histogram;
 use rzeo_core::storage::PackStep;
 use rzeo_host::{Host, Overview};
 
-use super::About;
-use super::machine::Machine;
+use super::about::About;
+use super::process_figures::ProcessFigures;
 use super::report::{problems, step_name, unix};
 
 /// For `Content-Type`.
@@ -22,7 +22,7 @@ pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 pub(super) fn text(about: &About, host: &Host) -> String {
     let overviews = host.overview();
     let mut families = server(about, host, &overviews);
-    families.extend(process(about, Machine::read()));
+    families.extend(process(about, ProcessFigures::read()));
     families.extend(storages(&overviews));
     // A family without a metric is an error of the encoder's.
     families.retain(|family| !family.get_metric().is_empty());
@@ -66,7 +66,7 @@ fn server(about: &About, host: &Host, overviews: &[Overview]) -> Vec<MetricFamil
 }
 
 /// Under the names that all exporters use.
-fn process(about: &About, machine: Machine) -> Vec<MetricFamily> {
+fn process(about: &About, process: ProcessFigures) -> Vec<MetricFamily> {
     let some = |name, help, value: Option<u64>| {
         gauges(name, help, value.map(|value| (Vec::new(), number(value))))
     };
@@ -76,13 +76,13 @@ fn process(about: &About, machine: Machine) -> Vec<MetricFamily> {
             "When it started, in seconds since 1970.",
             unix(about.started),
         ),
-        some("process_resident_memory_bytes", "Memory in use.", machine.memory),
-        some("process_open_fds", "Open files and sockets.", machine.files),
-        some("process_max_fds", "How many there may be.", machine.files_max),
+        some("process_resident_memory_bytes", "Memory in use.", process.memory),
+        some("process_open_fds", "Open files and sockets.", process.files),
+        some("process_max_fds", "How many there may be.", process.files_max),
         counters(
             "process_cpu_seconds_total",
             "Processor time.",
-            machine.cpu.map(|seconds| (Vec::new(), seconds)),
+            process.cpu.map(|seconds| (Vec::new(), seconds)),
         ),
     ]
 }

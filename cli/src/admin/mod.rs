@@ -17,56 +17,37 @@
 //! `http` is the only part that knows sockets; `report` puts together what there is to tell, `metrics`
 //! and `page` write it down.
 
+mod about;
 mod history;
 mod http;
-mod machine;
 mod metrics;
 mod page;
+mod process_figures;
 mod report;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Instant, SystemTime};
 
+pub(crate) use about::About;
 use rzeo_host::Host;
-use rzeo_zconfig::SocketAddress;
-use thiserror::Error;
+use rzeo_net::{Address, BoundSockets, ListenError};
 use tokio::sync::oneshot;
 use tracing::info;
 
-use crate::config::Runtime;
-use crate::process::{self, SocketFile};
+use crate::sockets::{self, SocketFile};
 
-/// Where the admin listener cannot listen.
-#[derive(Debug, Error)]
-#[error("cannot answer admin requests on {address}: {source}")]
-pub(crate) struct AdminError {
-    address: SocketAddress,
-    /// The system's reason.
-    pub(crate) source: io::Error,
+/// The address of the admin listener, bound before anything is served.
+pub(crate) struct AdminSockets {
+    sockets: BoundSockets,
+    file: SocketFile,
 }
 
-/// What does not change while a server runs.
-#[derive(Clone, Debug)]
-pub(crate) struct About {
-    /// When it started.
-    started: SystemTime,
-    began: Instant,
-    /// Where it listens for clients.
-    addresses: Vec<String>,
-    /// The runtime's name.
-    runtime: &'static str,
-    read_only: bool,
-}
-
-impl About {
-    /// A server that starts now.
-    pub(crate) fn new(addresses: Vec<String>, runtime: Runtime, read_only: bool) -> Self {
-        let runtime = runtime.name();
-        let (started, began) = (SystemTime::now(), Instant::now());
-        Self { started, began, addresses, runtime, read_only }
+impl AdminSockets {
+    /// Reserves the address.
+    pub(crate) fn bind(address: &Address) -> Result<Self, ListenError> {
+        let (sockets, file) = sockets::bind(address)?;
+        Ok(Self { sockets, file })
     }
 }
 
@@ -79,34 +60,29 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
-    /// Answers from now on. An address without a host is one of this machine only.
+    /// Answers from now on.
     ///
     /// # Errors
-    /// If the address is in use or is none, or there is no thread to be had.
-    pub(crate) fn start(
-        address: &SocketAddress,
-        host: Arc<Host>,
-        about: About,
-    ) -> Result<Self, AdminError> {
-        let failed = |source| AdminError { address: address.clone(), source };
-        if process::is_in_use(address) {
-            return Err(failed(io::ErrorKind::AddrInUse.into()));
+    /// If the system refuses a thread, or the sockets.
+    pub(crate) fn start(reserved: AdminSockets, host: Arc<Host>, about: About) -> io::Result<Self> {
+        let sockets = reserved.sockets.listen().map_err(io::Error::other)?;
+        match sockets.first().map(rzeo_net::Listener::address).transpose()? {
+            Some(Address::Unix(path)) => {
+                info!(target: "rzeo.admin", "status page on {}", path.display());
+            }
+            Some(address) => info!(target: "rzeo.admin", "status page on http://{address}/"),
+            None => {}
         }
-        let socket_file = SocketFile::claim(address);
-        let listener = bind(address).map_err(failed)?;
-        info!(target: "rzeo.admin", "status page on {listener}");
         let (stop, stopped) = oneshot::channel();
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new()
             .name("admin".to_owned())
-            .spawn(move || runtime.block_on(http::serve(listener, host, about, stopped)))
-            .map_err(failed)?;
-        Ok(Self { stop: Some(stop), thread: Some(thread), _socket_file: socket_file })
+            .spawn(move || runtime.block_on(http::serve(sockets, host, about, stopped)))?;
+        Ok(Self { stop: Some(stop), thread: Some(thread), _socket_file: reserved.file })
     }
 }
 
-/// Nobody asks a storage any more that is about to be closed.
+/// Ends the listener before its storages are closed.
 impl Drop for Admin {
     fn drop(&mut self) {
         drop(self.stop.take());
@@ -115,22 +91,4 @@ impl Drop for Admin {
             let _ = thread.join();
         }
     }
-}
-
-fn bind(address: &SocketAddress) -> io::Result<http::Listener> {
-    Ok(match address {
-        SocketAddress::Unix(path) => {
-            http::Listener::Unix(std::os::unix::net::UnixListener::bind(path)?)
-        }
-        SocketAddress::Tcp { host, port } => {
-            let port = port.unwrap_or(0);
-            http::Listener::Tcp(match host {
-                Some(host) => std::net::TcpListener::bind((host.as_str(), port))?,
-                None => {
-                    let here = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
-                    std::net::TcpListener::bind(here)?
-                }
-            })
-        }
-    })
 }

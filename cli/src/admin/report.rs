@@ -9,9 +9,9 @@ use rzeo_core::time::UnixTime;
 use rzeo_host::{Host, Overview, Sample};
 use serde::Serialize;
 
-use super::About;
+use super::about::About;
 use super::history::{History, Recent};
-use super::machine::Machine;
+use super::process_figures::ProcessFigures;
 
 /// A server at one moment. Times are seconds since 1970, durations are in seconds.
 #[derive(Clone, Debug, Serialize)]
@@ -114,7 +114,7 @@ impl Report {
     pub(super) fn new(about: &About, host: &Host, history: &History) -> Self {
         let time = unix(SystemTime::now());
         let now = Instant::now();
-        let machine = Machine::read();
+        let process = ProcessFigures::read();
         let (overviews, samples) = (host.overview(), host.samples());
         let counts = host.connection_counts();
         let problems = problems(host.is_stopping(), &overviews);
@@ -138,8 +138,8 @@ impl Report {
             connections_unfinished: counts.unfinished,
             connections_refused: counts.refused,
             connections_ever: host.connections_ever(),
-            memory: machine.memory,
-            open_files: machine.files,
+            memory: process.memory,
+            open_files: process.files,
             storages,
         }
     }

@@ -5,10 +5,10 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
+use clap::Command;
 use clap_complete::Shell;
 
 use super::ToolError;
-use crate::args;
 
 /// Print a completion script for a shell
 ///
@@ -28,18 +28,21 @@ pub(crate) struct ManOptions {
 }
 
 /// Prints the script.
-pub(crate) fn completions(options: &CompletionsOptions) -> Result<bool, ToolError> {
+pub(crate) fn completions(
+    options: &CompletionsOptions,
+    mut command: Command,
+) -> Result<bool, ToolError> {
     let mut script = Vec::new();
-    clap_complete::generate(options.shell, &mut args::command(), "rzeo", &mut script);
+    clap_complete::generate(options.shell, &mut command, "rzeo", &mut script);
     io::stdout().write_all(&script)?;
     Ok(true)
 }
 
 /// Writes the pages.
-pub(crate) fn man_pages(options: &ManOptions) -> Result<bool, ToolError> {
+pub(crate) fn man_pages(options: &ManOptions, command: Command) -> Result<bool, ToolError> {
     let directory = &options.directory;
-    let written = fs::create_dir_all(directory)
-        .and_then(|()| clap_mangen::generate_to(args::plain_command(), directory));
+    let written =
+        fs::create_dir_all(directory).and_then(|()| clap_mangen::generate_to(command, directory));
     written.map_err(|error| {
         ToolError::Refused(format!("cannot write manual pages to {}: {error}", directory.display()))
     })?;

@@ -1,8 +1,8 @@
-//! The verbs beside `serve`: looking at databases and configurations, mending them, asking servers over
-//! the network, and writing down what clients say to them.
+//! The commands beside `serve`: they inspect, copy and repair databases, check configurations, query servers, and
+//! record and replay their traffic.
 //!
-//! They share how a run ends: status 0 when all is well, 1 when it is not, 2 for wrong arguments (clap's).
-//! What is printed may go into a pipe that its reader closes; that ends a tool quietly.
+//! The exit status is 0 if all is well, 1 if not, and 2 for wrong arguments, as clap has it; a few commands
+//! have their own, see `docs/tools.md`. A reader that closes the pipe of standard output ends a tool quietly.
 
 pub(crate) mod check;
 pub(crate) mod config;
@@ -15,10 +15,10 @@ mod progress;
 pub(crate) mod record;
 pub(crate) mod repair;
 pub(crate) mod replay;
+mod server_query;
 pub(crate) mod status;
-mod stream;
+mod tls_options;
 pub(crate) mod top;
-mod wire;
 
 use std::io;
 
@@ -37,19 +37,19 @@ pub(crate) enum ToolError {
     /// Standard output.
     #[error("cannot write: {0}")]
     Output(#[from] io::Error),
-    /// The source's blob.
+    /// A blob of the source.
     #[error("cannot read a blob: {0}")]
     Blob(io::Error),
-    /// A server, or the way to it.
+    /// A server, or the connection to it.
     #[error("{place}: {error}")]
     Server {
-        /// Which.
+        /// Its address.
         place: String,
-        /// What it says.
+        /// The reason.
         error: CallError,
     },
     /// By a signal.
-    #[error("interrupted; what was copied is whole, and the same command goes on from there")]
+    #[error("interrupted after a whole transaction; the same command resumes the copy")]
     Interrupted,
     /// What was asked for would do harm, or cannot be done.
     #[error("{0}")]

@@ -1,24 +1,28 @@
-//! `rzeo nagios`, as Python's `zeo-nagios`: is a server well, and what are its figures?
+//! `rzeo nagios`, as Python's `zeo-nagios`: checks a server for Nagios.
 //!
 //! Arguments, output and exit status are those of the original, because monitoring is built on them:
-//! 0 is well, 1 is a warning, 2 is no server.
+//! 0 is OK, 1 is a warning, 2 means that there is no server.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::ValueEnum;
-use rzeo_zconfig::python::repr;
+use rzeo_net::Address;
 use serde_json::Value;
 
-use super::wire::{Address, CallError, Connection};
+use super::ToolError;
+use super::server_query::{QueryError, Server};
+use super::tls_options::TlsOptions;
+use crate::{exit, values};
+use rzeo_zconfig::python::repr;
 
-/// Figures that are told as they are.
+/// Figures that are printed as they are.
 const NOW: [&str; 3] = ["active_txns", "connections", "waiting"];
-/// Figures that are told as rates.
+/// Figures that are printed as rates.
 const RATES: [&str; 6] =
     ["aborts", "commits", "conflicts", "conflicts_resolved", "loads", "stores"];
 
@@ -27,24 +31,31 @@ const NO_TRANSACTION: &str = "0000000000000000";
 /// Python's spelling.
 const SAMPLE_TIME: &str = "sameple-time";
 
-/// Check a server, as zeo-nagios does.
+/// Check a server for Nagios, like zeo-nagios
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct NagiosOptions {
-    /// HOST:PORT, [IPV6]:PORT, or the path of a Unix socket
-    #[arg(value_name = "ADDRESS")]
-    addresses: Vec<String>,
+    /// The server: HOST:PORT, HOST, PORT, [IPV6]:PORT, unix:PATH or a path
+    #[arg(value_name = "ADDRESS", value_parser = values::address)]
+    addresses: Vec<Address>,
 
     /// Print figures too
     #[arg(short = 'm', long)]
     output_metrics: bool,
 
-    /// A file that keeps figures until the next time, so that there are rates
+    /// Keep figures in this file until the next run, to print rates
     #[arg(short, long, value_name = "FILE")]
     status_path: Option<PathBuf>,
 
-    /// What rates are per
+    /// Unit of time of the rates
     #[arg(short = 'u', long, value_name = "UNIT", default_value = "minutes")]
     time_units: Unit,
+
+    /// Maximum time to wait for an answer, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = values::duration)]
+    timeout: Duration,
+
+    #[command(flatten)]
+    tls: TlsOptions,
 }
 
 /// A unit of time.
@@ -71,52 +82,47 @@ impl Unit {
 type Statuses = BTreeMap<String, BTreeMap<String, Value>>;
 
 /// Checks a server.
-pub(crate) fn run(options: &NagiosOptions) -> ExitCode {
+pub(crate) fn run(options: &NagiosOptions) -> Result<ExitCode, ToolError> {
     let [address] = &options.addresses[..] else {
-        // As of Python's program, though 2 is what usage errors have elsewhere.
-        let count = options.addresses.len();
-        let _ = writeln!(std::io::stderr(), "Error: one address is wanted, not {count}");
-        return ExitCode::FAILURE;
+        // Status 1 as of Python's program, although it is 2 for usage errors elsewhere.
+        exit::error(&format!("one address is required, {} were given", options.addresses.len()));
+        return Ok(ExitCode::FAILURE);
     };
-    let (status, text) = match ask(address) {
+    let tls = options.tls.configure()?;
+    let server = Server { address: address.clone(), tls, tls_option: "--tls" };
+    let (status, text) = match ask(&server, options.timeout) {
         Ok(statuses) => check(options, statuses),
-        Err(CallError::Io(error)) => {
-            (2, format!("Can't connect {}\n", super::wire::in_python(&error)))
-        }
+        Err(QueryError::Io(error)) => (2, format!("Can't connect {}\n", in_python(&error))),
+        Err(error) if error.status() == 2 => (2, format!("Can't connect {error}\n")),
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "{error}");
+            exit::error(&error.to_string());
             (1, String::new())
         }
     };
     // If nobody reads it, the status has to do.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    ExitCode::from(status)
+    let _ = io::stdout().write_all(text.as_bytes());
+    Ok(ExitCode::from(status))
 }
 
-fn ask(address: &str) -> Result<Statuses, CallError> {
-    let (address, wanted) = parse(address);
-    let json = Connection::open(&address, wanted)?.ruok()?;
-    serde_json::from_slice(&json).map_err(|error| CallError::Refused(error.to_string()))
+fn ask(server: &Server, time_max: Duration) -> Result<Statuses, QueryError> {
+    Ok(serde_json::from_slice(&server.ask(time_max)?)?)
 }
 
-type Wanted = fn(&std::net::SocketAddr) -> bool;
-
-/// As `zeo-nagios` reads addresses: what is not a host with a port is a path.
-pub(super) fn parse(text: &str) -> (Address, Wanted) {
-    let split = text.rsplit_once(':').filter(|(host, _)| !host.contains(char::is_whitespace));
-    let split = split.and_then(|(host, port)| Some((host, port.parse().ok()?)));
-    match split {
-        Some((host, port)) if !host.is_empty() => {
-            match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-                Some(v6) => {
-                    (Address::Tcp { host: v6.to_owned(), port }, std::net::SocketAddr::is_ipv6)
-                }
-                None => {
-                    (Address::Tcp { host: host.to_owned(), port }, std::net::SocketAddr::is_ipv4)
-                }
-            }
-        }
-        _ => (Address::Unix(text.into()), |_| true),
+/// As Python prints an error of the system: `[Errno 111] Connection refused`.
+fn in_python(error: &io::Error) -> String {
+    if matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) {
+        return "timed out".to_owned();
+    }
+    let text = error.to_string();
+    if let Some(number) = error.raw_os_error() {
+        let text = text.strip_suffix(&format!(" (os error {number})")).unwrap_or(&text);
+        return format!("[Errno {number}] {text}");
+    }
+    // The standard library does not pass on the number of a failed look-up; these two are usual.
+    match text.strip_prefix("failed to lookup address information: ") {
+        Some(text) if text.starts_with("Temporary") => format!("[Errno -3] {text}"),
+        Some(text) => format!("[Errno -2] {text}"),
+        None => text,
     }
 }
 
@@ -136,7 +142,7 @@ fn check(options: &NagiosOptions, statuses: Statuses) -> (u8, String) {
         if let Some(path) = &options.status_path
             && let Err(error) = rates(path, options.time_units, statuses.clone(), &mut metrics)
         {
-            let _ = writeln!(std::io::stderr(), "{}: {error}", path.display());
+            exit::error(&format!("cannot use {}: {error}", path.display()));
             return (1, String::new());
         }
     }
@@ -152,7 +158,7 @@ fn check(options: &NagiosOptions, statuses: Statuses) -> (u8, String) {
     (status, write(messages, &metrics))
 }
 
-/// The first figure stands behind the first message, the others behind the last.
+/// The first figure follows the first message, the others follow the last.
 fn write(mut messages: Vec<String>, metrics: &[String]) -> String {
     if let Some((first, others)) = metrics.split_first() {
         messages[0] += &format!("|{first}");
@@ -171,7 +177,7 @@ fn metric(storage: &str, name: &str, value: &str) -> String {
     }
 }
 
-/// How fast figures have grown since the file was written; writes it anew.
+/// Adds the rates since the file was written, and writes it again.
 fn rates(
     path: &Path,
     unit: Unit,
@@ -219,8 +225,14 @@ mod tests {
     use super::*;
 
     fn options(output_metrics: bool, status_path: Option<PathBuf>) -> NagiosOptions {
-        let time_units = Unit::Minutes;
-        NagiosOptions { addresses: vec![], output_metrics, status_path, time_units }
+        NagiosOptions {
+            addresses: vec![],
+            output_metrics,
+            status_path,
+            time_units: Unit::Minutes,
+            timeout: Duration::from_secs(1),
+            tls: TlsOptions::default(),
+        }
     }
 
     fn statuses(names: &[&str], last: &str) -> Statuses {
@@ -277,14 +289,5 @@ mod tests {
         for (number, expected) in cases {
             assert_eq!(python_float(number), expected);
         }
-    }
-
-    #[test]
-    fn addresses_are_read_as_zeo_nagios_reads_them() {
-        let tcp = |host: &str| Address::Tcp { host: host.to_owned(), port: 8100 };
-        assert_eq!(parse("[::1]:8100").0, tcp("::1"));
-        assert_eq!(parse("localhost:8100").0, tcp("localhost"));
-        assert_eq!(parse("/run/zeo.sock").0, Address::Unix("/run/zeo.sock".into()));
-        assert_eq!(parse("8100").0, Address::Unix("8100".into()));
     }
 }

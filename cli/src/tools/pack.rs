@@ -1,65 +1,84 @@
 //! `rzeo pack`, as Python's `zeopack`: packs storages of running servers.
 //!
 //! Arguments, order, messages and exit status are those of the original, because they stand in
-//! operators' crontabs: first `-h` and `-p`, then `-U`, then the arguments, then `-u`; `-h` is no help.
+//! operators' crontabs: first `-h` and `-p`, then `-U`, then the arguments, then `-u`; `-h` is not help.
 
-use std::ffi::OsString;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use clap::{Args as _, Command};
 use jiff::civil::Time;
 use jiff::{Span, Zoned};
-use rzeo_core::value::Value;
-use rzeo_zconfig::python::repr;
+use rzeo_client::{Access, CallError, Client, ClientOptions, ConnectError};
+use rzeo_core::time::UnixTime;
+use rzeo_net::{Address, AddressError};
+use rzeo_tls::client::ClientTls;
 use thiserror::Error;
+use tokio::time::timeout;
 
-use super::wire::{Address, CallError, Connection};
+use super::ToolError;
+use super::progress::Spinner;
+use super::server_query::{QueryError, Server, runtime};
+use super::tls_options::TlsOptions;
+use crate::values;
+use rzeo_zconfig::python::repr;
 
-/// How long to wait for each server, and how often to try.
-const TRIES: u32 = 60;
-const RETRY: Duration = Duration::from_secs(1);
-
-/// Pack storages of running servers, as zeopack does.
-#[derive(Clone, Debug, Default, clap::Args)]
+/// Pack storages of running servers, like zeopack
+#[derive(Clone, Debug, clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct PackOptions {
-    /// Servers to pack: HOST:PORT[:NAME]
-    #[arg(value_name = "HOST:PORT[:NAME]")]
+    /// Servers to pack: ADDRESS or ADDRESS:NAME
+    ///
+    /// ADDRESS is HOST:PORT, HOST, PORT, [IPV6]:PORT, unix:PATH or a path with a slash; NAME is the name of
+    /// the storage, 1 if there is none.
+    #[arg(value_name = "ADDRESS[:NAME]")]
     servers: Vec<String>,
 
-    /// Pack to that many days ago
+    /// Pack to the state of this many days ago
     #[arg(short, long, default_value_t = 0, allow_negative_numbers = true)]
     days: i64,
 
-    /// Time of day to pack to: HH[:MM[:SS]] [default: now]
-    #[arg(short, long, value_name = "HH[:MM[:SS]]")]
+    /// Pack to this time of day: HH[:MM[:SS]] [default: now]
+    // `--t` is an abbreviation that zeopack understands.
+    #[arg(short, long, alias = "t", value_name = "HH[:MM[:SS]]")]
     time: Option<String>,
 
-    /// A server on a Unix socket: PATH[:NAME]
+    /// Pack the server on this Unix socket: PATH[:NAME]; repeatable
     #[arg(short = 'u', long = "unix", value_name = "PATH[:NAME]")]
     sockets: Vec<String>,
 
-    /// The host of a server, with -p and -S
+    /// Pack the server on this host, with -p and -S
     #[arg(short = 'h', value_name = "HOST")]
     host: Option<String>,
 
-    /// The port of a server, with -h and -S
+    /// Port of the server of -h [default host: this machine's name]
     #[arg(short = 'p', value_name = "PORT", overrides_with = "port")]
     port: Option<u16>,
 
-    /// The storage's name, for -h, -p and -U
+    /// Name of the storage for -h, -p and -U
     #[arg(short = 'S', value_name = "NAME", default_value = "1")]
     name: String,
 
-    /// A server on a Unix socket, with -S
+    /// Pack the server on this Unix socket, with -S
     #[arg(short = 'U', value_name = "PATH")]
     unix: Option<String>,
+
+    /// Maximum time to wait until a server can be reached, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = values::duration)]
+    connect_timeout: Duration,
+
+    /// Maximum time for the pack of one storage, in seconds
+    ///
+    /// The server goes on packing when it is over. [default: no limit]
+    #[arg(long, value_name = "SECONDS", value_parser = values::duration)]
+    pack_timeout: Option<Duration>,
 
     /// Print help
     #[arg(long, action = clap::ArgAction::Help)]
     help: Option<bool>,
+
+    #[command(flatten)]
+    tls: TlsOptions,
 }
 
 /// What is wrong with the arguments, in Python's words.
@@ -80,32 +99,60 @@ enum BadRequest {
 /// A storage to pack.
 type Target = (Address, String);
 
+/// Why a server cannot be used.
+#[derive(Debug, Error)]
+enum Unusable {
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+}
+
+/// Why a storage was not packed.
+#[derive(Debug, Error)]
+enum PackError {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error("the pack has not ended within {} seconds; the server goes on with it", .0.as_secs_f64())]
+    TimedOut(Duration),
+}
+
 /// Packs.
-pub(crate) fn run(options: &PackOptions) -> ExitCode {
-    // Who says nothing is told what can be said.
-    if std::env::args_os().skip(1).all(|argument: OsString| argument == "pack") {
-        let command = PackOptions::augment_args(Command::new("rzeo pack"));
-        let _ = command.about("Pack storages of running servers, as zeopack does").print_help();
-        return ExitCode::SUCCESS;
-    }
+pub(crate) fn run(options: &PackOptions) -> Result<ExitCode, ToolError> {
     let request = pack_time(options, &Zoned::now())
         .and_then(|time| Ok((time, options.targets(own_host_name)?)));
     let (time, targets) = match request {
         Ok(request) => request,
-        Err(error) => return fail(&error.to_string()),
+        Err(error) => return Ok(fail(&error.to_string())),
     };
+    let tls = options.tls.configure()?;
+    Ok(runtime()?.block_on(pack_all(options, UnixTime(time), targets, tls)))
+}
+
+/// Packs one storage after the other; a server that cannot be reached is skipped.
+async fn pack_all(
+    options: &PackOptions,
+    time: UnixTime,
+    targets: Vec<Target>,
+    tls: Option<ClientTls>,
+) -> ExitCode {
     let mut reached = false;
     for (address, name) in targets {
-        let mut connection = match connect(&address, &name) {
-            Ok(connection) => connection,
+        let server = Server { address, tls: tls.clone(), tls_option: "--tls" };
+        let address = in_python(&server.address);
+        let client = match connect(&server, &name, options.connect_timeout).await {
+            Ok(client) => client,
             Err(error) => {
                 complain(&format!("Couldn't connect to: ({address}, {})\n{error}\n", repr(&name)));
                 continue;
             }
         };
         reached = true;
-        let args = vec![Value::Float(time), Value::Bool(true)];
-        if let Err(error) = connection.call_patiently("pack", args) {
+        let spinner = Spinner::new(format!("packing storage {name} of {}", server.address));
+        let packed = pack(&client, time, options.pack_timeout).await;
+        client.close().await;
+        drop(spinner);
+        if let Err(error) = packed {
             complain(&format!("{error}\n"));
             return fail(&format!("Error packing storage {name} in {address}"));
         }
@@ -117,6 +164,21 @@ pub(crate) fn run(options: &PackOptions) -> ExitCode {
     }
 }
 
+async fn pack(
+    client: &Client,
+    time: UnixTime,
+    time_max: Option<Duration>,
+) -> Result<(), PackError> {
+    let pack = client.pack(time, true);
+    match time_max {
+        None => Ok(pack.await?),
+        Some(time_max) => match timeout(time_max, pack).await {
+            Ok(packed) => Ok(packed?),
+            Err(_) => Err(PackError::TimedOut(time_max)),
+        },
+    }
+}
+
 fn fail(text: &str) -> ExitCode {
     complain(&format!("Error:\n{text}\n"));
     ExitCode::FAILURE
@@ -124,22 +186,34 @@ fn fail(text: &str) -> ExitCode {
 
 /// If nobody reads it, the status has to do.
 fn complain(text: &str) {
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    let _ = io::stderr().write_all(text.as_bytes());
 }
 
-/// A server that is being started is waited for. One that answers "no" will do so in a minute too.
-fn connect(address: &Address, name: &str) -> Result<Connection, CallError> {
-    let mut tries = 1;
-    loop {
-        let connected =
-            Connection::open(address, |_| true).and_then(|connection| connection.register(name));
-        match connected {
-            Err(CallError::Io(_)) if tries < TRIES => {
-                tries += 1;
-                std::thread::sleep(RETRY);
-            }
-            result => return result,
-        }
+/// Waits for a server that is being started, but not for one that does not serve the storage.
+async fn connect(server: &Server, name: &str, time_max: Duration) -> Result<Client, Unusable> {
+    let start = Instant::now();
+    let spinner = Spinner::new(format!("waiting for {}", server.address));
+    let on_failure = |error: &QueryError| {
+        spinner.set(format!("waiting for {}: {error}", server.address));
+    };
+    server.wait_for_storage(name, time_max, on_failure).await?;
+    let left = time_max.saturating_sub(start.elapsed());
+    let options = ClientOptions {
+        storage: name.to_owned(),
+        access: Access::ReadOnly,
+        tls: server.tls.clone(),
+        wait_timeout: left,
+        connect_timeout: left,
+        ..ClientOptions::new([server.address.clone()])
+    };
+    Ok(rzeo_tokio::connect(options).await?)
+}
+
+/// As Python prints an address.
+fn in_python(address: &Address) -> String {
+    match address {
+        Address::Tcp { host, port } => format!("({}, {port})", repr(host.as_deref().unwrap_or(""))),
+        Address::Unix(path) => repr(&path.display().to_string()),
     }
 }
 
@@ -152,7 +226,7 @@ impl PackOptions {
             (Some(_), None) => return Err(BadRequest::HostWithoutPort),
             (host, Some(port)) => {
                 let host = host.unwrap_or_else(own_name);
-                targets.push(named(Address::Tcp { host, port }));
+                targets.push(named(Address::tcp(host, port)));
             }
             (None, None) => {}
         }
@@ -160,7 +234,7 @@ impl PackOptions {
             targets.push(named(Address::Unix(path.into())));
         }
         for server in &self.servers {
-            targets.push(tcp_target(server)?);
+            targets.push(server_target(server)?);
         }
         for server in &self.sockets {
             let parts: Vec<&str> = server.split(':').collect();
@@ -175,15 +249,32 @@ impl PackOptions {
     }
 }
 
-fn tcp_target(server: &str) -> Result<Target, BadRequest> {
-    let parts: Vec<&str> = server.split(':').collect();
-    let (host, port, name) = match parts[..] {
-        [host, port] => (host, port, "1"),
-        [host, port, name] => (host, port, name),
-        _ => return Err(BadRequest::Server(server.to_owned())),
+/// `ADDRESS[:NAME]`. An error has the words of zeopack, which knows only `HOST:PORT[:NAME]`.
+fn server_target(text: &str) -> Result<Target, BadRequest> {
+    let (address, name) = split_name(text).ok_or_else(|| BadRequest::Server(text.to_owned()))?;
+    match values::address(address) {
+        Ok(address) => Ok((address, name.unwrap_or("1").to_owned())),
+        Err(AddressError::BadPort { .. }) => Err(BadRequest::Port(text.to_owned())),
+        Err(_) => Err(BadRequest::Server(text.to_owned())),
+    }
+}
+
+/// An address and the name of a storage behind it; `None` if there are too many colons.
+fn split_name(text: &str) -> Option<(&str, Option<&str>)> {
+    // The name follows this many colons.
+    let colons = if let Some(end) = text.find("]:").filter(|_| text.starts_with('[')) {
+        text[..end].matches(':').count() + 1
+    } else if text.starts_with("unix:") || (!text.contains('/') && text.contains(':')) {
+        1
+    } else {
+        0
     };
-    let port = port.trim().parse().map_err(|_| BadRequest::Port(server.to_owned()))?;
-    Ok((Address::Tcp { host: host.to_owned(), port }, name.to_owned()))
+    let name_at = text.match_indices(':').nth(colons).map(|(at, _)| at);
+    match name_at {
+        None => Some((text, None)),
+        Some(at) if !text[at + 1..].contains(':') => Some((&text[..at], Some(&text[at + 1..]))),
+        Some(_) => None,
+    }
 }
 
 /// This machine's name, as the system knows it.
@@ -193,8 +284,8 @@ fn own_host_name() -> String {
     if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
 }
 
-/// In seconds since 1970: now, or that time of today, less the days. Times beyond a day's end are on
-/// the next one, as for C's `mktime`.
+/// The time to pack to, in seconds since 1970: now or that time of today, less the days. A time beyond the end
+/// of the day is on the next one, as for C's `mktime`.
 fn pack_time(options: &PackOptions, now: &Zoned) -> Result<f64, BadRequest> {
     let base = match &options.time {
         None => now.clone(),
@@ -226,11 +317,11 @@ fn pack_time(options: &PackOptions, now: &Zoned) -> Result<f64, BadRequest> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::Parser as _;
 
     use super::*;
 
-    #[derive(Debug, Parser)]
+    #[derive(Debug, clap::Parser)]
     #[command(disable_help_flag = true)]
     struct Only {
         #[command(flatten)]
@@ -243,7 +334,8 @@ mod tests {
 
     fn targets(arguments: &[&str]) -> Result<Vec<String>, BadRequest> {
         let targets = parse(arguments).targets(|| "here".to_owned())?;
-        Ok(targets.iter().map(|(address, name)| format!("{address} {name}")).collect())
+        let shown = |(address, name): &Target| format!("{} {name}", in_python(address));
+        Ok(targets.iter().map(shown).collect())
     }
 
     #[test]
@@ -256,11 +348,25 @@ mod tests {
     }
 
     #[test]
+    fn servers_have_any_address() {
+        for (text, expected) in [
+            ("db", "('db', 8100) 1"),
+            ("8101", "('', 8101) 1"),
+            ("[::1]:8101", "('::1', 8101) 1"),
+            ("[::1]:8101:main", "('::1', 8101) main"),
+            ("unix:zeo", "'zeo' 1"),
+            ("unix:/run/zeo:main", "'/run/zeo' main"),
+            ("./zeo:main", "'./zeo' main"),
+        ] {
+            assert_eq!(targets(&[text]), Ok(vec![expected.to_owned()]), "{text}");
+        }
+    }
+
+    #[test]
     fn mistakes_are_told_in_pythons_words() {
-        let cases: [(&[&str], &str); 6] = [
+        let cases: [(&[&str], &str); 5] = [
             (&["-S", "1"], "No servers specified."),
             (&["-h", "x"], "If host (-h) is specified then a port (-p) must be specified as well."),
-            (&["x"], "Invalid server specification: 'x'"),
             (&["x:1:y:z"], "Invalid server specification: 'x:1:y:z'"),
             (&["x:y"], "Invalid port in server specification: 'x:y'"),
             (&["-u", "a:b:c"], "Invalid server specification: 'a:b:c'"),

@@ -18,8 +18,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use rzeo_net::{Address, ListenError};
 use rzeo_script::{Seen, Side, Transcript};
-use rzeo_zconfig::SocketAddress;
+use rzeo_tls::client::ClientTls;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split};
@@ -28,8 +29,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::ToolError;
-use super::stream::{self, Listener, Stream};
+use super::tls_options::TlsOptions;
+use super::{ToolError, server_query};
+use crate::sockets::{self, Listener, Stream};
+use crate::values;
 
 /// Bytes that are read, and passed on, at once.
 const PIECE: usize = 64 * 1024;
@@ -46,16 +49,22 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// and all connections. `rzeo replay` replays FILE.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Where clients connect: HOST:PORT, PORT, [IPV6]:PORT, unix:PATH, or a path with a slash
-    #[arg(long, value_name = "ADDRESS", value_parser = stream::parse)]
-    listen: SocketAddress,
+    /// Listen for clients: HOST:PORT, PORT, [IPV6]:PORT, unix:PATH or a path
+    ///
+    /// Without a host the address is reachable from this machine only; port 0 is any free port.
+    #[arg(long, value_name = "ADDRESS", value_parser = values::loopback_address)]
+    listen: Address,
 
-    /// The server, likewise
-    #[arg(long, value_name = "ADDRESS", value_parser = stream::parse)]
-    to: SocketAddress,
+    /// Connect to this server: HOST:PORT, HOST, PORT, [IPV6]:PORT, unix:PATH
+    #[arg(long, value_name = "ADDRESS", value_parser = values::address)]
+    to: Address,
 
-    /// The file to write; it must not be there yet
+    /// The file to write; it must not exist
     file: PathBuf,
+
+    /// Connections to the server; clients connect without TLS.
+    #[command(flatten)]
+    tls: TlsOptions,
 }
 
 /// Something that was seen on a connection.
@@ -74,18 +83,32 @@ enum What {
 
 /// Records until a signal ends it.
 pub(crate) fn run(options: &Options) -> Result<bool, ToolError> {
+    let tls = options.tls.configure()?;
     let signal = signal()?;
-    let file = File::create_new(&options.file).map_err(|error| named(&options.file, &error))?;
+    let runtime = server_query::runtime()?;
+    let refused = |error: ListenError| ToolError::Refused(error.to_string());
+    let (bound, _socket_file) = sockets::bind(&options.listen).map_err(refused)?;
+    let file = create(&options.file)?;
+    let sockets = bound.listen().map_err(refused)?;
     let (events, arriving) = channel(BEHIND);
     let path = options.file.clone();
     let scribe = thread::Builder::new().name("scribe".to_owned());
     let scribe = scribe.spawn(move || write_down(arriving, file, &path))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let passed = runtime.block_on(pass_on(options, events, signal));
+    let passed = runtime.block_on(pass_on(sockets, options.to.clone(), tls, events, signal));
     // The tasks that may still hold a sender go with it.
     drop(runtime);
     let written = scribe.join().map_err(|_| ToolError::Refused("the scribe died".to_owned()))?;
     passed.and(written).map(|()| true)
+}
+
+fn create(path: &Path) -> Result<File, ToolError> {
+    File::create_new(path).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => ToolError::Refused(format!(
+            "{} already exists; remove it or name another file",
+            path.display()
+        )),
+        _ => named(path, &error),
+    })
 }
 
 fn named(path: &Path, error: &io::Error) -> ToolError {
@@ -136,16 +159,17 @@ fn write_lines(transcript: &mut Transcript, out: &mut impl io::Write) -> io::Res
 
 /// Accepts connections until the signal, or until nothing can be written down any more.
 async fn pass_on(
-    options: &Options,
+    sockets: Vec<rzeo_net::Listener>,
+    to: Address,
+    tls: Option<ClientTls>,
     events: Sender<Event>,
     mut signal: oneshot::Receiver<()>,
 ) -> Result<(), ToolError> {
     let start = Instant::now();
-    let listener = Listener::bind(&options.listen).await;
-    let listener = listener.map_err(|error| {
-        ToolError::Refused(format!("cannot listen on {}: {error}", options.listen))
-    })?;
-    println!("recording at {}", listener.place()?);
+    if let Some(socket) = sockets.first() {
+        println!("recording at {}", socket.address()?);
+    }
+    let listener = Listener::new(sockets)?;
     io::stdout().flush()?;
     let mut connections = JoinSet::new();
     for number in 1.. {
@@ -163,7 +187,7 @@ async fn pass_on(
             }
         };
         let seer = Seer { events: events.clone(), start, connection: number };
-        connections.spawn(carry(client, options.to.clone(), seer));
+        connections.spawn(carry(client, to.clone(), tls.clone(), seer));
         // What has ended is not kept.
         while connections.try_join_next().is_some() {}
     }
@@ -190,11 +214,11 @@ impl Seer {
 }
 
 /// One connection, to its end.
-async fn carry(client: Box<dyn Stream>, address: SocketAddress, seer: Seer) {
+async fn carry(client: Box<dyn Stream>, address: Address, tls: Option<ClientTls>, seer: Seer) {
     if !seer.saw(What::Opened).await {
         return;
     }
-    let server = match stream::connect(&address).await {
+    let server = match sockets::connect(&address, tls.as_ref()).await {
         Ok(server) => server,
         Err(error) => {
             eprintln!("connection {}: {address}: {error}", seer.connection);

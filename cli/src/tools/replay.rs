@@ -12,16 +12,18 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use rzeo_net::Address;
 use rzeo_script::Line;
 use rzeo_script::replay::{After, Chosen, Input, Order, Replay, Schedule};
-use rzeo_zconfig::SocketAddress;
+use rzeo_tls::client::ClientTls;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{sleep, timeout};
 
 use super::ToolError;
-use super::stream::{self, Stream};
-use crate::exit;
+use super::tls_options::TlsOptions;
+use crate::sockets::{self, Stream};
+use crate::{exit, values};
 
 /// Bytes that are read at once, and pieces that may lie unread.
 const PIECE: usize = 64 * 1024;
@@ -36,12 +38,12 @@ pub(crate) struct Options {
     /// The recording, written by rzeo record
     file: PathBuf,
 
-    /// The server: HOST:PORT, [IPV6]:PORT, unix:PATH, or a path with a slash
-    #[arg(long, value_name = "ADDRESS", value_parser = stream::parse)]
-    against: SocketAddress,
+    /// The server: HOST:PORT, HOST, PORT, [IPV6]:PORT, unix:PATH or a path
+    #[arg(long, value_name = "ADDRESS", value_parser = values::address)]
+    against: Address,
 
     /// Maximum time to wait for each reply, in seconds
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = values::duration)]
     timeout: Duration,
 
     /// Show all differences instead of only the first
@@ -51,28 +53,27 @@ pub(crate) struct Options {
     /// Keep the pauses of the recording
     #[arg(long)]
     pauses: bool,
+
+    #[command(flatten)]
+    tls: TlsOptions,
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: Option<f64> = text.parse().ok();
-    let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    time.ok_or_else(|| format!("{text:?} is no number of seconds"))
-}
-
-/// Plays a recording: status 0 if all was the same, 1 if not, 2 if it could not be played.
-pub(crate) fn run(options: &Options) -> ExitCode {
+/// Replays a recording: status 0 if all was the same, 1 if not, 2 if it could not be replayed.
+pub(crate) fn run(options: &Options) -> Result<ExitCode, ToolError> {
     match play(options) {
-        Ok(0) => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
+        Ok(0) => Ok(ExitCode::SUCCESS),
+        Ok(_) => Ok(ExitCode::FAILURE),
+        Err(usage @ ToolError::Usage(_)) => Err(usage),
         Err(error) => {
             exit::error(&error.to_string());
-            ExitCode::from(exit::USAGE)
+            Ok(ExitCode::from(exit::USAGE))
         }
     }
 }
 
 /// -> how many differences there were.
 fn play(options: &Options) -> Result<usize, ToolError> {
+    let tls = options.tls.configure()?;
     let mut recording = Recording::open(&options.file)?;
     let (mut chosen, mut schedule) = (Chosen::default(), Schedule::default());
     while let Some(line) = recording.next()? {
@@ -83,6 +84,7 @@ fn play(options: &Options) -> Result<usize, ToolError> {
     let (events, arriving) = channel(UNREAD);
     let player = Player {
         options,
+        tls,
         replay: Replay::new(chosen, after),
         writers: BTreeMap::new(),
         events,
@@ -163,6 +165,7 @@ impl Recording {
 /// The sockets of a replay.
 struct Player<'a> {
     options: &'a Options,
+    tls: Option<ClientTls>,
     replay: Replay,
     writers: BTreeMap<u32, WriteHalf<Box<dyn Stream>>>,
     events: Sender<(u32, Option<Bytes>)>,
@@ -210,7 +213,8 @@ impl Player<'_> {
         match order {
             Order::Open(connection) => {
                 let address = &self.options.against;
-                let stream = timeout(self.options.timeout, stream::connect(address)).await;
+                let connecting = sockets::connect(address, self.tls.as_ref());
+                let stream = timeout(self.options.timeout, connecting).await;
                 let stream = stream.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
                 let stream = stream.map_err(|error| {
                     ToolError::Refused(format!("cannot connect to {address}: {error}"))

@@ -6,24 +6,24 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rzeo_core::ids::Tid;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::nagios::parse;
-use super::wire::{CallError, Connection};
+use super::ToolError;
+use super::server_query::{ServerOptions, Statuses};
+use crate::exit;
 
-/// Show the figures of a running server.
+/// Show the figures of a running server
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct StatusOptions {
-    /// HOST:PORT, [IPV6]:PORT, or the path of a Unix socket
-    #[arg(default_value = "127.0.0.1:8100")]
-    address: String,
-
-    /// Print what the server says, as it says it
+    /// Print the answer of the server as it is, a JSON object
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    server: ServerOptions,
 }
 
-/// Columns: the key in the server's answer, and what is above.
+/// Columns: the key in the server's answer, and the title.
 const COLUMNS: [(&str, &str); 9] = [
     ("connections", "clients"),
     ("loads", "loads"),
@@ -31,42 +31,35 @@ const COLUMNS: [(&str, &str); 9] = [
     ("commits", "commits"),
     ("aborts", "aborts"),
     ("conflicts", "conflicts"),
-    ("conflicts_resolved", "merged"),
+    ("conflicts_resolved", "resolved"),
     ("active_txns", "open"),
     ("waiting", "waiting"),
 ];
 
-/// Asks and prints. 1 if the answer cannot be understood, 2 if there is none.
-pub(crate) fn run(options: &StatusOptions) -> ExitCode {
-    let (address, wanted) = parse(&options.address);
-    let answer = Connection::open(&address, wanted).and_then(Connection::ruok);
-    let json = match answer {
-        Ok(json) => json,
+/// Asks and prints. The status is 1 if the answer cannot be understood, 2 if there is none.
+pub(crate) fn run(options: &StatusOptions) -> Result<ExitCode, ToolError> {
+    let server = options.server.server()?;
+    let answer = server.ask(options.server.timeout).and_then(|json| {
+        if options.json {
+            return Ok(String::from_utf8_lossy(&json).into_owned() + "\n");
+        }
+        Ok(table(&serde_json::from_slice(&json)?))
+    });
+    Ok(match answer {
+        Ok(text) => {
+            // If nobody reads it, the status has to do.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
         Err(error) => {
-            let status = if matches!(error, CallError::Io(_)) { 2 } else { 1 };
-            let _ = writeln!(std::io::stderr(), "Error: cannot ask {address}: {error}");
-            return ExitCode::from(status);
+            exit::error(&format!("cannot ask {}: {error}", server.address));
+            ExitCode::from(error.status())
         }
-    };
-    let text = if options.json {
-        String::from_utf8_lossy(&json).into_owned() + "\n"
-    } else {
-        match serde_json::from_slice(&json) {
-            Ok(statuses) => table(&statuses),
-            Err(error) => {
-                let text = format!("Error: the answer of {address} is unreadable: {error}");
-                let _ = writeln!(std::io::stderr(), "{text}");
-                return ExitCode::FAILURE;
-            }
-        }
-    };
-    // If nobody reads it, the status has to do.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    ExitCode::SUCCESS
+    })
 }
 
-/// A line for each storage, columns under each other.
-fn table(statuses: &Map<String, Value>) -> String {
+/// One line for each storage, in aligned columns.
+fn table(statuses: &Statuses) -> String {
     let head = ["storage"].into_iter().chain(COLUMNS.map(|(_, title)| title));
     let mut rows: Vec<Vec<String>> = vec![head.chain(["last commit"]).map(str::to_owned).collect()];
     for (name, status) in statuses {
@@ -115,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_stand_under_each_other() {
+    fn columns_are_aligned() {
         let statuses = serde_json::json!({
             "1": {"connections": 12, "loads": 1_234_567, "stores": 3, "commits": 4, "aborts": 0,
                   "conflicts": 5, "conflicts_resolved": 6, "active_txns": 1, "waiting": 0,
@@ -123,9 +116,9 @@ mod tests {
             "temporary\u{1b}[2J": {"connections": 0},
         });
         let expected = "\
-storage       clients    loads  stores  commits  aborts  conflicts  merged  open  waiting  last commit
-1                  12  1234567       3        4       0          5       6     1        0  never
-temporary[2J        0        -       -        -       -          -       -     -        -  -
+storage       clients    loads  stores  commits  aborts  conflicts  resolved  open  waiting  last commit
+1                  12  1234567       3        4       0          5         6     1        0  never
+temporary[2J        0        -       -        -       -          -         -     -        -  -
 started Tue Nov 24 20:33:39 2026
 ";
         assert_eq!(table(statuses.as_object().unwrap()), expected);

@@ -1,7 +1,7 @@
 //! What systemd passes on and hears, played by the test.
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
@@ -91,7 +91,12 @@ fn systemd_hears_how_far_it_is_and_that_it_lives() {
     let (running, address) = Running::launch(&directory, command);
     let hear = || {
         let mut buffer = [0; 1_000];
-        let length = socket.recv(&mut buffer).unwrap();
+        let length = loop {
+            match socket.recv(&mut buffer) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                received => break received.unwrap(),
+            }
+        };
         String::from_utf8(buffer[..length].to_vec()).unwrap()
     };
     assert_eq!(hear(), format!("READY=1\nSTATUS=serving {address}\n"));

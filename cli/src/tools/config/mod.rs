@@ -12,7 +12,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use rzeo_zconfig::{ConfigError, Location, RealSystem, System, path_of};
+use rzeo_zconfig::{ConfigError, RealSystem, System, path_of};
 use serde_json::{Value as Json, json};
 
 use crate::config::ServerConfig;
@@ -91,15 +91,6 @@ fn failure(error: &ConfigError) -> Json {
         "ok": false,
         "error": error.to_string(),
         "expected": error.expected(),
-        "place": error.location().map(place),
+        "place": error.location().map(report::place),
     })
-}
-
-/// A location, as JSON.
-fn place(place: &Location) -> Json {
-    match place {
-        Location::File { url } => json!({ "url": &**url }),
-        Location::Line { url, line } => json!({ "url": &**url, "line": line }),
-        Location::Override(spec) => json!({ "option": format!("-X {spec}") }),
-    }
 }

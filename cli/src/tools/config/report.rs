@@ -1,10 +1,9 @@
 //! The report of `rzeo config check`: as JSON, and as text made of it.
 
 use rzeo_eventlog::Level;
-use rzeo_zconfig::{Kind, Section, Setting, SocketAddress, System, Value};
+use rzeo_zconfig::{Kind, Location, Section, Setting, SocketAddress, System, Value};
 use serde_json::{Value as Json, json};
 
-use super::place;
 use crate::config::OwnSettings;
 
 /// Keys whose values are not shown.
@@ -127,4 +126,13 @@ fn string(json: &Json) -> &str {
 
 fn array(json: &Json) -> &[Json] {
     json.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// A location, as JSON.
+pub(super) fn place(place: &Location) -> Json {
+    match place {
+        Location::File { url } => json!({ "url": &**url }),
+        Location::Line { url, line } => json!({ "url": &**url, "line": line }),
+        Location::Override(spec) => json!({ "option": format!("-X {spec}") }),
+    }
 }

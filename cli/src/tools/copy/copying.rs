@@ -6,10 +6,12 @@ use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::record::is_blob_record;
 use rzeo_core::storage::Record;
 
-use super::database::{Header, Source, Target, Walk};
-use super::{Stop, ToolError, same};
+use super::database::{Header, Source, Target, TransactionCursor};
+use super::prefix_check;
+use super::stop::Stop;
+use crate::tools::ToolError;
 
-/// How many blobs are named of those that could not be copied.
+/// Maximum number of blobs named of those that could not be copied.
 const NAMED_MAX: usize = 20;
 /// What a record takes in a file beside its data.
 const RECORD_HEAD_BYTES: u64 = 42;
@@ -49,9 +51,9 @@ pub(super) fn copy(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Copied, ToolError> {
     let last = Some(target.last_tid()?).filter(|last| *last != Tid::ZERO);
-    let mut walk = source.walk(last)?;
+    let mut cursor = source.transactions(last)?;
     if let Some(last) = last {
-        same::check(source, &mut *walk, &*target, last, stop)?;
+        prefix_check::check(source, &mut *cursor, &*target, last, stop)?;
     }
     let mut copying = Copying {
         source,
@@ -63,7 +65,7 @@ pub(super) fn copy(
         copied: Copied { last, why: why_without(source, target), ..Copied::default() },
         target,
     };
-    let result = copying.transactions(&mut *walk);
+    let result = copying.transactions(&mut *cursor);
     // Whole transactions are not to be copied again, however it ended.
     let flushed = copying.target.flush();
     result.and(flushed)?;
@@ -74,9 +76,9 @@ pub(super) fn copy(
 fn why_without(source: &dyn Source, target: &dyn Target) -> &'static str {
     match (source.has_blobs(), target.has_blobs()) {
         (true, true) => "",
-        (true, false) => "because the target has no place for blobs",
-        (false, true) => "because the source has none",
-        (false, false) => "because neither side has a place for blobs",
+        (true, false) => "because the target keeps no blobs",
+        (false, true) => "because the source has no blobs",
+        (false, false) => "because neither side keeps blobs",
     }
 }
 
@@ -101,14 +103,14 @@ struct Copying<'a> {
 }
 
 impl Copying<'_> {
-    fn transactions(&mut self, walk: &mut dyn Walk) -> Result<(), ToolError> {
-        while let Some(header) = walk.next_transaction()? {
+    fn transactions(&mut self, cursor: &mut dyn TransactionCursor) -> Result<(), ToolError> {
+        while let Some(header) = cursor.next_transaction()? {
             self.stop.check()?;
             let tid = self.tid_for(header.tid);
             let status = status(header.status);
             self.target.begin(&Header { tid, status, ..header.clone() })?;
             let mut with_blobs = BTreeSet::new();
-            while let Some(record) = walk.next_record()? {
+            while let Some(record) = cursor.next_record()? {
                 self.stop.check()?;
                 self.record(record, &mut with_blobs)?;
             }
@@ -179,7 +181,7 @@ impl Copying<'_> {
             return Ok(record);
         };
         self.target.flush()?;
-        let found = self.target.walk(Some(source))?.next_transaction()?;
+        let found = self.target.transactions(Some(source))?.next_transaction()?;
         let data_txn = found.map(|found| found.tid).filter(|tid| *tid == source);
         Ok(Record { data_txn, ..record })
     }

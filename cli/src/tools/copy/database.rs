@@ -35,7 +35,10 @@ pub(super) trait Database {
     fn name(&self) -> String;
 
     /// Walks the transactions from a tid on that are there now.
-    fn walk(&self, start: Option<Tid>) -> Result<Box<dyn Walk + '_>, ToolError>;
+    fn transactions(
+        &self,
+        start: Option<Tid>,
+    ) -> Result<Box<dyn TransactionCursor + '_>, ToolError>;
 
     /// Whether it keeps blobs.
     fn has_blobs(&self) -> bool;
@@ -44,8 +47,8 @@ pub(super) trait Database {
     fn size(&self) -> u64;
 }
 
-/// A walk over transactions, and over the records of each.
-pub(super) trait Walk {
+/// A cursor over transactions, and over the records of each.
+pub(super) trait TransactionCursor {
     fn next_transaction(&mut self) -> Result<Option<Header>, ToolError>;
 
     /// The next record of the transaction that came last.

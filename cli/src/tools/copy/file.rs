@@ -20,8 +20,8 @@ use rzeo_core::value::Value;
 use rzeo_storage::FileStorage;
 use rzeo_storage::file::FileOptions;
 
-use super::ToolError;
-use super::database::{Database, Extension, Header, Source, Target, Walk};
+use super::database::{Database, Extension, Header, Source, Target, TransactionCursor};
+use crate::tools::ToolError;
 
 /// Transactions are committed together until they have so many bytes,
 const GROUP_BYTES: usize = 16 << 20;
@@ -53,8 +53,11 @@ impl Database for FileSource {
         self.0.path().display().to_string()
     }
 
-    fn walk(&self, start: Option<Tid>) -> Result<Box<dyn Walk + '_>, ToolError> {
-        walk(&self.0, start)
+    fn transactions(
+        &self,
+        start: Option<Tid>,
+    ) -> Result<Box<dyn TransactionCursor + '_>, ToolError> {
+        transactions(&self.0, start)
     }
 
     fn has_blobs(&self) -> bool {
@@ -92,16 +95,19 @@ impl Read for BlobReader {
     }
 }
 
-fn walk(storage: &FileStorage, start: Option<Tid>) -> Result<Box<dyn Walk + '_>, ToolError> {
-    Ok(Box::new(FileWalk { transactions: storage.iterate(start, None)?, records: None }))
+fn transactions(
+    storage: &FileStorage,
+    start: Option<Tid>,
+) -> Result<Box<dyn TransactionCursor + '_>, ToolError> {
+    Ok(Box::new(FileCursor { transactions: storage.iterate(start, None)?, records: None }))
 }
 
-struct FileWalk {
+struct FileCursor {
     transactions: Box<dyn TransactionIterator>,
     records: Option<Box<dyn RecordIterator>>,
 }
 
-impl Walk for FileWalk {
+impl TransactionCursor for FileCursor {
     fn next_transaction(&mut self) -> Result<Option<Header>, ToolError> {
         let Some(header) = self.transactions.next_transaction()? else { return Ok(None) };
         self.records = Some(self.transactions.records()?);
@@ -196,8 +202,11 @@ impl Database for FileTarget {
         self.storage.path().display().to_string()
     }
 
-    fn walk(&self, start: Option<Tid>) -> Result<Box<dyn Walk + '_>, ToolError> {
-        walk(&self.storage, start)
+    fn transactions(
+        &self,
+        start: Option<Tid>,
+    ) -> Result<Box<dyn TransactionCursor + '_>, ToolError> {
+        transactions(&self.storage, start)
     }
 
     fn has_blobs(&self) -> bool {
@@ -241,7 +250,7 @@ impl Target for FileTarget {
         blob: &mut dyn Read,
     ) -> Result<Result<(), String>, ToolError> {
         let Some(blobs) = self.storage.blobs() else {
-            return Ok(Err(format!("{} has no place for it", self.name())));
+            return Ok(Err(format!("{} keeps no blobs", self.name())));
         };
         let upload = blobs.upload()?;
         write_all(&*upload, blob)?;

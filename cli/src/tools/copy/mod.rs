@@ -1,24 +1,24 @@
-//! `rzeo copy`: all transactions of a database into another one, as they are.
+//! `rzeo copy`: copies all transactions of a database into another one, unchanged.
 //!
 //! ```text
 //!   Source ── transactions, records, blobs ──► copying ──► Target
 //!     file, server                 │                         file, server
-//!                                  └ same: is what the target has a beginning of the source?
+//!                                  └ prefix_check: does the target hold a prefix of the source?
 //! ```
 //!
-//! What Python's `copyTransactionsFrom` does, between any two of a file and a server, and so that it can be
-//! interrupted: a target that has the first transactions of the source is gone on with. One transaction
-//! after the other is committed under its own tid, so at every instant the target is whole up to some
-//! transaction.
+//! It does what Python's `copyTransactionsFrom` does, between any two of a file and a server, and it can be
+//! interrupted: a target that holds a prefix of the source is resumed. Transactions are committed one after
+//! the other under their own tids, so the target is consistent up to some transaction at every instant.
 //!
 //! Records and blobs go through memory piece by piece, however large a transaction is.
 
 mod copying;
 mod database;
 mod file;
-mod place;
-mod same;
+mod location;
+mod prefix_check;
 mod server;
+mod stop;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -26,50 +26,49 @@ mod tls;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rzeo_client::Access;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
 use tokio::runtime::Runtime;
 
 use self::copying::{Copied, copy};
 use self::database::{Source, Target};
 use self::file::{FileSource, FileTarget};
-use self::place::Place;
+use self::location::Location;
 use self::server::{Server, Way};
+use self::stop::Stop;
 use self::tls::TlsOptions;
 use super::progress::Progress;
-use super::{ToolError, time_of};
+use super::{ToolError, counted, time_of};
 
-/// Copy a database, all transactions as they are, or go on with a copy
+/// Copy a database with all its transactions, or resume a copy
 ///
-/// FROM and TO are FileStorages or servers. What TO has already must be a beginning of FROM: only what is
-/// new is copied then. Ctrl-C stops after a whole transaction; the same command goes on from there.
+/// FROM and TO are FileStorages or servers. TO must be empty or hold a prefix of FROM; then only the new
+/// transactions are copied. Ctrl-C stops after a whole transaction; the same command resumes from there.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Where to copy from: the path of a FileStorage, or a server's HOST:PORT, :PORT or unix:PATH
-    #[arg(value_name = "FROM", value_parser = place::parse)]
-    from: Place,
+    /// Copy from this FileStorage or server
+    ///
+    /// HOST:PORT, :PORT, [IPV6]:PORT and unix:PATH are servers, everything else is the path of a file.
+    #[arg(value_name = "FROM", value_parser = location::parse)]
+    from: Location,
 
-    /// Where to copy to, likewise; a file is made if there is none
-    #[arg(value_name = "TO", value_parser = place::parse)]
-    to: Place,
+    /// Copy to this FileStorage or server; a file is created if needed
+    #[arg(value_name = "TO", value_parser = location::parse)]
+    to: Location,
 
-    /// The storage's name, where FROM is a server [default: 1]
+    /// Name of the storage, if FROM is a server [default: 1]
     #[arg(long, value_name = "NAME")]
     from_storage: Option<String>,
 
-    /// The storage's name, where TO is a server [default: 1]
+    /// Name of the storage, if TO is a server [default: 1]
     #[arg(long, value_name = "NAME")]
     to_storage: Option<String>,
 
-    /// The directory of blobs, where FROM is a file
+    /// Directory of the blobs, if FROM is a file [default: no blobs]
     #[arg(long, value_name = "DIR")]
     from_blobs: Option<PathBuf>,
 
-    /// The directory of blobs, where TO is a file
+    /// Directory of the blobs, if TO is a file [default: no blobs]
     #[arg(long, value_name = "DIR")]
     to_blobs: Option<PathBuf>,
 
@@ -77,27 +76,7 @@ pub(crate) struct Options {
     tls: TlsOptions,
 }
 
-/// Whether somebody wants the copy to end before its end.
-#[derive(Clone, Debug, Default)]
-struct Stop(Arc<AtomicBool>);
-
-impl Stop {
-    /// Asked for by signals; a second one ends the process at once.
-    fn by_signals() -> Result<Self, ToolError> {
-        let stop = Self::default();
-        for signal in [SIGINT, SIGTERM] {
-            flag::register_conditional_default(signal, stop.0.clone())?;
-            flag::register(signal, stop.0.clone())?;
-        }
-        Ok(stop)
-    }
-
-    fn check(&self) -> Result<(), ToolError> {
-        if self.0.load(Ordering::Relaxed) { Err(ToolError::Interrupted) } else { Ok(()) }
-    }
-}
-
-/// Copies, and tells whether all that was there has been copied.
+/// Copies, and returns whether everything has been copied.
 pub(crate) fn run(options: &Options) -> Result<bool, ToolError> {
     options.refuse_nonsense()?;
     let stop = Stop::by_signals()?;
@@ -107,7 +86,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, ToolError> {
     let progress = Progress::new("copying");
     let copied = copy(&*source, &mut *target, &stop, &mut |done, total| progress.set(done, total));
     drop(progress);
-    // Also after an error: what was copied is not to be copied again.
+    // Also after an error: what was copied needs not be copied again.
     let closed = target.close();
     let copied = copied?;
     closed?;
@@ -116,42 +95,47 @@ pub(crate) fn run(options: &Options) -> Result<bool, ToolError> {
 }
 
 impl Options {
-    /// Options that would be without effect may be the ones that were meant for the other side.
+    /// An option without effect may have been meant for the other side.
     fn refuse_nonsense(&self) -> Result<(), ToolError> {
         let sides = [
             ("from", &self.from, &self.from_storage, &self.from_blobs, self.tls.from_tls),
             ("to", &self.to, &self.to_storage, &self.to_blobs, self.tls.to_tls),
         ];
-        for (side, place, storage, blobs, tls) in sides {
-            match place {
-                Place::File(path) if tls => {
+        for (side, location, storage, blobs, tls) in sides {
+            match location {
+                Location::File(path) if tls => {
                     let path = path.display();
-                    let text = format!("--{side}-tls is for servers; {path} is a file");
+                    let text = format!("--{side}-tls needs a server, but {path} is a file");
                     return Err(ToolError::Usage(text));
                 }
-                Place::File(path) if storage.is_some() => {
+                Location::File(path) if storage.is_some() => {
                     let path = path.display();
-                    let text = format!("--{side}-storage is for servers; {path} is a file");
+                    let text = format!("--{side}-storage needs a server, but {path} is a file");
                     return Err(ToolError::Usage(text));
                 }
-                Place::Server(address) if blobs.is_some() => {
-                    let text = format!("--{side}-blobs is for files; {address} has its own blobs");
+                Location::Server(address) if blobs.is_some() => {
+                    let text = format!(
+                        "--{side}-blobs needs a file, but {address} is a server and has its own blobs"
+                    );
                     return Err(ToolError::Usage(text));
                 }
-                Place::File(_) | Place::Server(_) => {}
+                Location::File(_) | Location::Server(_) => {}
             }
         }
-        if self.tls.is_idle() {
-            let text = "TLS is spoken with --from-tls or --to-tls; neither is given";
-            return Err(ToolError::Usage(text.to_owned()));
+        if !self.tls.from_tls
+            && !self.tls.to_tls
+            && let Some(option) = self.tls.files.first_given()
+        {
+            let text = format!("{option} has no effect without --from-tls or --to-tls");
+            return Err(ToolError::Usage(text));
         }
-        if let (Place::File(from), Place::File(to)) = (&self.from, &self.to) {
+        if let (Location::File(from), Location::File(to)) = (&self.from, &self.to) {
             if file::is_same(from, to) {
                 let (from, to) = (from.display(), to.display());
-                return Err(ToolError::Usage(format!("{to} is {from} itself")));
+                return Err(ToolError::Usage(format!("{to} is the same file as {from}")));
             }
             if self.from_blobs.is_some() != self.to_blobs.is_some() {
-                let text = "blobs need two directories, --from-blobs and --to-blobs";
+                let text = "to copy blobs, use both --from-blobs and --to-blobs";
                 return Err(ToolError::Usage(text.to_owned()));
             }
         }
@@ -160,12 +144,13 @@ impl Options {
 
     fn source(&self, runtime: &Rc<Runtime>) -> Result<Box<dyn Source>, ToolError> {
         match &self.from {
-            Place::File(path) => Ok(Box::new(FileSource::open(path, self.from_blobs.clone())?)),
-            Place::Server(address) => {
+            Location::File(path) => Ok(Box::new(FileSource::open(path, self.from_blobs.clone())?)),
+            Location::Server(address) => {
                 let way = Way {
                     storage: self.from_storage.clone(),
                     access: Access::ReadOnly,
-                    tls: self.tls.from_tls.then(|| self.tls.configure()).transpose()?,
+                    tls_option: "--from-tls",
+                    tls: self.tls.from_tls.then(|| self.tls.files.configure()).transpose()?,
                 };
                 Ok(Box::new(Server::connect(runtime, address, way)?))
             }
@@ -174,12 +159,13 @@ impl Options {
 
     fn target(&self, runtime: &Rc<Runtime>) -> Result<Box<dyn Target>, ToolError> {
         match &self.to {
-            Place::File(path) => Ok(Box::new(FileTarget::open(path, self.to_blobs.clone())?)),
-            Place::Server(address) => {
+            Location::File(path) => Ok(Box::new(FileTarget::open(path, self.to_blobs.clone())?)),
+            Location::Server(address) => {
                 let way = Way {
                     storage: self.to_storage.clone(),
                     access: Access::ReadWrite,
-                    tls: self.tls.to_tls.then(|| self.tls.configure()).transpose()?,
+                    tls_option: "--to-tls",
+                    tls: self.tls.to_tls.then(|| self.tls.files.configure()).transpose()?,
                 };
                 Ok(Box::new(Server::connect(runtime, address, way)?))
             }
@@ -195,30 +181,33 @@ fn print(options: &Options, copied: &Copied) -> Result<(), ToolError> {
         None => writeln!(out, "{to}: nothing to copy, {} is empty", options.from)?,
         Some(last) if *transactions == 0 => {
             let time = time_of(last);
-            writeln!(out, "{to}: nothing to copy, all is there up to {last} ({time})")?;
+            writeln!(out, "{to}: nothing to copy, it is complete up to {last} ({time})")?;
         }
         Some(last) => {
             let time = time_of(last);
-            write!(out, "{to}: copied {transactions} transactions with {records} records")?;
+            let (transactions, records) =
+                (counted(*transactions, "transaction"), counted(*records, "record"));
+            write!(out, "{to}: copied {transactions} with {records}")?;
             if *blobs > 0 {
-                write!(out, " and {blobs} blobs")?;
+                write!(out, " and {}", counted(*blobs, "blob"))?;
             }
-            writeln!(out, ", {bytes} bytes, up to {last} ({time})")?;
+            writeln!(out, ", {}, up to {last} ({time})", counted(*bytes, "byte"))?;
         }
     }
     if copied.retimed > 0 {
-        let retimed = copied.retimed;
-        writeln!(out, "{retimed} transactions got later tids, for theirs were out of order")?;
+        let retimed = counted(copied.retimed, "transaction");
+        writeln!(out, "{retimed} got a later tid, because the tids were out of order")?;
     }
     if copied.without_blobs > 0 {
-        let count = copied.without_blobs;
-        writeln!(out, "{count} records of blobs were copied without their blobs, {}", copied.why)?;
+        let count = counted(copied.without_blobs, "blob record");
+        writeln!(out, "{count} copied without the blob, {}", copied.why)?;
     }
     for (oid, tid, why) in &copied.missing {
         writeln!(out, "blob of object {oid} at {tid} was not copied: {why}")?;
     }
     if copied.more_missing > 0 {
-        writeln!(out, "and so were {} more blobs", copied.more_missing)?;
+        let count = counted(copied.more_missing, "more blob");
+        writeln!(out, "{count} not copied")?;
     }
     Ok(())
 }

@@ -30,8 +30,10 @@ use rzeo_tls::client::ClientTls;
 use tempfile::{NamedTempFile, TempDir};
 use tokio::runtime::Runtime;
 
-use super::ToolError;
-use super::database::{Database, Extension, Header, Source, Target, Walk};
+use super::database::{Database, Extension, Header, Source, Target, TransactionCursor};
+use super::location::shown;
+use crate::tools::progress::Spinner;
+use crate::tools::{ToolError, server_query};
 
 /// How long a server is tried.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -50,6 +52,8 @@ pub(super) struct Way {
     pub(super) storage: Option<String>,
     pub(super) access: Access,
     pub(super) tls: Option<ClientTls>,
+    /// The option that turns TLS on, for messages.
+    pub(super) tls_option: &'static str,
 }
 
 /// A storage behind a server.
@@ -75,10 +79,24 @@ impl Server {
         address: &Address,
         way: Way,
     ) -> Result<Self, ToolError> {
-        let blobs = TempDir::with_prefix("rzeo-copy-")?;
+        let place = shown(address);
         let usual = ClientOptions::new([address.clone()]);
+        let storage = way.storage.unwrap_or_else(|| usual.storage.clone());
+        let server = server_query::Server {
+            address: address.clone(),
+            tls: way.tls.clone(),
+            tls_option: way.tls_option,
+        };
+        let spinner = Spinner::new(format!("waiting for {place}"));
+        let found = server.wait_for_storage(&storage, PATIENCE, |error| {
+            spinner.set(format!("waiting for {place}: {error}"));
+        });
+        let found = runtime.block_on(found);
+        drop(spinner);
+        found.map_err(|error| ToolError::Refused(format!("cannot use {place}: {error}")))?;
+        let blobs = TempDir::with_prefix("rzeo-copy-")?;
         let options = ClientOptions {
-            storage: way.storage.unwrap_or_else(|| usual.storage.clone()),
+            storage,
             access: way.access,
             tls: way.tls,
             label: Some("rzeo copy".to_owned()),
@@ -91,7 +109,6 @@ impl Server {
             }),
             ..usual
         };
-        let place = place(address);
         let client = runtime.block_on(rzeo_tokio::connect(options));
         let client =
             client.map_err(|error| ToolError::Refused(format!("cannot use {place}: {error}")))?;
@@ -179,9 +196,12 @@ impl Database for Server {
         self.place.clone()
     }
 
-    fn walk(&self, start: Option<Tid>) -> Result<Box<dyn Walk + '_>, ToolError> {
+    fn transactions(
+        &self,
+        start: Option<Tid>,
+    ) -> Result<Box<dyn TransactionCursor + '_>, ToolError> {
         let transactions = self.client.transactions(start, None);
-        Ok(Box::new(ServerWalk { server: self, transactions, records: None }))
+        Ok(Box::new(ServerCursor { server: self, transactions, records: None }))
     }
 
     fn has_blobs(&self) -> bool {
@@ -251,7 +271,9 @@ impl Target for Server {
     ) -> Result<Result<(), String>, ToolError> {
         if record.tid != self.tid {
             let tid = self.tid;
-            let text = format!("its transaction is {tid}, and a server keeps a blob under that");
+            let text = format!(
+                "its transaction is {tid}, and a server stores a blob under the tid of its transaction"
+            );
             return Ok(Err(text));
         }
         let file = self.blob_file(blob)?.into_temp_path();
@@ -270,7 +292,7 @@ impl Target for Server {
             runtime.block_on(voted.abort());
             let (place, last) = (&self.place, self.last);
             let text = format!(
-                "{place}: somebody else writes to it: its newest transaction is {found}, not {last}"
+                "{place}: another client writes to it: its newest transaction is {found}, not {last}"
             );
             return Err(ToolError::Refused(text));
         }
@@ -287,13 +309,13 @@ impl Target for Server {
     }
 }
 
-struct ServerWalk<'a> {
+struct ServerCursor<'a> {
     server: &'a Server,
     transactions: TransactionIterator,
     records: Option<RecordIterator>,
 }
 
-impl Walk for ServerWalk<'_> {
+impl TransactionCursor for ServerCursor<'_> {
     fn next_transaction(&mut self) -> Result<Option<Header>, ToolError> {
         self.records = None;
         let next = self.server.runtime.block_on(self.transactions.next());
@@ -319,15 +341,7 @@ impl Walk for ServerWalk<'_> {
     }
 }
 
-/// As it is written on the command line.
-pub(super) fn place(address: &Address) -> String {
-    match address {
-        Address::Unix(path) => format!("unix:{}", path.display()),
-        Address::Tcp { .. } => address.to_string(),
-    }
-}
-
 /// A runtime for the connections of both sides.
 pub(super) fn runtime() -> Result<Rc<Runtime>, ToolError> {
-    Ok(Rc::new(tokio::runtime::Builder::new_current_thread().enable_all().build()?))
+    Ok(Rc::new(server_query::runtime()?))
 }

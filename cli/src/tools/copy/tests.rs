@@ -200,22 +200,31 @@ fn made(from: Plan<'_>, to: Plan<'_>) -> Sides {
 }
 
 #[test]
-fn only_a_beginning_of_the_source_is_gone_on_with() {
+fn only_a_prefix_of_the_source_is_resumed() {
     let source: Plan<'_> = &[(1, "a", &[(0, 9)]), (2, "b", &[(1, 5), (2, 6)]), (3, "", &[(1, 0)])];
     let cases: [(Plan<'_>, &str); 6] = [
-        (&[(1, "a", &[(0, 8)])], "has another record of object 0x0000000000000000 there"),
-        (&[(1, "z", &[(0, 9)])], "transaction 0x0000000100000000 has another user there"),
-        (&[(2, "b", &[(1, 5)])], "has another record of object 0x0000000000000002 there"),
-        (&[(2, "b", &[(1, 5), (2, 6), (7, 1)])], "another record of object 0x0000000000000007"),
-        (&[(3, "", &[(1, 1)])], "has another record of object 0x0000000000000001 there"),
-        (&[(4, "", &[])], "its last transaction 0x0000000400000000 is not there"),
+        (
+            &[(1, "a", &[(0, 8)])],
+            "has a different record of object 0x0000000000000000 in the source",
+        ),
+        (&[(1, "z", &[(0, 9)])], "transaction 0x0000000100000000 has a different user in"),
+        (
+            &[(2, "b", &[(1, 5)])],
+            "has a different record of object 0x0000000000000002 in the source",
+        ),
+        (&[(2, "b", &[(1, 5), (2, 6), (7, 1)])], "a different record of object 0x0000000000000007"),
+        (
+            &[(3, "", &[(1, 1)])],
+            "has a different record of object 0x0000000000000001 in the source",
+        ),
+        (&[(4, "", &[])], "its last transaction 0x0000000400000000 is not in"),
     ];
     for (target, expected) in cases {
         let sides = made(source, target);
         let before = fs::read(&sides.to).unwrap();
         let refusal = sides.refusal();
         assert!(refusal.contains(expected), "{refusal}");
-        assert!(refusal.contains("To.fs is no beginning of "), "{refusal}");
+        assert!(refusal.contains("To.fs does not hold a prefix of "), "{refusal}");
         assert_eq!(fs::read(&sides.to).unwrap(), before);
     }
     let done = made(source, source).copy().unwrap();
@@ -281,14 +290,14 @@ fn options_for_the_wrong_side_are_refused() {
         Err(error) => error.to_string(),
     };
     let cases: [(&[&str], &str); 8] = [
-        (&["a.fs", "--from-tls", ":1"], "--from-tls is for servers; a.fs is a file"),
-        (&[":2", "--tls-ca", "x", ":1"], "TLS is spoken with --from-tls or --to-tls; neither is"),
-        (&["a.fs", "--from-storage", "x", ":1"], "--from-storage is for servers; a.fs is a file"),
-        (&[":1", "--to-storage", "x", "a.fs"], "--to-storage is for servers; a.fs is a file"),
-        (&[":1", "--from-blobs", "x", "a.fs"], "--from-blobs is for files"),
-        (&["a.fs", "--to-blobs", "x", "unix:z"], "--to-blobs is for files; z has its own blobs"),
-        (&["a.fs", "--to-blobs", "x", "b.fs"], "blobs need two directories"),
-        (&["Cargo.toml", "./Cargo.toml"], "./Cargo.toml is Cargo.toml itself"),
+        (&["a.fs", "--from-tls", ":1"], "--from-tls needs a server, but a.fs is a file"),
+        (&[":2", "--tls-ca", "x", ":1"], "--tls-ca has no effect without --from-tls or --to-tls"),
+        (&["a.fs", "--from-storage", "x", ":1"], "--from-storage needs a server, but a.fs"),
+        (&[":1", "--to-storage", "x", "a.fs"], "--to-storage needs a server, but a.fs"),
+        (&[":1", "--from-blobs", "x", "a.fs"], "--from-blobs needs a file"),
+        (&["a.fs", "--to-blobs", "x", "unix:z"], "--to-blobs needs a file, but unix:z is a server"),
+        (&["a.fs", "--to-blobs", "x", "b.fs"], "use both --from-blobs and --to-blobs"),
+        (&["Cargo.toml", "./Cargo.toml"], "./Cargo.toml is the same file as Cargo.toml"),
     ];
     for (arguments, expected) in cases {
         let refusal = refusal(arguments);

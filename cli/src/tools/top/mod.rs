@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   asker ── answers, failures ──┐
-//!   keys ────────────────────────┼─► Event ─► Board ─► lines ─► Terminal
+//!   keys ────────────────────────┼─► Event ─► ServerHistory ─► lines ─► Terminal
 //!   signals ─────────────────────┘
 //! ```
 //!
@@ -10,7 +10,8 @@
 //! connection and asks for the figures of all storages, which needs no storage's name and is no client in
 //! those figures. So a server that stops is a failure among others, and one that comes back an answer.
 
-mod board;
+mod event;
+mod history;
 mod screen;
 mod terminal;
 
@@ -21,13 +22,14 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use jiff::tz::TimeZone;
-use serde_json::{Map, Value};
 
-use self::board::Board;
-use self::screen::{Scene, fitted, lines};
+use self::event::Event;
+use self::history::ServerHistory;
+use self::screen::{View, fitted, lines};
 use self::terminal::Terminal;
-use super::nagios::parse;
-use super::wire::{CallError, Connection};
+use super::ToolError;
+use super::server_query::{Server, ServerOptions};
+use crate::exit;
 
 /// A snapshot has no curves, as it knows one interval only.
 const SNAPSHOT_WIDTH: usize = 0;
@@ -35,20 +37,21 @@ const SNAPSHOT_WIDTH: usize = 0;
 /// Times are told in seconds, so they are shown anew every second.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Watch a running server.
+/// Watch the activity of a running server
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct TopOptions {
-    /// HOST:PORT, [IPV6]:PORT, or the path of a Unix socket
-    #[arg(default_value = "127.0.0.1:8100")]
-    address: String,
-
-    /// How often to ask
+    /// Time between two queries, from 0.1 to 3600 seconds
     #[arg(short, long, value_name = "SECONDS", default_value = "1", value_parser = interval)]
     interval: Duration,
 
-    /// Print what happens in one interval, and leave; so it is too if there is no terminal
+    /// Print what happens in one interval as text, then exit
+    ///
+    /// This is also done if standard input or output is not a terminal.
     #[arg(long)]
     once: bool,
+
+    #[command(flatten)]
+    server: ServerOptions,
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
@@ -56,97 +59,74 @@ fn interval(text: &str) -> Result<Duration, String> {
     if (0.1..=3_600.0).contains(&seconds) {
         Ok(Duration::from_secs_f64(seconds))
     } else {
-        Err(format!("{seconds} is not between 0.1 and 3600 seconds"))
+        Err("must be from 0.1 to 3600 seconds".to_owned())
     }
 }
 
-/// What happens while somebody watches.
-enum Event {
-    /// The server has answered.
-    Heard(Map<String, Value>),
-    /// It has not.
-    Missed(String),
-    /// Somebody wants to see it anew.
-    Look,
-    /// Somebody has seen enough.
-    Leave,
-}
-
-/// Watches until somebody leaves, or takes a snapshot. Of that, 1 if an answer cannot be understood, 2 if
-/// there is none.
-pub(crate) fn run(options: &TopOptions) -> ExitCode {
+/// Watches until the user quits, or takes a snapshot. The status of a snapshot is 1 if an answer cannot be
+/// understood, 2 if there is none.
+pub(crate) fn run(options: &TopOptions) -> Result<ExitCode, ToolError> {
+    let server = options.server.server()?;
     if options.once || !Terminal::is_there() {
-        return snapshot(options);
+        return Ok(snapshot(options, &server));
     }
-    match watch(options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "Error: cannot use the terminal: {error}");
-            ExitCode::FAILURE
-        }
+    match watch(options, server) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(ToolError::Refused(format!("cannot use the terminal: {error}"))),
     }
 }
 
-fn ask(address: &str) -> Result<Map<String, Value>, CallError> {
-    let (address, wanted) = parse(address);
-    let json = Connection::open(&address, wanted)?.ruok()?;
-    let unreadable = |error: serde_json::Error| CallError::Refused(error.to_string());
-    serde_json::from_slice(&json).map_err(unreadable)
-}
-
-fn snapshot(options: &TopOptions) -> ExitCode {
+fn snapshot(options: &TopOptions, server: &Server) -> ExitCode {
     let start = Instant::now();
-    let mut board = Board::new();
+    let mut history = ServerHistory::new();
     for round in 0..2 {
         if round > 0 {
             thread::sleep(options.interval);
         }
-        match ask(&options.address) {
-            Ok(statuses) => board.hear(start.elapsed(), &statuses),
+        match server.statuses(options.server.timeout) {
+            Ok(statuses) => history.record_answer(start.elapsed(), &statuses),
             Err(error) => {
-                let status = if matches!(error, CallError::Io(_)) { 2 } else { 1 };
-                let (address, _) = parse(&options.address);
-                let _ = writeln!(io::stderr(), "Error: cannot ask {address}: {error}");
-                return ExitCode::from(status);
+                exit::error(&format!("cannot ask {}: {error}", server.address));
+                return ExitCode::from(error.status());
             }
         }
     }
-    let scene = scene(options, start, String::new());
-    let lines = lines(&board, &scene, SNAPSHOT_WIDTH);
+    let view = view(server, start, String::new());
+    let lines = lines(&history, &view, SNAPSHOT_WIDTH);
     let text: String = lines.into_iter().map(|line| line.text + "\n").collect();
     // If nobody reads it, the status has to do.
     let _ = io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
 }
 
-fn watch(options: &TopOptions) -> io::Result<()> {
+fn watch(options: &TopOptions, server: Server) -> io::Result<()> {
     let start = Instant::now();
     let hint = format!("every {} s, q leaves", options.interval.as_secs_f64());
     let (events, arriving) = mpsc::channel();
     let terminal = Terminal::enter(&events)?;
-    ask_forever(options.clone(), events)?;
-    let mut board = Board::new();
+    ask_forever(options.clone(), server.clone(), events)?;
+    let mut history = ServerHistory::new();
     loop {
         let (height, width) = terminal.size();
-        let scene = scene(options, start, hint.clone());
-        terminal.show(&fitted(lines(&board, &scene, width), width, height))?;
+        let view = view(&server, start, hint.clone());
+        terminal.show(&fitted(lines(&history, &view, width), width, height))?;
         match arriving.recv_timeout(TICK) {
-            Ok(Event::Heard(statuses)) => board.hear(start.elapsed(), &statuses),
-            Ok(Event::Missed(why)) => board.miss(start.elapsed(), why),
-            Ok(Event::Look) | Err(RecvTimeoutError::Timeout) => {}
-            Ok(Event::Leave) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            Ok(Event::Answered(statuses)) => history.record_answer(start.elapsed(), &statuses),
+            Ok(Event::Failed(why)) => history.record_failure(start.elapsed(), why),
+            Ok(Event::Redraw) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(Event::Quit) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
         }
     }
 }
 
 /// Asks at every interval, on another thread, until nobody listens.
-fn ask_forever(options: TopOptions, events: Sender<Event>) -> io::Result<()> {
+fn ask_forever(options: TopOptions, server: Server, events: Sender<Event>) -> io::Result<()> {
     let asker = thread::Builder::new().name("asker".to_owned());
     asker.spawn(move || {
         loop {
-            let event = match ask(&options.address) {
-                Ok(statuses) => Event::Heard(statuses),
-                Err(error) => Event::Missed(error.to_string()),
+            let event = match server.statuses(options.server.timeout) {
+                Ok(statuses) => Event::Answered(statuses),
+                Err(error) => Event::Failed(error.to_string()),
             };
             if events.send(event).is_err() {
                 return;
@@ -157,10 +137,10 @@ fn ask_forever(options: TopOptions, events: Sender<Event>) -> io::Result<()> {
     Ok(())
 }
 
-fn scene(options: &TopOptions, start: Instant, hint: String) -> Scene {
+fn view(server: &Server, start: Instant, hint: String) -> View {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Scene {
-        address: options.address.clone(),
+    View {
+        address: server.address.to_string(),
         hint,
         now: start.elapsed(),
         wall: wall.as_secs_f64(),

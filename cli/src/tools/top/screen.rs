@@ -1,4 +1,4 @@
-//! What is shown of a board: lines of text, made from values alone.
+//! What is shown of a history: lines of text, made from values alone.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,14 +7,14 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rzeo_core::ids::Tid;
 
-use super::board::{Board, COUNTED, Contact, Figures, Storage};
+use super::history::{COUNTED, Contact, Figures, ServerHistory, Storage};
 
 /// What a curve is drawn with, from nothing to the most.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// How a line is to look.
+/// How a line is to style.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Look {
+pub(super) enum Style {
     Plain,
     /// The head of something.
     Head,
@@ -25,19 +25,19 @@ pub(super) enum Look {
 /// A line of text without control characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line {
-    pub(super) look: Look,
+    pub(super) style: Style,
     pub(super) text: String,
 }
 
 impl Line {
-    fn new(look: Look, text: String) -> Self {
-        Self { look, text }
+    fn new(style: Style, text: String) -> Self {
+        Self { style, text }
     }
 }
 
-/// What else there is to know for showing a board.
+/// What else there is to know for showing a history.
 #[derive(Clone, Debug)]
-pub(super) struct Scene {
+pub(super) struct View {
     pub(super) address: String,
     /// What the user can do; nothing in a snapshot.
     pub(super) hint: String,
@@ -49,30 +49,30 @@ pub(super) struct Scene {
 }
 
 /// All that there is to show, from top to bottom; curves fill lines up to `width` characters.
-pub(super) fn lines(board: &Board, scene: &Scene, width: usize) -> Vec<Line> {
-    let started = board.started.as_deref().map(|start| format!("started {start}"));
-    let parts = [Some(scene.address.clone()), started, Some(scene.hint.clone())];
+pub(super) fn lines(history: &ServerHistory, view: &View, width: usize) -> Vec<Line> {
+    let started = history.started.as_deref().map(|start| format!("started {start}"));
+    let parts = [Some(view.address.clone()), started, Some(view.hint.clone())];
     let parts: Vec<String> = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
-    let mut lines = vec![Line::new(Look::Head, parts.join("   "))];
-    match &board.contact {
-        Contact::None => lines.push(Line::new(Look::Plain, "waiting for an answer".to_owned())),
+    let mut lines = vec![Line::new(Style::Head, parts.join("   "))];
+    match &history.contact {
+        Contact::None => lines.push(Line::new(Style::Plain, "waiting for an answer".to_owned())),
         Contact::Good => {}
         Contact::Lost { since, why } => {
-            let time = span(scene.now.saturating_sub(*since));
-            let text = format!("no answer for {time}: {why}; asking again and again");
-            lines.push(Line::new(Look::Alarm, text));
+            let time = span(view.now.saturating_sub(*since));
+            let text = format!("no answer for {time}: {why}; retrying");
+            lines.push(Line::new(Style::Alarm, text));
         }
     }
-    if let Some(restarted) = board.restarted {
-        let time = span(scene.now.saturating_sub(restarted));
-        lines.push(Line::new(Look::Alarm, format!("the server was started again {time} ago")));
+    if let Some(restarted) = history.restarted {
+        let time = span(view.now.saturating_sub(restarted));
+        lines.push(Line::new(Style::Alarm, format!("the server was restarted {time} ago")));
     }
-    if board.contact == Contact::Good && board.storages.is_empty() {
-        lines.push(Line::new(Look::Plain, "the server has no storages".to_owned()));
+    if history.contact == Contact::Good && history.storages.is_empty() {
+        lines.push(Line::new(Style::Plain, "the server has no storages".to_owned()));
     }
-    for storage in &board.storages {
-        lines.push(Line::new(Look::Plain, String::new()));
-        show(storage, scene, width, &mut lines);
+    for storage in &history.storages {
+        lines.push(Line::new(Style::Plain, String::new()));
+        show(storage, view, width, &mut lines);
     }
     for line in &mut lines {
         line.text.retain(|character| !character.is_control());
@@ -84,8 +84,8 @@ pub(super) fn lines(board: &Board, scene: &Scene, width: usize) -> Vec<Line> {
 pub(super) fn fitted(mut lines: Vec<Line>, width: usize, height: usize) -> Vec<Line> {
     if lines.len() > height {
         lines.truncate(height.saturating_sub(1));
-        let text = "there is more: make the window higher".to_owned();
-        lines.push(Line::new(Look::Head, text));
+        let text = "there is more: enlarge the window".to_owned();
+        lines.push(Line::new(Style::Head, text));
     }
     for line in &mut lines {
         if let Some((end, _)) = line.text.char_indices().nth(width) {
@@ -95,20 +95,20 @@ pub(super) fn fitted(mut lines: Vec<Line>, width: usize, height: usize) -> Vec<L
     lines
 }
 
-fn show(storage: &Storage, scene: &Scene, width: usize, lines: &mut Vec<Line>) {
+fn show(storage: &Storage, view: &View, width: usize, lines: &mut Vec<Line>) {
     let figures = &storage.figures;
-    lines.push(Line::new(Look::Head, format!("storage {}", storage.name)));
+    lines.push(Line::new(Style::Head, format!("storage {}", storage.name)));
     let lock = match figures.locked_since {
         None => "no lock held".to_owned(),
         Some(since) => {
-            format!("lock held for {:.1} s", (scene.wall - since).max(0.0))
+            format!("lock held for {:.1} s", (view.wall - since).max(0.0))
         }
     };
     let text = format!(
         "  connections {}   open {}   waiting votes {}   {lock}",
         figures.connections, figures.open, figures.waiting
     );
-    lines.push(Line::new(Look::Plain, text));
+    lines.push(Line::new(Style::Plain, text));
     for (index, (title, count)) in COUNTED.iter().enumerate() {
         let rates: VecDeque<f64> = storage.history.iter().map(|rates| rates[index]).collect();
         let now = rates.back().map_or_else(|| "-".to_owned(), |rate| shown(*rate));
@@ -117,12 +117,12 @@ fn show(storage: &Storage, scene: &Scene, width: usize, lines: &mut Vec<Line>) {
         if rates.len() > 1 && width > used {
             text = format!("{text:<used$}{}", curve(&rates, width - used));
         }
-        lines.push(Line::new(Look::Plain, text));
+        lines.push(Line::new(Style::Plain, text));
     }
-    lines.push(Line::new(Look::Plain, format!("  last commit  {}", last_commit(figures, scene))));
+    lines.push(Line::new(Style::Plain, format!("  last commit  {}", last_commit(figures, view))));
 }
 
-fn last_commit(figures: &Figures, scene: &Scene) -> String {
+fn last_commit(figures: &Figures, view: &View) -> String {
     match figures.last {
         None => "-".to_owned(),
         Some(Tid(0)) => "never".to_owned(),
@@ -130,9 +130,9 @@ fn last_commit(figures: &Figures, scene: &Scene) -> String {
             let seconds = tid.to_unix().0;
             #[expect(clippy::cast_possible_truncation, reason = "whole seconds")]
             let time = Timestamp::from_second(seconds as i64).unwrap_or_default();
-            let time = time.to_zoned(scene.zone.clone()).strftime("%Y-%m-%d %H:%M:%S %Z");
+            let time = time.to_zoned(view.zone.clone()).strftime("%Y-%m-%d %H:%M:%S %Z");
             // Clocks differ.
-            let age = Duration::try_from_secs_f64(scene.wall - seconds).unwrap_or_default();
+            let age = Duration::try_from_secs_f64(view.wall - seconds).unwrap_or_default();
             format!("{time}, {} ago, tid {:016x}", span(age), tid.0)
         }
     }
@@ -178,8 +178,8 @@ mod tests {
 
     use super::*;
 
-    fn scene(now: u64) -> Scene {
-        Scene {
+    fn view(now: u64) -> View {
+        View {
             address: "127.0.0.1:8100".to_owned(),
             hint: String::new(),
             now: Duration::from_secs(now),
@@ -198,18 +198,18 @@ mod tests {
         Map::from_iter([("1".to_owned(), status)])
     }
 
-    fn text(board: &Board, now: u64, width: usize) -> String {
-        let lines = lines(board, &scene(now), width);
+    fn text(history: &ServerHistory, now: u64, width: usize) -> String {
+        let lines = lines(history, &view(now), width);
         lines.into_iter().map(|line| line.text + "\n").collect()
     }
 
     #[test]
     fn a_server_on_a_screen() {
-        let mut board = Board::new();
-        assert_eq!(text(&board, 0, 80), "127.0.0.1:8100\nwaiting for an answer\n");
+        let mut history = ServerHistory::new();
+        assert_eq!(text(&history, 0, 80), "127.0.0.1:8100\nwaiting for an answer\n");
         for (second, loads) in [0, 0, 700, 1_400, 1_500, 1_503].into_iter().enumerate() {
             let second = u64::try_from(second).unwrap();
-            board.hear(Duration::from_secs(second), &answer(loads));
+            history.record_answer(Duration::from_secs(second), &answer(loads));
         }
         let expected = "\
 127.0.0.1:8100   started Tue Nov 24 20:33:39 2026
@@ -221,60 +221,62 @@ storage 1
   commits          0/s          820 ▁▁▁▁▁
   aborts           0/s            0 ▁▁▁▁▁
   conflicts        0/s            3 ▁▁▁▁▁
-  merged           0/s            6 ▁▁▁▁▁
+  resolved         0/s            6 ▁▁▁▁▁
   last commit  2026-11-24 20:34:07 UTC, 3 s ago, tid 040d3cf21ddddddd
 ";
-        assert_eq!(text(&board, 6, 80), expected);
-        assert!(text(&board, 6, 39).contains("1503 █▂▂\n"), "{}", text(&board, 6, 39));
-        assert!(text(&board, 6, 0).contains("1503\n"), "{}", text(&board, 6, 0));
+        assert_eq!(text(&history, 6, 80), expected);
+        assert!(text(&history, 6, 39).contains("1503 █▂▂\n"), "{}", text(&history, 6, 39));
+        assert!(text(&history, 6, 0).contains("1503\n"), "{}", text(&history, 6, 0));
     }
 
     #[test]
     fn a_server_that_is_gone_and_one_that_came_back() {
-        let mut board = Board::new();
-        board.hear(Duration::from_secs(1), &answer(100));
-        board.miss(Duration::from_secs(2), "[Errno 111] Connection\x1b[2J refused".to_owned());
-        let shown = lines(&board, &scene(7), 80);
-        assert_eq!(shown[1].look, Look::Alarm);
-        let expected =
-            "no answer for 5 s: [Errno 111] Connection[2J refused; asking again and again";
+        let mut history = ServerHistory::new();
+        history.record_answer(Duration::from_secs(1), &answer(100));
+        history.record_failure(
+            Duration::from_secs(2),
+            "[Errno 111] Connection\x1b[2J refused".to_owned(),
+        );
+        let shown = lines(&history, &view(7), 80);
+        assert_eq!(shown[1].style, Style::Alarm);
+        let expected = "no answer for 5 s: [Errno 111] Connection[2J refused; retrying";
         assert_eq!(shown[1].text, expected);
         assert!(shown.iter().any(|line| line.text == "storage 1"), "what was known stays");
 
-        board.hear(Duration::from_secs(8), &answer(5));
-        let shown = text(&board, 300, 80);
-        assert!(shown.contains("\nthe server was started again 4 min ago\n"), "{shown}");
+        history.record_answer(Duration::from_secs(8), &answer(5));
+        let shown = text(&history, 300, 80);
+        assert!(shown.contains("\nthe server was restarted 4 min ago\n"), "{shown}");
         assert!(shown.contains("loads            -/s            5\n"), "{shown}");
         assert!(!shown.contains("no answer"), "{shown}");
     }
 
     #[test]
     fn what_a_server_does_not_tell_is_not_shown_as_something() {
-        let mut board = Board::new();
-        board.hear(Duration::ZERO, &Map::from_iter([("a\nb".to_owned(), json!({}))]));
-        let shown = text(&board, 0, 80);
+        let mut history = ServerHistory::new();
+        history.record_answer(Duration::ZERO, &Map::from_iter([("a\nb".to_owned(), json!({}))]));
+        let shown = text(&history, 0, 80);
         assert!(shown.contains("storage ab\n"), "{shown}");
         assert!(shown.contains("no lock held"), "{shown}");
         assert!(shown.ends_with("last commit  -\n"), "{shown}");
-        let mut board = Board::new();
-        board.hear(Duration::ZERO, &Map::new());
-        assert_eq!(text(&board, 0, 80), "127.0.0.1:8100\nthe server has no storages\n");
+        let mut history = ServerHistory::new();
+        history.record_answer(Duration::ZERO, &Map::new());
+        assert_eq!(text(&history, 0, 80), "127.0.0.1:8100\nthe server has no storages\n");
         let last = json!({"last-transaction": "0000000000000000"});
-        board.hear(Duration::ZERO, &Map::from_iter([("1".to_owned(), last)]));
-        assert!(text(&board, 0, 80).ends_with("last commit  never\n"));
+        history.record_answer(Duration::ZERO, &Map::from_iter([("1".to_owned(), last)]));
+        assert!(text(&history, 0, 80).ends_with("last commit  never\n"));
     }
 
     #[test]
     fn a_small_window_has_what_fits() {
-        let mut board = Board::new();
-        board.hear(Duration::ZERO, &answer(0));
-        let all = lines(&board, &scene(0), 20);
+        let mut history = ServerHistory::new();
+        history.record_answer(Duration::ZERO, &answer(0));
+        let all = lines(&history, &view(0), 20);
         assert_eq!(fitted(all.clone(), 200, 50), all);
         let some = fitted(all.clone(), 9, 4);
         let texts: Vec<&str> = some.iter().map(|line| line.text.as_str()).collect();
         assert_eq!(texts, ["127.0.0.1", "", "storage 1", "there is "]);
         assert_eq!(fitted(all.clone(), 0, 1).len(), 1);
-        assert_eq!(fitted(vec![Line::new(Look::Plain, "▁▂▃".to_owned())], 2, 1)[0].text, "▁▂");
+        assert_eq!(fitted(vec![Line::new(Style::Plain, "▁▂▃".to_owned())], 2, 1)[0].text, "▁▂");
     }
 
     #[test]

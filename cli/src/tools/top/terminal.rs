@@ -14,8 +14,8 @@ use rustix::termios::{
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 use signal_hook::iterator::Signals;
 
-use super::Event;
-use super::screen::{Line, Look};
+use super::event::Event;
+use super::screen::{Line, Style};
 
 /// Another screen, without a cursor.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
@@ -48,19 +48,19 @@ impl Terminal {
         thread::Builder::new().name("keys".to_owned()).spawn(move || {
             for key in io::stdin().lock().bytes() {
                 let event = match key {
-                    Ok(b'q' | b'Q' | 3 | 4) | Err(_) => Event::Leave,
-                    Ok(_) => Event::Look,
+                    Ok(b'q' | b'Q' | 3 | 4) | Err(_) => Event::Quit,
+                    Ok(_) => Event::Redraw,
                 };
                 if to.send(event).is_err() {
                     return;
                 }
             }
-            let _ = to.send(Event::Leave);
+            let _ = to.send(Event::Quit);
         })?;
         let to = events.clone();
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in signals.forever() {
-                let event = if signal == SIGWINCH { Event::Look } else { Event::Leave };
+                let event = if signal == SIGWINCH { Event::Redraw } else { Event::Quit };
                 if to.send(event).is_err() {
                     return;
                 }
@@ -81,10 +81,10 @@ impl Terminal {
 
     /// Shows lines, over what was there.
     pub(super) fn show(&self, lines: &[Line]) -> io::Result<()> {
-        let styled = lines.iter().map(|line| match line.look {
-            Look::Plain => line.text.clone(),
-            Look::Head => format!("\x1b[1m{}\x1b[0m", line.text),
-            Look::Alarm => format!("\x1b[31m{}\x1b[0m", line.text),
+        let styled = lines.iter().map(|line| match line.style {
+            Style::Plain => line.text.clone(),
+            Style::Head => format!("\x1b[1m{}\x1b[0m", line.text),
+            Style::Alarm => format!("\x1b[31m{}\x1b[0m", line.text),
         });
         let styled: Vec<String> = styled.collect();
         // Each line clears what it leaves of the one before it, so nothing flickers.

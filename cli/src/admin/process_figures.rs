@@ -4,7 +4,7 @@ use std::fs;
 
 /// Figures of the process; `None` where the system does not tell.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Machine {
+pub(super) struct ProcessFigures {
     /// Bytes of memory in use.
     pub(super) memory: Option<u64>,
     /// Open files and sockets.
@@ -15,7 +15,7 @@ pub(super) struct Machine {
     pub(super) cpu: Option<f64>,
 }
 
-impl Machine {
+impl ProcessFigures {
     pub(super) fn read() -> Self {
         let files = fs::read_dir("/proc/self/fd").map(|entries| entries.count() as u64);
         Self {

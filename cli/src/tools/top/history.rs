@@ -22,7 +22,7 @@ pub(super) const COUNTED: [(&str, Count); 6] = [
     ("commits", |figures| figures.commits),
     ("aborts", |figures| figures.aborts),
     ("conflicts", |figures| figures.conflicts),
-    ("merged", |figures| figures.merged),
+    ("resolved", |figures| figures.resolved),
 ];
 
 /// A storage's figures, as a server tells them.
@@ -36,7 +36,7 @@ pub(super) struct Figures {
     pub(super) commits: u64,
     pub(super) aborts: u64,
     pub(super) conflicts: u64,
-    pub(super) merged: u64,
+    pub(super) resolved: u64,
     /// Since when the lock that is held longest is held: seconds since 1970, by the server's clock.
     pub(super) locked_since: Option<f64>,
     pub(super) last: Option<Tid>,
@@ -55,7 +55,7 @@ impl Figures {
             commits: count("commits"),
             aborts: count("aborts"),
             conflicts: count("conflicts"),
-            merged: count("conflicts_resolved"),
+            resolved: count("conflicts_resolved"),
             locked_since: status.get("lock_time").and_then(Value::as_f64),
             last: last.and_then(|digits| u64::from_str_radix(digits, 16).ok()).map(Tid),
         }
@@ -95,7 +95,7 @@ pub(super) enum Contact {
 
 /// All that is known of a server. Times are those since the program began.
 #[derive(Clone, Debug)]
-pub(super) struct Board {
+pub(super) struct ServerHistory {
     pub(super) contact: Contact,
     /// When the server says that it was started.
     pub(super) started: Option<String>,
@@ -106,7 +106,7 @@ pub(super) struct Board {
     heard: Option<Duration>,
 }
 
-impl Board {
+impl ServerHistory {
     pub(super) fn new() -> Self {
         Self {
             contact: Contact::None,
@@ -118,7 +118,7 @@ impl Board {
     }
 
     /// Takes an answer.
-    pub(super) fn hear(&mut self, now: Duration, statuses: &Map<String, Value>) {
+    pub(super) fn record_answer(&mut self, now: Duration, statuses: &Map<String, Value>) {
         let started = statuses.values().find_map(|status| status.get("start")?.as_str());
         let started = started.map(str::to_owned);
         let all: Vec<(&String, Figures)> =
@@ -152,7 +152,7 @@ impl Board {
     }
 
     /// Takes a failure.
-    pub(super) fn miss(&mut self, now: Duration, why: String) {
+    pub(super) fn record_failure(&mut self, now: Duration, why: String) {
         let since = match self.contact {
             Contact::Lost { since, .. } => since,
             Contact::None | Contact::Good => now,
@@ -181,65 +181,68 @@ mod tests {
         Map::from_iter([("1".to_owned(), status)])
     }
 
-    fn loads(board: &Board) -> Vec<f64> {
-        board.storages[0].history.iter().map(|rates| rates[0]).collect()
+    fn loads(history: &ServerHistory) -> Vec<f64> {
+        history.storages[0].history.iter().map(|rates| rates[0]).collect()
     }
 
     #[test]
     fn what_happens_is_the_difference_between_answers() {
-        let mut board = Board::new();
-        board.hear(second(1), &answer("x", 100));
-        assert!(loads(&board).is_empty());
-        board.hear(second(3), &answer("x", 300));
-        board.hear(second(4), &answer("x", 350));
-        assert_eq!(loads(&board), [100.0, 50.0]);
-        assert_eq!(board.storages[0].history[0], [100.0, 0.0, 10.0, 0.0, 0.0, 0.0]);
+        let mut history = ServerHistory::new();
+        history.record_answer(second(1), &answer("x", 100));
+        assert!(loads(&history).is_empty());
+        history.record_answer(second(3), &answer("x", 300));
+        history.record_answer(second(4), &answer("x", 350));
+        assert_eq!(loads(&history), [100.0, 50.0]);
+        assert_eq!(history.storages[0].history[0], [100.0, 0.0, 10.0, 0.0, 0.0, 0.0]);
         for number in 5..500 {
-            board.hear(second(number), &answer("x", 350));
+            history.record_answer(second(number), &answer("x", 350));
         }
-        assert_eq!(loads(&board).len(), HISTORY_MAX);
-        assert_eq!(board.restarted, None);
+        assert_eq!(loads(&history).len(), HISTORY_MAX);
+        assert_eq!(history.restarted, None);
     }
 
     #[test]
     fn a_server_that_is_lost_and_comes_back_is_followed() {
-        let mut board = Board::new();
-        board.hear(second(1), &answer("x", 100));
-        board.hear(second(2), &answer("x", 110));
-        board.miss(second(3), "gone".to_owned());
-        board.miss(second(4), "still gone".to_owned());
-        assert_eq!(board.contact, Contact::Lost { since: second(3), why: "still gone".to_owned() });
-        assert_eq!(loads(&board), [10.0], "what was known stays");
-        board.hear(second(6), &answer("x", 130));
-        assert_eq!(loads(&board), [10.0, 5.0], "it was the network");
-        assert_eq!((board.contact.clone(), board.restarted), (Contact::Good, None));
+        let mut history = ServerHistory::new();
+        history.record_answer(second(1), &answer("x", 100));
+        history.record_answer(second(2), &answer("x", 110));
+        history.record_failure(second(3), "gone".to_owned());
+        history.record_failure(second(4), "still gone".to_owned());
+        assert_eq!(
+            history.contact,
+            Contact::Lost { since: second(3), why: "still gone".to_owned() }
+        );
+        assert_eq!(loads(&history), [10.0], "what was known stays");
+        history.record_answer(second(6), &answer("x", 130));
+        assert_eq!(loads(&history), [10.0, 5.0], "it was the network");
+        assert_eq!((history.contact.clone(), history.restarted), (Contact::Good, None));
     }
 
     #[test]
     fn a_server_that_was_started_again_begins_anew() {
         for (started, after) in [("y", 200), ("x", 50)] {
-            let mut board = Board::new();
-            board.miss(second(0), "not there yet".to_owned());
-            board.hear(second(1), &answer("x", 100));
-            assert_eq!(board.restarted, None);
-            board.hear(second(2), &answer(started, after));
-            assert_eq!(board.restarted, Some(second(2)));
-            assert!(loads(&board).is_empty());
+            let mut history = ServerHistory::new();
+            history.record_failure(second(0), "not there yet".to_owned());
+            history.record_answer(second(1), &answer("x", 100));
+            assert_eq!(history.restarted, None);
+            history.record_answer(second(2), &answer(started, after));
+            assert_eq!(history.restarted, Some(second(2)));
+            assert!(loads(&history).is_empty());
         }
     }
 
     #[test]
     fn storages_come_and_go() {
-        let mut board = Board::new();
-        board.hear(second(1), &answer("x", 100));
+        let mut history = ServerHistory::new();
+        history.record_answer(second(1), &answer("x", 100));
         let mut both = answer("x", 100);
         both.insert("2".to_owned(), json!({"loads": 5, "lock_time": 7.5, "start": "x"}));
-        board.hear(second(2), &both);
-        assert_eq!(board.storages.len(), 2);
-        assert_eq!(board.storages[1].figures.locked_since, Some(7.5));
+        history.record_answer(second(2), &both);
+        assert_eq!(history.storages.len(), 2);
+        assert_eq!(history.storages[1].figures.locked_since, Some(7.5));
         both.remove("1");
-        board.hear(second(3), &both);
-        assert_eq!(board.storages.len(), 1);
-        assert_eq!(loads(&board), [0.0]);
+        history.record_answer(second(3), &both);
+        assert_eq!(history.storages.len(), 1);
+        assert_eq!(loads(&history), [0.0]);
     }
 }

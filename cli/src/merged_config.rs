@@ -1,34 +1,39 @@
-//! Options and configuration put together: the command line wins over the file, and the file over the
+//! The settings to serve with: the command line overrides the configuration file, and the file overrides the
 //! environment.
 
 use std::path::{Path, PathBuf};
 
-use rzeo_zconfig::{ConfigError, OverrideError, System, path_of};
+use rzeo_net::{Address, LOOPBACK};
+use rzeo_zconfig::{ConfigError, OverrideError, SocketAddress, System, path_of};
 
 use crate::args::ServeOptions;
 use crate::config::{FileConfig, ServerConfig, StorageConfig, StorageKind};
+use crate::values::{DEFAULT_PORT, on_loopback};
 
-/// The address when nothing says otherwise: reachable from this machine only.
-const DEFAULT_ADDRESS: &str = "127.0.0.1:8100";
-/// The database when nothing says otherwise.
+/// The database when nothing names one.
 const DEFAULT_PATH: &str = "Data.fs";
 
-/// What to do, once options and configuration are put together.
+/// The settings of one run, from all their sources.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Plan {
-    /// How to serve what.
+pub(crate) struct MergedConfig {
+    /// Everything that a configuration file can set. The addresses in it count only as far as they are here
+    /// too.
     pub(crate) config: ServerConfig,
+    /// Where to listen for clients.
+    pub(crate) address: Address,
+    /// Where to listen for monitoring, if anywhere.
+    pub(crate) admin_address: Option<Address>,
     /// Where to write the address.
     pub(crate) address_file: Option<PathBuf>,
-    /// Whether to tell how to connect: those who write a configuration know.
-    pub(crate) greet: bool,
+    /// Whether to print how to connect: whoever writes a configuration knows.
+    pub(crate) prints_hint: bool,
     /// Whether to stop before serving.
     pub(crate) test: bool,
 }
 
-impl Plan {
+impl MergedConfig {
     /// Reads the configuration file, if there is one.
-    pub(crate) fn make(options: &ServeOptions, system: &dyn System) -> Result<Self, ConfigError> {
+    pub(crate) fn read(options: &ServeOptions, system: &dyn System) -> Result<Self, ConfigError> {
         let mut config = match &options.configure {
             Some(file) => ServerConfig::read(system, &path_of(file)?, &options.overrides)?,
             None if !options.overrides.is_empty() => {
@@ -37,9 +42,6 @@ impl Plan {
             }
             None => default_config(system),
         };
-        if let Some(address) = &options.address {
-            config.address = address.clone();
-        }
         let files: Vec<&PathBuf> = options.data.iter().chain(&options.filename).collect();
         if !files.is_empty() {
             config.storages =
@@ -47,7 +49,6 @@ impl Plan {
         }
         config.own.runtime = options.runtime.unwrap_or(config.own.runtime);
         config.own.log_format = options.log_format.unwrap_or(config.own.log_format);
-        config.own.admin_address = options.admin.clone().or(config.own.admin_address);
         config.transaction_timeout = options.timeout.or(config.transaction_timeout);
         config.pid_filename = options.pid_file.clone().or(config.pid_filename);
         if config.pid_filename.is_none() {
@@ -58,18 +59,32 @@ impl Plan {
             || system.variable("ZEO_MSGPACK").is_some_and(|text| !text.is_empty());
         let msgpack = options.msgpack || config.msgpack.unwrap_or_else(from_environment);
         config.msgpack = Some(msgpack);
+        let admin = config.own.admin_address.as_ref().map(|address| on_loopback(of(address)));
         Ok(Self {
+            address: options.address.clone().unwrap_or_else(|| of(&config.address)),
+            admin_address: options.admin.clone().or(admin),
             config,
             address_file: options.address_file.clone(),
-            greet: options.configure.is_none() && !options.test,
+            prints_hint: options.configure.is_none() && !options.test,
             test: options.test,
         })
     }
 }
 
+/// An address of a configuration file, where a missing port means any free one.
+fn of(address: &SocketAddress) -> Address {
+    match address {
+        SocketAddress::Tcp { host, port } => {
+            Address::Tcp { host: host.clone(), port: port.unwrap_or(0) }
+        }
+        SocketAddress::Unix(path) => Address::unix(path.clone()),
+    }
+}
+
 fn default_config(system: &dyn System) -> ServerConfig {
     let storages = vec![file_storage(1, Path::new(DEFAULT_PATH))];
-    let config = ServerConfig::unwritten(DEFAULT_ADDRESS, storages, system);
+    let address = format!("{LOOPBACK}:{DEFAULT_PORT}");
+    let config = ServerConfig::unwritten(&address, storages, system);
     config.expect("the default address is valid")
 }
 
@@ -80,48 +95,48 @@ fn file_storage(number: usize, path: &Path) -> StorageConfig {
 
 #[cfg(test)]
 mod tests {
-    use rzeo_zconfig::{MemorySystem, SocketAddress};
+    use rzeo_zconfig::MemorySystem;
 
     use super::*;
 
     const CONFIG: &str = "<zeo>\naddress 1\ntransaction-timeout 2\npid-filename p\nmsgpack false\n\
                           </zeo>\n<mappingstorage x/>\n";
 
-    fn plan(options: &ServeOptions, variables: &[(&str, &str)]) -> Plan {
+    fn merged(options: &ServeOptions, variables: &[(&str, &str)]) -> MergedConfig {
         let system = MemorySystem::with(&[("/dir/c", CONFIG)]);
         let with_variable =
             |system: MemorySystem, (name, value): &(&str, &str)| system.and_variable(name, value);
         let system = variables.iter().fold(system, with_variable);
-        Plan::make(options, &system).unwrap()
+        MergedConfig::read(options, &system).unwrap()
     }
 
     fn with_file() -> ServeOptions {
         ServeOptions { configure: Some("c".to_owned()), ..ServeOptions::default() }
     }
 
-    fn address(text: &str) -> SocketAddress {
-        SocketAddress::parse(text).unwrap()
+    fn address(text: &str) -> Address {
+        text.parse().unwrap()
     }
 
     #[test]
     fn without_anything_there_is_a_default_for_all() {
-        let plan = plan(&ServeOptions::default(), &[]);
-        assert!(plan.greet && !plan.test);
-        assert_eq!(plan.config.address, address("127.0.0.1:8100"));
-        assert_eq!(plan.config.storages, [file_storage(1, Path::new("Data.fs"))]);
-        assert_eq!(plan.config.msgpack, Some(false));
-        assert_eq!(plan.config.pid_filename, None);
+        let merged = merged(&ServeOptions::default(), &[]);
+        assert!(merged.prints_hint && !merged.test);
+        assert_eq!(merged.address, address("127.0.0.1:8100"));
+        assert_eq!(merged.config.storages, [file_storage(1, Path::new("Data.fs"))]);
+        assert_eq!(merged.config.msgpack, Some(false));
+        assert_eq!(merged.config.pid_filename, None);
     }
 
     #[test]
     fn the_file_wins_over_the_environment() {
         let variables = [("ZEO_MSGPACK", "1"), ("INSTANCE_HOME", "/i")];
-        let plan = plan(&with_file(), &variables);
-        assert!(!plan.greet);
-        assert_eq!(plan.config.address, address("1"));
-        assert_eq!(plan.config.transaction_timeout, Some(2.0));
-        assert_eq!(plan.config.msgpack, Some(false));
-        assert_eq!(plan.config.pid_filename, Some("p".into()));
+        let merged = merged(&with_file(), &variables);
+        assert!(!merged.prints_hint);
+        assert_eq!(merged.address, address("1"));
+        assert_eq!(merged.config.transaction_timeout, Some(2.0));
+        assert_eq!(merged.config.msgpack, Some(false));
+        assert_eq!(merged.config.pid_filename, Some("p".into()));
     }
 
     #[test]
@@ -134,8 +149,9 @@ mod tests {
             msgpack: true,
             ..with_file()
         };
-        let config = plan(&options, &[]).config;
-        assert_eq!(config.address, address("2"));
+        let merged = merged(&options, &[]);
+        assert_eq!(merged.address, address("2"));
+        let config = merged.config;
         assert_eq!(config.transaction_timeout, Some(0.5));
         assert_eq!(config.msgpack, Some(true));
         assert_eq!(config.pid_filename, Some("q".into()));
@@ -147,11 +163,11 @@ mod tests {
     fn the_environment_fills_the_gaps() {
         let options = ServeOptions { data: Some("my.fs".into()), ..ServeOptions::default() };
         let variables = [("ZEO_MSGPACK", "1"), ("INSTANCE_HOME", "/i")];
-        let config = plan(&options, &variables).config;
+        let config = merged(&options, &variables).config;
         assert_eq!(config.msgpack, Some(true));
         assert_eq!(config.pid_filename, Some("/i/var/ZEO.pid".into()));
         assert_eq!(config.storages, [file_storage(1, Path::new("my.fs"))]);
-        let empty = plan(&options, &[("ZEO_MSGPACK", ""), ("INSTANCE_HOME", "")]).config;
+        let empty = merged(&options, &[("ZEO_MSGPACK", ""), ("INSTANCE_HOME", "")]).config;
         assert_eq!((empty.msgpack, empty.pid_filename), (Some(false), None));
     }
 }

@@ -1,27 +1,27 @@
-//! Whether a target's last transaction is one of the source.
+//! Whether the last transaction of a target is also in the source.
 //!
-//! A copy goes on after it, so it must be the same: tid, user, description, and for each object what became
-//! of it. The order of records is not compared, and of several of one object the last counts: a server puts
-//! blobs to the end, and writes their records twice. Records are compared by a hash, so that a large
-//! transaction needs not be in memory; who wanted to find two records of one hash would have to know
-//! the hash's key.
+//! A copy is resumed after it, so it must be the same: tid, user, description, and the last record of each
+//! object. The order of records is not compared: a server writes blobs last, and their records twice. Records
+//! are compared by a keyed hash, so that a large transaction needs not be in memory and nobody can make two
+//! records with the same hash.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
 
 use rzeo_core::ids::{Oid, Tid};
 
-use super::database::{Database, Header, Walk};
-use super::{Stop, ToolError};
+use super::database::{Database, Header, TransactionCursor};
+use super::stop::Stop;
+use crate::tools::ToolError;
 
 /// What became of an object: its record's tid, and what the record is.
 type States = BTreeMap<Oid, (Tid, Option<(usize, u64)>)>;
 
-/// Refuses unless the walk through the source begins with the target's last transaction. The walk has
+/// Refuses unless the cursor through the source begins with the target's last transaction. The cursor has
 /// this transaction behind it then.
 pub(super) fn check(
     source: &dyn Database,
-    walk: &mut dyn Walk,
+    cursor: &mut dyn TransactionCursor,
     target: &dyn Database,
     last: Tid,
     stop: &Stop,
@@ -29,27 +29,27 @@ pub(super) fn check(
     let (from, to) = (source.name(), target.name());
     let refused = |what: String| {
         Err(ToolError::Refused(format!(
-            "{to} is no beginning of {from}, so it cannot be gone on with: {what}"
+            "{to} does not hold a prefix of {from}, so the copy cannot be resumed: {what}"
         )))
     };
-    let Some(theirs) = walk.next_transaction()?.filter(|header| header.tid == last) else {
-        return refused(format!("its last transaction {last} is not there"));
+    let Some(theirs) = cursor.next_transaction()?.filter(|header| header.tid == last) else {
+        return refused(format!("its last transaction {last} is not in the source"));
     };
-    let mut there = target.walk(Some(last))?;
+    let mut there = target.transactions(Some(last))?;
     let Some(ours) = there.next_transaction()?.filter(|header| header.tid == last) else {
-        return refused(format!("its last transaction {last} cannot be found in it"));
+        return refused(format!("its last transaction {last} cannot be read from it"));
     };
     if let Some(what) = difference(&theirs, &ours) {
-        return refused(format!("transaction {last} has another {what} there"));
+        return refused(format!("transaction {last} has a different {what} in the source"));
     }
     let hasher = RandomState::new();
-    let theirs = states(walk, &hasher, stop)?;
+    let theirs = states(cursor, &hasher, stop)?;
     let ours = states(&mut *there, &hasher, stop)?;
     match first_difference(&theirs, &ours) {
         None => Ok(()),
-        Some(oid) => {
-            refused(format!("transaction {last} has another record of object {oid} there"))
-        }
+        Some(oid) => refused(format!(
+            "transaction {last} has a different record of object {oid} in the source"
+        )),
     }
 }
 
@@ -63,9 +63,13 @@ fn difference(theirs: &Header, ours: &Header) -> Option<&'static str> {
     }
 }
 
-fn states(walk: &mut dyn Walk, hasher: &RandomState, stop: &Stop) -> Result<States, ToolError> {
+fn states(
+    cursor: &mut dyn TransactionCursor,
+    hasher: &RandomState,
+    stop: &Stop,
+) -> Result<States, ToolError> {
     let mut states = States::new();
-    while let Some(record) = walk.next_record()? {
+    while let Some(record) = cursor.next_record()? {
         stop.check()?;
         let state = record.data.map(|data| (data.len(), hasher.hash_one(&data[..])));
         states.insert(record.oid, (record.tid, state));

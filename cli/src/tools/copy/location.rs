@@ -3,38 +3,41 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use rzeo_client::{Address, AddressError};
-
-use super::server;
+use rzeo_net::{Address, AddressError};
 
 /// Where a database is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Location {
     File(PathBuf),
     Server(Address),
 }
 
 /// `unix:PATH` and whatever ends in a colon and a port are servers. A file of such a name can be given
 /// with a slash in front of it, `./odd:1`.
-pub(super) fn parse(text: &str) -> Result<Place, String> {
-    if text == "unix:" {
-        return Err(format!("{text:?} lacks the path of a socket"));
-    }
+pub(super) fn parse(text: &str) -> Result<Location, AddressError> {
     let is_digits = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     let has_port =
         (text.rsplit_once(':')).is_some_and(|(host, port)| !host.contains('/') && is_digits(port));
     if !has_port && !text.starts_with("unix:") {
-        return Ok(Place::File(text.into()));
+        return Ok(Location::File(text.into()));
     }
-    text.parse().map(Place::Server).map_err(|error: AddressError| error.to_string())
+    text.parse().map(Location::Server)
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),
-            Self::Server(address) => f.write_str(&server::place(address)),
+            Self::Server(address) => f.write_str(&shown(address)),
         }
+    }
+}
+
+/// As it is written on the command line, where a path alone is a file.
+pub(super) fn shown(address: &Address) -> String {
+    match address {
+        Address::Unix(path) => format!("unix:{}", path.display()),
+        Address::Tcp { .. } => address.to_string(),
     }
 }
 
@@ -45,9 +48,9 @@ mod tests {
     #[test]
     fn what_ends_in_a_port_is_a_server() {
         let shown = |text: &str| match parse(text) {
-            Ok(place @ Place::File(_)) => format!("file {place}"),
-            Ok(place @ Place::Server(_)) => format!("server {place}"),
-            Err(error) => error,
+            Ok(location @ Location::File(_)) => format!("file {location}"),
+            Ok(location @ Location::Server(_)) => format!("server {location}"),
+            Err(error) => error.to_string(),
         };
         let cases = [
             ("Data.fs", "file Data.fs"),
@@ -57,7 +60,7 @@ mod tests {
             (":8100", "server :8100"),
             ("[::1]:8100", "server [::1]:8100"),
             ("unix:/run/zeo", "server unix:/run/zeo"),
-            ("unix:", "\"unix:\" lacks the path of a socket"),
+            ("unix:", "address \"unix:\" has no path; write unix:PATH"),
             (
                 "db:81000",
                 "address \"db:81000\" has the port \"81000\"; a port is a number from 0 to 65535",

@@ -1,0 +1,209 @@
+//! What tools ask a server before, or instead of, being its client: its figures, and whether it is the
+//! server that is meant.
+//!
+//! A client waits for a server that may be starting. Some errors do not go away by waiting: TLS on one
+//! side only, a port of another program, a storage that the server does not serve. [`Server::wait_for_storage`]
+//! finds them at once.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use rzeo_core::client::{StatusQuery, StatusQueryError};
+use rzeo_net::Address;
+use rzeo_tls::client::ClientTls;
+use serde_json::{Map, Value};
+use thiserror::Error;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::{sleep, timeout};
+
+use super::ToolError;
+use super::tls_options::TlsOptions;
+use crate::{sockets, values};
+
+/// Pause between two attempts to reach a server.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Maximum time for one attempt, so that a server that is restarted meanwhile is found.
+const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// The figures of all storages by name, as a server reports them.
+pub(super) type Statuses = Map<String, Value>;
+
+/// A server to ask.
+#[derive(Clone, Debug)]
+pub(super) struct Server {
+    pub(super) address: Address,
+    pub(super) tls: Option<ClientTls>,
+    /// The option that turns TLS on, for messages.
+    pub(super) tls_option: &'static str,
+}
+
+/// Why a server did not report its figures.
+#[derive(Debug, Error)]
+pub(super) enum QueryError {
+    /// No connection, or it broke.
+    #[error("{}", explain(.0))]
+    Io(#[from] io::Error),
+    /// TLS is spoken by the server only.
+    #[error("the server speaks TLS; use {0}")]
+    TlsWanted(&'static str),
+    /// TLS is spoken by this side only.
+    #[error("the server does not speak TLS; leave {0} out")]
+    TlsUnwanted(&'static str),
+    /// TLS was spoken, and failed for another reason.
+    #[error("{}", rzeo_tls::explain(.0))]
+    Tls(io::Error),
+    /// The server wants to see a certificate.
+    #[error("the server requires a client certificate; name it with --tls-certificate")]
+    CertificateWanted,
+    /// It is not a ZEO server.
+    #[error(transparent)]
+    NotZeo(StatusQueryError),
+    /// The answer is not JSON, or not an object.
+    #[error("the answer of the server is not a JSON object: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The server has no such storage.
+    #[error("the server does not serve a storage {name:?}; it serves {}", served.join(", "))]
+    NoSuchStorage {
+        /// The name that was asked for.
+        name: String,
+        /// The names that there are.
+        served: Vec<String>,
+    },
+}
+
+impl QueryError {
+    /// Whether it may go away by waiting.
+    const fn is_temporary(&self) -> bool {
+        matches!(self, Self::Io(_))
+    }
+
+    /// The exit status of a command that only asks: 1 if there is an answer that cannot be understood, 2 if
+    /// there is none.
+    pub(super) const fn status(&self) -> u8 {
+        match self {
+            Self::Io(_)
+            | Self::Tls(_)
+            | Self::TlsWanted(_)
+            | Self::TlsUnwanted(_)
+            | Self::CertificateWanted => 2,
+            Self::NotZeo(_) | Self::Json(_) | Self::NoSuchStorage { .. } => 1,
+        }
+    }
+}
+
+/// An I/O error in plain words, without its number.
+fn explain(error: &io::Error) -> String {
+    let text = rzeo_tls::explain(error);
+    let number = error.raw_os_error().map(|number| format!(" (os error {number})"));
+    number.and_then(|number| text.strip_suffix(&number).map(str::to_owned)).unwrap_or(text)
+}
+
+impl Server {
+    /// Asks for the figures of all storages; returns the answer as it came.
+    pub(super) fn ask(&self, time_max: Duration) -> Result<Vec<u8>, QueryError> {
+        runtime()?.block_on(self.query(time_max))
+    }
+
+    /// The same, read.
+    pub(super) fn statuses(&self, time_max: Duration) -> Result<Statuses, QueryError> {
+        Ok(serde_json::from_slice(&self.ask(time_max)?)?)
+    }
+
+    /// Waits until the server answers, and checks that it serves a storage. `on_failure` receives the
+    /// reason of each attempt that failed.
+    pub(super) async fn wait_for_storage(
+        &self,
+        storage: &str,
+        time_max: Duration,
+        mut on_failure: impl FnMut(&QueryError),
+    ) -> Result<(), QueryError> {
+        let start = Instant::now();
+        loop {
+            let left = time_max.saturating_sub(start.elapsed());
+            let answer = self.query(left.min(ATTEMPT_TIME_MAX)).await;
+            match answer.and_then(|json| Ok(serde_json::from_slice::<Statuses>(&json)?)) {
+                Ok(statuses) if statuses.contains_key(storage) => return Ok(()),
+                Ok(statuses) => {
+                    let served = statuses.keys().map(|name| format!("{name:?}")).collect();
+                    return Err(QueryError::NoSuchStorage { name: storage.to_owned(), served });
+                }
+                Err(error) if error.is_temporary() && start.elapsed() + RETRY < time_max => {
+                    on_failure(&error);
+                    sleep(RETRY).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn query(&self, time_max: Duration) -> Result<Vec<u8>, QueryError> {
+        let answer = timeout(time_max, self.exchange()).await;
+        answer.unwrap_or_else(|_| {
+            let text = format!("no answer within {} seconds", time_max.as_secs_f64());
+            Err(io::Error::new(io::ErrorKind::TimedOut, text).into())
+        })
+    }
+
+    async fn exchange(&self) -> Result<Vec<u8>, QueryError> {
+        let connected = sockets::connect(&self.address, self.tls.as_ref()).await;
+        let mut stream = connected.map_err(|error| self.classify(error))?;
+        let mut query = StatusQuery::new();
+        stream.write_all(&StatusQuery::request()).await?;
+        let mut buffer = [0; 16 * 1024];
+        loop {
+            let count = stream.read(&mut buffer).await.map_err(|error| self.classify(error))?;
+            if count == 0 {
+                let text = "the server closed the connection";
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text).into());
+            }
+            match query.handle_bytes(&buffer[..count]) {
+                Ok(Some(answer)) => return Ok(answer.to_vec()),
+                Ok(None) => {}
+                Err(StatusQueryError::Tls) => return Err(QueryError::TlsWanted(self.tls_option)),
+                Err(error) => return Err(QueryError::NotZeo(error)),
+            }
+        }
+    }
+
+    /// Finds the errors of TLS that an option mends.
+    fn classify(&self, error: io::Error) -> QueryError {
+        use tokio_rustls::rustls::{AlertDescription, Error};
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+            Some(Error::InvalidMessage(_)) => QueryError::TlsUnwanted(self.tls_option),
+            Some(Error::AlertReceived(AlertDescription::CertificateRequired)) => {
+                QueryError::CertificateWanted
+            }
+            Some(_) => QueryError::Tls(error),
+            None => QueryError::Io(error),
+        }
+    }
+}
+
+/// A runtime for the calling thread.
+pub(super) fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+/// A server to ask, on the command line.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ServerOptions {
+    /// The server: HOST:PORT, HOST, PORT, [IPV6]:PORT, unix:PATH or a path
+    #[arg(value_name = "ADDRESS", default_value = "127.0.0.1:8100", value_parser = values::address)]
+    address: Address,
+
+    /// Maximum time to wait for an answer, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = values::duration)]
+    pub(super) timeout: Duration,
+
+    #[command(flatten)]
+    tls: TlsOptions,
+}
+
+impl ServerOptions {
+    /// Reads the TLS files.
+    pub(super) fn server(&self) -> Result<Server, ToolError> {
+        let tls = self.tls.configure()?;
+        Ok(Server { address: self.address.clone(), tls, tls_option: "--tls" })
+    }
+}

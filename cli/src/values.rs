@@ -1,0 +1,57 @@
+//! The values of options: how every command reads addresses and times.
+
+use std::time::Duration;
+
+use rzeo_eventlog::LogFormat;
+use rzeo_net::{Address, AddressError, LOOPBACK};
+
+use rzeo_zconfig::{InvalidValue, Kind, RealSystem, Value};
+
+/// The port of an address that is only a host.
+pub(crate) const DEFAULT_PORT: u16 = 8100;
+
+/// An address, in the one grammar that all commands share.
+pub(crate) fn address(text: &str) -> Result<Address, AddressError> {
+    Address::parse(text, DEFAULT_PORT)
+}
+
+/// The address of a listener without authentication: without a host, only this machine can connect.
+pub(crate) fn loopback_address(text: &str) -> Result<Address, AddressError> {
+    text.parse().map(on_loopback)
+}
+
+/// A length of time in seconds.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let seconds: Option<f64> = text.parse().ok();
+    let seconds = seconds.ok_or_else(|| "not a number of seconds".to_owned())?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(time) if !time.is_zero() => Ok(time),
+        _ => Err("must be more than 0".to_owned()),
+    }
+}
+
+/// The format of log records.
+pub(crate) fn log_format(text: &str) -> Result<LogFormat, InvalidValue> {
+    let word = Kind::OneOf(LogFormat::NAMES).convert(text, &RealSystem)?;
+    match word {
+        Value::Text(word) => Ok(LogFormat::named(&word).expect("the words are those of shapes")),
+        other => unreachable!("a word was asked for, not {other:?}"),
+    }
+}
+
+/// A number as Python writes it (`1_0.5`), which can be the length of time.
+pub(crate) fn positive_seconds(text: &str) -> Result<f64, String> {
+    match Kind::Float.convert(text, &RealSystem) {
+        Ok(Value::Float(seconds)) if seconds > 0.0 && seconds.is_finite() => Ok(seconds),
+        Ok(_) => Err("must be more than 0; leave the option out for no limit".to_owned()),
+        Err(_) => Err("not a number of seconds".to_owned()),
+    }
+}
+
+/// The same address, but on this machine only if it has no host.
+pub(crate) fn on_loopback(address: Address) -> Address {
+    match address {
+        Address::Tcp { host: None, port } => Address::tcp(LOOPBACK, port),
+        other => other,
+    }
+}
