@@ -1,9 +1,9 @@
 //! A TLS client that prints for each server whether it is accepted, one line each. For the judges.
 //!
 //! Usage: `connect AUTHENTICATE CERTIFICATE check|any HOST [PIN...]`. AUTHENTICATE may be `-` for
-//! the system's trust store; the certificate's file has the key too. Reads ports on this machine, a line
-//! each, and prints `accepted` or `refused: REASON` for each. A server that accepts the client sends
-//! one byte.
+//! the system's trust store; the certificate's file has the key too. Reads ports on this machine, a
+//! line each, and prints `accepted` or `refused: REASON` for each. A server that accepts the client
+//! sends one byte.
 
 use std::error::Error;
 use std::io::{self, BufRead, Read};

@@ -1,9 +1,9 @@
 //! What rzeo itself reads of a certificate: what it shows in messages, and whether a trusted
 //! certificate is an authority's.
 //!
-//! Certificate paths, signatures and host names are verified by webpki. x509-parser is used for what
-//! webpki does not tell: names as text, the validity of trusted certificates, and the extensions that
-//! distinguish an authority from a client whose own certificate is trusted.
+//! Certificate paths, signatures and host names are verified by webpki. x509-parser is used for
+//! what webpki does not tell: names as text, the validity of trusted certificates, and the
+//! extensions that distinguish an authority from a client whose own certificate is trusted.
 
 use std::net::IpAddr;
 
@@ -115,7 +115,8 @@ impl Certificate {
         (self.not_before..=self.not_after).contains(&seconds(now))
     }
 
-    /// Whether the extended key usage allows such a peer. Without the extension, all uses are allowed.
+    /// Whether the extended key usage allows such a peer. Without the extension, all uses are
+    /// allowed.
     pub(crate) fn is_for(&self, peer: Peer) -> bool {
         self.purposes.is_none_or(|purposes| match peer {
             Peer::Client => purposes.client,
@@ -162,8 +163,8 @@ impl PartialEq for DistinguishedName {
     }
 }
 
-/// Why a certificate cannot issue others. webpki leaves this check of trust anchors to its caller. Without
-/// it, every client whose own certificate is trusted could issue certificates for others.
+/// Why a certificate cannot issue others. webpki leaves this check of trust anchors to its caller.
+/// Without it, every client whose own certificate is trusted could issue certificates for others.
 fn why_not_an_authority(parsed: &X509Certificate<'_>) -> Option<&'static str> {
     let constraints = parsed.basic_constraints().ok().flatten();
     let usage = parsed.key_usage().ok().flatten();

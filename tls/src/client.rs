@@ -8,13 +8,13 @@
 //!   server-hostname, host of the address ────────────────┴───────► rustls::ServerName
 //! ```
 //!
-//! Servers' certificates are verified like clients': one that is itself in the trust store is accepted, and
-//! one that a trusted authority issued. The certificate must also name the host. Without
-//! `authenticate`, the system's trust store counts.
+//! Servers' certificates are verified like clients': one that is itself in the trust store is
+//! accepted, and one that a trusted authority issued. The certificate must also name the host.
+//! Without `authenticate`, the system's trust store counts.
 //!
-//! With pins, exactly the pinned certificates are accepted, whoever issued them, whatever host they name
-//! and however old they are. The trust store and the host name do not count then, because a pin says more
-//! than an authority can.
+//! With pins, exactly the pinned certificates are accepted, whoever issued them, whatever host they
+//! name and however old they are. The trust store and the host name do not count then, because a
+//! pin says more than an authority can.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,8 +37,8 @@ use crate::verifier::{AcceptedServers, ServerVerifier};
 /// The settings of a client's `<ssl>` section.
 #[derive(Clone, Debug)]
 pub struct ClientFiles {
-    /// PEM file with the client's certificate, then those of its issuers. ZEO servers require one; other
-    /// TLS servers, such as a tunnel, may not.
+    /// PEM file with the client's certificate, then those of its issuers. ZEO servers require one;
+    /// other TLS servers, such as a tunnel, may not.
     pub certificate: Option<PathBuf>,
     /// PEM file with the certificate's private key [default: the certificate's file].
     pub key: Option<PathBuf>,
@@ -139,8 +139,8 @@ impl ClientTls {
         &self.config
     }
 
-    /// The name for a connection to the server at this host, a host name or IP address. A Unix socket
-    /// has no host.
+    /// The name for a connection to the server at this host, a host name or IP address. A Unix
+    /// socket has no host.
     ///
     /// # Errors
     /// If the name is to be checked: no name, or one that is not a host name.

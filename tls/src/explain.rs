@@ -10,7 +10,8 @@ use crate::refusal::refusal;
 ///
 /// Give it the error of accepting or making a connection, or, in TLS 1.3, of a client's first read:
 /// the server's alert about the client's certificate arrives after the handshake. For a refused
-/// certificate the text says what is wrong and what to do. Errors that are not TLS's keep their text.
+/// certificate the text says what is wrong and what to do. Errors that are not TLS's keep their
+/// text.
 pub fn explain(error: &io::Error) -> String {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
     match tls {
@@ -57,8 +58,8 @@ fn refused_by_peer(alert: AlertDescription) -> Option<String> {
     let reason = match alert {
         AlertDescription::CertificateRequired => {
             return Some(
-                "the server requires a client certificate and got none; set `certificate` in the \
-                 section `ssl`"
+                "the server requires a client certificate and got none; name one with `certificate` \
+                 in the section `ssl`, or with the option --tls-certificate"
                     .to_owned(),
             );
         }

@@ -18,9 +18,9 @@ use crate::trust::TrustStore;
 /// The mark between two parts of an input (as in `rzeo_fixtures::fuzz`).
 const MARK: [u8; 2] = [0xfe, 0xed];
 
-/// Reads PEM files and certificates, and verifies the latter. The first byte chooses the role of the peer
-/// and the time, the next part is a PEM file of trusted certificates, all others are the certificates
-/// that the peer sends.
+/// Reads PEM files and certificates, and verifies the latter. The first byte chooses the role of
+/// the peer and the time, the next part is a PEM file of trusted certificates, all others are the
+/// certificates that the peer sends.
 ///
 /// # Panics
 /// If a certificate is accepted that cannot be.

@@ -1,8 +1,9 @@
 //! The private key of this side, in the formats that OpenSSL writes.
 //!
-//! Keys may be encrypted in the format PKCS#8 with AES (PBES2, whose key comes from PBKDF2 with SHA-2 or from
-//! scrypt). Older encryptions, with a key from MD5 or SHA-1 or with DES, are refused with the command
-//! that converts them.
+//! Keys may be encrypted in the format PKCS#8 (PBES2) with AES, or with triple DES, which `openssl
+//! req -newkey` still uses by default in OpenSSL 3.0. The key of the cipher comes from PBKDF2 with
+//! SHA-2 or from scrypt. Older encryptions, with a key from MD5 or SHA-1, are refused with the
+//! command that converts them.
 
 use std::path::Path;
 
@@ -47,7 +48,7 @@ fn encrypted_pkcs8(
     der: &[u8],
     password: Option<&Password>,
 ) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let old = || unsupported(path, "DES or an old scheme of PKCS#5 or PKCS#12".to_owned());
+    let old = || unsupported(path, "single DES or an old scheme of PKCS#5 or PKCS#12".to_owned());
     let info = EncryptedPrivateKeyInfo::try_from(der).map_err(|_| old())?;
     if !matches!(info.encryption_algorithm, EncryptionScheme::Pbes2(_)) {
         return Err(old());

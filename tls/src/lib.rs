@@ -1,4 +1,5 @@
-//! TLS for ZEO servers and clients: from the files of an `<ssl>` section to a configuration of rustls.
+//! TLS for ZEO servers and clients: from the files of an `<ssl>` section to a configuration of
+//! rustls.
 //!
 //! ```text
 //!   certificate ─┐
@@ -17,14 +18,15 @@
 //! A client must have a certificate. It is accepted if exactly this certificate is in the file or
 //! directory of trusted certificates, however it is signed, or if an authority there issued it.
 //! webpki verifies certificate paths by its own rules; `docs/tls.md` lists where these differ from
-//! OpenSSL's, that is from Python's. rustls verifies the signature over the handshake, which proves that
-//! the client has the key.
+//! OpenSSL's, that is from Python's. rustls verifies the signature over the handshake, which proves
+//! that the client has the key.
 //!
-//! The versions are TLS 1.2 and 1.3, with the algorithms of ring. Sessions are not resumed: ZEO connections
-//! live for days, and each one is verified against what is trusted at that moment.
+//! The versions are TLS 1.2 and 1.3, with the algorithms of ring. Sessions are not resumed: ZEO
+//! connections live for days, and each one is verified against what is trusted at that moment.
 //!
-//! The crate has no sockets, no runtime and no settings. A signal to read the files again is not needed:
-//! a directory of trusted certificates is looked at in each handshake; other files are read at start.
+//! The crate has no sockets, no runtime and no settings. A signal to read the files again is not
+//! needed: a directory of trusted certificates is looked at in each handshake; other files are read
+//! at start.
 
 mod certificate;
 pub mod client;

@@ -2,15 +2,16 @@
 //!
 //! A certificate is accepted in one of two ways:
 //!
-//! 1. **It is trusted itself**: exactly this certificate is in the trust store. It must be valid now, and
-//!    its extended key usage must allow the peer's role. Its signature proves nothing that the store
-//!    does not, so it may be self-signed, signed with SHA-1, or an authority's.
-//! 2. **A trusted authority issued it**, directly or through authorities whose certificates the peer
-//!    sent. webpki verifies this path by its own rules. The authority at its end must be valid now.
+//! 1. **It is trusted itself**: exactly this certificate is in the trust store. It must be valid
+//!    now, and its extended key usage must allow the peer's role. Its signature proves nothing that
+//!    the store does not, so it may be self-signed, signed with SHA-1, or an authority's.
+//! 2. **A trusted authority issued it**, directly or through authorities whose certificates the
+//!    peer sent. webpki verifies this path by its own rules. The authority at its end must be valid
+//!    now.
 //!
 //! In both ways, a certificate that a revocation list in the store names is refused, and so is one
-//! that an authority issued whose own certificate is listed. If the store's file has lists, an issued certificate
-//! needs a valid list of its issuer, as in Python.
+//! that an authority issued whose own certificate is listed. If the store's file has lists, an
+//! issued certificate needs a valid list of its issuer, as in Python.
 //!
 //! The peer proves in the handshake that it has the certificate's key. rustls verifies that.
 
@@ -164,8 +165,8 @@ impl Verification<'_> {
         path.map(|_| ())
     }
 
-    /// What webpki leaves to its caller: the validity and the path length of the authority at the end of
-    /// the path, and lists that need not be there.
+    /// What webpki leaves to its caller: the validity and the path length of the authority at the
+    /// end of the path, and lists that need not be there.
     fn check_candidate(&self, path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {
         let trusted = self.trusted.authorities.iter().zip(&self.trusted.anchors);
         let mut authorities =

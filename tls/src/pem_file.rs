@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 
 use crate::error::TlsError;
 
-/// Maximum bytes of a file. A bundle of all public authorities has a quarter of a megabyte; revocation
-/// lists can be larger.
+/// Maximum bytes of a file. A bundle of all public authorities has a quarter of a megabyte;
+/// revocation lists can be larger.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// A file and its blocks.

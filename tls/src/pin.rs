@@ -11,8 +11,8 @@ const PIN_BYTES: usize = 32;
 
 /// The SHA-256 of a certificate, which identifies exactly that one.
 ///
-/// It is parsed from 64 hexadecimal digits, with or without colons between the bytes, and with or without
-/// the label that `openssl x509 -noout -fingerprint -sha256` prints before them.
+/// It is parsed from 64 hexadecimal digits, with or without colons between the bytes, and with or
+/// without the label that `openssl x509 -noout -fingerprint -sha256` prints before them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Pin([u8; PIN_BYTES]);
 

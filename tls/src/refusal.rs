@@ -9,7 +9,8 @@ use crate::pin::Pin;
 
 /// A refused certificate of a peer: its subject, and the reason.
 ///
-/// rustls carries it inside its own error; [`refusal`] and [`explain`](crate::explain) find it there.
+/// rustls carries it inside its own error; [`refusal`] and [`explain`](crate::explain) find it
+/// there.
 #[derive(Clone, PartialEq, Eq, Error)]
 #[error("certificate of {subject} refused: {reason}")]
 pub struct Refused {

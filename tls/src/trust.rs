@@ -2,17 +2,18 @@
 //!
 //! It is made of PEM files and directories. A file is read once. In a directory, the files under
 //! hashed names count, as `openssl rehash` makes them: `HHHHHHHH.0`, `HHHHHHHH.1` and so on for
-//! certificates, `HHHHHHHH.r0` for lists. Their hashes are not computed, since a file is where the operator
-//! put it. The directory is listed at each handshake and read again when one of its files has changed, so that
-//! additions and removals count at once.
+//! certificates, `HHHHHHHH.r0` for lists. Their hashes are not computed, since a file is where the
+//! operator put it. The directory is listed at each handshake and read again when one of its files
+//! has changed, so that additions and removals count at once.
 //!
-//! With lists in the file, an issued certificate needs a valid list of its issuer, as in Python. Lists in a
-//! directory, which Python does not read, only refuse the certificates that they name.
+//! With lists in the file, an issued certificate needs a valid list of its issuer, as in Python.
+//! Lists in a directory, which Python does not read, only refuse the certificates that they name.
 //!
-//! The system's trust store is where OpenSSL looks by default: the file and the directories named by
-//! the environment variables `SSL_CERT_FILE` and `SSL_CERT_DIR`, or else those of the distribution,
-//! which the crate openssl-probe knows. What cannot be read there is skipped, since the operator does
-//! not maintain it. A keychain that is not made of files, as on macOS, is not read, as in Python.
+//! The system's trust store is where OpenSSL looks by default: the file and the directories named
+//! by the environment variables `SSL_CERT_FILE` and `SSL_CERT_DIR`, or else those of the
+//! distribution, which the crate openssl-probe knows. What cannot be read there is skipped, since
+//! the operator does not maintain it. A keychain that is not made of files, as on macOS, is not
+//! read, as in Python.
 
 use std::env;
 use std::ffi::OsString;
@@ -68,7 +69,8 @@ pub(crate) struct TrustedCertificates {
 }
 
 impl TrustStore {
-    /// Opens the file or directory that the setting `authenticate` names. Without it, nobody is trusted.
+    /// Opens the file or directory that the setting `authenticate` names. Without it, nobody is
+    /// trusted.
     pub(crate) fn open(path: Option<&Path>, peer: Peer) -> Result<Self, TlsError> {
         let Some(path) = path else {
             return Ok(Self::empty("the empty list of trusted certificates".to_owned(), peer));
@@ -183,8 +185,8 @@ impl TrustStore {
 }
 
 impl TrustedCertificates {
-    /// Whether a revocation list names the certificate with this issuer and serial number. The signature of
-    /// the list does not count: the operator put it here.
+    /// Whether a revocation list names the certificate with this issuer and serial number. The
+    /// signature of the list does not count: the operator put it here.
     pub(crate) fn is_revoked(&self, issuer: &[u8], serial: &[u8]) -> bool {
         let of_issuer = self.lists.iter().filter(|list| list.issuer() == issuer);
         let mut found = of_issuer.map(|list| list.find_serial(serial));

@@ -1,4 +1,5 @@
-//! The verifiers that rustls asks about a peer: its certificate, and its signature over the handshake.
+//! The verifiers that rustls asks about a peer: its certificate, and its signature over the
+//! handshake.
 
 use std::sync::Arc;
 
@@ -106,8 +107,9 @@ impl ServerVerifier {
     }
 }
 
-/// Checks that the certificate names the host: as an alternative name, by webpki's rules. A certificate
-/// that is trusted itself may name it as its common name: `openssl req -x509` makes such ones.
+/// Checks that the certificate names the host: as an alternative name, by webpki's rules. A
+/// certificate that is trusted itself may name it as its common name: `openssl req -x509` makes
+/// such ones.
 fn check_name(accepted: &Accepted, host: &ServerName<'_>) -> Result<(), Refused> {
     let certificate = accepted.certificate();
     let named = EndEntityCert::try_from(&certificate.der)

@@ -1,7 +1,7 @@
 //! Which clients are accepted: handshakes in memory, with rustls as the client.
 //!
-//! Many more certificates are compared with OpenSSL's verdict by `fixtures/python/tls_judge.py`; here is one
-//! for each promise.
+//! Many more certificates are compared with OpenSSL's verdict by `fixtures/python/tls_judge.py`;
+//! here is one for each promise.
 
 mod pki;
 
