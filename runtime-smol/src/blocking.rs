@@ -1,7 +1,7 @@
-//! The client for programs without an executor: the same calls, and each of them waits.
+//! The client for programs without an executor: the same calls, and each of them blocks.
 //!
-//! A call runs the future of the same name on the thread that calls it, which sleeps until it is done;
-//! what the cache has is there without any sleep. A thread of the client carries the bytes, see
+//! A call runs the future of the same name on the calling thread, which sleeps until the future is ready;
+//! a load from the cache does not sleep. A thread of the client carries the bytes, see
 //! [`crate::open_client`].
 //!
 //! ```no_run
@@ -41,7 +41,7 @@ pub fn connect(options: ClientOptions) -> Result<Client, ConnectError> {
     Ok(client)
 }
 
-/// The same without waiting for a server: calls do.
+/// Makes a client without waiting for a server: its first calls do.
 ///
 /// # Errors
 /// As [`crate::open_client`].
@@ -49,7 +49,7 @@ pub fn open(options: ClientOptions) -> Result<Client, ConnectError> {
     crate::open_client(options).map(Client)
 }
 
-/// Methods that do what those of the same name do.
+/// Methods that forward to the method of the same name.
 macro_rules! same {
     ($of:literal, $through:path:
         $(fn $name:ident(&self $(, $argument:ident: $type:ty)*) -> $result:ty;)*) => {
@@ -77,33 +77,33 @@ macro_rules! same {
     };
 }
 
-/// A [`rzeo_client::Client`] whose calls wait.
+/// A [`rzeo_client::Client`] whose calls block.
 #[derive(Clone, Debug)]
 pub struct Client(rzeo_client::Client);
 
-/// A [`rzeo_client::Transaction`] whose calls wait.
+/// A [`rzeo_client::Transaction`] whose calls block.
 #[derive(Debug)]
 #[must_use = "a transaction that is dropped is aborted"]
 pub struct Transaction(rzeo_client::Transaction);
 
-/// A [`rzeo_client::Voted`] whose calls wait.
+/// A [`rzeo_client::Voted`] whose calls block.
 #[derive(Debug)]
 #[must_use = "a transaction that is dropped is aborted"]
 pub struct Voted(rzeo_client::Voted);
 
-/// A [`rzeo_client::TransactionIterator`] whose calls wait.
+/// A [`rzeo_client::TransactionIterator`] whose calls block.
 #[derive(Debug)]
-pub struct Transactions(rzeo_client::TransactionIterator);
+pub struct TransactionIterator(rzeo_client::TransactionIterator);
 
-/// A [`rzeo_client::RecordIterator`] that waits: an iterator.
+/// A [`rzeo_client::RecordIterator`] that blocks: an iterator.
 #[derive(Debug)]
-pub struct Records(rzeo_client::RecordIterator);
+pub struct RecordIterator(rzeo_client::RecordIterator);
 
-/// A [`rzeo_client::Subscription`] that waits: an iterator.
+/// A [`rzeo_client::Subscription`] that blocks: an iterator.
 #[derive(Debug)]
 pub struct Subscription(rzeo_client::Subscription);
 
-/// What waits for the server, or for a file.
+/// Calls that may wait for the server or for a file.
 impl Client {
     same! { "Client", block_on:
         fn wait_connected(&self) -> Result<(), CallError>;
@@ -136,7 +136,7 @@ impl Client {
     }
 }
 
-/// What does not wait.
+/// Calls that do not block.
 impl Client {
     same! { "Client", identity:
         fn last_tid(&self) -> Tid;
@@ -158,8 +158,8 @@ impl Client {
 
     /// See [`Client::transactions`](rzeo_client::Client::transactions).
     #[must_use]
-    pub fn transactions(&self, start: Option<Tid>, stop: Option<Tid>) -> Transactions {
-        Transactions(self.0.transactions(start, stop))
+    pub fn transactions(&self, start: Option<Tid>, stop: Option<Tid>) -> TransactionIterator {
+        TransactionIterator(self.0.transactions(start, stop))
     }
 }
 
@@ -208,15 +208,15 @@ impl Voted {
     }
 }
 
-impl Transactions {
-    /// See [`Transactions::records`](rzeo_client::TransactionIterator::records).
+impl TransactionIterator {
+    /// See [`TransactionIterator::records`](rzeo_client::TransactionIterator::records).
     #[must_use]
-    pub fn records(&self) -> Records {
-        Records(self.0.records())
+    pub fn records(&self) -> RecordIterator {
+        RecordIterator(self.0.records())
     }
 }
 
-impl Iterator for Transactions {
+impl Iterator for TransactionIterator {
     type Item = Result<TransactionInfo, CallError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -224,7 +224,7 @@ impl Iterator for Transactions {
     }
 }
 
-impl Iterator for Records {
+impl Iterator for RecordIterator {
     type Item = Result<Record, CallError>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -1,4 +1,4 @@
-//! The tests of every adapter, on smol.
+//! The tests that both runtime crates run, on smol.
 
 use rzeo_smol as adapter;
 use smol::block_on;

@@ -1,4 +1,4 @@
-//! The tests of every adapter, on tokio.
+//! The tests that both runtime crates run, on tokio.
 
 use rzeo_tokio as adapter;
 

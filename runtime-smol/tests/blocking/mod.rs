@@ -1,4 +1,4 @@
-//! The client without an executor.
+//! The client whose calls block.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::sockets::client::local;
 use crate::sockets::server::{Running, settings};
 
 #[test]
-fn without_an_executor_calls_wait() {
+fn calls_block() {
     let server = Running::start(&settings(), Arc::new(MappingStorage::new()), &local(), None);
     let address = server.address().to_string().parse();
     let options = ClientOptions::new([address.expect("a server has an address")]);

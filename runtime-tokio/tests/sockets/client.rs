@@ -1,4 +1,4 @@
-//! Clients that block, over any kind of socket.
+//! A minimal client that blocks, over any kind of socket.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -14,10 +14,10 @@ use rzeo_core::value::{ReadLimits, Value};
 use rzeo_core::wire::{Codec, Deframer, Flag, Outgoing};
 use rzeo_net::Address;
 
-/// How long the server may be silent.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a read may take.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What a client with TLS trusts.
+/// The certificate that a client trusts, if it uses TLS.
 pub(crate) type Dial<'a> = Option<&'a CertifiedKey<KeyPair>>;
 
 /// Any free port.
@@ -40,7 +40,7 @@ pub(crate) fn server_config(certificate: &CertifiedKey<KeyPair>) -> Arc<ServerCo
     Arc::new(config.with_single_cert(vec![certificate.cert.der().clone()], key.into()).unwrap())
 }
 
-/// Trusts that certificate.
+/// Trusts this certificate only.
 pub(crate) fn client_config(certificate: &CertifiedKey<KeyPair>) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(certificate.cert.der().clone()).unwrap();
@@ -57,11 +57,13 @@ pub(crate) fn tls_stream<S: Read + Write>(
     StreamOwned::new(ClientConnection::new(client_config(certificate), name).unwrap(), stream)
 }
 
-/// Reads to the end, however it comes.
-pub(crate) fn read_to_end(stream: &mut TcpStream) {
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let ended = stream.read_to_end(&mut Vec::new());
+/// Reads to the end, which may be an error.
+pub(crate) fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
+    stream.set_read_timeout(Some(READ_TIMEOUT)).unwrap();
+    let mut bytes = Vec::new();
+    let ended = stream.read_to_end(&mut bytes);
     assert!(ended.is_ok() || ended.is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock));
+    bytes
 }
 
 trait Stream: Read + Write {}
@@ -77,19 +79,19 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// A client that has been greeted and knows its encoding.
+    /// Connects and receives the greeting.
     pub(crate) fn connect(address: &Address, tls: Dial<'_>, codec: Codec) -> Self {
         let (stream, name): (Box<dyn Stream>, String) = match address {
             Address::Tcp { .. } => {
                 let stream = TcpStream::connect(address.to_string()).unwrap();
                 stream.set_nodelay(true).unwrap();
-                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                stream.set_read_timeout(Some(READ_TIMEOUT)).unwrap();
                 let name = stream.local_addr().unwrap().to_string();
                 (secured(stream, tls), name)
             }
             Address::Unix(path) => {
                 let stream = UnixStream::connect(path).unwrap();
-                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                stream.set_read_timeout(Some(READ_TIMEOUT)).unwrap();
                 (secured(stream, tls), "unix".into())
             }
         };
@@ -111,7 +113,7 @@ impl Client {
         self.call("register", vec![Value::text("1"), Value::Bool(false)]);
     }
 
-    /// As the server calls it in its log.
+    /// The name of the client in the server's log.
     pub(crate) fn name(&self) -> String {
         self.name.clone()
     }

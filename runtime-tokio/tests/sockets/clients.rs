@@ -1,4 +1,4 @@
-//! Our own client, over real sockets, with our own server: what an adapter adds to it.
+//! The Rust client and the server over real sockets: what a runtime crate adds.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -37,10 +37,10 @@ fn tls(dial: Dial<'_>, name: Option<&str>) -> Option<ClientTls> {
     Some(ClientTls::new(client_config(dial?), name.map(str::to_owned)).unwrap())
 }
 
-/// How to reach a server.
+/// Options for a client of this server.
 fn options(address: &Address, dial: Dial<'_>) -> ClientOptions {
-    let address = address.to_string().parse().unwrap();
-    ClientOptions { tls: tls(dial, Some("localhost")), ..ClientOptions::new([address]) }
+    let tls = tls(dial, Some("localhost"));
+    ClientOptions { tls, ..ClientOptions::new([address.clone()]) }
 }
 
 async fn client_of(server: &Running) -> Client {
@@ -53,8 +53,8 @@ async fn commit(client: &Client, oid: Oid, serial: Tid, data: Bytes) -> Result<T
     txn.vote().await?.finish().await
 }
 
-/// Commits something long, reads it back, and another client hears of it and reads it, too.
-async fn converses(address: &Address, dial: Dial<'_>) {
+/// Commits a long record and loads it; another client receives the invalidation and loads it, too.
+async fn commit_and_load(address: &Address, dial: Dial<'_>) {
     let one = adapter::connect(options(address, dial)).await.unwrap();
     let other = adapter::connect(options(address, dial)).await.unwrap();
     let oid = one.new_oid().await.unwrap();
@@ -79,7 +79,7 @@ async fn converses(address: &Address, dial: Dial<'_>) {
 }
 
 #[test]
-fn our_clients_converse_over_tcp_and_unix_sockets_with_and_without_tls() {
+fn clients_use_tcp_and_unix_sockets_with_and_without_tls() {
     let certificate = certificate();
     let directory = tempfile::tempdir().unwrap();
     for (number, tls) in [None, Some(&certificate)].into_iter().enumerate() {
@@ -88,14 +88,14 @@ fn our_clients_converse_over_tcp_and_unix_sockets_with_and_without_tls() {
             for address in [local(), Address::Unix(path)] {
                 let settings = rzeo_host::Settings { msgpack, ..settings() };
                 let server = Running::start(&settings, memory(), &address, tls);
-                block_on(converses(server.address(), tls));
+                block_on(commit_and_load(server.address(), tls));
                 server.stop();
             }
         }
     }
 }
 
-/// What the log says of a client that finds no server.
+/// Waits until the log of a client that reaches no server has a line with these parts.
 fn fails_with(options: ClientOptions, parts: &[&str]) {
     log::collect();
     let (sender, client) = channel();
@@ -125,7 +125,18 @@ fn a_certificate_of_another_name_is_refused() {
 }
 
 #[test]
-fn where_nobody_is_nobody_is_waited_for_for_ever() {
+fn tls_on_the_client_alone_is_named_on_both_sides() {
+    let certificate = certificate();
+    let server = Running::start(&settings(), memory(), &local(), None);
+    let address = server.address().to_string();
+    let options = options(server.address(), Some(&certificate));
+    fails_with(options, &[&format!("server 1: {address}: the peer does not speak TLS")]);
+    log::wait_for_line(&["disconnected: ", "the peer speaks TLS and this side does not"]);
+    server.stop();
+}
+
+#[test]
+fn connecting_to_no_server_fails_after_the_timeout() {
     let options = ClientOptions::new([Address::unix("/nowhere/zeo.sock")]);
     fails_with(options.clone(), &["server 1: /nowhere/zeo.sock: No such file"]);
     let wait_timeout = Duration::from_millis(1);
@@ -133,13 +144,13 @@ fn where_nobody_is_nobody_is_waited_for_for_ever() {
     assert!(matches!(failed, ConnectError::Call(CallError::Unreachable { .. })), "{failed}");
 }
 
-/// Polls a future once, which asks the server for something. The answer may even be there already.
+/// Polls a future once, which sends its request. The answer may even be there already.
 fn begin_and_drop(future: impl Future) {
     let _ = pin!(future).poll(&mut Context::from_waker(Waker::noop()));
 }
 
 #[test]
-fn a_dropped_transaction_lets_the_next_one_begin() {
+fn after_a_dropped_transaction_the_next_one_begins() {
     let server = Running::start(&settings(), memory(), &local(), None);
     block_on(async {
         let client = client_of(&server).await;
@@ -150,7 +161,7 @@ fn a_dropped_transaction_lets_the_next_one_begin() {
         let mut third = Box::pin(client.begin(Begin::default()));
         assert!(second.as_mut().poll(&mut cx).is_pending(), "one at a time");
         assert!(third.as_mut().poll(&mut cx).is_pending());
-        // One that waits can be dropped, one that was voted, and one whose vote is under way.
+        // A transaction can be dropped while it waits, after its vote, and during its vote.
         drop(second);
         drop(first.vote().await.unwrap());
         let mut third = third.await.unwrap();
@@ -164,7 +175,7 @@ fn a_dropped_transaction_lets_the_next_one_begin() {
 }
 
 #[test]
-fn a_dropped_finish_is_done_all_the_same() {
+fn a_dropped_finish_commits() {
     let server = Running::start(&settings(), memory(), &local(), None);
     block_on(async {
         let client = client_of(&server).await;
@@ -182,7 +193,7 @@ fn a_dropped_finish_is_done_all_the_same() {
 }
 
 #[test]
-fn who_stores_much_waits_for_the_socket() {
+fn many_stores_wait_for_the_socket() {
     let server = Running::start(&settings(), memory(), &local(), None);
     block_on(async {
         let client = client_of(&server).await;
@@ -199,7 +210,7 @@ fn who_stores_much_waits_for_the_socket() {
     server.stop();
 }
 
-/// Takes its time, so that whoever looks too early would see too much.
+/// Slow, so that a reader that does not wait for it sees a tid too early.
 #[derive(Default)]
 struct Slow(AtomicU64);
 
@@ -213,19 +224,19 @@ impl Observer for Slow {
 }
 
 #[test]
-fn nobody_sees_a_commit_before_the_observer_has_heard_of_it() {
+fn no_commit_is_visible_before_the_observer_was_called() {
     let server = Running::start(&settings(), memory(), &local(), None);
     block_on(async {
         let observer = Arc::new(Slow::default());
-        let heard = Some(observer.clone() as Arc<dyn Observer>);
-        let observed = ClientOptions { observer: heard, ..options(server.address(), None) };
+        let observing = Some(observer.clone() as Arc<dyn Observer>);
+        let observed = ClientOptions { observer: observing, ..options(server.address(), None) };
         let client = adapter::connect(observed).await.unwrap();
         let writer = client_of(&server).await;
-        let (looking, looked) = channel();
+        let (stop, stopped) = channel();
         let other = client.clone();
-        let looker = std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             let mut known = Tid::ZERO;
-            while looked.try_recv() == Err(TryRecvError::Empty) {
+            while stopped.try_recv() == Err(TryRecvError::Empty) {
                 let last = other.last_tid();
                 assert!(last == known || observer.0.load(Ordering::SeqCst) >= last.0, "{last}");
                 known = last;
@@ -237,8 +248,8 @@ fn nobody_sees_a_commit_before_the_observer_has_heard_of_it() {
             client.ping().await.unwrap();
             assert_eq!(client.last_tid(), serial);
         }
-        looking.send(()).unwrap();
-        looker.join().unwrap();
+        stop.send(()).unwrap();
+        reader.join().unwrap();
         client.close().await;
         writer.close().await;
     });
@@ -246,7 +257,7 @@ fn nobody_sees_a_commit_before_the_observer_has_heard_of_it() {
 }
 
 #[test]
-fn conflicts_that_the_server_leaves_to_us_are_resolved() {
+fn the_client_resolves_conflicts_that_the_server_leaves_to_it() {
     let settings = rzeo_host::Settings { client_conflict_resolution: true, ..settings() };
     let server = Running::start(&settings, memory(), &local(), None);
     block_on(async {
@@ -261,10 +272,10 @@ fn conflicts_that_the_server_leaves_to_us_are_resolved() {
         let tid = voted.finish().await.unwrap();
         assert_eq!(other.load(Oid(1)).await.unwrap().1, tid);
         one.ping().await.unwrap();
-        let merged = one.load(Oid(1)).await.unwrap();
-        assert_eq!(merged.1, tid);
-        assert!(merged.0.ends_with(b"K\x11."), "{merged:?}");
-        // Of other classes nothing is known.
+        let resolved = one.load(Oid(1)).await.unwrap();
+        assert_eq!(resolved.1, tid);
+        assert!(resolved.0.ends_with(b"K\x11."), "{resolved:?}");
+        // Other classes cannot be resolved.
         let refused = commit(&one, Oid(1), read, record(1)).await;
         assert!(
             matches!(refused, Err(CallError::Refused(Refused::Conflict { .. }))),
@@ -277,7 +288,7 @@ fn conflicts_that_the_server_leaves_to_us_are_resolved() {
 }
 
 #[test]
-fn everything_that_was_committed_can_be_walked_over() {
+fn all_transactions_can_be_iterated() {
     let storage = Arc::new(rzeo_storage::FileStorage::open(
         Arc::new(rzeo_storage::disk::memory::MemoryDisk::new()),
         "/Data.fs",
@@ -315,9 +326,9 @@ fn everything_that_was_committed_can_be_walked_over() {
 }
 
 #[test]
-fn walks_that_are_not_wanted_any_more_are_not_kept() {
+fn dropped_iterators_end_at_the_server() {
     let mut settings = settings();
-    // One that is dropped while the server takes a step with it stays until that is done.
+    // An iterator that is dropped during a call ends after that call.
     settings.limits.iterators_max = 3;
     let server = Running::start(&settings, memory(), &local(), None);
     block_on(async {
@@ -335,7 +346,7 @@ fn walks_that_are_not_wanted_any_more_are_not_kept() {
 }
 
 #[test]
-fn a_server_that_comes_back_is_found_again() {
+fn the_client_reconnects_to_a_restarted_server() {
     let directory = tempfile::tempdir().unwrap();
     let address = Address::Unix(directory.path().join("socket"));
     let storage = memory();
@@ -344,10 +355,10 @@ fn a_server_that_comes_back_is_found_again() {
         let client = client_of(&server).await;
         let tid = commit(&client, Oid(1), Tid::ZERO, record(1)).await.unwrap();
         let mut news = client.subscribe();
-        server.tell_to_stop();
+        server.begin_stop();
         while !matches!(news.next().await, Some(News::Disconnected)) {}
         assert_eq!(client.load(Oid(1)).await.unwrap(), (record(1), tid), "from the cache");
-        server.left();
+        server.join();
         std::fs::remove_file(directory.path().join("socket")).unwrap();
         let server = Running::start(&settings(), storage, &address, None);
         client.wait_connected().await.unwrap();
@@ -359,9 +370,9 @@ fn a_server_that_comes_back_is_found_again() {
     });
 }
 
-/// Carries the bytes of two connections to a server; the first ends when the client asks for something.
-fn lose_the_first(listener: &TcpListener, server: &Address) {
-    for is_to_be_lost in [true, false] {
+/// A proxy for two connections; it closes the first when the client sends a request.
+fn proxy_that_closes_the_first(listener: &TcpListener, server: &Address) {
+    for is_first in [true, false] {
         let (mut client, _) = listener.accept().unwrap();
         let mut server = TcpStream::connect(server.to_string()).unwrap();
         let (mut from, mut to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
@@ -372,7 +383,7 @@ fn lose_the_first(listener: &TcpListener, server: &Address) {
         let mut buffer = [0; 4096];
         while let Ok(count @ 1..) = client.read(&mut buffer) {
             let asks = buffer[..count].windows(4).any(|word| word == b"ping");
-            if is_to_be_lost && asks || server.write_all(&buffer[..count]).is_err() {
+            if is_first && asks || server.write_all(&buffer[..count]).is_err() {
                 break;
             }
         }
@@ -382,24 +393,24 @@ fn lose_the_first(listener: &TcpListener, server: &Address) {
 }
 
 #[test]
-fn a_connection_that_is_lost_at_once_is_waited_for_again() {
+fn connecting_goes_on_after_a_connection_is_lost_at_once() {
     let server = Running::start(&settings(), memory(), &local(), None);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let address = server.address().clone();
-    let between = std::thread::spawn(move || lose_the_first(&listener, &address));
+    let proxy = std::thread::spawn(move || proxy_that_closes_the_first(&listener, &address));
     block_on(async {
         let options = ClientOptions::new([Address::tcp("127.0.0.1", port)]);
         let client = adapter::connect(options).await.unwrap();
         assert!(client.is_connected());
         client.close().await;
     });
-    between.join().unwrap();
+    proxy.join().unwrap();
     server.stop();
 }
 
 #[test]
-fn who_only_reads_may_not_write() {
+fn a_read_only_client_cannot_write() {
     let storage = memory();
     let writable = Running::start(&settings(), storage.clone(), &local(), None);
     let read_only = rzeo_host::Settings { read_only: true, ..settings() };
@@ -413,7 +424,7 @@ fn who_only_reads_may_not_write() {
         assert_eq!(reader.load(Oid(1)).await.unwrap(), (record(1), tid));
         assert!(reader.begin(Begin::default()).await.is_err());
         reader.close().await;
-        // A better server is used as soon as it is known.
+        // The client changes to a writable server as soon as it knows one.
         let addresses = vec![read_only.address().to_string().parse().unwrap()];
         let access = Access::ReadOnlyFallback;
         let reader = ClientOptions { access, addresses: addresses.clone(), ..options };
@@ -433,7 +444,7 @@ fn who_only_reads_may_not_write() {
 }
 
 #[test]
-fn what_waits_fails_when_the_client_is_closed() {
+fn pending_calls_fail_when_the_client_is_closed() {
     let address = Address::unix("/nowhere/zeo.sock");
     block_on(async {
         let client = adapter::open_client(ClientOptions::new([address])).unwrap();
@@ -450,7 +461,7 @@ fn blob_storage(directory: &Path) -> Arc<dyn Storage> {
     Arc::new(BlobStorage::open_directory(directory, base).unwrap())
 }
 
-/// Commits a blob whose bytes are given.
+/// Commits a blob with these bytes.
 async fn commit_blob(client: &Client, oid: Oid, bytes: &[u8]) -> Tid {
     let path = client.blob_directory().unwrap().temporary().join("new");
     std::fs::write(&path, bytes).unwrap();
@@ -461,7 +472,7 @@ async fn commit_blob(client: &Client, oid: Oid, bytes: &[u8]) -> Tid {
 }
 
 #[test]
-fn blobs_come_and_go() {
+fn blobs_are_committed_and_loaded() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     let server = Running::start(&settings(), blob_storage(&at("server")), &local(), None);
@@ -475,7 +486,7 @@ fn blobs_come_and_go() {
             let shared = adapter::connect(with(BlobOptions::shared(at("server")))).await.unwrap();
             let tid = commit_blob(&one, oid, &bytes).await;
             let kept = one.blob_directory().unwrap().lookup(oid, tid).unwrap();
-            assert!(kept.is_some(), "who commits a blob has it");
+            assert!(kept.is_some(), "the committer has it in its cache");
             for client in [&one, &other, &shared] {
                 let path = client.load_blob(oid, tid).await.unwrap();
                 assert_eq!(std::fs::read(path).unwrap(), bytes);
@@ -495,7 +506,7 @@ fn blobs_come_and_go() {
 }
 
 #[test]
-fn a_dropped_download_comes_all_the_same() {
+fn a_dropped_download_is_completed() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     let server = Running::start(&settings(), blob_storage(&at("server")), &local(), None);
@@ -517,7 +528,7 @@ fn a_dropped_download_comes_all_the_same() {
 }
 
 #[test]
-fn the_next_client_has_the_cache_of_the_last_one() {
+fn the_next_client_starts_with_the_cache_file() {
     let directory = tempfile::tempdir().unwrap();
     let server = Running::start(&settings(), memory(), &local(), None);
     let cached = || {
@@ -547,7 +558,7 @@ fn the_next_client_has_the_cache_of_the_last_one() {
 }
 
 #[test]
-fn a_cache_that_has_changed_much_is_written_anew() {
+fn a_cache_file_with_many_changes_is_compacted() {
     let directory = tempfile::tempdir().unwrap();
     let server = Running::start(&settings(), memory(), &local(), None);
     let path = directory.path().join("cache");

@@ -1,4 +1,4 @@
-//! What the server has said in its log, for all tests of a process.
+//! The server's log, collected for all tests of a process.
 
 use std::fmt;
 use std::sync::{Condvar, Mutex, Once};
@@ -8,27 +8,27 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-/// How long to wait for something that happens soon.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long to wait for a line.
+const LINE_TIMEOUT: Duration = Duration::from_secs(60);
 
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
-static NEWS: Condvar = Condvar::new();
+static ADDED: Condvar = Condvar::new();
 
 struct Collector;
 
-/// From now on what is logged is kept.
+/// Collects the log from now on.
 pub(crate) fn collect() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| tracing::subscriber::set_global_default(Collector).unwrap());
 }
 
-/// Waits for a line that has all the parts; it must stand there once.
+/// Waits for a line that contains all the parts.
 pub(crate) fn wait_for_line(parts: &[&str]) {
     let is_it = |line: &&String| parts.iter().all(|part| line.contains(part));
     let lines = LINES.lock().unwrap();
     let none = |lines: &mut Vec<String>| !lines.iter().any(|line| is_it(&line));
-    let (lines, waited) = NEWS.wait_timeout_while(lines, PATIENCE, none).unwrap();
-    assert!(!waited.timed_out(), "waited in vain for {parts:?} in {lines:#?}");
+    let (lines, waited) = ADDED.wait_timeout_while(lines, LINE_TIMEOUT, none).unwrap();
+    assert!(!waited.timed_out(), "no line with {parts:?} in {lines:#?}");
 }
 
 impl Subscriber for Collector {
@@ -40,7 +40,7 @@ impl Subscriber for Collector {
         let mut line = String::new();
         event.record(&mut Message(&mut line));
         LINES.lock().unwrap().push(line);
-        NEWS.notify_all();
+        ADDED.notify_all();
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {

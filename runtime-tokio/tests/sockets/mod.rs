@@ -1,7 +1,7 @@
-//! Real sockets, a real server, and clients that block. Both adapters pass these very tests.
+//! A server on real sockets, with clients that block. Both runtime crates run these tests.
 //!
-//! What the server says to whom is tested without sockets; here is what an adapter adds: every kind of
-//! socket, strangers, peers that do not read, limits, and the end.
+//! The protocol is tested without sockets. These tests are about what a runtime crate adds: all kinds of
+//! sockets, peers that are not ZEO clients or do not read, limits, and the end.
 
 #![expect(clippy::unwrap_used, reason = "a failing test panics")]
 
@@ -20,7 +20,7 @@ use client::{Client, Dial, local, tls_stream};
 use log::wait_for_line;
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::value::Value;
-use rzeo_core::wire::Codec;
+use rzeo_core::wire::{Codec, Deframer, Malformed};
 use rzeo_net::Address;
 use rzeo_storage::MappingStorage;
 use server::{Gate, Running, settings};
@@ -34,8 +34,8 @@ fn memory() -> Arc<MappingStorage> {
     Arc::new(MappingStorage::new())
 }
 
-/// Commits something long and reads it back, in both encodings.
-fn converses(address: &Address, dial: Dial<'_>) {
+/// Commits a long record and loads it, in both encodings.
+fn commit_and_load(address: &Address, dial: Dial<'_>) {
     for codec in CODECS {
         let mut client = Client::connect(address, dial, codec).registered();
         let oid = client.new_oid();
@@ -53,7 +53,7 @@ fn clients_are_served_over_tcp_and_unix_sockets_with_and_without_tls() {
         let path = directory.path().join(number.to_string());
         for address in [local(), Address::Unix(path)] {
             let server = Running::start(&settings(), memory(), &address, tls);
-            converses(server.address(), tls);
+            commit_and_load(server.address(), tls);
             server.stop();
         }
     }
@@ -70,19 +70,21 @@ fn halves(server: &Running) -> Vec<TcpStream> {
 }
 
 #[test]
-fn half_a_greeting_hurts_nobody() {
+fn a_peer_that_stops_in_the_greeting_disturbs_no_other() {
     let certificate = client::certificate();
     for tls in [None, Some(&certificate)] {
         let server = Running::start(&settings(), memory(), &local(), tls);
         let mut halves = halves(&server);
-        converses(server.address(), tls);
+        commit_and_load(server.address(), tls);
         server.stop();
-        halves.iter_mut().for_each(client::read_to_end);
+        for half in &mut halves {
+            client::read_to_end(half);
+        }
     }
 }
 
 #[test]
-fn half_a_greeting_is_not_waited_for_for_ever() {
+fn a_peer_that_stops_in_the_greeting_is_closed_after_the_timeout() {
     let mut settings = settings();
     settings.limits.register_time_max = Duration::from_millis(50);
     let certificate = client::certificate();
@@ -99,33 +101,36 @@ fn half_a_greeting_is_not_waited_for_for_ever() {
 }
 
 #[test]
-fn a_failed_tls_handshake_is_one_line_and_touches_nobody_else() {
+fn a_failed_tls_handshake_is_logged_once_and_disturbs_no_other() {
     let certificate = client::certificate();
     let server = Running::start(&settings(), memory(), &local(), Some(&certificate));
     let mut other = Client::connect(server.address(), Some(&certificate), Codec::Pickle);
     let mut plain = server.dial();
     let peer = plain.local_addr().unwrap();
     plain.write_all(b"\0\0\0\x02Z5").unwrap();
-    client::read_to_end(&mut plain);
-    wait_for_line(&[&format!("({peer}) disconnected: TLS handshake failed: ")]);
-    // One that goes in the middle.
-    let gone = server.dial();
-    let peer = gone.local_addr().unwrap();
-    gone.shutdown(Shutdown::Both).unwrap();
+    let mut alert = Deframer::new(1 << 20);
+    alert.push(&client::read_to_end(&mut plain));
+    assert_eq!(alert.next_frame(), Err(Malformed::Tls));
+    let text = format!("({peer}) disconnected: TLS handshake failed: the peer does not speak TLS");
+    wait_for_line(&[&text]);
+    // A client that closes during the handshake.
+    let closed = server.dial();
+    let peer = closed.local_addr().unwrap();
+    closed.shutdown(Shutdown::Both).unwrap();
     wait_for_line(&[&format!("({peer}) disconnected: TLS handshake failed: ")]);
     other.register();
     server.stop();
 }
 
 #[test]
-fn the_end_of_a_tls_connection_is_told_and_need_not_be() {
+fn a_tls_connection_ends_with_and_without_close_notify() {
     let certificate = client::certificate();
     let server = Running::start(&settings(), memory(), &local(), Some(&certificate));
-    // Sent away by the server: close_notify comes before the end.
+    // Closed by the server: close_notify comes before the end.
     let mut client = Client::connect(server.address(), Some(&certificate), Codec::Pickle);
     client.send_frame(b"nonsense");
     client.end().expect("the end is announced");
-    // Gone without a word of TLS.
+    // Closed by the client without close_notify.
     let stream = server.dial();
     let peer = stream.local_addr().unwrap();
     let mut tls = tls_stream(stream, &certificate);
@@ -136,7 +141,7 @@ fn the_end_of_a_tls_connection_is_told_and_need_not_be() {
 }
 
 #[test]
-fn who_reads_nothing_is_sent_away_and_holds_up_nobody() {
+fn a_peer_that_does_not_read_is_closed_and_delays_no_other() {
     let certificate = client::certificate();
     let directory = tempfile::tempdir().unwrap();
     for (tls, limit) in [(None, 77_777), (Some(&certificate), 88_888)] {
@@ -145,18 +150,18 @@ fn who_reads_nothing_is_sent_away_and_holds_up_nobody() {
         // The buffers of a Unix socket do not grow.
         let address = Address::Unix(directory.path().join(limit.to_string()));
         let server = Running::start(&settings, memory(), &address, tls);
-        let mut deaf = Client::connect(&address, tls, Codec::Pickle).registered();
+        let mut idle = Client::connect(&address, tls, Codec::Pickle).registered();
         let mut busy = Client::connect(&address, tls, Codec::Pickle).registered();
         let mut serial = Tid::ZERO;
-        // Each is news of 50 KB for the other.
+        // Each is an invalidation of 50 KB for the other client.
         for _ in 0..20 {
             let stores: Vec<_> = (1..=5_000).map(|oid| (Oid(oid), serial)).collect();
             serial = busy.commit(&stores, 1);
         }
         let limit = format!("are waiting to be read by the peer, the limit is {limit}");
         wait_for_line(&["(unix) disconnected: ", &limit]);
-        // What was on its way is there, and then the end.
-        deaf.end().unwrap();
+        // What the socket had taken arrives, then the end.
+        idle.end().unwrap();
         assert_eq!(busy.load(Oid(1)).1, serial);
         drop(busy);
         server.stop();
@@ -164,7 +169,7 @@ fn who_reads_nothing_is_sent_away_and_holds_up_nobody() {
 }
 
 #[test]
-fn beyond_a_limit_connections_are_closed_until_there_is_room() {
+fn connections_over_a_limit_are_closed_until_others_end() {
     let mut settings = settings();
     settings.connections.connections_max = 3;
     settings.connections.unfinished_max = 2;
@@ -189,7 +194,7 @@ fn beyond_a_limit_connections_are_closed_until_there_is_room() {
 }
 
 #[test]
-fn a_commit_on_its_way_to_the_disk_is_answered_before_the_end() {
+fn a_commit_that_is_being_written_is_answered_before_the_server_ends() {
     let certificate = client::certificate();
     for tls in [None, Some(&certificate)] {
         let gate = Gate::new();
@@ -200,18 +205,18 @@ fn a_commit_on_its_way_to_the_disk_is_answered_before_the_end() {
         client.vote(&[(oid, Tid::ZERO)], 10);
         gate.close();
         client.send("tpc_finish", vec![Value::Int(7)]);
-        gate.wait_until_somebody_waits();
-        server.tell_to_stop();
-        idle.end().expect("nothing holds it");
+        gate.wait_until_reached();
+        server.begin_stop();
+        idle.end().expect("no call is pending");
         gate.open();
         client.reply("tpc_finish");
         client.end().expect("it ends after its answer");
-        server.ended();
+        server.join_and_close();
     }
 }
 
 #[test]
-fn the_end_does_not_take_longer_than_it_may() {
+fn the_server_ends_after_its_timeout_or_when_hurried() {
     let patience = [Duration::from_millis(10), Duration::from_secs(100_000)];
     for (stop_time_max, is_hurried) in patience.into_iter().zip([false, true]) {
         let gate = Gate::new();
@@ -222,12 +227,12 @@ fn the_end_does_not_take_longer_than_it_may() {
         client.vote(&[(oid, Tid::ZERO)], 10);
         gate.close();
         client.send("tpc_finish", vec![Value::Int(7)]);
-        gate.wait_until_somebody_waits();
-        server.tell_to_stop();
+        gate.wait_until_reached();
+        server.begin_stop();
         if is_hurried {
             server.hurry();
         }
-        let host = server.left();
+        let host = server.join();
         wait_for_line(&["1 connections have not ended in time"]);
         gate.open();
         host.close().unwrap();
@@ -236,14 +241,16 @@ fn the_end_does_not_take_longer_than_it_may() {
 }
 
 #[test]
-fn strangers_do_not_keep_the_server_from_ending() {
+fn connections_that_send_nothing_do_not_delay_the_end() {
     let certificate = client::certificate();
     for tls in [None, Some(&certificate)] {
         let server = Running::start(&settings(), memory(), &local(), tls);
-        let mut strangers: Vec<TcpStream> = (0..3).map(|_| server.dial()).collect();
+        let mut silent: Vec<TcpStream> = (0..3).map(|_| server.dial()).collect();
         server.wait_until(|counts| counts.open == 3);
         server.stop();
-        strangers.iter_mut().for_each(client::read_to_end);
+        for connection in &mut silent {
+            client::read_to_end(connection);
+        }
     }
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");

@@ -1,4 +1,4 @@
-//! A server that runs in a thread of the test, and a disk that can be held up.
+//! A server in a thread of the test, and a disk whose calls can be blocked.
 
 use std::future::Future;
 use std::io;
@@ -9,10 +9,9 @@ use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rzeo_core::server::{Limits, LockScope};
 use rzeo_core::storage::Storage;
 use rzeo_fixtures::disk::WatchedDisk;
-use rzeo_host::{ConnectionCounts, ConnectionLimits, Host, Settings, StorageSpec};
+use rzeo_host::{ConnectionCounts, Host, Settings, StorageSpec};
 use rzeo_net::{Address, listen};
 use rzeo_storage::FileStorage;
 use rzeo_storage::disk::memory::MemoryDisk;
@@ -22,23 +21,12 @@ use crate::adapter;
 use crate::sockets::client::{Dial, server_config};
 use crate::sockets::log;
 
+/// The defaults, with all the time in the world to stop.
 pub(crate) fn settings() -> Settings {
-    Settings {
-        read_only: false,
-        msgpack: false,
-        client_conflict_resolution: false,
-        invalidation_queue_size: 100,
-        invalidation_age: None,
-        transaction_timeout: None,
-        lock_scope: LockScope::Objects,
-        limits: Limits::default(),
-        connections: ConnectionLimits::default(),
-        stop_time_max: Duration::from_secs(100_000),
-        start: String::new(),
-    }
+    Settings { stop_time_max: Duration::from_secs(100_000), ..Settings::default() }
 }
 
-/// A future that is done when somebody says so.
+/// A future that is ready once it is set.
 #[derive(Clone, Default)]
 struct Latch(Arc<Mutex<(bool, Option<Waker>)>>);
 
@@ -97,19 +85,19 @@ impl Running {
         &self.address
     }
 
-    /// A connection that says nothing by itself.
+    /// A connection on which nothing was sent.
     pub(crate) fn dial(&self) -> TcpStream {
         TcpStream::connect(self.address.to_string()).unwrap()
     }
 
-    /// Waits for something that nobody tells of.
+    /// Polls the connection counts until they are as wanted.
     pub(crate) fn wait_until(&self, is_so: impl Fn(ConnectionCounts) -> bool) {
         while !is_so(self.host.connection_counts()) {
             std::thread::yield_now();
         }
     }
 
-    pub(crate) fn tell_to_stop(&self) {
+    pub(crate) fn begin_stop(&self) {
         self.stop.set();
     }
 
@@ -117,33 +105,33 @@ impl Running {
         self.hurry.set();
     }
 
-    /// What is left when the server has ended.
-    pub(crate) fn left(self) -> Arc<Host> {
+    /// Waits for the end of the server; connections may be left.
+    pub(crate) fn join(self) -> Arc<Host> {
         self.thread.join().unwrap().unwrap();
         self.host
     }
 
-    /// Waits for the end; nobody may be connected then.
-    pub(crate) fn ended(self) {
-        let host = self.left();
+    /// Waits for the end of the server; no connection may be left.
+    pub(crate) fn join_and_close(self) {
+        let host = self.join();
         assert_eq!(host.connection_counts().open, 0);
         host.close().unwrap();
     }
 
     pub(crate) fn stop(self) {
-        self.tell_to_stop();
-        self.ended();
+        self.begin_stop();
+        self.join_and_close();
     }
 }
 
-/// A disk that can be held up: while the gate is closed, whoever wants to change something waits.
+/// A disk whose writing calls block while the gate is closed.
 #[derive(Clone, Default)]
-pub(crate) struct Gate(Arc<(Mutex<State>, Condvar)>);
+pub(crate) struct Gate(Arc<(Mutex<GateState>, Condvar)>);
 
 #[derive(Default)]
-struct State {
+struct GateState {
     is_closed: bool,
-    somebody_waits: bool,
+    is_reached: bool,
 }
 
 impl Gate {
@@ -164,7 +152,7 @@ impl Gate {
     fn pass(&self) {
         let (state, changed) = &*self.0;
         let mut state = state.lock().unwrap();
-        state.somebody_waits = state.is_closed;
+        state.is_reached = state.is_closed;
         changed.notify_all();
         drop(changed.wait_while(state, |state| state.is_closed).unwrap());
     }
@@ -173,9 +161,9 @@ impl Gate {
         self.0.0.lock().unwrap().is_closed = true;
     }
 
-    pub(crate) fn wait_until_somebody_waits(&self) {
+    pub(crate) fn wait_until_reached(&self) {
         let (state, changed) = &*self.0;
-        drop(changed.wait_while(state.lock().unwrap(), |state| !state.somebody_waits).unwrap());
+        drop(changed.wait_while(state.lock().unwrap(), |state| !state.is_reached).unwrap());
     }
 
     pub(crate) fn open(&self) {
