@@ -2,8 +2,8 @@
 
     client_loads.py HOST PORT OBJECTS SECONDS
 
-prints three figures: from its cache, one after the other; past it, for 64 threads that ask one after
-the other each; and past it by prefetch of 64 at once, which gives the records to nobody.
+prints three figures: loads from the client's cache, one at a time; loads from the server by 64 threads, one
+at a time each; and loads from the server by prefetch of 64 at once, which only fills the cache.
 """
 import concurrent.futures
 import itertools

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Fuzzes the doors of rzeo. Needs nightly Rust and cargo-fuzz; README.md says what for.
+# Fuzzes every parser of untrusted input. Needs nightly Rust and cargo-fuzz; README.md describes the targets.
 #
-#   ./run.sh [SECONDS [TARGET...]]   sees the canary die, then fuzzes each target for so many seconds (60),
-#                                    JOBS (2) at a time, and prints what came of it
-#   ./run.sh keep [TARGET...]        puts into kept/ what has covered something that no seed does
+#   ./run.sh [SECONDS [TARGET...]]   checks that the canary crashes, then fuzzes each target for SECONDS (60),
+#                                    JOBS (2) targets at a time, and prints a line for each
+#   ./run.sh keep [TARGET...]        saves in kept/ the inputs that cover code which no seed covers
 #
-# Inputs that are worth something gather in corpus/, findings in artifacts/, what libFuzzer says in logs/.
-# Exit status: 0 if the canary died and nothing else did.
+# Inputs that reach new code are in corpus/, crashing inputs in artifacts/, the output of libFuzzer in logs/.
+# Exit status: 0 if the canary crashed and nothing else did, 1 otherwise, 2 if the fuzzer cannot be built.
 set -u
 cd "$(dirname "$0")" || exit 2
 
 readonly JOBS=${JOBS:-2}
 readonly BINARIES=target/x86_64-unknown-linux-gnu/release
 readonly LIMITS=(-timeout=25 -rss_limit_mb=2048)
-# So much of each target is kept.
+# Maximum number and size of the inputs that are kept of each target.
 readonly KEPT_FILES=60 KEPT_FILE_BYTES=3000
 
 targets() {
@@ -21,13 +21,21 @@ targets() {
 }
 
 prepare() {
-    # Without the address sanitizer: nothing here is unsafe, and it costs half of the speed. Memory has
-    # limits of its own (memory.rs).
+    if ! cargo +nightly fuzz --version >/dev/null 2>&1; then
+        cat >&2 <<'TEXT'
+error: this needs nightly Rust and cargo-fuzz; install them with
+    rustup toolchain install nightly
+    cargo +nightly install --locked cargo-fuzz
+TEXT
+        return 1
+    fi
+    # Without the address sanitizer: no code here is unsafe, and the sanitizer halves the speed. memory.rs
+    # limits memory.
     cargo +nightly fuzz build --sanitizer none &&
         cargo run --quiet --manifest-path ../Cargo.toml -p rzeo-fixtures --example fuzz_seeds -- seeds
 }
 
-# fuzz SECONDS TARGET: with what was kept, what was found before, and the seeds.
+# fuzz SECONDS TARGET: starts from the inputs in corpus/, kept/, found/ and seeds/.
 fuzz() {
     local seconds=$1 target=$2 directory
     mkdir -p "corpus/$target" "artifacts/$target" logs
@@ -56,14 +64,14 @@ report() {
 canary() {
     rm -rf corpus/canary artifacts/canary
     if fuzz 120 canary >/dev/null; then
-        echo 'the canary lives: this fuzzer finds nothing' >&2
+        echo 'error: the canary did not crash, so this fuzzer finds no mistakes' >&2
         return 1
     fi
     grep -q 'the canary sings' logs/canary.log || { tail -n 20 logs/canary.log >&2; return 1; }
-    echo 'the canary is dead, as it must be'
+    echo 'the canary crashed, as it must'
 }
 
-# Of what covers something that no seed does, the fewest files that cover all of it.
+# keep TARGET: the fewest inputs that cover all the code which no seed covers.
 keep() {
     local target=$1 new="logs/new-$1" file
     rm -rf "$new" && mkdir -p "$new" "kept/$target"

@@ -1,4 +1,4 @@
-//! A client's cache of blobs, for `fixtures/python/blob_cache.py`.
+//! A client's cache of blobs, for `tests/test_blob_cache.py`.
 //!
 //! ```text
 //! blob_cache DIRECTORY [SIZE]

@@ -168,7 +168,7 @@ fn at(time: i64) -> Timestamp {
 mod tests {
     use super::*;
 
-    /// Python made the table, see `fixtures/python/rollovers.py`.
+    /// Python made the table, see `fixtures/make-samples/rollovers.py`.
     #[test]
     fn rollovers_are_pythons() {
         let table = include_str!("expected/rollovers.txt");

@@ -1,6 +1,6 @@
 //! Which clients are accepted: handshakes in memory, with rustls as the client.
 //!
-//! Many more certificates are compared with OpenSSL's verdict by `fixtures/python/tls_judge.py`;
+//! Many more certificates are compared with OpenSSL's verdict by `tests/test_tls_clients.py`;
 //! here is one for each promise.
 
 mod pki;

@@ -1,7 +1,7 @@
 //! Which servers a client accepts: handshakes in memory, most with rustls as the server.
 //!
 //! Many more certificates are compared with OpenSSL's verdict by
-//! `fixtures/python/tls_client_judge.py`; here is one for each promise.
+//! `tests/test_tls_servers.py`; here is one for each promise.
 
 mod pki;
 
