@@ -1,21 +1,20 @@
 //! A cache of blobs that clients of one machine share.
 
-use std::fs::{self, File, FileTimes, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use rzeo_core::ids::{Oid, Tid};
 use tempfile::{Builder, NamedTempFile, TempDir, TempPath};
 
-use super::download::{Download, Fetch};
+use super::blob_file::{Blob, any_mode, names, open_if_there, touch};
 use super::error::{BlobError, doing, or_missing};
 use super::lock::Lock;
 use super::names::{LOCK, Layout, MARKER, PART_SUFFIX, TEMPORARY, is_cache_directory, marker};
-use super::{Blob, BlobOptions, open_if_there, upload};
+use super::options::BlobOptions;
 
 /// What its marker says.
 const NAME: &str = "zeocache";
@@ -92,31 +91,8 @@ impl Cache {
         Ok(found)
     }
 
-    pub(super) fn download(this: &Arc<Self>, oid: Oid, serial: Tid) -> Result<Fetch, BlobError> {
-        let lock = this.lock(oid)?;
-        this.fetch(oid, serial, lock)
-    }
-
-    pub(super) fn try_download(
-        this: &Arc<Self>,
-        oid: Oid,
-        serial: Tid,
-    ) -> Result<Option<Fetch>, BlobError> {
-        let lock = Lock::try_take(&this.lock_file(oid)?)?;
-        lock.map(|lock| this.fetch(oid, serial, lock)).transpose()
-    }
-
-    fn fetch(self: &Arc<Self>, oid: Oid, serial: Tid, lock: Lock) -> Result<Fetch, BlobError> {
-        // Whoever had the lock may have been after the same blob.
-        if let Some(blob) = self.lookup(oid, serial)? {
-            return Ok(Fetch::Here(blob));
-        }
-        let path = self.file(oid, serial);
-        Download::begin(Arc::clone(self), path, lock).map(Fetch::Missing)
-    }
-
     /// The lock of an object's directory, which is made.
-    fn lock_file(&self, oid: Oid) -> Result<PathBuf, BlobError> {
+    pub(super) fn lock_file(&self, oid: Oid) -> Result<PathBuf, BlobError> {
         let directory = Layout::Zeocache.directory(&self.root, oid);
         fs::create_dir_all(&directory).map_err(doing("create", &directory))?;
         Ok(directory.join(LOCK))
@@ -131,7 +107,7 @@ impl Cache {
     pub(super) fn new_upload(&self) -> Result<TempPath, BlobError> {
         let temporary = self.temporary();
         Builder::new()
-            .permissions(upload::any_mode())
+            .permissions(any_mode())
             .tempfile_in(temporary)
             .map(NamedTempFile::into_temp_path)
             .map_err(doing("create a file in", temporary))
@@ -152,12 +128,6 @@ impl Cache {
     }
 }
 
-/// The time of the last access is when a blob was last asked for, not when it was last read. It
-/// helps to keep the right ones; if it cannot be set, nothing else is wrong.
-pub(super) fn touch(file: &File) {
-    _ = file.set_times(FileTimes::new().set_accessed(SystemTime::now()));
-}
-
 /// Refuses what is not a cache. Says whether it is marked as one.
 fn check_layout(root: &Path) -> Result<bool, BlobError> {
     let refuse = |found: String| {
@@ -175,27 +145,10 @@ fn check_layout(root: &Path) -> Result<bool, BlobError> {
 /// Whoever looks sees the whole name or nothing.
 fn mark(root: &Path, temporary: &Path) -> io::Result<()> {
     let mut builder = Builder::new();
-    let mut file = builder.permissions(upload::any_mode()).tempfile_in(temporary)?;
+    let mut file = builder.permissions(any_mode()).tempfile_in(temporary)?;
     file.write_all(NAME.as_bytes())?;
     file.persist(root.join(MARKER)).map_err(|error| error.error)?;
     Ok(())
-}
-
-/// The names in a directory, but those that are no text and so nobody's; none if it is not there.
-pub(super) fn names(directory: &Path) -> Result<Vec<String>, BlobError> {
-    let list = || -> io::Result<Vec<String>> {
-        let names = fs::read_dir(directory)?.map(|entry| entry.map(|entry| entry.file_name()));
-        let names: Vec<_> = names.collect::<Result<_, _>>()?;
-        Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
-    };
-    match list() {
-        Err(error)
-            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
-        {
-            Ok(Vec::new())
-        }
-        listed => listed.map_err(doing("list", directory)),
-    }
 }
 
 /// Removes downloads that nobody goes on with: their directory is not locked. To Python, too, which

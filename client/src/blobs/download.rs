@@ -6,10 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rzeo_core::ids::{Oid, Tid};
 use tempfile::TempPath;
 
-use super::Blob;
-use super::cache::{Cache, touch};
+use super::blob_file::{Blob, touch};
+use super::cache::Cache;
 use super::error::{BlobError, doing, or_missing};
 use super::lock::Lock;
 
@@ -35,6 +36,31 @@ pub struct Download {
     // In this order: removed before it is unlocked.
     part: TempPath,
     lock: Lock,
+}
+
+impl Cache {
+    pub(super) fn download(this: &Arc<Self>, oid: Oid, serial: Tid) -> Result<Fetch, BlobError> {
+        let lock = this.lock(oid)?;
+        this.fetch(oid, serial, lock)
+    }
+
+    pub(super) fn try_download(
+        this: &Arc<Self>,
+        oid: Oid,
+        serial: Tid,
+    ) -> Result<Option<Fetch>, BlobError> {
+        let lock = Lock::try_take(&this.lock_file(oid)?)?;
+        lock.map(|lock| this.fetch(oid, serial, lock)).transpose()
+    }
+
+    fn fetch(self: &Arc<Self>, oid: Oid, serial: Tid, lock: Lock) -> Result<Fetch, BlobError> {
+        // Whoever had the lock may have been after the same blob.
+        if let Some(blob) = self.lookup(oid, serial)? {
+            return Ok(Fetch::Here(blob));
+        }
+        let path = self.file(oid, serial);
+        Download::begin(Arc::clone(self), path, lock).map(Fetch::Missing)
+    }
 }
 
 impl Download {

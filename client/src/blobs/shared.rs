@@ -8,9 +8,9 @@ use std::sync::OnceLock;
 use rzeo_core::ids::{Oid, Tid};
 use tempfile::{Builder, TempPath};
 
+use super::blob_file::{Blob, any_mode, open_if_there};
 use super::error::{BlobError, doing};
 use super::names::{Layout, TEMPORARY, marker};
-use super::{Blob, open_if_there, upload};
 
 /// How often a directory is made again that the server removed, because a pack found it empty.
 const TRIES: usize = 10;
@@ -85,7 +85,7 @@ impl Shared {
         let directory = self.layout()?.directory(&self.root, oid);
         let prefix = serial.short().to_string();
         let mut builder = Builder::new();
-        builder.prefix(&prefix).suffix(".tmp-").permissions(upload::any_mode());
+        builder.prefix(&prefix).suffix(".tmp-").permissions(any_mode());
         let mut tries = 0;
         loop {
             fs::create_dir_all(&directory).map_err(doing("create", &directory))?;

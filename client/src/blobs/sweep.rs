@@ -18,7 +18,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::cache::{Bound, Cache, names};
+use super::blob_file::names;
+use super::cache::{Bound, Cache};
 use super::error::{BlobError, doing, or_missing};
 use super::lock::Lock;
 use super::names::{LOCK, SUFFIX, is_cache_directory};

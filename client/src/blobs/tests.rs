@@ -1,9 +1,11 @@
-use std::fs::{self, FileTimes, Permissions};
+use std::fs::{self, File, FileTimes, Permissions};
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use rzeo_core::ids::{Oid, Tid};
 use tempfile::{TempDir, tempdir};
 
 use super::*;

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use rzeo_core::ids::{Oid, Tid};
 use tempfile::TempPath;
 
-use super::Place;
 use super::cache::Cache;
 use super::error::{BlobError, doing};
+use super::location::Location;
 
 /// The bits of a mode for writing and for reading.
 const WRITE: u32 = 0o222;
@@ -43,7 +43,7 @@ pub struct Upload {
 
 impl Upload {
     pub(super) fn take(
-        place: &Place,
+        location: &Location,
         oid: Oid,
         serial: Tid,
         path: &Path,
@@ -57,9 +57,9 @@ impl Upload {
             found if found.is_file() => found.len(),
             _ => return Err(BlobError::NotAFile { path: path.to_owned() }),
         };
-        let (file, cache) = match place {
-            Place::Cache(cache) => (cache.new_upload()?, Some(Arc::clone(cache))),
-            Place::Shared(shared) => (shared.new_upload(oid, serial)?, None),
+        let (file, cache) = match location {
+            Location::Cache(cache) => (cache.new_upload()?, Some(Arc::clone(cache))),
+            Location::Shared(shared) => (shared.new_upload(oid, serial)?, None),
         };
         let size = match take {
             Take::Move => move_or_copy(path, &file).map(|copied| copied.unwrap_or(size)),
@@ -128,11 +128,6 @@ impl Upload {
         cache.count(self.size);
         Ok(())
     }
-}
-
-/// What files are made with: what the umask leaves of it.
-pub(super) fn any_mode() -> Permissions {
-    Permissions::from_mode(0o666)
 }
 
 /// Makes a file readable to whoever may read the directory of `place`, and writable to nobody, as

@@ -7,9 +7,9 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::answer::{Begun, Call};
-use super::client::Client;
 use super::error::{CallError, Misuse};
 use super::ids::{IteratorId, TxnId};
+use super::machine::Client;
 use super::output::Found;
 use super::query::{Reply, Request, number};
 use super::transaction::Begin;

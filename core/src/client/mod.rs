@@ -43,7 +43,6 @@
 mod answer;
 pub mod cache;
 mod channel;
-mod client;
 mod commands;
 mod connection;
 mod connections;
@@ -54,6 +53,7 @@ mod ids;
 mod input;
 mod jitter;
 mod loads;
+mod machine;
 mod new_oids;
 mod output;
 pub mod query;
@@ -71,10 +71,10 @@ mod vote;
 mod waiting;
 
 pub use self::answer::{Answer, Begun, Call};
-pub use self::client::Client;
 pub use self::error::{CallError, LostBecause, Misuse};
 pub use self::ids::{CallId, ConnId, IteratorId, ServerId, TxnId};
 pub use self::input::Input;
+pub use self::machine::Client;
 pub use self::output::{BlobPart, Event, Found, Output};
 pub use self::query::{Reply, Request, TransactionInfo, UndoEntry};
 pub use self::refused::{Refused, Retry};

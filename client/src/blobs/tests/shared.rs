@@ -3,6 +3,8 @@ use rzeo_storage::blob::BlobDirectory;
 use rzeo_storage::disk::RealDisk;
 use rzeo_storage::{BlobStorage, MappingStorage};
 
+use std::sync::Arc;
+
 use super::*;
 
 #[test]

@@ -1,16 +1,19 @@
 //! A revision in the slab, and the lists that lead through it.
 //!
 //! Lists are threaded through the entries: one through all revisions of an object that are not current,
-//! one through the queue that decides who has to go. Links are slots of 32 bits, to be small.
+//! one through the queue that decides what is evicted. Links are slots of 32 bits, to be small.
 
 use core::num::NonZeroU64;
 
 use bytes::Bytes;
 use slab::Slab;
 
-use super::ENTRY_BYTES;
 use crate::ids::{Oid, Tid};
 use crate::storage::Revision;
+
+/// Size of an entry in memory without its record: its slot in the slab, its part of the index and of the
+/// memory of evicted objects, and what an allocator and `Bytes` need for a record of its own.
+pub const ENTRY_BYTES: usize = 168;
 
 /// A place in the slab, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +28,7 @@ pub(super) struct Links {
 
 /// Which queue an entry stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum QueuePlace {
     /// Has yet to show that it is wanted.
     Small,
     /// Has been wanted.
@@ -44,7 +47,7 @@ pub(super) struct Entry {
     /// Among its object's revisions that are not current, newest first.
     pub(super) revisions: Links,
     pub(super) queue: Links,
-    pub(super) place: Place,
+    pub(super) place: QueuePlace,
     hits: u8,
 }
 
@@ -79,7 +82,7 @@ impl Entry {
     pub(super) fn new(oid: Oid, data: Bytes, serial: Tid, end: Option<Tid>) -> Self {
         let end = end.and_then(|tid| NonZeroU64::new(tid.0));
         let [revisions, queue] = [Links::NONE; 2];
-        Self { data, oid, serial, end, revisions, queue, place: Place::Small, hits: 0 }
+        Self { data, oid, serial, end, revisions, queue, place: QueuePlace::Small, hits: 0 }
     }
 
     pub(super) fn end(&self) -> Option<Tid> {
@@ -121,8 +124,8 @@ impl Entry {
     /// Whether the next revision of its object shall have a place in the main queue.
     pub(super) fn is_warm(&self) -> bool {
         match self.place {
-            Place::Small => self.is_wanted(),
-            Place::Main | Place::Demoted => true,
+            QueuePlace::Small => self.is_wanted(),
+            QueuePlace::Main | QueuePlace::Demoted => true,
         }
     }
 }

@@ -22,7 +22,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::entry::{Entries, Entry, Links, Place, Slot};
+use super::entry::{Entries, Entry, Links, QueuePlace, Slot};
 use super::index::OidHasher;
 use crate::ids::Oid;
 
@@ -55,7 +55,7 @@ struct Ghosts {
 impl Queues {
     pub(super) fn insert(&mut self, entry: Entry, is_main: bool) -> Slot {
         let slot = Slot::new(self.entries.insert(entry));
-        self.push(slot, if is_main { Place::Main } else { Place::Small });
+        self.push(slot, if is_main { QueuePlace::Main } else { QueuePlace::Small });
         slot
     }
 
@@ -74,7 +74,7 @@ impl Queues {
         let is_warm = self.entries[slot.key()].is_warm();
         self.unlink(slot);
         self.entries[slot.key()].forget_hits();
-        self.push(slot, if is_warm { Place::Demoted } else { Place::Small });
+        self.push(slot, if is_warm { QueuePlace::Demoted } else { QueuePlace::Small });
     }
 
     /// Who has to go next. There must be somebody.
@@ -89,13 +89,13 @@ impl Queues {
             if is_small && entry.is_wanted() {
                 entry.forget_hits();
             } else if is_small || !entry.spend_hit() {
-                if is_small && (entry.end().is_none() || entry.place == Place::Demoted) {
+                if is_small && (entry.end().is_none() || entry.place == QueuePlace::Demoted) {
                     self.ghosts.put(self.entries[slot.key()].oid, self.entries.len());
                 }
                 return slot;
             }
             self.unlink(slot);
-            self.push(slot, Place::Main);
+            self.push(slot, QueuePlace::Main);
         }
     }
 
@@ -118,14 +118,14 @@ impl Queues {
         self.small.bytes + self.main.bytes
     }
 
-    fn queue(&mut self, place: Place) -> &mut Queue {
+    fn queue(&mut self, place: QueuePlace) -> &mut Queue {
         match place {
-            Place::Small | Place::Demoted => &mut self.small,
-            Place::Main => &mut self.main,
+            QueuePlace::Small | QueuePlace::Demoted => &mut self.small,
+            QueuePlace::Main => &mut self.main,
         }
     }
 
-    fn push(&mut self, slot: Slot, place: Place) {
+    fn push(&mut self, slot: Slot, place: QueuePlace) {
         let bytes = self.entries[slot.key()].bytes();
         let queue = self.queue(place);
         queue.len += 1;

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::journal::{self, Decoded, HEADER, Journal, Operation};
-use super::{Cache, Counts, Record};
+use super::records::{Cache, Counts, Record};
 
 /// Makes a cache from its journal, which comes in pieces of any size.
 ///
@@ -19,6 +19,14 @@ pub struct Replay {
     /// The check that the next entry goes on from; `None` before the header.
     chain: Option<u32>,
     is_bad: bool,
+}
+
+impl Cache {
+    /// A cache made from its journal, which is given to the [`Replay`] in pieces.
+    #[must_use]
+    pub fn replay(bytes_max: usize) -> Replay {
+        Replay::new(bytes_max)
+    }
 }
 
 impl Replay {

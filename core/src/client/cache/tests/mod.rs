@@ -8,6 +8,8 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::*;
+use crate::ids::{Oid, Tid};
+use crate::storage::Revision;
 
 /// A record of that many bytes.
 fn record(len: usize) -> Bytes {

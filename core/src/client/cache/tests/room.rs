@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::client::cache::entry::{Entry, Slot};
 
 /// Loads an object as a client does. -> whether it was there
 fn load(cache: &mut Cache, oid: u64, len: usize) -> bool {
