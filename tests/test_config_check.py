@@ -310,6 +310,9 @@ KNOWN = {
     'logfile: encoding x': OPENS_FIRST,
     'logfile: old -1': NO_SENSE,
     'demostorage: two bases': OPENS_FIRST,
+    "integer '-1'": NO_SENSE,
+    "float '-1'": NO_SENSE,
+    'zeo: invalidation-queue-size -1': NO_SENSE,
     "byte-size '-1'": NO_SENSE,
     "byte-size '-1kb'": NO_SENSE,
 }

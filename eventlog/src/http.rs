@@ -44,6 +44,17 @@ pub enum Method {
     Post,
 }
 
+impl Method {
+    /// Its name in requests.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+        }
+    }
+}
+
 /// An `http:` URL with a host and a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpUrl(String);

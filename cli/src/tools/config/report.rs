@@ -1,6 +1,6 @@
 //! The report of `rzeo config check`: as JSON, and as text made of it.
 
-use rzeo_eventlog::Level;
+use rzeo_eventlog::{Level, Method};
 use rzeo_zconfig::{Kind, Location, Section, Setting, SocketAddress, System, Value};
 use serde_json::{Value as Json, json};
 
@@ -61,9 +61,11 @@ fn meaning(setting: &Setting) -> Json {
         Value::Text(value) => json!(value),
         Value::Time(value) => json!(value.as_secs_f64()),
         Value::Texts(values) => json!(values),
-        Value::Custom(value) => {
-            value.get::<Level>().map_or_else(|| json!(setting.text), |level| json!(level.number()))
-        }
+        Value::Custom(value) => match (value.get::<Level>(), value.get::<Method>()) {
+            (Some(level), _) => json!(level.number()),
+            (_, Some(method)) => json!(method.name()),
+            (None, None) => json!(setting.text),
+        },
         // Infinity is not JSON, and later kinds of values have a text.
         _ => json!(setting.text),
     }
