@@ -6,7 +6,9 @@
 
 use std::time::Duration;
 
+use rzeo_core::server::Limits;
 use rzeo_eventlog::LogFormat;
+use rzeo_host::{ConnectionLimits, Settings};
 use rzeo_zconfig::{Key, Kind, Section, SectionType, SocketAddress, System};
 
 /// The async runtime that serves connections.
@@ -53,32 +55,74 @@ pub(crate) struct OwnSettings {
     pub(crate) max_transaction_blobs: usize,
 }
 
+fn connections() -> ConnectionLimits {
+    ConnectionLimits::default()
+}
+
+fn limits() -> Limits {
+    Limits::default()
+}
+
+/// A number of bytes as a file would contain it.
+fn size(bytes: impl TryInto<u64>) -> String {
+    let bytes = bytes.try_into().unwrap_or(u64::MAX);
+    let units = [(1 << 30, "gb"), (1 << 20, "mb"), (1 << 10, "kb")];
+    let fits = |(unit, _): &&(u64, &str)| bytes >= *unit && bytes.is_multiple_of(*unit);
+    match units.iter().find(fits) {
+        Some((unit, suffix)) => format!("{}{suffix}", bytes / unit),
+        None => bytes.to_string(),
+    }
+}
+
 const ANY_NUMBER: Kind = Kind::Count { min: 1, max: u32::MAX };
 const ANY_SIZE: Kind = Kind::Size { min: 0, max: u64::MAX };
 
+/// `<rzeo>`; the defaults are those of the libraries.
 pub(super) static RZEO: SectionType = SectionType::new(
     "rzeo",
     &[
         Key::with_default("runtime", Kind::OneOf(&["tokio", "smol"]), "tokio"),
         Key::optional("admin-address", Kind::SocketBindingAddress),
         Key::with_default("log-format", Kind::OneOf(LogFormat::NAMES), "text"),
-        Key::with_default("stop-timeout", Kind::Seconds, "10"),
-        Key::with_default("max-connections", ANY_NUMBER, "10000"),
-        Key::with_default("max-unfinished-handshakes", ANY_NUMBER, "1000"),
-        Key::with_default("handshake-timeout", Kind::Seconds, "60"),
+        Key::with_computed_default("stop-timeout", Kind::Seconds, || {
+            Settings::default().stop_time_max.as_secs_f64().to_string()
+        }),
+        Key::with_computed_default("max-connections", ANY_NUMBER, || {
+            connections().connections_max.to_string()
+        }),
+        Key::with_computed_default("max-unfinished-handshakes", ANY_NUMBER, || {
+            connections().unfinished_max.to_string()
+        }),
+        Key::with_computed_default("handshake-timeout", Kind::Seconds, || {
+            limits().register_time_max.as_secs_f64().to_string()
+        }),
         // A message contains a record or 64 KB of a blob; the length of a frame has 32 bits.
-        Key::with_default(
+        Key::with_computed_default(
             "max-message-size",
             Kind::Size { min: 1 << 20, max: (4 << 30) - 1 },
-            "1gb",
+            || size(limits().frame_bytes_max),
         ),
-        Key::with_default("max-backlog", Kind::Size { min: 1 << 20, max: u64::MAX }, "256mb"),
-        Key::with_default("max-iterators", ANY_NUMBER, "10000"),
-        Key::with_default("max-transaction-stores", ANY_NUMBER, "10000000"),
-        Key::with_default("max-transaction-size", ANY_SIZE, "64gb"),
-        Key::with_default("transaction-memory", ANY_SIZE, "8mb"),
-        Key::with_default("max-blob-size", ANY_SIZE, "1024gb"),
-        Key::with_default("max-transaction-blobs", ANY_NUMBER, "100000"),
+        Key::with_computed_default(
+            "max-backlog",
+            Kind::Size { min: 1 << 20, max: u64::MAX },
+            || size(limits().backlog_bytes_max),
+        ),
+        Key::with_computed_default("max-iterators", ANY_NUMBER, || {
+            limits().iterators_max.to_string()
+        }),
+        Key::with_computed_default("max-transaction-stores", ANY_NUMBER, || {
+            limits().transaction_stores_max.to_string()
+        }),
+        Key::with_computed_default("max-transaction-size", ANY_SIZE, || {
+            size(limits().transaction_bytes_max)
+        }),
+        Key::with_computed_default("transaction-memory", ANY_SIZE, || {
+            size(limits().transaction_memory_bytes)
+        }),
+        Key::with_computed_default("max-blob-size", ANY_SIZE, || size(limits().blob_bytes_max)),
+        Key::with_computed_default("max-transaction-blobs", ANY_NUMBER, || {
+            limits().transaction_blobs_max.to_string()
+        }),
     ],
     &[],
 );

@@ -140,15 +140,8 @@ fn seconds(whole: usize) -> f64 {
     u32::try_from(whole).map_or(f64::INFINITY, f64::from)
 }
 
-/// Whether a server's file can contain sections of that type.
+/// The type of that name, if files can contain it.
 #[cfg(test)]
-pub(super) fn is_section_type(name: &str) -> bool {
-    SCHEMA.section_type(name, &SERVER).is_ok_and(|known| known.refused.is_none())
-}
-
-/// Whether any section has that key.
-#[cfg(test)]
-pub(super) fn is_key(name: &str) -> bool {
-    let inner = SCHEMA.types().flat_map(|section_type| section_type.own_types());
-    SCHEMA.types().chain(inner).any(|section_type| section_type.key(name).is_some())
+pub(super) fn section_type(name: &str) -> Option<&'static SectionType> {
+    SCHEMA.types().find(|known| known.name == name && known.refused.is_none())
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use rzeo_host::Settings;
 use rzeo_zconfig::{
     Accepts, ConfigError, Count, InvalidValue, Key, Kind, Section, SectionType, Slot, System,
 };
@@ -57,7 +58,11 @@ pub(super) static ZEO: SectionType = SectionType::new(
     &[
         Key::required("address", Kind::SocketBindingAddress),
         Key::with_default("read-only", Kind::Boolean, "false"),
-        Key::with_default("invalidation-queue-size", Kind::Count { min: 0, max: u32::MAX }, "100"),
+        Key::with_computed_default(
+            "invalidation-queue-size",
+            Kind::Count { min: 0, max: u32::MAX },
+            || Settings::default().invalidation_queue_size.to_string(),
+        ),
         Key::optional("invalidation-age", Kind::NonNegativeFloat),
         Key::optional("transaction-timeout", Kind::Count { min: 1, max: u32::MAX }),
         Key::optional("pid-filename", Kind::DirPath),

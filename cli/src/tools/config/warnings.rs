@@ -215,7 +215,7 @@ mod tests {
             "storage d: changes are lost",
             "storage z: read-only-fallback has no effect",
             "storage z: without blob-dir",
-            "/dir/f is used more than once, in the storages a, b",
+            "/dir/f is used more than once, by the storages a, b",
             "<eventlog> has no handlers",
         ];
         let warnings = warnings(text);
