@@ -1,8 +1,8 @@
 //! What a fuzzer is given, given once with stable Rust; see the test of this name in `fixtures`.
 
-use rzeo_fixtures::fuzz::{check_door, other_crates};
+use rzeo_fixtures::fuzz::{check_target, other_crates};
 
 #[test]
 fn zconfig() {
-    check_door("zconfig", rzeo::fuzz::zconfig, other_crates::zconfig(), 1000);
+    check_target("zconfig", rzeo::fuzz::zconfig, other_crates::zconfig(), 1000);
 }

@@ -13,8 +13,8 @@ use rzeo_core::wire::Codec;
 use serde::Deserialize;
 
 use crate::bindings::Bindings;
-use crate::script::{Line, NotAScript, Script, Side, Speech};
-use crate::transcript::{Ear, PAUSE, codec_of};
+use crate::script::{Action, Line, NotAScript, Script, Side};
+use crate::transcript::{FrameDecoder, PAUSE, codec_of};
 
 /// What a proxy wrote down.
 #[derive(Clone, Debug)]
@@ -104,7 +104,7 @@ struct Reader {
     codec: Option<Codec>,
     /// Seconds since the recording began that the script knows of.
     time: f64,
-    connections: BTreeMap<u32, Ear>,
+    connections: BTreeMap<u32, FrameDecoder>,
     script: Script,
     payloads: Vec<Bytes>,
 }
@@ -129,37 +129,37 @@ impl Reader {
 
     /// Of the two ends of a connection only the first says something.
     fn event(&mut self, number: u32, event: Option<&str>) {
-        let ear = self.connections.entry(number).or_default();
-        let (side, speech) = match event {
-            Some("open") => (Side::Client, Speech::Opens),
-            _ if ear.is_closed => return,
-            Some("server closed its sending side") => (Side::Server, Speech::Closes),
-            _ => (Side::Client, Speech::Closes),
+        let decoder = self.connections.entry(number).or_default();
+        let (side, action) = match event {
+            Some("open") => (Side::Client, Action::Opens),
+            _ if decoder.is_closed => return,
+            Some("server closed its sending side") => (Side::Server, Action::Closes),
+            _ => (Side::Client, Action::Closes),
         };
-        ear.is_closed = speech == Speech::Closes;
-        self.say(side, number, speech);
+        decoder.is_closed = action == Action::Closes;
+        self.push(side, number, action);
     }
 
     fn frame(&mut self, side: Side, number: u32, payload: Bytes) {
-        let ear = self.connections.entry(number).or_default();
-        let speech = ear.frame(&mut self.codec, side, &payload);
+        let decoder = self.connections.entry(number).or_default();
+        let action = decoder.frame(&mut self.codec, side, &payload);
         self.payloads.push(payload);
-        self.say(side, number, speech);
+        self.push(side, number, action);
     }
 
-    fn say(&mut self, side: Side, connection: u32, speech: Speech) {
-        self.script.lines.push(Line::Said { side, connection, speech });
+    fn push(&mut self, side: Side, connection: u32, action: Action) {
+        self.script.lines.push(Line::Peer { side, connection, action });
     }
 }
 
 /// What a line has in its frame, if there is a frame; `None` if that cannot be said.
 fn payload(codec: Codec, line: &Line) -> Option<Option<Bytes>> {
-    let Line::Said { speech, .. } = line else { return Some(None) };
-    match speech {
-        Speech::Hello => Some(Some(Bytes::from_static(codec.greeting()))),
-        Speech::Frame(bytes) => Some(Some(bytes.clone())),
-        speech => {
-            let Some(envelope) = speech.envelope() else { return Some(None) };
+    let Line::Peer { action, .. } = line else { return Some(None) };
+    match action {
+        Action::Hello => Some(Some(Bytes::from_static(codec.greeting()))),
+        Action::Frame(bytes) => Some(Some(bytes.clone())),
+        action => {
+            let Some(envelope) = action.envelope() else { return Some(None) };
             let value = Bindings::default().resolve(&envelope).ok()?;
             codec.write_value(&value).ok().map(Some)
         }

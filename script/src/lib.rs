@@ -13,5 +13,5 @@ pub use self::bindings::{Bindings, Unbound};
 pub use self::capture::{Capture, NotACapture};
 pub use self::hold::Hold;
 pub use self::notation::{Problem, Reader, Term};
-pub use self::script::{Line, NotAScript, Script, Side, Speech, Word};
-pub use self::transcript::{FRAME_BYTES_MAX, Seen, Transcript, codec_line, codec_of};
+pub use self::script::{Action, AppMessage, Line, NotAScript, Script, Side};
+pub use self::transcript::{FRAME_BYTES_MAX, Observation, Transcript, codec_line, codec_of};

@@ -63,23 +63,23 @@ pub enum Line {
     /// Things of this kind are late no longer.
     Release(Hold),
     /// The application of a client wants something.
-    Do(Word),
+    Do(AppMessage),
     /// The application of a client is told something.
-    Event(Word),
+    Event(AppMessage),
     /// Somebody says something.
-    Said {
+    Peer {
         /// Who.
         side: Side,
         /// On which connection.
         connection: u32,
         /// What.
-        speech: Speech,
+        action: Action,
     },
 }
 
 /// A command to a client, or something that it tells.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Word {
+pub struct AppMessage {
     /// A name by which the script refers to a call or a transaction, or who else it is about.
     pub label: String,
     /// What is to be done, or has happened.
@@ -110,7 +110,7 @@ impl Side {
 
 /// What can be said on a connection.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Speech {
+pub enum Action {
     /// The connection is made.
     Opens,
     /// The connection is ended.
@@ -197,11 +197,11 @@ impl Line {
             "wait" => Self::Wait(seconds(reader.word())?),
             "hold" => Self::Hold(hold(&mut reader)?),
             "release" => Self::Release(hold(&mut reader)?),
-            "do" => Self::Do(Word::read(&mut reader)?),
-            "event" => Self::Event(Word::read(&mut reader)?),
+            "do" => Self::Do(AppMessage::read(&mut reader)?),
+            "event" => Self::Event(AppMessage::read(&mut reader)?),
             who => {
                 let (side, connection) = speaker(who)?;
-                Self::Said { side, connection, speech: Speech::read(&mut reader)? }
+                Self::Peer { side, connection, action: Action::read(&mut reader)? }
             }
         };
         if reader.is_at_end() { Ok(line) } else { Err(format!("what is {:?}?", reader.rest())) }
@@ -218,17 +218,17 @@ impl fmt::Display for Line {
             Self::Release(hold) => write!(f, "release {hold}"),
             Self::Do(word) => write!(f, "do {word}"),
             Self::Event(word) => write!(f, "event {word}"),
-            Self::Said { side: Side::Client, connection, speech } => {
-                write!(f, "C{connection} {speech}")
+            Self::Peer { side: Side::Client, connection, action } => {
+                write!(f, "C{connection} {action}")
             }
-            Self::Said { side: Side::Server, connection, speech } => {
-                write!(f, "S{connection} {speech}")
+            Self::Peer { side: Side::Server, connection, action } => {
+                write!(f, "S{connection} {action}")
             }
         }
     }
 }
 
-impl Word {
+impl AppMessage {
     fn read(reader: &mut Reader<'_>) -> Result<Self, Problem> {
         let (label, what) = (reader.word().to_owned(), reader.word().to_owned());
         if label.is_empty() || what.is_empty() {
@@ -238,17 +238,17 @@ impl Word {
     }
 }
 
-impl fmt::Display for Word {
+impl fmt::Display for AppMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.label, self.what)?;
         self.args.iter().try_for_each(|arg| write!(f, " {arg}"))
     }
 }
 
-impl Speech {
+impl Action {
     fn read(reader: &mut Reader<'_>) -> Result<Self, Problem> {
         let mut ahead = reader.clone();
-        let speech = match ahead.word() {
+        let action = match ahead.word() {
             "opens" => Self::Opens,
             "closes" => Self::Closes,
             "joins" => Self::Joins,
@@ -264,7 +264,7 @@ impl Speech {
             }
         };
         *reader = ahead;
-        Ok(speech)
+        Ok(action)
     }
 
     fn call(id: Option<Term>, reader: &mut Reader<'_>) -> Result<Self, Problem> {
@@ -340,7 +340,7 @@ impl Speech {
     }
 }
 
-impl fmt::Display for Speech {
+impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Opens => f.write_str("opens"),
@@ -447,9 +447,9 @@ S1 closes
         let script = Script::read(CONVERSATION).unwrap();
         let mut envelopes = 0;
         for line in script.lines {
-            let Line::Said { speech, .. } = line else { continue };
-            let Some(envelope) = speech.envelope() else { continue };
-            assert_eq!(Speech::from_envelope(envelope), speech);
+            let Line::Peer { action, .. } = line else { continue };
+            let Some(envelope) = action.envelope() else { continue };
+            assert_eq!(Action::from_envelope(envelope), action);
             envelopes += 1;
         }
         assert_eq!(envelopes, 8);

@@ -20,7 +20,7 @@ use rzeo_core::value::{ReadLimits, Value};
 use rzeo_core::wire::{Codec, Deframer};
 
 use crate::notation::Term;
-use crate::script::{Line, Side, Speech};
+use crate::script::{Action, Line, Side};
 
 /// A pause is written down when it was this long.
 pub(crate) const PAUSE: Duration = Duration::from_millis(500);
@@ -41,7 +41,7 @@ pub struct Transcript {
 
 /// What can be seen on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen<'a> {
+pub enum Observation<'a> {
     /// It was made.
     Opened,
     /// Somebody has said something.
@@ -52,7 +52,7 @@ pub enum Seen<'a> {
 
 #[derive(Debug)]
 struct Connection {
-    ear: Ear,
+    decoder: FrameDecoder,
     client: Stream,
     server: Stream,
 }
@@ -68,7 +68,7 @@ struct Stream {
 
 impl Transcript {
     /// Takes what was seen on a connection, `now` after the recording has begun.
-    pub fn handle_input(&mut self, now: Duration, number: u32, seen: Seen<'_>) {
+    pub fn handle_input(&mut self, now: Duration, number: u32, observation: Observation<'_>) {
         let pause = now.saturating_sub(self.time);
         if pause >= PAUSE {
             self.time = now;
@@ -76,17 +76,17 @@ impl Transcript {
             let pause = Duration::from_millis(pause.as_millis().try_into().unwrap_or(u64::MAX));
             self.lines.push_back(Line::Wait(pause));
         }
-        match seen {
-            Seen::Opened => {
+        match observation {
+            Observation::Opened => {
                 self.connections.insert(number, Connection::new());
-                self.say(number, Side::Client, Speech::Opens);
+                self.push(number, Side::Client, Action::Opens);
             }
-            Seen::Bytes(side, bytes) => {
+            Observation::Bytes(side, bytes) => {
                 let Some(connection) = self.connections.get_mut(&number) else { return };
                 connection.stream(side).deframer.push(bytes);
                 self.follow(number, side);
             }
-            Seen::Closed(side) => self.close(number, side),
+            Observation::Closed(side) => self.close(number, side),
         }
     }
 
@@ -114,11 +114,11 @@ impl Transcript {
             match stream.deframer.next_frame() {
                 Ok(Some(frame)) => {
                     let known = self.codec;
-                    let speech = connection.ear.frame(&mut self.codec, side, &frame);
+                    let action = connection.decoder.frame(&mut self.codec, side, &frame);
                     if let (None, Some(codec)) = (known, self.codec) {
                         self.lines.push_back(codec_line(codec));
                     }
-                    self.say(number, side, speech);
+                    self.push(number, side, action);
                 }
                 Ok(None) => return,
                 Err(_) => stream.is_lost = true,
@@ -130,13 +130,13 @@ impl Transcript {
     fn close(&mut self, number: u32, side: Side) {
         let Some(connection) = self.connections.get_mut(&number) else { return };
         connection.stream(side).has_ended = true;
-        let is_first = !std::mem::replace(&mut connection.ear.is_closed, true);
+        let is_first = !std::mem::replace(&mut connection.decoder.is_closed, true);
         let is_over = connection.client.has_ended && connection.server.has_ended;
         self.give_up(number, side);
         if is_first {
             // The other side will not go on with what it has begun, or nobody is there to care.
             self.give_up(number, side.other());
-            self.say(number, side, Speech::Closes);
+            self.push(number, side, Action::Closes);
         }
         if is_over {
             self.connections.remove(&number);
@@ -150,18 +150,18 @@ impl Transcript {
         if !rest.is_empty() {
             // The beginning of a frame is gone; its end must not be taken for one.
             stream.is_lost = true;
-            self.say(number, side, Speech::Bytes(rest));
+            self.push(number, side, Action::Bytes(rest));
         }
     }
 
-    fn say(&mut self, connection: u32, side: Side, speech: Speech) {
-        self.lines.push_back(Line::Said { side, connection, speech });
+    fn push(&mut self, connection: u32, side: Side, action: Action) {
+        self.lines.push_back(Line::Peer { side, connection, action });
     }
 }
 
 impl Connection {
     fn new() -> Self {
-        Self { ear: Ear::default(), client: Stream::new(), server: Stream::new() }
+        Self { decoder: FrameDecoder::default(), client: Stream::new(), server: Stream::new() }
     }
 
     const fn stream(&mut self, side: Side) -> &mut Stream {
@@ -196,21 +196,21 @@ pub fn codec_of(line: &Line) -> Option<Codec> {
 
 /// Understands the frames of a connection.
 #[derive(Debug, Default)]
-pub(crate) struct Ear {
+pub(crate) struct FrameDecoder {
     /// Chosen by the client's handshake.
     codec: Option<Codec>,
     is_announced: bool,
     pub(crate) is_closed: bool,
 }
 
-impl Ear {
+impl FrameDecoder {
     /// What a frame says. `announced` is the encoding that the server has announced first of all.
     pub(crate) fn frame(
         &mut self,
         announced: &mut Option<Codec>,
         side: Side,
         payload: &Bytes,
-    ) -> Speech {
+    ) -> Action {
         match (side, self.codec) {
             (Side::Server, _) if !self.is_announced => {
                 self.is_announced = true;
@@ -221,31 +221,31 @@ impl Ear {
                 self.codec = Codec::chosen_by(payload);
                 handshake(payload, *announced)
             }
-            (_, None) => Speech::Frame(payload.clone()),
+            (_, None) => Action::Frame(payload.clone()),
             (_, Some(codec)) => message(codec, payload),
         }
     }
 }
 
-fn handshake(payload: &Bytes, codec: Option<Codec>) -> Speech {
+fn handshake(payload: &Bytes, codec: Option<Codec>) -> Action {
     match codec {
-        Some(codec) if payload == codec.greeting() => Speech::Hello,
-        _ => Speech::Frame(payload.clone()),
+        Some(codec) if payload == codec.greeting() => Action::Hello,
+        _ => Action::Frame(payload.clone()),
     }
 }
 
 /// A message, or just bytes if writing it again would give others.
-fn message(codec: Codec, payload: &Bytes) -> Speech {
+fn message(codec: Codec, payload: &Bytes) -> Action {
     match codec.read_value(payload, &ReadLimits::default()) {
         Ok(value) if codec.write_value(&value).is_ok_and(|again| again == payload) => {
             let is_odd = is_odd(&value);
-            let speech = Speech::from_envelope(value.into());
-            if is_odd && !is_text(&speech) {
-                return Speech::Frame(payload.clone());
+            let action = Action::from_envelope(value.into());
+            if is_odd && !is_text(&action) {
+                return Action::Frame(payload.clone());
             }
-            speech
+            action
         }
-        _ => Speech::Frame(payload.clone()),
+        _ => Action::Frame(payload.clone()),
     }
 }
 
@@ -267,8 +267,8 @@ fn is_odd(value: &Value) -> bool {
 }
 
 /// Whether a line with it is read as the same.
-fn is_text(speech: &Speech) -> bool {
-    let line = Line::Said { side: Side::Client, connection: 1, speech: speech.clone() };
+fn is_text(action: &Action) -> bool {
+    let line = Line::Peer { side: Side::Client, connection: 1, action: action.clone() };
     let text = line.to_string();
     !text.contains('\n') && Line::read(&text).is_ok_and(|again| again == line)
 }
@@ -285,8 +285,12 @@ mod tests {
         std::iter::from_fn(|| transcript.poll_output()).map(|line| line.to_string()).collect()
     }
 
-    fn hear(transcript: &mut Transcript, number: u32, seen: Seen<'_>) -> Vec<String> {
-        transcript.handle_input(Duration::ZERO, number, seen);
+    fn observe(
+        transcript: &mut Transcript,
+        number: u32,
+        observation: Observation<'_>,
+    ) -> Vec<String> {
+        transcript.handle_input(Duration::ZERO, number, observation);
         lines(transcript)
     }
 
@@ -296,31 +300,31 @@ mod tests {
         let (client, server) = (Side::Client, Side::Server);
         let hello = wire::frame(b"Z5");
         let (register, garbage) = (wire::greeting(), wire::frame(b"gar"));
-        let mut hear = |number, seen| hear(&mut transcript, number, seen);
-        assert_eq!(hear(7, Seen::Opened), ["C7 opens"]);
-        assert_eq!(hear(7, Seen::Bytes(server, &hello[..3])), [""; 0]);
+        let mut lines_of = |number, observation| observe(&mut transcript, number, observation);
+        assert_eq!(lines_of(7, Observation::Opened), ["C7 opens"]);
+        assert_eq!(lines_of(7, Observation::Bytes(server, &hello[..3])), [""; 0]);
         let greeted = [r#"set codec "pickle""#, "S7 hello"];
-        assert_eq!(hear(7, Seen::Bytes(server, &hello[3..])), greeted);
+        assert_eq!(lines_of(7, Observation::Bytes(server, &hello[3..])), greeted);
         assert_eq!(
-            hear(7, Seen::Bytes(client, &register)),
+            lines_of(7, Observation::Bytes(client, &register)),
             ["C7 hello", r#"C7 1 register "1" False"#]
         );
-        assert_eq!(hear(7, Seen::Bytes(client, &garbage)), [r#"C7 frame b"gar""#]);
-        assert_eq!(hear(7, Seen::Bytes(client, b"\0\0\0\x04ab")), [""; 0]);
+        assert_eq!(lines_of(7, Observation::Bytes(client, &garbage)), [r#"C7 frame b"gar""#]);
+        assert_eq!(lines_of(7, Observation::Bytes(client, b"\0\0\0\x04ab")), [""; 0]);
         let end = [r#"C7 bytes b"\x00\x00\x00\x04ab""#, "S7 closes"];
-        assert_eq!(hear(7, Seen::Closed(server)), end);
-        assert_eq!(hear(7, Seen::Closed(client)), [""; 0]);
+        assert_eq!(lines_of(7, Observation::Closed(server)), end);
+        assert_eq!(lines_of(7, Observation::Closed(client)), [""; 0]);
     }
 
     #[test]
     fn a_length_that_nobody_would_hold_is_bytes_and_so_is_the_rest() {
         let mut transcript = Transcript::default();
-        hear(&mut transcript, 1, Seen::Opened);
-        let request = Seen::Bytes(Side::Client, b"GET / HTTP/1.1\r\n");
+        observe(&mut transcript, 1, Observation::Opened);
+        let request = Observation::Bytes(Side::Client, b"GET / HTTP/1.1\r\n");
         let expected = [r#"C1 bytes b"GET / HTTP/1.1\x0d\x0a""#];
-        assert_eq!(hear(&mut transcript, 1, request), expected);
-        let more = Seen::Bytes(Side::Client, b"\0\0\0\x02ab");
-        assert_eq!(hear(&mut transcript, 1, more), [r#"C1 bytes b"\x00\x00\x00\x02ab""#]);
+        assert_eq!(observe(&mut transcript, 1, request), expected);
+        let more = Observation::Bytes(Side::Client, b"\0\0\0\x02ab");
+        assert_eq!(observe(&mut transcript, 1, more), [r#"C1 bytes b"\x00\x00\x00\x02ab""#]);
         transcript.finish();
         assert_eq!(lines(&mut transcript), [""; 0]);
     }
@@ -328,35 +332,35 @@ mod tests {
     #[test]
     fn pauses_are_told_once() {
         let mut transcript = Transcript::default();
-        transcript.handle_input(Duration::from_millis(400), 1, Seen::Opened);
-        transcript.handle_input(Duration::from_micros(900_250), 2, Seen::Opened);
-        transcript.handle_input(Duration::from_millis(1000), 3, Seen::Opened);
+        transcript.handle_input(Duration::from_millis(400), 1, Observation::Opened);
+        transcript.handle_input(Duration::from_micros(900_250), 2, Observation::Opened);
+        transcript.handle_input(Duration::from_millis(1000), 3, Observation::Opened);
         assert_eq!(lines(&mut transcript), ["C1 opens", "wait 0.9", "C2 opens", "C3 opens"]);
     }
 
     #[test]
     fn a_recording_that_ends_early_keeps_what_was_begun() {
         let mut transcript = Transcript::default();
-        hear(&mut transcript, 1, Seen::Opened);
-        hear(&mut transcript, 1, Seen::Bytes(Side::Server, b"\0\0"));
+        observe(&mut transcript, 1, Observation::Opened);
+        observe(&mut transcript, 1, Observation::Bytes(Side::Server, b"\0\0"));
         transcript.finish();
         assert_eq!(lines(&mut transcript), [r#"S1 bytes b"\x00\x00""#]);
     }
 
     /// The bytes that lines of one side stand for.
-    fn said(lines: &[Line], side: Side) -> Vec<u8> {
+    fn sent_by(lines: &[Line], side: Side) -> Vec<u8> {
         let mut bytes = Vec::new();
         for line in lines {
-            let Line::Said { side: whose, speech, .. } = line else { continue };
+            let Line::Peer { side: whose, action, .. } = line else { continue };
             if *whose != side {
                 continue;
             }
-            match speech {
-                Speech::Bytes(raw) => bytes.extend_from_slice(raw),
-                Speech::Frame(payload) => bytes.extend(wire::frame(payload)),
-                Speech::Hello => bytes.extend(wire::frame(Codec::Pickle.greeting())),
-                speech => {
-                    let Some(envelope) = speech.envelope() else { continue };
+            match action {
+                Action::Bytes(raw) => bytes.extend_from_slice(raw),
+                Action::Frame(payload) => bytes.extend(wire::frame(payload)),
+                Action::Hello => bytes.extend(wire::frame(Codec::Pickle.greeting())),
+                action => {
+                    let Some(envelope) = action.envelope() else { continue };
                     let value = Bindings::default().resolve(&envelope).unwrap();
                     bytes.extend(wire::frame(&Codec::Pickle.write_value(&value).unwrap()));
                 }
@@ -388,10 +392,10 @@ mod tests {
         ) {
             let stream = [wire::frame(b"Z5"), pieces.concat()].concat();
             let mut transcript = Transcript::default();
-            transcript.handle_input(Duration::ZERO, 1, Seen::Opened);
+            transcript.handle_input(Duration::ZERO, 1, Observation::Opened);
             for side in [Side::Server, Side::Client] {
                 for bytes in stream.chunks(length) {
-                    transcript.handle_input(Duration::ZERO, 1, Seen::Bytes(side, bytes));
+                    transcript.handle_input(Duration::ZERO, 1, Observation::Bytes(side, bytes));
                 }
             }
             transcript.finish();
@@ -403,8 +407,8 @@ mod tests {
                 prop_assert!(read.is_ok(), "{}", text);
                 again.push(read.unwrap());
             }
-            prop_assert_eq!(said(&again, Side::Client), stream.clone());
-            prop_assert_eq!(said(&again, Side::Server), stream);
+            prop_assert_eq!(sent_by(&again, Side::Client), stream.clone());
+            prop_assert_eq!(sent_by(&again, Side::Server), stream);
         }
     }
 }

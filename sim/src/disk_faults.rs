@@ -1,6 +1,6 @@
 //! What befalls the disk of a server, and with it the server.
 //!
-//! A [`DiskFaults`] is the witness of a disk ([`WatchedDisk`](rzeo_fixtures::disk::WatchedDisk)). The world arms it,
+//! A [`DiskFaults`] is the witness of a disk ([`InterceptedDisk`](rzeo_fixtures::disk::InterceptedDisk)). The world arms it,
 //! and at one of the next calls it strikes: the process is killed or the power cut at this very call, and
 //! what is found afterwards is kept ([`DiskFaults::image`]); or the call, and some after it, fail. A process that
 //! is dead does nothing any more: every later call of it fails, and the world listens to it no longer.
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rzeo_storage::disk::memory::{Fault as CallFault, MemoryDisk, Survival};
 
 use crate::coverage::Coverage;
-use rzeo_fixtures::disk::Witness;
+use rzeo_fixtures::disk::Interceptor;
 use rzeo_fixtures::random::Random;
 
 /// What is to happen.
@@ -125,7 +125,7 @@ impl State {
     }
 }
 
-impl Witness for DiskFaults {
+impl Interceptor for DiskFaults {
     fn change(&self, disk: &MemoryDisk) -> Option<CallFault> {
         let mut state = self.lock();
         if state.image.is_some() {

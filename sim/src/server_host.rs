@@ -16,7 +16,7 @@ use crate::application::Shared;
 use crate::coverage::Coverage;
 use crate::disk_faults::{DiskFault, DiskFaults};
 use crate::{file_reader, objects};
-use rzeo_fixtures::disk::WatchedDisk;
+use rzeo_fixtures::disk::InterceptedDisk;
 use rzeo_fixtures::random::Random;
 use rzeo_fixtures::server::{Rig, START_TIME, Setup};
 
@@ -72,7 +72,7 @@ impl ServerHost {
                 [DiskFault::Kill, DiskFault::PowerCut, DiskFault::FailReads(1)][random.below(3)];
             self.faults.arm(u32::try_from(random.below(12)).unwrap_or_default(), fault);
         }
-        let watched = WatchedDisk::witnessed(self.disk.clone(), self.faults.clone());
+        let watched = InterceptedDisk::with_interceptor(self.disk.clone(), self.faults.clone());
         let opened = FileStorage::open(Arc::new(watched), PATH, self.options.clone());
         if self.has_crashed() {
             drop(opened);

@@ -258,9 +258,9 @@ impl World {
             }
             Fault::StopReading => {
                 if self.random.below(2) == 0 {
-                    self.network.undeafen_all();
+                    self.network.resume_reading();
                 }
-                self.network.deafen(application).then_some("clients that did not read")
+                self.network.stop_reading(application).then_some("clients that did not read")
             }
             Fault::CutAll => {
                 (0..CLIENTS).for_each(|application| while self.network.cut(application) {});
@@ -432,7 +432,7 @@ impl World {
         assert!(steps < STEPS || faults > 0, "nothing has ended wrong in {steps} steps");
         self.log(|| "the faults stop".into());
         self.slow = None;
-        self.network.undeafen_all();
+        self.network.resume_reading();
         self.host.disarm();
         for server in self.network.servers.iter_mut().flatten() {
             [Hold::Commits, Hold::Committed].into_iter().for_each(|hold| server.release(hold));

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use rzeo_net::{Address, ListenError};
-use rzeo_script::{Seen, Side, Transcript};
+use rzeo_script::{Observation, Side, Transcript};
 use rzeo_tls::client::ClientTls;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -133,12 +133,12 @@ fn write_down(mut arriving: Receiver<Event>, file: File, path: &Path) -> Result<
     let mut out = BufWriter::new(file);
     let mut transcript = Transcript::default();
     while let Some(event) = arriving.blocking_recv() {
-        let seen = match &event.what {
-            What::Opened => Seen::Opened,
-            What::Bytes(side, bytes) => Seen::Bytes(*side, bytes),
-            What::Closed(side) => Seen::Closed(*side),
+        let observation = match &event.what {
+            What::Opened => Observation::Opened,
+            What::Bytes(side, bytes) => Observation::Bytes(*side, bytes),
+            What::Closed(side) => Observation::Closed(*side),
         };
-        transcript.handle_input(event.at, event.connection, seen);
+        transcript.handle_input(event.at, event.connection, observation);
         write_lines(&mut transcript, &mut out).map_err(|error| named(path, &error))?;
         if arriving.is_empty() {
             // Whoever kills this process finds what was said so far.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use rzeo_net::Address;
 use rzeo_script::Line;
-use rzeo_script::replay::{After, Chosen, Input, Order, Replay, Schedule};
+use rzeo_script::replay::{After, AssignedIds, Input, Order, Replay, Schedule};
 use rzeo_tls::client::ClientTls;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -75,7 +75,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, ToolError> {
 fn play(options: &Options) -> Result<usize, ToolError> {
     let tls = options.tls.configure()?;
     let mut recording = Recording::open(&options.file)?;
-    let (mut chosen, mut schedule) = (Chosen::default(), Schedule::default());
+    let (mut chosen, mut schedule) = (AssignedIds::default(), Schedule::default());
     while let Some(line) = recording.next()? {
         chosen.handle_line(&line);
         schedule.handle_line(&line);

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rzeo_core::storage::Storage;
-use rzeo_fixtures::disk::WatchedDisk;
+use rzeo_fixtures::disk::InterceptedDisk;
 use rzeo_host::{ConnectionCounts, Host, Settings, StorageSpec};
 use rzeo_net::{Address, listen};
 use rzeo_storage::FileStorage;
@@ -141,7 +141,7 @@ impl Gate {
 
     pub(crate) fn storage(&self) -> Arc<dyn Storage> {
         let gate = self.clone();
-        let disk = WatchedDisk::new(MemoryDisk::new(), move |_| {
+        let disk = InterceptedDisk::new(MemoryDisk::new(), move |_| {
             gate.pass();
             None
         });

@@ -13,10 +13,10 @@ use bytes::Bytes;
 use rzeo_core::time::UnixTime;
 use rzeo_core::value::Value;
 
-use super::{Expected, Heard, Key, Replay};
+use super::{Expected, Key, Received, Replay};
 use crate::notation::Term;
-use crate::replay::chosen::Kind;
-use crate::script::Speech;
+use crate::replay::assigned_ids::Kind;
+use crate::script::Action;
 
 /// Seconds that a pack comes after the last commit that it is to see. Tids are finer than the clock.
 const JUST_AFTER: f64 = 1e-6;
@@ -26,23 +26,27 @@ const ID: usize = 18;
 
 impl Replay {
     /// Whether it is the same; if not, what came.
-    pub(super) fn compare(&mut self, expected: &Expected, heard: &Heard) -> Result<(), Speech> {
-        let is_same = match (&expected.speech, heard) {
-            (Speech::Closes, Heard::Closed) => true,
-            (Speech::Hello, Heard::Frame(frame, _)) => frame == self.codec.greeting(),
-            (Speech::Bytes(bytes), Heard::Bytes(heard)) => bytes == heard,
-            (Speech::Frame(bytes), Heard::Frame(frame, _)) => {
+    pub(super) fn compare(
+        &mut self,
+        expected: &Expected,
+        received: &Received,
+    ) -> Result<(), Action> {
+        let is_same = match (&expected.action, received) {
+            (Action::Closes, Received::Closed) => true,
+            (Action::Hello, Received::Frame(frame, _)) => frame == self.codec.greeting(),
+            (Action::Bytes(bytes), Received::Bytes(received)) => bytes == received,
+            (Action::Frame(bytes), Received::Frame(frame, _)) => {
                 bytes == frame
                     || self.is_of_the_server(expected)
                     || self.moved_tids(bytes) == **frame
             }
-            (speech, Heard::Message(got)) => match speech.envelope() {
+            (action, Received::Message(got)) => match action.envelope() {
                 Some(term) => self.is_same_message(expected, &term, got),
                 None => false,
             },
             _ => false,
         };
-        if is_same { Ok(()) } else { Err(heard.speech(&self.bindings)) }
+        if is_same { Ok(()) } else { Err(received.action(&self.bindings)) }
     }
 
     /// Whether the client has asked for the figures, and not for anything in the database.
@@ -118,7 +122,7 @@ impl Replay {
             // A variable is named as its tid is written.
             let moved = text.get(id.clone()).and_then(|name| self.bindings.get(name));
             if let Some(moved) = moved {
-                text.replace_range(id, &crate::replay::chosen::name(moved.0));
+                text.replace_range(id, &crate::replay::assigned_ids::name(moved.0));
             }
         }
     }
@@ -147,7 +151,7 @@ impl Replay {
             && let Some(Value::Float(time)) = args.first_mut()
             && let Some(last) = self.chosen.last_until(UnixTime(*time + JUST_AFTER))
             && let Some((_, tid)) = (self.bindings.iter())
-                .find(|(name, _)| *name == crate::replay::chosen::name(last.0))
+                .find(|(name, _)| *name == crate::replay::assigned_ids::name(last.0))
             && tid != last
         {
             *time = tid.to_unix().0 + JUST_AFTER;

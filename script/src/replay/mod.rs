@@ -16,7 +16,7 @@
 //! [`crate::play`] does the like with a server in memory, which it can stop and look into; here there is
 //! only what comes out of a socket.
 
-mod chosen;
+mod assigned_ids;
 mod compare;
 mod difference;
 mod schedule;
@@ -30,13 +30,13 @@ use bytes::Bytes;
 use rzeo_core::value::{ReadLimits, Value};
 use rzeo_core::wire::{Codec, Deframer, Unwritable};
 
-pub use self::chosen::Chosen;
+pub use self::assigned_ids::AssignedIds;
 use self::difference::Context;
 pub use self::difference::Difference;
 pub use self::schedule::Schedule;
 use crate::bindings::{Bindings, Unbound};
 use crate::notation::Term;
-use crate::script::{Line, Side, Speech};
+use crate::script::{Action, Line, Side};
 use crate::transcript::{FRAME_BYTES_MAX, codec_of};
 
 /// What is to be done.
@@ -97,7 +97,7 @@ pub enum NotPlayable {
 pub struct Replay {
     after: After,
     codec: Codec,
-    chosen: Chosen,
+    chosen: AssignedIds,
     bindings: Bindings,
     connections: BTreeMap<u32, Connection>,
     /// The server's names of its database, as recorded and now: texts have them, too.
@@ -115,7 +115,7 @@ pub struct Replay {
 struct Expected {
     line: usize,
     connection: u32,
-    speech: Speech,
+    action: Action,
     key: Key,
 }
 
@@ -125,7 +125,7 @@ struct Connection {
     /// Chosen by the client's handshake.
     codec: Option<Codec>,
     deframer: Deframer,
-    heard: VecDeque<Heard>,
+    received: VecDeque<Received>,
     is_greeted: bool,
     /// Whether it asked for figures, which are no messages.
     has_asked_ruok: bool,
@@ -137,7 +137,7 @@ struct Connection {
 
 /// Something that the server said.
 #[derive(Debug)]
-enum Heard {
+enum Received {
     Message(Value),
     /// A greeting, or what cannot be said as a message; with what it is the answer to, if anything.
     Frame(Bytes, Key),
@@ -158,7 +158,7 @@ enum Key {
 impl Replay {
     /// A player of a script of which `chosen` has read all lines.
     #[must_use]
-    pub fn new(chosen: Chosen, after: After) -> Self {
+    pub fn new(chosen: AssignedIds, after: After) -> Self {
         Self {
             after,
             codec: Codec::Pickle,
@@ -183,17 +183,17 @@ impl Replay {
             Line::Comment(_) => {}
             Line::Set { .. } => self.codec = codec_of(line).unwrap_or(self.codec),
             Line::Wait(time) => self.orders.push_back(Order::Pause(*time)),
-            Line::Said { side: Side::Client, connection, speech } => {
-                self.say(*connection, speech)?;
+            Line::Peer { side: Side::Client, connection, action } => {
+                self.send_line(*connection, action)?;
                 self.context.push(line);
             }
-            Line::Said { side: Side::Server, connection, speech } => {
-                let heard = self.connections.get(connection);
-                let heard = heard.ok_or(NotPlayable::NotOpened(*connection))?;
-                if !heard.has_left {
-                    let (connection, key) = (*connection, self.key(speech, heard.codec));
-                    let speech = self.named(speech);
-                    self.waiting = Some(Expected { line: number, connection, speech, key });
+            Line::Peer { side: Side::Server, connection, action } => {
+                let received = self.connections.get(connection);
+                let received = received.ok_or(NotPlayable::NotOpened(*connection))?;
+                if !received.has_left {
+                    let (connection, key) = (*connection, self.key(action, received.codec));
+                    let action = self.named(action);
+                    self.waiting = Some(Expected { line: number, connection, action, key });
                     self.look();
                 }
             }
@@ -219,7 +219,7 @@ impl Replay {
     pub fn handle_input(&mut self, number: u32, input: Input<'_>) {
         let Some(connection) = self.connections.get_mut(&number) else { return };
         if !connection.has_left {
-            connection.hear(input);
+            connection.receive(input);
             self.look();
         }
     }
@@ -228,8 +228,8 @@ impl Replay {
     pub fn handle_timeout(&mut self) {
         let Some(expected) = self.waiting.take() else { return };
         let connection = self.connections.get_mut(&expected.connection);
-        let first = connection.and_then(|connection| connection.heard.front());
-        let got = first.map(|heard| heard.speech(&self.bindings));
+        let first = connection.and_then(|connection| connection.received.front());
+        let got = first.map(|received| received.action(&self.bindings));
         self.differ(&expected, got.as_ref());
     }
 
@@ -239,21 +239,21 @@ impl Replay {
     }
 
     /// A line of the script with variables for all that may be otherwise in this run.
-    fn named(&self, speech: &Speech) -> Speech {
-        let Some(envelope) = speech.envelope() else { return speech.clone() };
-        Speech::from_envelope(self.chosen.name(&envelope, &|_| true))
+    fn named(&self, action: &Action) -> Action {
+        let Some(envelope) = action.envelope() else { return action.clone() };
+        Action::from_envelope(self.chosen.name(&envelope, &|_| true))
     }
 
     /// The key of what is expected, with the ids of this run.
-    fn key(&self, speech: &Speech, codec: Option<Codec>) -> Key {
-        match speech {
-            Speech::Frame(bytes) => key_of_payload(codec, bytes),
-            Speech::Reply { id, .. } | Speech::Error { id, .. } => {
+    fn key(&self, action: &Action, codec: Option<Codec>) -> Key {
+        match action {
+            Action::Frame(bytes) => key_of_payload(codec, bytes),
+            Action::Reply { id, .. } | Action::Error { id, .. } => {
                 let named = self.chosen.name(id, &|name| self.bindings.has(name));
                 let id = self.bindings.resolve(&named).map_or_else(|_| named, Term::from);
                 Key::Answer(id.to_string())
             }
-            speech => key(speech),
+            action => key(action),
         }
     }
 
@@ -271,9 +271,9 @@ impl Replay {
         let expected = self.waiting.take().expect("there is something that is waited for");
         let allowed = connection.answers_of_loads_before(place);
         if place > 0 && !allowed {
-            let extra: Vec<Heard> = connection.heard.drain(..place).collect();
-            for heard in extra {
-                let extra = heard.speech(&self.bindings);
+            let extra: Vec<Received> = connection.received.drain(..place).collect();
+            for received in extra {
+                let extra = received.action(&self.bindings);
                 self.tell(&expected, None, Some(&extra));
             }
             return self.meet(&expected, 0);
@@ -285,10 +285,10 @@ impl Replay {
     fn meet(&mut self, expected: &Expected, place: usize) {
         let connection = self.connections.get_mut(&expected.connection);
         let Some(connection) = connection else { return };
-        let Some(heard) = connection.heard.remove(place) else { return };
+        let Some(received) = connection.received.remove(place) else { return };
         connection.is_greeted = true;
-        match self.compare(expected, &heard) {
-            Ok(()) => self.context.push(&expected.as_line(expected.speech.clone())),
+        match self.compare(expected, &received) {
+            Ok(()) => self.context.push(&expected.as_line(expected.action.clone())),
             Err(got) => self.differ(expected, Some(&got)),
         }
         if let (Key::Answer(id), Some(connection)) =
@@ -298,39 +298,39 @@ impl Replay {
         }
     }
 
-    fn differ(&mut self, expected: &Expected, got: Option<&Speech>) {
-        self.tell(expected, Some(&expected.speech), got);
-        self.context.push(&expected.as_line(expected.speech.clone()));
+    fn differ(&mut self, expected: &Expected, got: Option<&Action>) {
+        self.tell(expected, Some(&expected.action), got);
+        self.context.push(&expected.as_line(expected.action.clone()));
     }
 
-    fn tell(&mut self, at: &Expected, expected: Option<&Speech>, got: Option<&Speech>) {
-        let line = |speech: &Speech| at.as_line(speech.clone());
+    fn tell(&mut self, at: &Expected, expected: Option<&Action>, got: Option<&Action>) {
+        let line = |action: &Action| at.as_line(action.clone());
         let (expected, got) = (expected.map(line), got.map(line));
         self.differences.push_back(Difference::new(at.line, &self.context, expected, got));
     }
 
-    fn say(&mut self, number: u32, speech: &Speech) -> Result<(), NotPlayable> {
-        match speech {
-            Speech::Opens => {
+    fn send_line(&mut self, number: u32, action: &Action) -> Result<(), NotPlayable> {
+        match action {
+            Action::Opens => {
                 self.connections.insert(number, Connection::new());
                 self.orders.push_back(Order::Open(number));
                 return Ok(());
             }
-            Speech::Joins => return Err(NotPlayable::Inside(format!("C{number} joins"))),
+            Action::Joins => return Err(NotPlayable::Inside(format!("C{number} joins"))),
             _ => {}
         }
-        let (payload, said) = self.payload(number, speech)?;
+        let (payload, sent) = self.payload(number, action)?;
         let connection = self.connections.get_mut(&number);
         let connection = connection.ok_or(NotPlayable::NotOpened(number))?;
-        match speech {
-            Speech::Closes => {
+        match action {
+            Action::Closes => {
                 connection.has_left = true;
-                connection.heard.clear();
+                connection.received.clear();
                 self.orders.push_back(Order::Close(number));
             }
-            Speech::Bytes(bytes) => self.orders.push_back(Order::Send(number, bytes.clone())),
+            Action::Bytes(bytes) => self.orders.push_back(Order::Send(number, bytes.clone())),
             _ => {
-                connection.has_said(&said, &payload);
+                connection.has_sent(&sent, &payload);
                 let length = u32::try_from(payload.len());
                 let length = length.map_err(|_| NotPlayable::TooLong(payload.len()))?;
                 let frame = [&length.to_be_bytes(), &payload[..]].concat();
@@ -341,19 +341,19 @@ impl Replay {
     }
 
     /// What goes into the frame of a client's line, and what that says in this run.
-    fn payload(&self, number: u32, speech: &Speech) -> Result<(Bytes, Speech), NotPlayable> {
+    fn payload(&self, number: u32, action: &Action) -> Result<(Bytes, Action), NotPlayable> {
         let connection = self.connections.get(&number).ok_or(NotPlayable::NotOpened(number))?;
-        let payload = match (speech, speech.envelope()) {
-            (Speech::Hello, _) => Bytes::from_static(self.codec.greeting()),
-            (Speech::Frame(bytes), _) => bytes.clone(),
+        let payload = match (action, action.envelope()) {
+            (Action::Hello, _) => Bytes::from_static(self.codec.greeting()),
+            (Action::Frame(bytes), _) => bytes.clone(),
             (_, Some(envelope)) => {
                 let value = self.in_this_run(&envelope)?;
                 let payload = connection.codec.unwrap_or(self.codec).write_value(&value)?;
-                return Ok((payload, Speech::from_envelope(value.into())));
+                return Ok((payload, Action::from_envelope(value.into())));
             }
             (_, None) => Bytes::new(),
         };
-        Ok((payload, speech.clone()))
+        Ok((payload, action.clone()))
     }
 
     /// What a client says here where it said `recorded` there.
@@ -370,7 +370,7 @@ impl Connection {
         Self {
             codec: None,
             deframer: Deframer::new(FRAME_BYTES_MAX),
-            heard: VecDeque::new(),
+            received: VecDeque::new(),
             is_greeted: false,
             has_asked_ruok: false,
             has_left: false,
@@ -379,33 +379,33 @@ impl Connection {
     }
 
     fn is_open(&self) -> bool {
-        !matches!(self.heard.back(), Some(Heard::Closed))
+        !matches!(self.received.back(), Some(Received::Closed))
     }
 
     /// A client's frame goes out.
-    fn has_said(&mut self, speech: &Speech, payload: &Bytes) {
+    fn has_sent(&mut self, action: &Action, payload: &Bytes) {
         if self.codec.is_none() {
             self.codec = Codec::chosen_by(payload);
             self.has_asked_ruok |= &payload[..] == b"ruok";
         }
-        if let Speech::Call { id: Some(id), method, .. } = speech {
+        if let Action::Call { id: Some(id), method, .. } = action {
             self.calls.insert(id.to_string(), method.clone());
         }
     }
 
-    fn hear(&mut self, input: Input<'_>) {
+    fn receive(&mut self, input: Input<'_>) {
         match input {
             Input::Bytes(bytes) => {
                 self.deframer.push(bytes);
                 loop {
                     match self.deframer.next_frame() {
                         Ok(Some(frame)) => {
-                            let heard = self.understand(frame);
-                            self.heard.push_back(heard);
+                            let received = self.understand(frame);
+                            self.received.push_back(received);
                         }
                         Ok(None) => break,
                         Err(_) => {
-                            self.heard.push_back(Heard::Bytes(self.deframer.take_rest()));
+                            self.received.push_back(Received::Bytes(self.deframer.take_rest()));
                             break;
                         }
                     }
@@ -414,37 +414,37 @@ impl Connection {
             Input::Closed => {
                 let rest = self.deframer.take_rest();
                 if !rest.is_empty() {
-                    self.heard.push_back(Heard::Bytes(rest));
+                    self.received.push_back(Received::Bytes(rest));
                 }
-                self.heard.push_back(Heard::Closed);
+                self.received.push_back(Received::Closed);
             }
         }
     }
 
-    fn understand(&self, frame: Bytes) -> Heard {
+    fn understand(&self, frame: Bytes) -> Received {
         // The server's greeting comes before anybody has chosen.
-        let greeting = !self.is_greeted && self.heard.is_empty();
+        let greeting = !self.is_greeted && self.received.is_empty();
         let codec = self.codec.filter(|_| !greeting);
         match codec.map(|codec| (codec, codec.read_value(&frame, &ReadLimits::default()))) {
             Some((codec, Ok(value))) if codec.write_value(&value).is_ok_and(|it| it == frame) => {
-                Heard::Message(value)
+                Received::Message(value)
             }
             _ => {
                 let key = key_of_payload(codec, &frame);
-                Heard::Frame(frame, key)
+                Received::Frame(frame, key)
             }
         }
     }
 
     fn find(&self, expected: &Expected) -> Place {
-        let Some(first) = self.heard.front() else { return Place::NotYet };
+        let Some(first) = self.received.front() else { return Place::NotYet };
         let wanted = &expected.key;
         if first.key() == *wanted {
             return Place::At(0);
         }
-        match self.heard.iter().position(|heard| heard.key() == *wanted) {
+        match self.received.iter().position(|received| received.key() == *wanted) {
             Some(place) => Place::At(place),
-            None if self.is_load(wanted) && self.answers_of_loads_before(self.heard.len()) => {
+            None if self.is_load(wanted) && self.answers_of_loads_before(self.received.len()) => {
                 Place::NotYet
             }
             None => Place::Elsewhere,
@@ -453,7 +453,7 @@ impl Connection {
 
     /// Whether all that was heard before a place may come after it as well.
     fn answers_of_loads_before(&self, place: usize) -> bool {
-        self.heard.iter().take(place).all(|heard| self.is_load(&heard.key()))
+        self.received.iter().take(place).all(|received| self.is_load(&received.key()))
     }
 
     fn is_load(&self, key: &Key) -> bool {
@@ -470,19 +470,19 @@ enum Place {
     Elsewhere,
 }
 
-impl Heard {
-    fn speech(&self, bindings: &Bindings) -> Speech {
+impl Received {
+    fn action(&self, bindings: &Bindings) -> Action {
         match self {
-            Self::Message(value) => Speech::from_envelope(bindings.name(value)),
-            Self::Frame(frame, _) => Speech::Frame(frame.clone()),
-            Self::Bytes(bytes) => Speech::Bytes(bytes.clone()),
-            Self::Closed => Speech::Closes,
+            Self::Message(value) => Action::from_envelope(bindings.name(value)),
+            Self::Frame(frame, _) => Action::Frame(frame.clone()),
+            Self::Bytes(bytes) => Action::Bytes(bytes.clone()),
+            Self::Closed => Action::Closes,
         }
     }
 
     fn key(&self) -> Key {
         match self {
-            Self::Message(value) => key(&Speech::from_envelope(value.clone().into())),
+            Self::Message(value) => key(&Action::from_envelope(value.clone().into())),
             Self::Frame(_, key) => key.clone(),
             Self::Bytes(_) => Key::Other,
             Self::Closed => Key::Closed,
@@ -493,25 +493,25 @@ impl Heard {
 /// Of a frame that is not written as it would be now, but can be read.
 fn key_of_payload(codec: Option<Codec>, payload: &Bytes) -> Key {
     let value = codec.and_then(|codec| codec.read_value(payload, &ReadLimits::default()).ok());
-    value.map_or(Key::Other, |value| key(&Speech::from_envelope(value.into())))
+    value.map_or(Key::Other, |value| key(&Action::from_envelope(value.into())))
 }
 
-fn key(speech: &Speech) -> Key {
-    match speech {
-        Speech::Reply { id, .. } | Speech::Error { id, .. } => Key::Answer(id.to_string()),
-        Speech::Call { method, .. } => Key::Notice(method.clone()),
-        Speech::Closes => Key::Closed,
-        Speech::Opens
-        | Speech::Joins
-        | Speech::Hello
-        | Speech::Frame(_)
-        | Speech::Bytes(_)
-        | Speech::Message(_) => Key::Other,
+fn key(action: &Action) -> Key {
+    match action {
+        Action::Reply { id, .. } | Action::Error { id, .. } => Key::Answer(id.to_string()),
+        Action::Call { method, .. } => Key::Notice(method.clone()),
+        Action::Closes => Key::Closed,
+        Action::Opens
+        | Action::Joins
+        | Action::Hello
+        | Action::Frame(_)
+        | Action::Bytes(_)
+        | Action::Message(_) => Key::Other,
     }
 }
 
 impl Expected {
-    const fn as_line(&self, speech: Speech) -> Line {
-        Line::Said { side: Side::Server, connection: self.connection, speech }
+    const fn as_line(&self, action: Action) -> Line {
+        Line::Peer { side: Side::Server, connection: self.connection, action }
     }
 }

@@ -17,10 +17,10 @@ C1 hello
 fn play(script: &str, answers: &[(usize, &str)]) -> (Vec<Bytes>, Vec<String>) {
     let lines: Vec<Line> =
         [BEGINNING, script].concat().lines().map(|line| Line::read(line).unwrap()).collect();
-    let mut chosen = Chosen::default();
+    let mut chosen = AssignedIds::default();
     lines.iter().for_each(|line| chosen.handle_line(line));
     let mut replay = Replay::new(chosen, After::Stop);
-    let (mut said, mut differences) = (Vec::new(), Vec::new());
+    let (mut sent, mut differences) = (Vec::new(), Vec::new());
     for (index, line) in lines.iter().enumerate() {
         replay.handle_line(index + 1, line).unwrap();
         if index == 2 {
@@ -32,19 +32,19 @@ fn play(script: &str, answers: &[(usize, &str)]) -> (Vec<Bytes>, Vec<String>) {
         replay.handle_timeout();
         while let Some(order) = replay.poll_output() {
             if let Order::Send(1, bytes) = order {
-                said.push(bytes);
+                sent.push(bytes);
             }
         }
         while let Some(difference) = replay.take_difference() {
             differences.push(difference.to_string());
         }
     }
-    (said, differences)
+    (sent, differences)
 }
 
 fn frame(line: &str) -> Vec<u8> {
-    let Line::Said { speech, .. } = Line::read(line).unwrap() else { panic!("{line}") };
-    let value = Bindings::default().resolve(&speech.envelope().unwrap()).unwrap();
+    let Line::Peer { action, .. } = Line::read(line).unwrap() else { panic!("{line}") };
+    let value = Bindings::default().resolve(&action.envelope().unwrap()).unwrap();
     wire::frame(&Codec::Pickle.write_value(&value).unwrap())
 }
 
@@ -98,23 +98,23 @@ C1 4 loadBefore 0x0000000000000011 0x040d285380b64d89
         (5, "S1 2 reply 0x040d285380c64d88"),
         (7, "S1 3 reply None"),
     ];
-    let (said, differences) = play(script, &answers);
+    let (sent, differences) = play(script, &answers);
     assert_eq!(differences, [""; 0]);
     let store = r#"C1 - storea 0x0000000000000022 0x0000000000000000 b"xxxC\x08\x00\x00\x00\x00\x00\x00\x00\x22" 5"#;
-    assert_eq!(said[2], frame(store));
-    let pack = Codec::Pickle.read_value(&said[4].slice(4..), &ReadLimits::default()).unwrap();
+    assert_eq!(sent[2], frame(store));
+    let pack = Codec::Pickle.read_value(&sent[4].slice(4..), &ReadLimits::default()).unwrap();
     let Value::Tuple(parts) = pack else { panic!("{pack:?}") };
     let Value::Tuple(args) = &parts[3] else { panic!("{parts:?}") };
     let Value::Float(time) = args[0] else { panic!("{args:?}") };
     let commit = Tid(0x040d_2853_80c6_4d88);
     assert!(Tid::from_unix(UnixTime(time)) >= commit && time < commit.to_unix().0 + 1e-4);
     let load = "C1 4 loadBefore 0x0000000000000022 0x040d285380c64d89";
-    assert_eq!(said[5], frame(load));
+    assert_eq!(sent[5], frame(load));
 }
 
 #[test]
 fn what_a_socket_cannot_play_is_refused() {
-    let mut replay = Replay::new(Chosen::default(), After::Stop);
+    let mut replay = Replay::new(AssignedIds::default(), After::Stop);
     for (line, problem) in [
         ("do client close", "only a server in memory can play \"do client close\""),
         ("C1 hello", "connection 1 has not been opened"),

@@ -3,7 +3,7 @@
 use rzeo_core::client::{Answer, CallError, Event, Found, Refused};
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::Revision;
-use rzeo_fixtures::client::{ClientRig, Happened};
+use rzeo_fixtures::client::{ClientRig, Effect};
 
 use crate::application::shared::Shared;
 use crate::application::state::{
@@ -62,11 +62,11 @@ impl Application {
     /// Judges everything that the client has told, and then does what follows from it.
     pub(crate) fn process_events(&mut self, context: &mut Context<'_>) {
         loop {
-            while let Some(happened) = context.rig.take_happened() {
+            while let Some(happened) = context.rig.take_effect() {
                 match happened {
-                    Happened::Event(event) => self.event(event, context),
-                    Happened::Blob(oid, serial, part) => self.receive_blob(oid, serial, part),
-                    Happened::Connect(..) | Happened::Disconnect(_) => {}
+                    Effect::Event(event) => self.event(event, context),
+                    Effect::Blob(oid, serial, part) => self.receive_blob(oid, serial, part),
+                    Effect::Connect(..) | Effect::Disconnect(_) => {}
                 }
             }
             let last = context.rig.client.last_tid();
