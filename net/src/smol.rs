@@ -1,4 +1,4 @@
-//! Connections on [smol](::smol), and on any executor whose streams have the traits of futures-io.
+//! Connections on smol, and on any executor whose streams have the traits of futures-io.
 //!
 //! Timers and blocking threads are smol's. They work on any executor, async-std's included, because smol
 //! runs them on threads of its own.

@@ -1,4 +1,4 @@
-//! Connections on [tokio](::tokio).
+//! Connections on tokio.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
