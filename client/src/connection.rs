@@ -14,7 +14,7 @@ use crate::driver::{Driver, Link, Order};
 
 impl Driver {
     /// Runs the client to its end. `connect` is called for each connection to make; it spawns a task that
-    /// connects to the link's address and calls [`Link::attempt`] and [`Link::converse`].
+    /// connects to the link's address and calls [`Link::attempt`] and [`Link::run`].
     pub async fn run<R: Runtime>(mut self, runtime: R, mut connect: impl FnMut(Link)) {
         let mut timer = pin!(runtime.timer());
         while let Order::Connect(link) =
@@ -62,8 +62,8 @@ impl Link {
         }
     }
 
-    /// Speaks the protocol over a stream, to its end.
-    pub async fn converse<R: Runtime, S: Stream>(mut self, runtime: R, stream: S) {
+    /// Runs the protocol over a stream, to the end of the connection.
+    pub async fn run<R: Runtime, S: Stream>(mut self, runtime: R, stream: S) {
         self.connected();
         drive(runtime, self, stream).await;
     }

@@ -23,7 +23,7 @@ fn a_client_commits_at_a_server_in_memory() {
         let (near, far) = pipe(1_000);
         let connected = server.admit("memory".to_owned()).expect("there is room").connect();
         runtime.spawn(connected.serve(runtime.clone(), far));
-        runtime.spawn(link.converse(runtime.clone(), near));
+        runtime.spawn(link.run(runtime.clone(), near));
     }));
     memory.spawn(async move {
         commit(&client).await.expect("the server takes it");

@@ -58,17 +58,17 @@ async fn connect_link(link: Link) {
     }
 }
 
-/// Connects, makes a TLS handshake if the client uses TLS, then speaks the protocol.
+/// Connects, makes a TLS handshake if the client uses TLS, then runs the protocol.
 async fn secure<S>(link: Link, connecting: impl Future<Output = io::Result<S>>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let Some((link, stream)) = link.attempt(connecting).await else { return };
     let Some((config, name)) = link.tls() else {
-        return link.converse(Smol, FuturesStream(stream)).await;
+        return link.run(Smol, FuturesStream(stream)).await;
     };
     let handshake = TlsConnector::from(config).connect(name, stream);
     if let Some((link, stream)) = link.attempt(handshake).await {
-        link.converse(Smol, FuturesStream(stream)).await;
+        link.run(Smol, FuturesStream(stream)).await;
     }
 }

@@ -42,14 +42,14 @@ async fn accept(listener: TcpListener, host: Arc<Host>) {
 }
 
 async fn drive(driver: Driver) {
-    driver.run(Smol, |link| drop(task::spawn(converse(link)))).await;
+    driver.run(Smol, |link| drop(task::spawn(connect(link)))).await;
 }
 
-async fn converse(link: Link) {
+async fn connect(link: Link) {
     let Address::Tcp { host: Some(host), port } = link.address().clone() else { return };
     let connecting = async move { TcpStream::connect((host.as_str(), port)).await };
     if let Some((link, stream)) = link.attempt(connecting).await {
-        link.converse(Smol, FuturesStream(stream)).await;
+        link.run(Smol, FuturesStream(stream)).await;
     }
 }
 
