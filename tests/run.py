@@ -202,7 +202,12 @@ class Run:
                 beside.append(todo.pop(0))
             if beside:
                 with concurrent.futures.ThreadPoolExecutor(2) as pool:
-                    list(pool.map(self.one, beside))
+                    try:
+                        list(pool.map(self.one, beside))
+                    except BaseException:
+                        # Or the pool would wait for the steps.
+                        self.stop()
+                        raise
             else:
                 self.one(todo.pop(0))
 
