@@ -232,3 +232,7 @@ class Ledger:
     def write(self, kind, value):
         self.file.write(f'{kind} {value}\n')
         self.file.flush()
+
+
+if __name__ == '__main__':
+    main()
