@@ -59,7 +59,7 @@ class Comparison:
         self.same(nagios, '-m', '-u', 'days', '-s', '{own}', address)
         self.same(nagios, '-m', '-u', 'seconds', '--status-path={own}', address)
         self.same(nagios, '-s', '{own}.none', address)
-        for bad in '127.0.0.1:1', '[::1]:1', self.directory + '/no', 'x', 'nohost.invalid:1':
+        for bad in '127.0.0.1:1', '[::1]:1', self.directory + '/no', './x', 'nohost.invalid:1':
             self.same(nagios, bad)
         self.same(nagios, but='traceback')
         self.same(nagios, address, address, but='traceback')
@@ -77,7 +77,7 @@ class Comparison:
                 assert after < before, (self.where, how, program, before, after)
             self.same(pack, *how)
         self.same(pack, '-d', '1', address)
-        for bad in (['localhost'], ['localhost:x'], ['a:1:b:c'], ['-u', 'a:b:c'], ['-S', '1'],
+        for bad in (['localhost:x'], ['a:1:b:c'], ['-u', 'a:b:c'], ['-S', '1'],
                     ['-h', 'localhost'], ['-t', '1:2:3:4', address]):
             self.same(pack, *bad)
         self.same(pack, '-t', 'x', address, but='traceback')

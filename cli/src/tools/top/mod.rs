@@ -101,7 +101,7 @@ fn snapshot(options: &TopOptions, server: &Server) -> ExitCode {
 
 fn watch(options: &TopOptions, server: Server) -> io::Result<()> {
     let start = Instant::now();
-    let hint = format!("every {} s, q leaves", options.interval.as_secs_f64());
+    let hint = format!("every {} s, q quits", options.interval.as_secs_f64());
     let (events, arriving) = mpsc::channel();
     let terminal = Terminal::enter(&events)?;
     ask_forever(options.clone(), server.clone(), events)?;
