@@ -1,10 +1,10 @@
-//! What a user who starts a server by hand needs to know next: how to connect.
+//! The hint for a user who starts a server by hand: how to connect to it.
 
 use rzeo_net::{Address, LOOPBACK};
 
 use crate::config::{StorageConfig, StorageKind};
 
-/// How to connect, a line for each storage.
+/// The hint, one line for each storage.
 pub(crate) fn lines(addresses: &[Address], storages: &[StorageConfig]) -> String {
     let Some(address) = addresses.first().map(reachable) else { return String::new() };
     let lines: Vec<String> = storages.iter().map(|storage| line(&address, storage)).collect();
@@ -38,7 +38,7 @@ fn line(address: &Address, storage: &StorageConfig) -> String {
     )
 }
 
-/// All interfaces are no address to connect to.
+/// Clients cannot connect to the address of all interfaces.
 fn reachable(address: &Address) -> Address {
     match address {
         Address::Tcp { host: Some(host), port } if host == "0.0.0.0" => {

@@ -1,4 +1,4 @@
-//! The two runtimes. They do the same; an operator may have a reason to prefer one.
+//! The two async runtimes; they serve alike.
 
 use std::future::Future;
 use std::io;
@@ -11,7 +11,7 @@ use rzeo_tokio::ServerConfig;
 use crate::config::Runtime;
 
 impl Runtime {
-    /// Serves until `stop` is done and all connections have ended; `hurry` makes that shorter.
+    /// Serves until `stop` is done and all connections have ended; `hurry` closes them at once.
     pub(crate) fn run(
         self,
         host: &Arc<Host>,

@@ -267,7 +267,7 @@ fn serve_host(
         print(&connect_hint::lines(&addresses, &config.storages));
     }
     systemd::ready(&format!("serving {}", shown(&addresses).join(", ")));
-    systemd::keep_telling(host).map_err(ServeError::Run)?;
+    systemd::send_keep_alives(host).map_err(ServeError::Run)?;
     let ended = run_until(endings, config.own.runtime, host, listeners, tls);
     drop(admin);
     ended

@@ -1,8 +1,8 @@
 //! Signals, as an operator of Python's server knows them.
 //!
-//! `SIGTERM` and `SIGINT` stop the server, `SIGHUP` too, with a status that tells a supervisor to start it
-//! again; `SIGUSR2` opens the log files anew. `SIGXFSZ` is taken and dropped, so that a write beyond
-//! the limit fails instead of killing the process. All others do what they do by default.
+//! `SIGTERM` and `SIGINT` stop the server; `SIGHUP` too, with a status on which a supervisor restarts it;
+//! `SIGUSR2` reopens the log files. `SIGXFSZ` is caught and ignored, so that a write beyond the file size limit
+//! fails instead of killing the process. All others have their default effect.
 
 use std::io;
 use std::thread;
@@ -16,9 +16,9 @@ use tracing::{error, info, warn};
 /// Why the server ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// It is to be started again.
+    /// A supervisor restarts it.
     Restart,
-    /// It is not needed any more.
+    /// It ends for good.
     Stop,
 }
 
@@ -26,16 +26,16 @@ pub(crate) enum Ending {
 pub(crate) struct Endings {
     /// The first.
     pub(crate) first: oneshot::Receiver<Ending>,
-    /// One more: somebody does not want to wait.
+    /// One more: connections are closed at once.
     pub(crate) second: oneshot::Receiver<Ending>,
 }
 
-/// Watches for signals from now on. With `reopenable` logs, `SIGUSR2` opens them anew.
+/// Handles signals from now on. `SIGUSR2` reopens `reopenable` logs.
 pub(crate) fn watch(reopenable: Option<Log>) -> io::Result<Endings> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGUSR2, SIGXFSZ])?;
     let (to_first, first) = oneshot::channel();
     let (to_second, second) = oneshot::channel();
-    // Those after the second change nothing: the server is on its way out.
+    // Those after the second change nothing: the server is stopping.
     let mut senders = [to_first, to_second].into_iter();
     let mut end = move |ending| {
         if let Some(sender) = senders.next() {

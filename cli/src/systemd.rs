@@ -1,5 +1,5 @@
-//! What systemd passes on and wants to hear: sockets that it holds for us, how far we are, and whether
-//! we are alive. Without systemd, none of it does anything.
+//! systemd: the sockets that it passes, and the notifications that it receives: ready, stopping, alive.
+//! Without systemd, none of it does anything.
 
 use std::io;
 use std::sync::Arc;
@@ -13,21 +13,21 @@ use sd_notify::NotifyState;
 use thiserror::Error;
 use tracing::warn;
 
-/// A socket that was passed on and is of no use.
+/// A passed socket that cannot be used.
 #[derive(Debug, Error)]
 #[error(
     "socket {number} of those that systemd has passed cannot be used: {source}; \
-     it takes a ListenStream= with Accept=no"
+     use ListenStream= with Accept=no in the socket unit"
 )]
 pub(crate) struct InheritError {
-    /// Which one; the first is 1.
+    /// Its number; the first is 1.
     number: usize,
-    /// What is wrong with it.
+    /// The reason.
     source: io::Error,
 }
 
-/// The sockets that systemd has made for this process, if it has. To be called once, before there are
-/// threads, because the environment forgets them.
+/// The sockets that systemd has passed to this process. Called once, before there are threads, because it removes
+/// them from the environment.
 pub(crate) fn inherited() -> Result<Vec<Listener>, InheritError> {
     let mut passed = ListenFd::from_env();
     let count = passed.len();
@@ -43,7 +43,7 @@ fn take(passed: &mut ListenFd, index: usize) -> io::Result<Listener> {
         Ok(Some(socket)) => Listener::Tcp(socket),
         Ok(None) | Err(_) => match passed.take_unix_listener(index)? {
             Some(socket) => Listener::Unix(socket),
-            None => return Err(io::Error::other("it was used already")),
+            None => return Err(io::Error::other("it is in use already")),
         },
     };
     if !socket_acceptconn(&listener)? {
@@ -56,33 +56,33 @@ fn take(passed: &mut ListenFd, index: usize) -> io::Result<Listener> {
     Ok(listener)
 }
 
-/// Clients can connect.
+/// Notifies systemd that clients can connect.
 pub(crate) fn ready(status: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+    notify(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// Nobody new is served.
+/// Notifies systemd that the server stops.
 pub(crate) fn stopping(status: &str) {
-    tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
+    notify(&[NotifyState::Stopping, NotifyState::Status(status)]);
 }
 
-/// If systemd wants to know from time to time, tells it for as long as the storages answer.
-pub(crate) fn keep_telling(host: &Arc<Host>) -> io::Result<()> {
+/// If systemd has a watchdog, sends keep-alives for as long as the storages respond.
+pub(crate) fn send_keep_alives(host: &Arc<Host>) -> io::Result<()> {
     let Some(limit) = sd_notify::watchdog_enabled() else { return Ok(()) };
     let host = host.clone();
     let watch = move || {
         loop {
             // Waits for the hub of each storage; if one does not come back, neither does this.
             let _ = host.overview();
-            tell(&[NotifyState::Watchdog]);
+            notify(&[NotifyState::Watchdog]);
             thread::sleep(limit / 2);
         }
     };
     thread::Builder::new().name("watchdog".to_owned()).spawn(watch).map(drop)
 }
 
-fn tell(news: &[NotifyState<'_>]) {
+fn notify(news: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(news) {
-        warn!(target: "ZEO.runzeo", "systemd cannot be told {news:?}: {error}");
+        warn!(target: "ZEO.runzeo", "systemd cannot be notified of {news:?}: {error}");
     }
 }

@@ -1,7 +1,7 @@
 //! Sockets and requests of the admin listener.
 //!
-//! Whoever can connect may be anybody, so little is taken: `GET` and `HEAD` only, short headers, no
-//! body, and for each connection and all of them together a limit of time and number.
+//! There is no authentication, so little is accepted: `GET` and `HEAD`, short headers and no body; time and
+//! number of connections are limited.
 
 use std::convert::Infallible;
 use std::io;
@@ -29,23 +29,23 @@ use super::report::{Report, problems};
 use super::{metrics, page};
 use crate::sockets::Listener;
 
-/// Connections at a time; those that come then are closed at once.
+/// Maximum number of connections at a time; further ones are closed at once.
 const CONNECTIONS_MAX: usize = 64;
 
-/// How long a request may take to arrive, and a connection may be idle.
+/// Maximum time until a request has arrived, and for which a connection may be idle.
 const HEADER_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// How long a connection may last.
+/// Maximum time for a connection.
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(120);
 
-/// Bytes of a request, and how many headers.
+/// Maximum bytes and headers of a request.
 const REQUEST_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 
 /// How long to wait when the system has no more descriptors for a new connection.
 const ACCEPT_RETRY: Duration = Duration::from_millis(500);
 
-/// The page has its style within, and nothing else. Nobody may put it into a frame.
+/// The page contains its style and loads nothing; no other page may frame it.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -77,7 +77,7 @@ pub(super) async fn serve(
             tracing::error!(target: "rzeo.admin", "the admin listener has ended: {error}");
         },
         () = watch(&state) => {}
-        // The sender says nothing; it goes.
+        // The sender is dropped to stop it.
         _ = stopped => {}
     }
 }
@@ -102,7 +102,7 @@ async fn accept(state: &Arc<AdminState>, listener: &Listener) {
                 Ok(stream) if connections.len() < CONNECTIONS_MAX => {
                     connections.spawn(converse(state.clone(), stream));
                 }
-                Ok(_) => debug!(target: "rzeo.admin", "{CONNECTIONS_MAX} connections are the limit"),
+                Ok(_) => debug!(target: "rzeo.admin", "connection refused: the limit is {CONNECTIONS_MAX} connections"),
                 Err(error) => {
                     debug!(target: "rzeo.admin", "cannot accept a connection: {error}");
                     tokio::time::sleep(ACCEPT_RETRY).await;
@@ -132,14 +132,14 @@ where
     match timeout(CONNECTION_TIME_MAX, connection).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => debug!(target: "rzeo.admin", "connection ended: {error}"),
-        Err(_) => debug!(target: "rzeo.admin", "connection ended: it lasted too long"),
+        Err(_) => debug!(target: "rzeo.admin", "connection closed after its maximum time"),
     }
 }
 
 impl AdminState {
     fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         if request.method() != Method::GET && request.method() != Method::HEAD {
-            let text = "only GET and HEAD are answered here\n".to_owned();
+            let text = "only GET and HEAD are allowed\n".to_owned();
             let mut response = respond(StatusCode::METHOD_NOT_ALLOWED, PLAIN, text);
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
@@ -162,7 +162,7 @@ impl AdminState {
                 }
             },
             _ => {
-                let text = "not here; there are /, /live, /ready, /metrics and /status.json\n";
+                let text = "not found; the paths are /, /live, /ready, /metrics and /status.json\n";
                 respond(StatusCode::NOT_FOUND, PLAIN, text.to_owned())
             }
         }

@@ -73,12 +73,12 @@ fn process(about: &About, process: ProcessFigures) -> Vec<MetricFamily> {
     vec![
         gauge(
             "process_start_time_seconds",
-            "When it started, in seconds since 1970.",
+            "Start time of the process, in seconds since 1970.",
             unix(about.started),
         ),
         some("process_resident_memory_bytes", "Memory in use.", process.memory),
         some("process_open_fds", "Open files and sockets.", process.files),
-        some("process_max_fds", "How many there may be.", process.files_max),
+        some("process_max_fds", "Maximum number of open files and sockets.", process.files_max),
         counters(
             "process_cpu_seconds_total",
             "Processor time.",
@@ -103,69 +103,78 @@ fn storages(all: &[Overview]) -> Vec<MetricFamily> {
     };
     vec![
         gauge("rzeo_connections", "Registered clients.", &|s| number(s.figures.status.connections)),
-        counter("rzeo_loads_total", "Objects asked for.", &|s| s.figures.status.loads),
-        counter("rzeo_stores_total", "Records sent to be stored.", &|s| s.figures.status.stores),
-        counter("rzeo_commits_total", "Transactions committed.", &|s| s.figures.status.commits),
-        counter("rzeo_aborts_total", "Transactions given up.", &|s| s.figures.status.aborts),
+        counter("rzeo_loads_total", "Loads.", &|s| s.figures.status.loads),
+        counter("rzeo_stores_total", "Stored records.", &|s| s.figures.status.stores),
+        counter("rzeo_commits_total", "Committed transactions.", &|s| s.figures.status.commits),
+        counter("rzeo_aborts_total", "Transactions aborted by their clients.", &|s| {
+            s.figures.status.aborts
+        }),
         counter("rzeo_conflicts_total", "Transactions refused because of a conflict.", &|s| {
             s.figures.status.conflicts
         }),
-        counter("rzeo_conflicts_resolved_total", "Conflicts merged by the server.", &|s| {
+        counter("rzeo_conflicts_resolved_total", "Conflicts resolved by the server.", &|s| {
             s.figures.status.conflicts_resolved
         }),
-        gauge("rzeo_active_transactions", "Transactions begun and not ended.", &|s| {
+        gauge("rzeo_active_transactions", "Transactions in progress.", &|s| {
             number(s.figures.status.active_txns)
         }),
-        gauge("rzeo_votes_waiting", "Votes that wait for locks of others.", &|s| {
+        gauge("rzeo_votes_waiting", "Votes that wait for a lock.", &|s| {
             number(s.figures.status.waiting)
         }),
-        gauge("rzeo_lock_held_seconds", "For how long the oldest lock has been held.", &|s| {
+        gauge("rzeo_lock_held_seconds", "Age of the oldest lock.", &|s| {
             s.figures.status.lock_time.map_or(0.0, |since| (now - since).max(0.0))
         }),
         histogram(
             "rzeo_commit_duration_seconds",
-            "From the client's tpc_finish to the answer.",
+            "Time from tpc_finish of a client to the answer.",
             1e6,
             &|s| &s.figures.measured.commit,
         ),
         histogram(
             "rzeo_sync_duration_seconds",
-            "Writing a group of transactions and making it durable.",
+            "Time to write and sync a group of transactions.",
             1e6,
             &|s| &s.figures.measured.sync,
         ),
-        histogram("rzeo_commit_group_size", "Transactions made durable together.", 1.0, &|s| {
-            &s.figures.measured.group
-        }),
-        gauge("rzeo_invalidation_queue_length", "Commits kept for returning clients.", &|s| {
+        histogram(
+            "rzeo_commit_group_size",
+            "Transactions written and synced together.",
+            1.0,
+            &|s| &s.figures.measured.group,
+        ),
+        gauge("rzeo_invalidation_queue_length", "Commits kept for clients that reconnect.", &|s| {
             number(s.figures.recent as u64)
         }),
-        gauge("rzeo_invalidation_queue_size", "How many commits can be kept.", &|s| {
+        gauge("rzeo_invalidation_queue_size", "Maximum number of commits kept.", &|s| {
             number(s.figures.recent_max as u64)
         }),
         counter("rzeo_received_bytes_total", "Bytes from clients.", &|s| s.figures.moved.received),
         counter("rzeo_sent_bytes_total", "Bytes to clients.", &|s| s.figures.moved.sent),
-        gauge("rzeo_backlog_bytes", "Bytes that wait to be read by clients.", &|s| {
+        gauge("rzeo_backlog_bytes", "Bytes queued for clients that have not read them.", &|s| {
             number(backlogs(s).sum())
         }),
-        gauge("rzeo_largest_backlog_bytes", "The same, of the slowest client.", &|s| {
+        gauge("rzeo_largest_backlog_bytes", "Largest backlog of one client.", &|s| {
             number(backlogs(s).max().unwrap_or(0))
         }),
-        gauge("rzeo_objects", "Objects, deleted ones included until packed.", &|s| {
+        gauge("rzeo_objects", "Objects, including deleted ones until a pack.", &|s| {
             number(s.info.length)
         }),
         gauge("rzeo_storage_bytes", "Size of the database.", &|s| number(s.info.size)),
         gauge("rzeo_last_transaction_timestamp_seconds", "Time of the last commit.", &|s| {
             if s.last_tid.0 == 0 { 0.0 } else { s.last_tid.to_unix().0 }
         }),
-        gauge("rzeo_storage_broken", "1 if it takes no commits after a disk error.", &|s| {
+        gauge("rzeo_storage_broken", "1 if commits are refused until a restart.", &|s| {
             flag(s.broken.is_some())
         }),
         gauge("rzeo_pack_running", "1 while a pack runs.", &|s| {
             flag(s.figures.packs.running_since.is_some())
         }),
-        gauges("rzeo_pack_progress_ratio", "How much of a step is done.", pack_steps(all)),
-        counters("rzeo_packs_total", "Packs that have ended.", packs(all)),
+        gauges(
+            "rzeo_pack_progress_ratio",
+            "Completed part of a step of the pack.",
+            pack_steps(all),
+        ),
+        counters("rzeo_packs_total", "Finished packs.", packs(all)),
     ]
 }
 
@@ -412,7 +421,7 @@ mod tests {
         let problems = problems(false, &overviews);
         assert_eq!(
             problems,
-            ["storage \"2\" takes no commits until the server is started again: the disk is gone"]
+            ["storage \"2\" refuses commits until the server is restarted: the disk is gone"]
         );
         let broken = storages(&overviews);
         let broken = broken.iter().find(|family| family.name() == "rzeo_storage_broken").unwrap();

@@ -1,21 +1,20 @@
-//! The admin listener: what people and monitoring want to know of a running server, over HTTP.
+//! The admin listener: the status page, metrics and health probes of a running server, over HTTP.
 //!
 //! ```text
 //!   /live         the process answers
-//!   /ready        it serves, and every storage takes commits; or 503 and why not
-//!   /metrics      figures for Prometheus
-//!   /             a page for people
-//!   /status.json  what is on the page, for programs
+//!   /ready        the server serves, and every storage accepts commits; or 503 and the reasons
+//!   /metrics      metrics for Prometheus
+//!   /             the status page
+//!   /status.json  the content of the page, for programs
 //! ```
 //!
-//! It is off unless an address is given, and it only tells: nothing can be changed here, and no
-//! record and no secret is shown. It runs on a thread of its own, with a small runtime of its own, so
+//! It is off unless an address is given. It is read-only, has no authentication, and shows no record and no
+//! secret. It runs on a thread of its own, with a small runtime of its own, so
 //! it is the same whatever runtime serves the databases, and answers when those threads are busy.
-//! Whoever asks pays: sessions count with relaxed atomic operations, and the hub's lock is taken for as
-//! long as it takes to copy its figures.
+//! Figures cost nothing until a request comes: sessions count with relaxed atomic operations, and the lock of
+//! the hub is held only to copy its figures.
 //!
-//! `http` is the only part that knows sockets; `report` puts together what there is to tell, `metrics`
-//! and `page` write it down.
+//! `http` is the only part that knows sockets; `report` collects the figures, `metrics` and `page` write them.
 
 mod about;
 mod history;

@@ -1,4 +1,4 @@
-//! The status page: what an operator wants to see first, on any screen, without a script.
+//! The status page, for any screen and without a script.
 //!
 //! `maud` escapes all text. That matters: labels come from clients, names and paths from configurations.
 
@@ -10,13 +10,13 @@ use super::report::{ClientReport, Latency, PackReport, Report, StorageReport};
 /// Clients that are listed for a storage; `/status.json` has all.
 const CLIENTS_SHOWN: usize = 200;
 
-/// Seconds between two views, when somebody wants the page to renew itself.
+/// Seconds between two reloads, if the user asks for them.
 const REFRESH: u32 = 5;
 const REFRESH_MAX: u32 = 3600;
 
 const STYLE: &str = include_str!("page.css");
 
-/// How often the page is to renew itself, in seconds, as its address says: `?refresh=5`.
+/// How often the page reloads, in seconds, from its address: `?refresh=5`.
 pub(super) fn refresh_of(query: &str) -> Option<u32> {
     let value = query.split('&').find_map(|part| part.strip_prefix("refresh="))?;
     value.parse().ok().filter(|seconds| (1..=REFRESH_MAX).contains(seconds))
@@ -73,7 +73,7 @@ fn header(report: &Report, refresh: Option<u32>) -> Markup {
             }
             dl.facts {
                 (fact("address", report.addresses.join(", ")))
-                (fact("up for", duration(report.uptime)))
+                (fact("uptime", duration(report.uptime)))
                 (fact("runtime", report.runtime))
                 (fact("process", report.pid.to_string()))
                 (fact("connections", connections(report)))
@@ -90,7 +90,7 @@ fn connections(report: &Report) -> String {
         0 => String::new(),
         refused => format!(", {} refused", grouped(refused)),
     };
-    format!("{} now, {} ever{refused}", grouped(now), grouped(ever))
+    format!("{} now, {} in total{refused}", grouped(now), grouped(ever))
 }
 
 fn fact(name: &str, value: impl AsRef<str>) -> Markup {
@@ -119,12 +119,12 @@ fn storage_card(report: &Report, storage: &StorageReport) -> Markup {
                 (tile("clients", grouped(storage.connections), &traffic(storage)))
                 (tile("loads", grouped(storage.loads), "since the start"))
                 (tile("commits", grouped(storage.commits), &commits_note(storage)))
-                (tile("conflicts", grouped(storage.conflicts), &merged_note(storage)))
+                (tile("conflicts", grouped(storage.conflicts), &resolved_note(storage)))
                 (tile("votes waiting", grouped(storage.votes_waiting), &locks(storage)))
                 (latency("commit time", storage.commit_latency))
                 (latency("sync time", storage.sync_latency))
                 (tile("commits per sync", mean(storage.commits_per_sync), "in 5 minutes"))
-                (tile("invalidation queue", queue(storage), "commits for returning clients"))
+                (tile("invalidation queue", queue(storage), "commits for clients that reconnect"))
             }
             @if let Some(why) = &storage.broken { p.problem { (why) } }
             @if !storage.clients.is_empty() { (clients(report.time, &storage.clients)) }
@@ -176,8 +176,8 @@ fn commits_note(storage: &StorageReport) -> String {
     format!("{}, {}", times("record", storage.stores), times("abort", storage.aborts))
 }
 
-fn merged_note(storage: &StorageReport) -> String {
-    format!("{} more merged", grouped(storage.conflicts_resolved))
+fn resolved_note(storage: &StorageReport) -> String {
+    format!("{} resolved", grouped(storage.conflicts_resolved))
 }
 
 fn locks(storage: &StorageReport) -> String {
@@ -264,7 +264,7 @@ fn clients(now: f64, clients: &[ClientReport]) -> Markup {
                     thead {
                         tr {
                             th { "label" } th { "address" } th { "connected" }
-                            th.number { "received" } th.number { "sent" } th.number { "waiting to be read" }
+                            th.number { "received" } th.number { "sent" } th.number { "unread" }
                         }
                     }
                     tbody {
@@ -354,7 +354,7 @@ fn grouped(number: u64) -> String {
     text
 }
 
-/// Of a list that is drawn.
+/// An index of a list that is drawn.
 #[expect(clippy::cast_precision_loss, reason = "a few points")]
 fn small(index: usize) -> f64 {
     index as f64

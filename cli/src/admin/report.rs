@@ -1,5 +1,4 @@
-//! Everything there is to tell, in the form in which it is shown: `/status.json` is this, written as
-//! JSON, and the page draws it.
+//! Everything that the admin listener shows: `/status.json` is a report as JSON, and the page draws it.
 
 use std::time::{Instant, SystemTime};
 
@@ -24,11 +23,11 @@ pub(super) struct Report {
     pub(super) addresses: Vec<String>,
     pub(super) runtime: &'static str,
     pub(super) read_only: bool,
-    /// Why it should not be given work; empty when all is well.
+    /// Why it cannot serve commits; empty if all is well.
     pub(super) problems: Vec<String>,
-    /// Connections that are there, also those that have not registered.
+    /// Open connections, registered or not.
     pub(super) connections: usize,
-    /// Those that have not registered.
+    /// Open connections that have not registered.
     pub(super) connections_unfinished: usize,
     pub(super) connections_refused: u64,
     pub(super) connections_ever: u64,
@@ -60,7 +59,7 @@ pub(super) struct StorageReport {
     pub(super) conflicts_resolved: u64,
     pub(super) active_transactions: u64,
     pub(super) votes_waiting: u64,
-    /// For how long the lock has been held that is held longest.
+    /// Age of the oldest lock.
     pub(super) lock_held: Option<f64>,
     pub(super) loads_per_second: f64,
     pub(super) stores_per_second: f64,
@@ -106,7 +105,7 @@ pub(super) struct ClientReport {
     pub(super) since: f64,
     pub(super) bytes_received: u64,
     pub(super) bytes_sent: u64,
-    /// Bytes that wait to be read by it.
+    /// Bytes queued that it has not read.
     pub(super) backlog: u64,
 }
 
@@ -145,13 +144,13 @@ impl Report {
     }
 }
 
-/// Why a server should not be given work.
+/// Why a server cannot serve commits.
 pub(super) fn problems(is_stopping: bool, overviews: &[Overview]) -> Vec<String> {
     let stopping = is_stopping.then(|| "the server is stopping".to_owned());
     let broken = overviews.iter().filter_map(|overview| {
         let why = overview.broken.as_ref()?;
         Some(format!(
-            "storage {:?} takes no commits until the server is started again: {why}",
+            "storage {:?} refuses commits until the server is restarted: {why}",
             overview.name
         ))
     });

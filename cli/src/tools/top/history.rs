@@ -1,7 +1,7 @@
-//! What is known of a server: its last answer, and how its figures moved before it.
+//! The last answer of a server, and how its figures changed before it.
 //!
-//! A server tells totals since its start; how much happens now is the difference between two answers. A
-//! server that was started again begins anew, so no difference is made across that.
+//! A server reports totals since its start; the current activity is the difference between two answers. A
+//! restart resets the totals, so no difference is taken across one.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -99,7 +99,7 @@ pub(super) struct ServerHistory {
     pub(super) contact: Contact,
     /// When the server says that it was started.
     pub(super) started: Option<String>,
-    /// When it was seen to be started again.
+    /// When a restart was noticed.
     pub(super) restarted: Option<Duration>,
     pub(super) storages: Vec<Storage>,
     /// When it has answered last.

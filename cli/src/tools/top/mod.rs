@@ -1,14 +1,14 @@
-//! `rzeo top`: what a running server does now, for somebody who watches.
+//! `rzeo top`: the activity of a running server, in a terminal.
 //!
 //! ```text
-//!   asker ── answers, failures ──┐
+//!   query ── answers, failures ──┐
 //!   keys ────────────────────────┼─► Event ─► ServerHistory ─► lines ─► Terminal
 //!   signals ─────────────────────┘
 //! ```
 //!
-//! The asker has a thread of its own, as a server may take its time; each time it makes a new
-//! connection and asks for the figures of all storages, which needs no storage's name and is no client in
-//! those figures. So a server that stops is a failure among others, and one that comes back an answer.
+//! Queries run in a thread of their own, because a server may be slow. Each makes a new connection and asks for
+//! the figures of all storages, which needs no name of a storage and does not count as a client. So a server that
+//! stops is a failed query, and one that is back an answer.
 
 mod event;
 mod history;
@@ -34,7 +34,7 @@ use crate::exit;
 /// A snapshot has no curves, as it knows one interval only.
 const SNAPSHOT_WIDTH: usize = 0;
 
-/// Times are told in seconds, so they are shown anew every second.
+/// Times are shown in seconds, so the screen is redrawn every second.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Watch the activity of a running server
@@ -119,9 +119,9 @@ fn watch(options: &TopOptions, server: Server) -> io::Result<()> {
     }
 }
 
-/// Asks at every interval, on another thread, until nobody listens.
+/// Queries at every interval, on another thread, until the receiver is gone.
 fn ask_forever(options: TopOptions, server: Server, events: Sender<Event>) -> io::Result<()> {
-    let asker = thread::Builder::new().name("asker".to_owned());
+    let asker = thread::Builder::new().name("query".to_owned());
     asker.spawn(move || {
         loop {
             let event = match server.statuses(options.server.timeout) {

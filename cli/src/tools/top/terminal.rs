@@ -1,8 +1,7 @@
 //! The terminal: a screen of its own while the program runs, and the old one afterwards.
 //!
-//! Keys come one by one and without an echo, Ctrl-C among them, so that every way out leads past the
-//! restoring. Little is needed, and every terminal of the last decades understands it, so there is no
-//! library between.
+//! Keys arrive one by one and without an echo, Ctrl-C among them, so that every exit restores the terminal. The
+//! few escape sequences work in every terminal of the last decades, so no library is used.
 
 use std::io::{self, Read as _, Write as _};
 use std::sync::mpsc::Sender;
@@ -30,12 +29,12 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
-    /// Whether somebody is there to watch and to press keys.
+    /// Whether standard input and output are a terminal.
     pub(super) fn is_there() -> bool {
         isatty(io::stdin()) && isatty(io::stdout())
     }
 
-    /// Prepares it, and tells of keys and signals from now on.
+    /// Prepares it, and sends keys and signals from now on.
     pub(super) fn enter(events: &Sender<Event>) -> io::Result<Self> {
         let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGWINCH])?;
         let before = tcgetattr(io::stdin())?;
