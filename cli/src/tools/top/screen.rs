@@ -1,4 +1,4 @@
-//! What is shown of a history: lines of text, made from values alone.
+//! The screen as lines of text, made from values alone.
 
 use std::collections::VecDeque;
 use std::time::Duration;
