@@ -21,7 +21,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Zoned;
 use rzeo_core::server::{Limits, LockScope};
 use rzeo_core::storage::StorageError;
 use rzeo_eventlog::{Conventions, EventLog, Log, LogError};
@@ -338,7 +337,6 @@ fn settings(config: &ServerConfig) -> Settings {
             unfinished_max: config.own.max_unfinished_handshakes,
         },
         stop_time_max: config.own.stop_timeout,
-        start: Zoned::now().strftime("%a %b %e %H:%M:%S %Y").to_string(),
     }
 }
 

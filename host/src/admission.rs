@@ -1,26 +1,26 @@
-//! Who may come in: how many connections there may be, and how many of them may be strangers, which
-//! have not registered yet.
+//! Limits the number of connections, and the number of those that have not registered.
 //!
-//! A stranger costs nothing but opening a socket, so there is a smaller limit for those. Beyond a
-//! limit a new connection is closed at once. A flood of them must not fill the log, so what was
-//! refused is counted, and a line says so when it begins and from time to time after that; each
-//! refused connection is part of the number in some line.
+//! A connection that has not registered costs its peer nothing but a socket, so there is a smaller limit
+//! for those. Beyond a limit, new connections are closed at once. A flood of them must not fill the log,
+//! so refused connections are counted, and a line is logged when refusals begin and from time to time
+//! after that; each refused connection is part of the number in some line.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rzeo_core::server::{LogLevel, LogLine};
 use rzeo_core::time::Instant;
 
-/// How often the log may say that connections are refused for one and the same reason.
+/// Minimum time between two log lines about connections refused for the same reason.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
-/// How many connections there may be.
+/// Limits of the number of connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// Connections at once.
+    /// Maximum number of connections.
     pub connections_max: usize,
-    /// Connections that have not registered: in their TLS handshake, in their greeting, or silent.
+    /// Maximum number of connections that have not registered: in their TLS handshake, in their greeting, or silent.
     pub unfinished_max: usize,
 }
 
@@ -30,10 +30,10 @@ impl Default for ConnectionLimits {
     }
 }
 
-/// How many connections there are.
+/// Numbers of connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionCounts {
-    /// Now.
+    /// Open now.
     pub open: usize,
     /// Those of them that have not registered.
     pub unfinished: usize,
@@ -41,14 +41,14 @@ pub struct ConnectionCounts {
     pub refused: u64,
 }
 
-/// Counts those who come and go.
+/// Counts connections.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    state: Mutex<State>,
+    state: Mutex<Counted>,
 }
 
 #[derive(Debug)]
-struct State {
+struct Counted {
     limits: ConnectionLimits,
     counts: ConnectionCounts,
     connections: Report,
@@ -56,7 +56,7 @@ struct State {
     descriptors: Report,
 }
 
-/// What has happened for one reason, and what of it stands in the log.
+/// Refusals for one reason, and how many of them are not logged yet.
 #[derive(Debug, Default)]
 struct Report {
     unlogged: u64,
@@ -65,7 +65,7 @@ struct Report {
 
 impl Admission {
     pub(crate) fn new(limits: ConnectionLimits) -> Self {
-        let state = State {
+        let state = Counted {
             limits,
             counts: ConnectionCounts::default(),
             connections: Report::default(),
@@ -75,9 +75,9 @@ impl Admission {
         Self { state: Mutex::new(state) }
     }
 
-    /// Whether one more may come in, as a stranger; and what is to be logged.
+    /// Whether one more connection is admitted; and what to log.
     pub(crate) fn enter(&self, now: Instant) -> (bool, Option<LogLine>) {
-        let State { limits, counts, connections, unfinished, .. } = &mut *self.lock();
+        let Counted { limits, counts, connections, unfinished, .. } = &mut *self.lock();
         let (report, count, limit, setting, what) = if counts.open >= limits.connections_max {
             (connections, counts.open, limits.connections_max, "connections", "")
         } else if counts.unfinished >= limits.unfinished_max {
@@ -86,7 +86,8 @@ impl Admission {
         } else {
             counts.open += 1;
             counts.unfinished += 1;
-            let unsaid = connections.take_rest(now).into_iter().chain(unfinished.take_rest(now));
+            let unsaid =
+                connections.take_unlogged(now).into_iter().chain(unfinished.take_unlogged(now));
             let ended = unsaid.reduce(|some, more| some + more).map(|refused| {
                 warning(format!("there is room for new connections again; refused: {refused}"))
             });
@@ -102,12 +103,12 @@ impl Admission {
         (false, line)
     }
 
-    /// One of those that came in has registered.
+    /// One of the admitted connections has registered.
     pub(crate) fn registered(&self) {
         self.lock().counts.unfinished -= 1;
     }
 
-    /// One of those that came in is gone.
+    /// One of the admitted connections has ended.
     pub(crate) fn leave(&self, has_registered: bool) {
         let counts = &mut self.lock().counts;
         counts.open -= 1;
@@ -116,7 +117,7 @@ impl Admission {
         }
     }
 
-    /// The system has nothing left for one more; what is to be logged.
+    /// The system cannot provide one more connection. Returns what to log.
     pub(crate) fn accept_failed(&self, now: Instant, error: &std::io::Error) -> Option<LogLine> {
         let failed = self.lock().descriptors.happened(now)?;
         let text = format!("cannot accept connections: {error}; times: {failed}");
@@ -128,20 +129,47 @@ impl Admission {
     }
 
     /// Nothing is done under the lock that could panic half way.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Counted> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Report {
-    /// It has happened once more; how often since the last line, if a line is due.
-    fn happened(&mut self, now: Instant) -> Option<u64> {
-        self.unlogged += 1;
-        self.take_rest(now)
+/// Counts a connection as open for as long as it exists.
+#[derive(Debug)]
+pub(crate) struct AdmissionGuard {
+    admission: Arc<Admission>,
+    has_registered: AtomicBool,
+}
+
+impl AdmissionGuard {
+    /// For a connection that has entered.
+    pub(crate) fn new(admission: Arc<Admission>) -> Self {
+        Self { admission, has_registered: AtomicBool::new(false) }
     }
 
-    /// What no line has said yet, if a line is due.
-    fn take_rest(&mut self, now: Instant) -> Option<u64> {
+    /// The connection has registered. Further calls change nothing.
+    pub(crate) fn registered(&self) {
+        if !self.has_registered.swap(true, Ordering::SeqCst) {
+            self.admission.registered();
+        }
+    }
+}
+
+impl Drop for AdmissionGuard {
+    fn drop(&mut self) {
+        self.admission.leave(*self.has_registered.get_mut());
+    }
+}
+
+impl Report {
+    /// Counts one more. Returns the number since the last line, if a line is due.
+    fn happened(&mut self, now: Instant) -> Option<u64> {
+        self.unlogged += 1;
+        self.take_unlogged(now)
+    }
+
+    /// The number that no line has reported yet, if a line is due.
+    fn take_unlogged(&mut self, now: Instant) -> Option<u64> {
         let is_due = self.logged.is_none_or(|logged| logged.after(LOG_EVERY) <= now);
         if self.unlogged == 0 || !is_due {
             return None;
@@ -168,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_a_limit_nobody_comes_in_until_somebody_goes() {
+    fn beyond_a_limit_no_connection_is_admitted_until_one_ends() {
         let admission = admission(3, 2);
         assert_eq!(admission.enter(at(0)), (true, None));
         assert_eq!(admission.enter(at(0)), (true, None));
@@ -198,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_is_a_few_lines_that_count_everybody() {
+    fn a_flood_is_a_few_lines_that_count_all() {
         let admission = admission(1, 10);
         assert_eq!(admission.enter(at(0)), (true, None));
         let mut lines = Vec::new();
@@ -221,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_system_without_descriptors_is_not_mourned_every_time() {
+    fn a_lack_of_descriptors_is_not_logged_every_time() {
         let admission = admission(1, 1);
         let error = std::io::Error::from_raw_os_error(24);
         let said: Vec<LogLine> =

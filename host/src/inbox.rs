@@ -1,4 +1,4 @@
-//! Where a connection finds what the hub and the storage have for it.
+//! Where a connection finds the notices of the hub and the answers of the storage.
 //!
 //! A queue behind a short lock, and the waker of the one task that empties it; that is all that the
 //! runtimes have in common, so it serves on each of them.
@@ -23,19 +23,19 @@ pub enum Wake {
 /// The queue. Pushing never waits, so it may be done under the hub's lock.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
-    state: Mutex<State>,
+    state: Mutex<InboxState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct InboxState {
     wakes: VecDeque<Wake>,
     waker: Option<Waker>,
-    /// Whether somebody has promised to call [`Inbox::wake`].
+    /// Whether a wake list has this inbox and will call [`Inbox::wake`].
     is_listed: bool,
 }
 
 impl Inbox {
-    /// Adds to the end. If the connection is gone, nobody takes it out.
+    /// Adds to the end and wakes the task. If the connection is gone, the item stays.
     pub(crate) fn push(&self, wake: Wake) {
         let waker = {
             let mut state = self.lock();
@@ -47,19 +47,19 @@ impl Inbox {
         }
     }
 
-    /// Adds to the end without waking anybody. Whether the caller must see to it that
-    /// [`Self::wake`] is called: because somebody waits, and nobody else has been told so.
+    /// Adds to the end without waking the task. Whether the caller has to arrange a call of
+    /// [`Self::wake`]: because the task waits, and no other caller has been asked to.
     #[must_use]
     pub(crate) fn push_quietly(&self, wake: Wake) -> bool {
         let mut state = self.lock();
         state.wakes.push_back(wake);
-        // Who does not wait now looks into the queue before it does.
+        // A task that does not wait now looks into the queue before it does.
         let lists = state.waker.is_some() && !state.is_listed;
         state.is_listed |= lists;
         lists
     }
 
-    /// Wakes whoever waits, if there still is something to be taken out.
+    /// Wakes the task that waits, if the queue is not empty.
     pub(crate) fn wake(&self) {
         let waker = {
             let mut state = self.lock();
@@ -90,7 +90,7 @@ impl Inbox {
     }
 
     /// Nothing is done under the lock that could panic half way.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, InboxState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_is_woken_once_and_finds_everything_in_order() {
+    fn a_waiting_task_is_woken_once_and_finds_everything_in_order() {
         let count = Arc::new(Count(AtomicUsize::new(0)));
         let waker = Waker::from(count.clone());
         let mut cx = Context::from_waker(&waker);
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn news_wake_nobody_until_they_are_called_out() {
+    fn a_quiet_item_wakes_no_task_until_wake_is_called() {
         let count = Arc::new(Count(AtomicUsize::new(0)));
         let waker = Waker::from(count.clone());
         let mut cx = Context::from_waker(&waker);

@@ -11,12 +11,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use rzeo_client::{Address, ClientOptions, Driver};
 use rzeo_core::ids::{Oid, Tid};
-use rzeo_core::server::{Limits, LockScope};
 use rzeo_core::storage::{
     Committed, Finishing, Listener, Load, News, Patience, Storage, StorageError, TransactionMeta,
     Voted,
 };
-use rzeo_host::{ConnectionLimits, Host, Settings, StorageSpec};
+use rzeo_host::{Host, Settings, StorageSpec};
 use rzeo_net::listen;
 use rzeo_proxy::{Proxy, ProxyOptions};
 use rzeo_storage::MappingStorage;
@@ -33,17 +32,9 @@ struct Server {
 impl Server {
     fn start(socket: &Path, storage: &Arc<MappingStorage>) -> Self {
         let settings = Settings {
-            read_only: false,
             msgpack: true,
-            client_conflict_resolution: false,
-            invalidation_queue_size: 100,
-            invalidation_age: None,
-            transaction_timeout: None,
-            lock_scope: LockScope::Objects,
-            limits: Limits::default(),
-            connections: ConnectionLimits::default(),
             stop_time_max: Duration::from_secs(100_000),
-            start: String::new(),
+            ..Settings::default()
         };
         let spec = StorageSpec { name: "1".into(), storage: storage.clone() };
         let host = Host::new(&settings, vec![spec]).unwrap();

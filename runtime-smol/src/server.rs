@@ -51,7 +51,7 @@ pub async fn serve(
     };
     let gave_up = async {
         timed_out.or(hurry).await;
-        host.gave_up();
+        host.log_open_connections();
     };
     workers.ended().or(gave_up).await;
     Ok(())

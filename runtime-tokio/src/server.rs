@@ -49,8 +49,8 @@ pub async fn serve(
     host.stop_connections();
     tokio::select! {
         () = workers.ended() => {}
-        () = tokio::time::sleep(host.stop_time_max()) => host.gave_up(),
-        () = hurry => host.gave_up(),
+        () = tokio::time::sleep(host.stop_time_max()) => host.log_open_connections(),
+        () = hurry => host.log_open_connections(),
     }
     Ok(())
 }

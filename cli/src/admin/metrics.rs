@@ -55,7 +55,7 @@ fn server(about: &About, host: &Host, overviews: &[Overview]) -> Vec<MetricFamil
         one(
             "rzeo_accepted_connections_total",
             "Connections since the start.",
-            host.connections_ever(),
+            host.connections_admitted(),
         ),
         one(
             "rzeo_refused_connections_total",
@@ -302,8 +302,7 @@ fn number(value: u64) -> f64 {
 mod tests {
     use std::collections::BTreeMap;
 
-    use rzeo_core::server::{Limits, LockScope};
-    use rzeo_host::{ConnectionLimits, Settings, StorageSpec};
+    use rzeo_host::{Settings, StorageSpec};
     use rzeo_storage::MappingStorage;
 
     use super::*;
@@ -312,24 +311,11 @@ mod tests {
     const HOSTILE: &str = "a\"b\\c\nd{e=\"f\"} 1";
 
     fn host(names: &[&str]) -> std::sync::Arc<Host> {
-        let settings = Settings {
-            read_only: false,
-            msgpack: false,
-            client_conflict_resolution: false,
-            invalidation_queue_size: 100,
-            invalidation_age: None,
-            transaction_timeout: None,
-            lock_scope: LockScope::Objects,
-            limits: Limits::default(),
-            connections: ConnectionLimits::default(),
-            stop_time_max: std::time::Duration::ZERO,
-            start: String::new(),
-        };
         let storages = names.iter().map(|name| StorageSpec {
             name: (*name).to_owned(),
             storage: std::sync::Arc::new(MappingStorage::new()),
         });
-        Host::new(&settings, storages.collect()).unwrap()
+        Host::new(&Settings::default(), storages.collect()).unwrap()
     }
 
     fn about() -> About {

@@ -136,7 +136,7 @@ impl Report {
             connections: counts.open,
             connections_unfinished: counts.unfinished,
             connections_refused: counts.refused,
-            connections_ever: host.connections_ever(),
+            connections_ever: host.connections_admitted(),
             memory: process.memory,
             open_files: process.files,
             storages,

@@ -9,10 +9,10 @@ use bytes::Bytes;
 
 use super::caller::Caller;
 use super::close_reason::CloseReason;
-use super::hub::LockSet;
 use super::hub_jobs::{HubJob, HubJobDone};
 use super::ids::{ConnId, StorageId, Ticket};
 use super::invalidation::Invalidation;
+use super::lock_set::LockSet;
 use super::log_line::LogLine;
 use super::peer::PeerInfo;
 use super::storage_calls::{StorageCall, StorageReply};
@@ -214,11 +214,29 @@ pub enum HubInput {
     Done(HubJobDone),
 }
 
+/// When a connection is woken for a notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// At once.
+    Now,
+    /// When convenient: an idle connection may be woken later, together with others.
+    Later,
+}
+
 /// What to do for the hub.
 #[derive(Debug)]
 pub enum HubOutput {
-    /// Put this into the connection's inbox; nothing happens if it is gone.
-    Deliver(ConnId, Notice),
+    /// This connection has registered: it is not a stranger any more.
+    Registered(ConnId),
+    /// Put a notice into a connection's inbox; nothing happens if the connection is gone.
+    Deliver {
+        /// The connection.
+        conn: ConnId,
+        /// The notice. It keeps its place in the inbox, whatever its urgency.
+        notice: Notice,
+        /// When to wake the connection.
+        urgency: Urgency,
+    },
     /// Commit this group and feed the result. At most one at a time.
     Commit(Vec<Finishing>),
     /// Run this and feed the result. At most one at a time.

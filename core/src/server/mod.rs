@@ -35,7 +35,7 @@
 //!    after the storage said so (`hub::Hub::committed`).
 //! 2. Tids grow and every connection gets every invalidation once, in tid order, also empty ones; the
 //!    committer gets none for its own: the same step, with one queue of groups. What others commit
-//!    behind a proxy stands in the same order (`hub::outside`).
+//!    behind a proxy is in the same order (`hub::external_commits`).
 //! 3. A connection reads at its own tid: a session bounds every load by the last tid it told its peer
 //!    (`session::loads`), and computes a load again when a notice that touches
 //!    its oid came in between.
@@ -55,6 +55,7 @@ mod hub_jobs;
 mod ids;
 mod invalidation;
 mod limits;
+mod lock_set;
 mod log_line;
 mod messages;
 mod peer;
@@ -67,14 +68,16 @@ pub use caller::Caller;
 pub use close_reason::CloseReason;
 pub use counters::Counters;
 pub use figures::{Figures, Histogram, Measured, Packs};
-pub use hub::{Hub, HubSettings, LockScope, LockSet};
-pub use hub_jobs::{HubJob, HubJobDone, perform_for_hub};
+pub use hub::{Hub, HubSettings, LockScope};
+pub use hub_jobs::{HubJob, HubJobDone, PackCaller, perform_for_hub};
 pub use ids::{ConnId, StorageId, Ticket};
 pub use invalidation::Invalidation;
 pub use limits::Limits;
+pub use lock_set::LockSet;
 pub use log_line::{LogClient, LogLevel, LogLine};
 pub use messages::{
     Barrier, Changes, Finish, HubInput, HubOutput, HubRequest, Input, Notice, Output, StatusReader,
+    Urgency,
 };
 pub use peer::{Moved, PeerInfo, Traffic};
 pub use session::Session;

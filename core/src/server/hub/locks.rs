@@ -15,25 +15,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use crate::ids::Oid;
-
-/// What a vote needs.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct LockSet {
-    /// Objects written.
-    pub exclusive: Vec<Oid>,
-    /// Objects whose serials are checked.
-    pub shared: Vec<Oid>,
-    /// Everything: undo, restore, and the last step of a pack.
-    pub whole: bool,
-}
-
-impl LockSet {
-    /// The whole storage.
-    #[must_use]
-    pub const fn whole() -> Self {
-        Self { exclusive: Vec::new(), shared: Vec::new(), whole: true }
-    }
-}
+use crate::server::lock_set::LockSet;
 
 /// What can be locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

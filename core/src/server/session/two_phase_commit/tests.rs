@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::super::bench::Bench;
 use super::*;
 use crate::ids::Oid;
-use crate::server::hub::LockSet;
+use crate::server::lock_set::LockSet;
 use crate::server::storage_calls::Job;
 use crate::storage::{Info, Voted};
 use crate::value::Value;

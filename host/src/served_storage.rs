@@ -1,39 +1,43 @@
-//! One storage with its hub and its threads.
+//! One storage with its hub, its disk writer and its timer.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 use rzeo_core::server::{
-    ConnId, Hub, HubInput, HubJob, HubOutput, HubRequest, HubSettings, Measured, Notice,
+    ConnId, Hub, HubInput, HubJob, HubOutput, HubRequest, HubSettings, Measured, Urgency,
     perform_for_hub,
 };
 use rzeo_core::storage::{Finishing, Listener, Storage, StorageError};
 
-use crate::crier::Calls;
-use crate::{Clock, Overview, Seats, Wake, abort, log, read};
+use crate::batch_waker::WakeList;
+use crate::clock::Clock;
+use crate::connection_slots::ConnectionSlots;
+use crate::inbox::Wake;
+use crate::log::{abort, log};
+use crate::overview::Overview;
 
-/// See the crate's introduction.
-pub(crate) struct Unit {
+/// A storage that is served. See the crate's introduction.
+pub(crate) struct ServedStorage {
     name: String,
-    core: Arc<Core>,
+    shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// What the threads of a unit share.
-struct Core {
+/// What the threads of a served storage share.
+struct Shared {
     storage: Arc<dyn Storage>,
-    state: Mutex<State>,
-    /// Rings when the hub has a timeout and the timer knows of none, or at the end.
+    state: Mutex<HubState>,
+    /// Signaled when the hub has a timeout and the timer has none, or at the end.
     timer: Condvar,
-    seats: Arc<Seats>,
-    calls: Arc<Calls>,
+    slots: Arc<ConnectionSlots>,
+    wake_list: Arc<WakeList>,
     clock: Clock,
 }
 
-struct State {
+struct HubState {
     hub: Hub,
-    /// `None` when the unit is closing: no more commits, no more jobs.
+    /// `None` while the storage is closing: no more commits, no more jobs.
     writer: Option<Sender<Vec<Finishing>>>,
     /// Whether the timer knows of no timeout. If it knows of one, those that come up are later.
     timer_is_idle: bool,
@@ -41,12 +45,12 @@ struct State {
     switching: Option<JoinHandle<()>>,
 }
 
-impl Unit {
+impl ServedStorage {
     pub(crate) fn start(
         settings: HubSettings,
         storage: Arc<dyn Storage>,
-        seats: Arc<Seats>,
-        calls: Arc<Calls>,
+        slots: Arc<ConnectionSlots>,
+        wake_list: Arc<WakeList>,
         clock: Clock,
     ) -> Result<Self, StorageError> {
         let recent = storage.recent(settings.invalidation_queue_size)?;
@@ -55,29 +59,29 @@ impl Unit {
         let has_timeouts = settings.transaction_timeout.is_some();
         let hub = Hub::new(settings, last_tid, recent);
         let (writer, groups) = channel();
-        let state = State { hub, writer: Some(writer), timer_is_idle: false, switching: None };
-        let core = Arc::new(Core {
+        let state = HubState { hub, writer: Some(writer), timer_is_idle: false, switching: None };
+        let shared = Arc::new(Shared {
             storage,
             state: Mutex::new(state),
             timer: Condvar::new(),
-            seats,
-            calls,
+            slots,
+            wake_list,
             clock,
         });
-        let listening = Arc::downgrade(&core);
-        core.storage.listen(
+        let listening = Arc::downgrade(&shared);
+        shared.storage.listen(
             last_tid,
             Listener::new(move |news| {
-                if let Some(core) = listening.upgrade() {
-                    core.handle(HubInput::News(news));
+                if let Some(shared) = listening.upgrade() {
+                    shared.handle(HubInput::News(news));
                 }
             }),
         );
-        let mut threads = vec![spawn("writer", &core, move |core| core.write(&groups))];
+        let mut threads = vec![spawn("writer", &shared, move |shared| shared.write(&groups))];
         if has_timeouts {
-            threads.push(spawn("timer", &core, |core| core.keep_time()));
+            threads.push(spawn("timer", &shared, |shared| shared.keep_time()));
         }
-        Ok(Self { name, core, threads: Mutex::new(threads) })
+        Ok(Self { name, shared, threads: Mutex::new(threads) })
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -85,12 +89,12 @@ impl Unit {
     }
 
     pub(crate) fn storage(&self) -> &dyn Storage {
-        &*self.core.storage
+        &*self.shared.storage
     }
 
     pub(crate) fn overview(&self) -> Overview {
         let storage = self.storage();
-        let figures = lock(&self.core.state).hub.figures();
+        let figures = lock(&self.shared.state).hub.figures();
         Overview {
             name: self.name.clone(),
             description: storage.description(),
@@ -103,20 +107,20 @@ impl Unit {
     }
 
     pub(crate) fn measured(&self) -> Measured {
-        lock(&self.core.state).hub.measured().clone()
+        lock(&self.shared.state).hub.measured().clone()
     }
 
     pub(crate) fn request(&self, conn: ConnId, request: HubRequest) {
-        self.core.handle(HubInput::Request(conn, request));
+        self.shared.handle(HubInput::Request(conn, request));
     }
 
     /// Ends the threads after what was given to them, then closes the storage. A pack that has not
     /// begun to switch files is left behind: the end of the process undoes it.
     pub(crate) fn close(&self) -> Result<(), StorageError> {
         let switching = {
-            let mut state = lock(&self.core.state);
+            let mut state = lock(&self.shared.state);
             state.writer = None;
-            self.core.timer.notify_all();
+            self.shared.timer.notify_all();
             state.switching.take()
         };
         let threads = core::mem::take(&mut *lock(&self.threads));
@@ -124,12 +128,12 @@ impl Unit {
             // One that panicked would have ended the process.
             let _ = thread.join();
         }
-        self.core.storage.close()
+        self.shared.storage.close()
     }
 }
 
-impl Core {
-    /// Feeds the hub and does what it says, under its lock, so that everything is delivered in the
+impl Shared {
+    /// Feeds the hub and performs its outputs under its lock, so that everything is delivered in the
     /// hub's order.
     fn handle(self: &Arc<Self>, input: HubInput) {
         let mut state = lock(&self.state);
@@ -137,20 +141,25 @@ impl Core {
         self.drain(&mut state);
     }
 
-    fn drain(self: &Arc<Self>, state: &mut State) {
-        let seats = read(&self.seats);
-        let mut to_be_told = Vec::new();
+    fn drain(self: &Arc<Self>, state: &mut HubState) {
+        let slots = self.slots.read();
+        let mut to_wake = Vec::new();
         while let Some(output) = state.hub.poll_output() {
             match output {
-                HubOutput::Deliver(conn, notice) => {
-                    if let Some(seat) = seats.get(&conn) {
-                        if matches!(notice, Notice::Registered { .. }) {
-                            seat.place.registered();
-                        }
-                        if !matches!(notice, Notice::Invalidated { .. }) {
-                            seat.inbox.push(Wake::Notice(notice));
-                        } else if seat.inbox.push_quietly(Wake::Notice(notice)) {
-                            to_be_told.push(seat.inbox.clone());
+                HubOutput::Registered(conn) => {
+                    if let Some(slot) = slots.get(&conn) {
+                        slot.admission.registered();
+                    }
+                }
+                HubOutput::Deliver { conn, notice, urgency } => {
+                    let Some(slot) = slots.get(&conn) else { continue };
+                    let wake = Wake::Notice(notice);
+                    match urgency {
+                        Urgency::Now => slot.inbox.push(wake),
+                        Urgency::Later => {
+                            if slot.inbox.push_quietly(wake) {
+                                to_wake.push(slot.inbox.clone());
+                            }
                         }
                     }
                 }
@@ -165,7 +174,7 @@ impl Core {
                 HubOutput::Log(line) => log(&line),
             }
         }
-        self.calls.call(to_be_told);
+        self.wake_list.wake(to_wake);
         if state.timer_is_idle && state.hub.poll_timeout().is_some() {
             self.timer.notify_one();
         }
@@ -180,14 +189,14 @@ impl Core {
         }
     }
 
-    fn start(self: &Arc<Self>, state: &mut State, job: HubJob) {
+    fn start(self: &Arc<Self>, state: &mut HubState, job: HubJob) {
         if state.writer.is_none() {
             return;
         }
-        let is_switch = matches!(job, HubJob::FinishPack(_));
-        let thread = spawn("pack", self, move |core| {
-            let done = perform_for_hub(&*core.storage, job);
-            core.handle(HubInput::Done(done));
+        let is_switch = matches!(job, HubJob::FinishPack(..));
+        let thread = spawn("pack", self, move |shared| {
+            let done = perform_for_hub(&*shared.storage, job);
+            shared.handle(HubInput::Done(done));
         });
         state.switching = is_switch.then_some(thread);
     }
@@ -214,7 +223,7 @@ impl Core {
     }
 }
 
-/// Nobody may go on with what a panic has left half done.
+/// No thread may continue with what a panic has left half done.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|_| abort("the hub"))
 }
@@ -230,18 +239,18 @@ impl Drop for EndsWithPanic {
     }
 }
 
-/// A thread of its own for something of this unit. Without threads there is no server.
+/// Starts a thread of this storage. Without threads there is no server.
 fn spawn(
     what: &str,
-    core: &Arc<Core>,
-    body: impl FnOnce(&Arc<Core>) + Send + 'static,
+    shared: &Arc<Shared>,
+    body: impl FnOnce(&Arc<Shared>) + Send + 'static,
 ) -> JoinHandle<()> {
-    let core = core.clone();
+    let shared = shared.clone();
     std::thread::Builder::new()
         .name(what.to_owned())
         .spawn(move || {
             let _guard = EndsWithPanic;
-            body(&core);
+            body(&shared);
         })
         .expect("the system has room for one more thread")
 }

@@ -1,0 +1,135 @@
+//! What connections are told of commits, and the invalidation queue.
+//!
+//! After the server behind a proxy storage was out of reach, all connections are closed, as Python's
+//! server does: clients reconnect and verify their caches (`spec: zeo-protocol 12.1, O12`). If commits
+//! may have been missed, the invalidation queue starts anew, because it cannot answer for them.
+
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::outbox::HubOutbox;
+use super::peers::Peers;
+use super::recent::Recent;
+use crate::ids::{Oid, Tid};
+use crate::server::ids::ConnId;
+use crate::server::invalidation::Invalidation;
+use crate::server::log_line::LogLevel;
+use crate::server::messages::{Changes, Notice};
+use crate::storage::News;
+use crate::time::Now;
+
+/// The newest visible commit, and the recent ones before it.
+#[derive(Debug)]
+pub(super) struct Announcements {
+    last_tid: Tid,
+    recent: Recent,
+    /// Up to which age in seconds a tid is looked up in the storage, if the queue does not reach it.
+    look_up_age: Option<f64>,
+}
+
+impl Announcements {
+    pub(super) const fn new(last_tid: Tid, recent: Recent, look_up_age: Option<f64>) -> Self {
+        Self { last_tid, recent, look_up_age }
+    }
+
+    pub(super) const fn last_tid(&self) -> Tid {
+        self.last_tid
+    }
+
+    pub(super) const fn recent(&self) -> &Recent {
+        &self.recent
+    }
+
+    /// A commit is visible: the queue gets it, and all connections are told but the one that made it,
+    /// if it is one of them.
+    pub(super) fn announce(
+        &mut self,
+        peers: &Peers,
+        out: &mut HubOutbox,
+        (tid, changed): (Tid, &Arc<[Oid]>),
+        committer: Option<ConnId>,
+    ) {
+        self.last_tid = self.last_tid.max(tid);
+        self.recent.push(tid, changed.clone());
+        let invalidation = Arc::new(Invalidation::new(tid, changed.clone()));
+        for other in peers.ids().filter(|other| Some(*other) != committer) {
+            out.deliver_later(other, Notice::Invalidated(invalidation.clone()));
+        }
+    }
+
+    /// Something happened on the server behind a proxy storage.
+    pub(super) fn announce_external(&mut self, peers: &Peers, out: &mut HubOutbox, news: News) {
+        match news {
+            News::Changed { tid, oids } if tid > self.last_tid => {
+                self.announce(peers, out, (tid, &oids), None);
+            }
+            // No connection can be told of this any more without being told wrong.
+            News::Changed { tid, .. } => {
+                let text = format!("commit {tid} is told after {}: a bug", self.last_tid);
+                out.log(LogLevel::Error, &text);
+                self.reset(peers, out, self.last_tid, true);
+            }
+            News::Reset { tid, missed } => self.reset(peers, out, tid, missed),
+        }
+    }
+
+    fn reset(&mut self, peers: &Peers, out: &mut HubOutbox, tid: Tid, missed: bool) {
+        let missed = missed || tid > self.last_tid;
+        self.last_tid = self.last_tid.max(tid);
+        if missed {
+            let known = vec![(self.last_tid, Vec::new())];
+            self.recent = Recent::new(self.recent.len_max(), known);
+        }
+        for conn in peers.ids() {
+            out.deliver(conn, Notice::Reset);
+        }
+    }
+
+    /// What changed after a tid.
+    pub(super) fn changes_since(&self, now: Now, since: Tid) -> Changes {
+        if let Some((tid, commits)) = self.recent.since(since) {
+            return Changes::Known { tid, commits };
+        }
+        match self.look_up_age {
+            Some(age) if now.wall.0 - since.to_unix().0 < age => {
+                Changes::LookUp { after: since, up_to: self.last_tid }
+            }
+            _ => Changes::Unknown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::messages::{HubOutput, Urgency};
+
+    #[test]
+    fn all_connections_share_one_invalidation_and_may_hear_of_it_later() {
+        let mut out = HubOutbox::new("1".into());
+        let mut peers = Peers::default();
+        for conn in 1..=3 {
+            peers.register(ConnId(conn));
+        }
+        let recent = Recent::new(10, vec![(Tid::ZERO, vec![])]);
+        let mut announcements = Announcements::new(Tid::ZERO, recent, None);
+        let changed = Arc::from([Oid(1)]);
+        announcements.announce(&peers, &mut out, (Tid(5), &changed), Some(ConnId(2)));
+        let mut told = Vec::new();
+        while let Some(output) = out.pop() {
+            match output {
+                HubOutput::Deliver {
+                    conn,
+                    notice: Notice::Invalidated(invalidation),
+                    urgency: Urgency::Later,
+                } => told.push((conn, invalidation)),
+                other => panic!("an invalidation expected, not {other:?}"),
+            }
+        }
+        let [(ConnId(1), first), (ConnId(3), second)] = &told[..] else { panic!("{told:?}") };
+        assert!(Arc::ptr_eq(first, second));
+        assert_eq!(announcements.last_tid(), Tid(5));
+    }
+}

@@ -1,0 +1,56 @@
+//! The connections that have registered.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::server::ids::ConnId;
+use crate::server::peer::{Moved, PeerInfo};
+
+/// The list of those that get every invalidation.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    /// What each connection has said of itself, if it has.
+    registered: BTreeMap<ConnId, Option<PeerInfo>>,
+    /// Bytes of the connections that have left.
+    departed: Moved,
+}
+
+impl Peers {
+    pub(super) fn register(&mut self, conn: ConnId) {
+        self.registered.insert(conn, None);
+    }
+
+    pub(super) fn introduce(&mut self, conn: ConnId, info: PeerInfo) {
+        if let Some(known) = self.registered.get_mut(&conn) {
+            *known = Some(info);
+        }
+    }
+
+    pub(super) fn leave(&mut self, conn: ConnId) {
+        if let Some(Some(info)) = self.registered.remove(&conn) {
+            self.departed += info.traffic.moved();
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.registered.len()
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = ConnId> {
+        self.registered.keys().copied()
+    }
+
+    /// The peers that have introduced themselves, in the order in which they connected.
+    pub(super) fn infos(&self) -> Vec<PeerInfo> {
+        self.registered.values().flatten().cloned().collect()
+    }
+
+    /// Bytes of all peers, including those that have left.
+    pub(super) fn moved(&self) -> Moved {
+        let mut moved = self.departed;
+        for info in self.registered.values().flatten() {
+            moved += info.traffic.moved();
+        }
+        moved
+    }
+}

@@ -1,0 +1,45 @@
+//! How the hub of one storage is set up.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::time::Duration;
+
+use crate::server::counters::Counters;
+use crate::storage::Description;
+
+/// The settings of one storage.
+#[derive(Clone, Debug)]
+pub struct HubSettings {
+    /// The name that clients register with, for the log.
+    pub name: String,
+    /// How many commits are remembered for returning clients; at least one.
+    pub invalidation_queue_size: usize,
+    /// Up to which age in seconds a returning client's tid is looked up in the storage when the
+    /// queue does not reach back far enough.
+    pub invalidation_age: Option<f64>,
+    /// How long locks may be held between vote and finish.
+    pub transaction_timeout: Option<Duration>,
+    /// What a vote locks.
+    pub lock_scope: LockScope,
+    /// When the server started, as C's `ctime` writes it.
+    pub start: Arc<str>,
+    /// Shared with the sessions.
+    pub counters: Arc<Counters>,
+}
+
+/// What a vote locks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockScope {
+    /// The objects that it writes or checks. Votes with nothing in common go side by side.
+    Objects,
+    /// The storage, as Python's server does: recorded conversations replay with it.
+    Storage,
+}
+
+impl LockScope {
+    /// What a vote locks in that storage: a proxy has one transaction at a time.
+    #[must_use]
+    pub const fn in_storage(self, description: &Description) -> Self {
+        if description.is_proxy { Self::Storage } else { self }
+    }
+}
