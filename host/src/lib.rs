@@ -38,4 +38,4 @@ pub use host::{Admitted, Connected, Host};
 pub use inbox::Wake;
 pub use log::log;
 pub use overview::{Overview, Sample};
-pub use settings::{INVALIDATION_QUEUE_SIZE, Settings, StorageSpec};
+pub use settings::{Settings, StorageSpec};

@@ -9,7 +9,7 @@ use rzeo_core::storage::Storage;
 use crate::admission::ConnectionLimits;
 
 /// Default number of commits in the invalidation queue, as in Python's server.
-pub const INVALIDATION_QUEUE_SIZE: usize = 100;
+const INVALIDATION_QUEUE_SIZE: usize = 100;
 
 /// A storage to serve.
 pub struct StorageSpec {

@@ -85,7 +85,7 @@ fn a_conflict_that_nobody_can_merge_names_both_revisions_and_the_record() {
 }
 
 #[test]
-fn a_length_that_two_counted_up_is_merged_here() {
+fn a_length_that_two_counted_up_is_resolved_here() {
     let length = |n: u8| {
         let mut record = b"\x80\x03cBTrees.Length\nLength\nq\x00.\x80\x03K".to_vec();
         record.extend_from_slice(&[n, b'.']);
@@ -96,10 +96,10 @@ fn a_length_that_two_counted_up_is_merged_here() {
     commit(&storage, FIRST, &[store(Tid::ZERO, 0)]);
     commit(&storage, SECOND, &[store(FIRST, 5)]);
     let outcome = vote(&storage, &request(&[store(FIRST, 7)], false), Patience::Wait).unwrap();
-    let VoteOutcome::Ready { voted, changed, resolved, merged } = outcome else {
+    let VoteOutcome::Ready { voted, changed, resolved, resolved_here } = outcome else {
         panic!("{outcome:?}")
     };
-    assert_eq!((changed, resolved, merged), (vec![A], vec![A], 1));
+    assert_eq!((changed, resolved, resolved_here), (vec![A], vec![A], 1));
     finish(&storage, Tid(300), voted);
     assert_eq!(storage.load_serial(A, Tid(300), Patience::Now).unwrap(), length(12));
 }

@@ -13,13 +13,13 @@ use crate::wire::{Malformed, Unwritable};
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// The peer went, or the server stops.
+    /// The peer disconnected, or the server stops.
     #[error("disconnected")]
     Gone,
     /// A monitoring peer got its answer.
     #[error("status sent")]
     StatusSent,
-    /// Bytes that are no message.
+    /// The peer sent bytes that are no message.
     #[error("disconnected: unreadable message: {0}")]
     Malformed(#[from] Malformed),
     /// The first message was no handshake.
@@ -28,10 +28,10 @@ pub enum CloseReason {
     /// A method that is unknown or not allowed now.
     #[error("disconnected: method {0:?} is not allowed")]
     UnknownMethod(String),
-    /// A one-way call failed, so there is no other way to say no.
+    /// A one-way call failed; there is no other way to refuse it.
     #[error("disconnected: one-way call refused: {refusal}")]
     OneWayRefused {
-        /// What a two-way caller would have got.
+        /// The error that a two-way caller would have received.
         refusal: Refusal,
     },
     /// A call whose very id cannot be sent back.
@@ -43,7 +43,7 @@ pub enum CloseReason {
         /// The limit.
         after: Duration,
     },
-    /// The server behind the storage was out of reach. The peer comes back and verifies what it has.
+    /// The server behind the storage was out of reach. The peer reconnects and verifies its cache.
     #[error("disconnected: the server behind this one was out of reach and is back")]
     Reset,
     /// The peer did not register in time.
@@ -52,13 +52,13 @@ pub enum CloseReason {
         /// The limit.
         after: Duration,
     },
-    /// The peer does not read what it is sent.
+    /// The peer does not read.
     #[error(
         "disconnected: {queued} bytes are waiting to be read by the peer, \
          the limit is {limit} (max-backlog)"
     )]
     Backlog {
-        /// What is waiting.
+        /// Bytes queued for the peer.
         queued: usize,
         /// The limit.
         limit: usize,
@@ -66,7 +66,7 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
-    /// How much attention it deserves.
+    /// The severity of its log line.
     #[must_use]
     pub const fn level(&self) -> LogLevel {
         match self {

@@ -15,7 +15,7 @@ pub struct Counters {
     pub active_txns: AtomicU64,
 }
 
-/// Counts one up. The counters are figures for people: no order is needed between them.
+/// Adds one. The counters are figures for monitoring: no order is needed between them.
 pub(super) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }

@@ -1,8 +1,8 @@
-//! What a hub can tell those who watch over it: figures for people and their machines.
+//! Figures of a hub, for monitoring.
 //!
-//! The hub knows when each of its inputs came, so it can tell how long commits take without looking
-//! at a clock once more. What a connection moves is counted where it is moved, in a [`Traffic`] that
-//! its session and the hub share; nobody adds it up until somebody asks.
+//! The hub knows when each of its inputs came, so it measures how long commits take without reading a
+//! clock. The bytes of a connection are counted by its session, in a
+//! [`Traffic`](super::peer::Traffic) that the hub shares, and are added up when figures are requested.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -21,7 +21,7 @@ const DURATION_BOUNDS: &[u64] = &[
 /// Upper bounds of the classes of group sizes.
 const SIZE_BOUNDS: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
 
-/// How often a quantity fell into which class. The last class has no upper bound.
+/// Numbers of values by class of size. The last class has no upper bound.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Histogram {
     bounds: &'static [u64],
@@ -56,26 +56,25 @@ impl Histogram {
         self.add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
     }
 
-    /// The classes in rising order: an upper bound (`None` for infinity) and how many values are in
-    /// the class.
+    /// The classes in ascending order: the upper bound (`None` for infinity) and the number of values.
     pub fn classes(&self) -> impl Iterator<Item = (Option<u64>, u64)> + '_ {
         let bounds = self.bounds.iter().copied().map(Some).chain([None]);
         bounds.zip(self.counts.iter().copied())
     }
 
-    /// Of all values.
+    /// The sum of all values.
     #[must_use]
     pub const fn sum(&self) -> u64 {
         self.sum
     }
 
-    /// How many values there are.
+    /// The number of values.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// What was added since `earlier`, an older copy of this one.
+    /// The values added since `earlier`, an older copy of this histogram.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let counts = self.counts.iter().zip(&earlier.counts);
@@ -86,8 +85,8 @@ impl Histogram {
         }
     }
 
-    /// About which value `share` of all values (0 to 1) do not exceed: within its class the values
-    /// are taken to be spread evenly, as Prometheus does it. `None` without values; for the class
+    /// An estimate of the value that `share` of all values (0 to 1) do not exceed. Within a class, values
+    /// are assumed to be spread evenly, as Prometheus does. `None` without values; for the class
     /// without an upper bound, its lower one.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
@@ -107,7 +106,7 @@ impl Histogram {
     }
 }
 
-/// What the hub has measured of commits.
+/// Measurements of commits.
 #[derive(Clone, Debug)]
 pub struct Measured {
     /// From the request to finish to the answer, in microseconds.
@@ -131,30 +130,30 @@ impl Default for Measured {
 /// The packs of a storage since the server started.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Packs {
-    /// Those that ended well.
+    /// Successful packs.
     pub done: u64,
-    /// Those that failed.
+    /// Failed packs.
     pub failed: u64,
-    /// Since when one is running.
+    /// Start of the pack that is running.
     pub running_since: Option<UnixTime>,
 }
 
-/// All that a hub can tell.
+/// The figures of a hub.
 #[derive(Clone, Debug)]
 pub struct Figures {
-    /// What monitoring clients are told.
+    /// The answer to `server_status`.
     pub status: Status,
-    /// What was measured of commits.
+    /// Times and group sizes of commits.
     pub measured: Measured,
     /// Commits in the invalidation queue.
     pub recent: usize,
-    /// How many it can hold.
+    /// Maximum number of commits in it.
     pub recent_max: usize,
-    /// The packs.
+    /// Since the start of the server.
     pub packs: Packs,
-    /// Bytes of all clients, also of those that have gone.
+    /// Bytes of all clients, including those that have left.
     pub moved: Moved,
-    /// The clients that are there, in the order in which they came.
+    /// The connected clients, in the order in which they registered.
     pub clients: Vec<PeerInfo>,
 }
 

@@ -2,32 +2,33 @@
 
 use core::time::Duration;
 
-/// What a peer may take before it is refused or disconnected.
+/// Limits of one peer. Beyond them it is refused, disconnected, or not read from.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Longest message in bytes. Records of hundreds of megabytes are legal.
+    /// Maximum bytes of a message. Records of hundreds of megabytes are legal.
     pub frame_bytes_max: u32,
-    /// Bytes queued for a peer that does not read; with more, the next news ends the connection.
+    /// Maximum bytes queued for a peer that does not read. With more, the next notification ends the
+    /// connection.
     pub backlog_bytes_max: usize,
-    /// Bytes queued for a peer beyond which its requests are left unread, and those that were read
-    /// wait.
+    /// Maximum bytes queued for a peer while its requests are read and performed.
     pub backlog_bytes_high: usize,
-    /// Iterators open at once.
+    /// Maximum number of open iterators.
     pub iterators_max: usize,
-    /// Requests to the storage that wait or are in progress; further ones are left unread.
+    /// Maximum number of requests to the storage that wait or are in progress. Further ones are left
+    /// unread.
     pub jobs_max: usize,
-    /// How long a peer may take to register, from when its connection was accepted.
+    /// Maximum time between the acceptance of a connection and its registration.
     pub register_time_max: Duration,
-    /// Operations of one transaction: stores, deletions, checks, undos, blobs.
+    /// Maximum number of operations of one transaction: stores, deletions, checks, undos, blobs.
     pub transaction_stores_max: usize,
-    /// Bytes of all records of one transaction; blobs do not count.
+    /// Maximum bytes of all records of one transaction; blobs do not count.
     pub transaction_bytes_max: u64,
-    /// Bytes of records of an open transaction that are kept in memory; later ones go to a temporary
-    /// file, if the storage has such.
+    /// Maximum bytes of records of an open transaction in memory. Later records go to a temporary file,
+    /// if the storage has temporary files.
     pub transaction_memory_bytes: usize,
-    /// Bytes of one blob.
+    /// Maximum bytes of one blob.
     pub blob_bytes_max: u64,
-    /// Blobs of one transaction.
+    /// Maximum number of blobs of one transaction.
     pub transaction_blobs_max: usize,
 }
 

@@ -8,7 +8,7 @@ use alloc::sync::Arc;
 pub struct LogLine {
     /// Severity.
     pub level: LogLevel,
-    /// What happened, in one line. If it is about a client, that stands in it already.
+    /// What happened, in one line, with the client that it is about.
     pub text: String,
     /// The client.
     pub client: Option<LogClient>,
@@ -17,9 +17,9 @@ pub struct LogLine {
 /// The client that a line of the log is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogClient {
-    /// `host:port`, or what else the adapter calls the other end.
+    /// `host:port`, or another name that the adapter gives the peer.
     pub address: Arc<str>,
-    /// What it calls itself.
+    /// The label that it has chosen.
     pub label: Option<Arc<str>>,
 }
 

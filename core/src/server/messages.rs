@@ -25,15 +25,15 @@ use crate::wire::reply::Status;
 /// What happened to a connection.
 #[derive(Debug)]
 pub enum Input<'a> {
-    /// The peer said something.
+    /// Bytes from the peer.
     Bytes(&'a [u8]),
-    /// That many transmitted bytes were taken by the socket.
+    /// The socket has taken this many transmitted bytes.
     Sent(usize),
-    /// The hub has something for this connection.
+    /// The hub has delivered a notice.
     Notice(Notice),
-    /// A storage call is done.
+    /// The answer to a storage call.
     Answer(StorageReply),
-    /// The peer is gone.
+    /// The peer has disconnected.
     Gone,
     /// The server stops: a commit that is on its way to the disk is answered, then the connection ends.
     Stop,
@@ -54,24 +54,24 @@ pub enum Output {
     Close(CloseReason),
 }
 
-/// What a connection asks of its storage's hub.
+/// A message from a connection to the hub of its storage.
 #[derive(Debug)]
 pub enum HubRequest {
-    /// Join the list of those to be notified. Answered by [`Notice::Registered`].
+    /// Join the list of peers, which get every invalidation. Answered by [`Notice::Registered`].
     Register,
-    /// Tell who this is, for people to read; again if that has changed. Not answered.
+    /// Describe the peer, for monitoring; again if that has changed. Not answered.
     Introduce(PeerInfo),
-    /// Leave it, and let go of everything. Not answered.
+    /// Leave the list, and release everything. Not answered.
     Leave,
     /// Answered by [`Notice::Barrier`], behind everything committed before.
     Barrier(Barrier),
-    /// What changed since a tid? Answered by [`Notice::Changes`].
+    /// Look up what changed since a tid. Answered by [`Notice::Changes`].
     ChangesSince(Caller, Tid),
-    /// Figures. Answered by [`Notice::Status`]; needs no registration.
+    /// Read the figures. Answered by [`Notice::Status`]; needs no registration.
     Status(StatusReader),
     /// Lock these objects. Answered by [`Notice::Locked`], or first by [`Notice::Waiting`].
     Lock(Ticket, LockSet),
-    /// Give the locks back, or stop waiting for them. Not answered.
+    /// Release the locks, or stop waiting for them. Not answered.
     Unlock(Ticket),
     /// Commit what was voted under this ticket. Answered by [`Notice::Finished`].
     Finish(Ticket, Finish),
@@ -100,15 +100,15 @@ pub enum StatusReader {
 /// A voted transaction on its way to the disk.
 #[derive(Debug)]
 pub struct Finish {
-    /// What the storage gave at vote.
+    /// The vote of the storage.
     pub voted: Voted,
-    /// The objects that others have to forget, in the order of the stores.
+    /// The objects that other clients have to invalidate, in the order of the stores.
     pub changed: Vec<Oid>,
     /// The tid to use, for copied transactions.
     pub tid: Option<Tid>,
 }
 
-/// What the hub tells a connection.
+/// A message from the hub to a connection.
 #[derive(Clone, Debug)]
 pub enum Notice {
     /// The connection is on the list; `last_tid` is the newest commit.
@@ -123,7 +123,7 @@ pub enum Notice {
         /// The newest commit.
         last_tid: Tid,
     },
-    /// What changed.
+    /// The answer to [`HubRequest::ChangesSince`].
     Changes {
         /// The caller of `getInvalidations`.
         caller: Caller,
@@ -144,11 +144,11 @@ pub enum Notice {
         /// The vote.
         ticket: Ticket,
     },
-    /// Others hold some of the locks; the vote is in the queue.
+    /// Other votes hold some of the locks; this one is in the queue.
     Waiting {
         /// The vote.
         ticket: Ticket,
-        /// How many stand before it.
+        /// Number of votes before it.
         ahead: usize,
     },
     /// The commit is done, or failed.
@@ -162,7 +162,7 @@ pub enum Notice {
     },
     /// The storage was packed.
     Info(Info),
-    /// The server behind the storage was out of reach: the peer has to verify what it has.
+    /// The server behind the storage was out of reach: the peer has to verify its cache.
     Reset,
     /// The pack that this connection asked for is done.
     Packed {
@@ -185,8 +185,8 @@ pub enum Changes {
     Known {
         /// The newest commit.
         tid: Tid,
-        /// What changed up to it, commit by commit. Whoever asked puts it together: it may be much,
-        /// and the hub is everybody's.
+        /// What changed up to it, commit by commit. The session puts it together, because it may be
+        /// much and the hub serves all connections.
         commits: Vec<Arc<[Oid]>>,
     },
     /// The queue does not, but the tid is young enough to look into the storage.
@@ -196,21 +196,21 @@ pub enum Changes {
         /// The newest commit; later ones are in the inbox.
         up_to: Tid,
     },
-    /// Too old.
+    /// The tid is too old.
     Unknown,
 }
 
 /// What happened to the hub.
 #[derive(Debug)]
 pub enum HubInput {
-    /// A connection asks.
+    /// A request of a connection.
     Request(ConnId, HubRequest),
     /// The group is durable and visible; or none of it is.
     Committed(Result<Vec<Committed>, StorageError>),
-    /// Something happened behind the storage's back. Of what happened before a transaction of a group,
-    /// the hub hears before it hears of the group.
+    /// Something happened on the server behind the storage. News of what happened before a transaction
+    /// of a group are fed before the result of the group.
     News(News),
-    /// A job is done.
+    /// The answer to a job.
     Done(HubJobDone),
 }
 

@@ -6,45 +6,49 @@
 //!       Perform │ │ Answer          (loads, votes)
 //!               ▼ │
 //!            Storage ◄────────────┐
-//!                                 │ Commit(group)      Hub: who is connected, object locks,
+//!                                 │ Commit(group)      Hub: peers, object locks,
 //!   Ask ─► Hub ──► Deliver ─► inbox of a Session            groups on their way to the disk,
 //!           ▲ └──► Commit, Perform ─► writer, workers       recent invalidations
 //!           └───── Committed, Packed, News
 //! ```
 //!
 //! A session asks the storage for loads itself, so loads run on as many cores as there are
-//! connections. What connections share goes through the hub, in messages that an adapter carries.
+//! connections. What connections share goes through the hub, in messages that an adapter carries
+//! (`messages`). The parts of a session and of the hub own their state: `session` and `hub` say which.
 //!
 //! # What an adapter must do
 //!
-//! * Drain `poll_output` after every other call on a machine, and do what it says in that order.
+//! * Drain `poll_output` after every other call on a machine, and perform its outputs in their order.
 //! * Carry a session's [`HubRequest`]s to its storage's hub in the order in which they were emitted.
 //! * Put a [`Notice`] into the session's inbox in the order in which the hub delivered it, and feed it
-//!   in that order. Notices for different sessions may be late by any amount.
+//!   in that order. Notices for different sessions may be late by any amount. Wake the session as the
+//!   notice's [`Urgency`] says.
 //! * Run [`StorageCall`]s with [`perform`], anywhere and in any order, and feed the answers.
 //! * Give a group to [`Storage::commit`](crate::storage::Storage::commit), and when it returns, feed the
 //!   result to the hub before the next group is given.
-//! * Feed what a storage says behind everybody's back ([`Storage::listen`](crate::storage::Storage::listen))
-//!   at once and in its order: before the result of a group that was given back later.
+//! * Feed the news of a storage ([`Storage::listen`](crate::storage::Storage::listen)) at once and in its
+//!   order: before the result of a group that was returned later.
 //! * On [`Output::Close`], close the socket after what was transmitted; the session is finished.
 //!
 //! # Promises about order
 //!
-//! 1. A commit is visible to loads, then its invalidation stands in the inbox of every other
-//!    connection, then the committer's reply stands in its own: [`Hub`] does all three in one step
-//!    after the storage said so (`hub::Hub::committed`).
+//! 1. A commit is visible to loads, then its invalidation is in the inbox of every other
+//!    connection, then the committer's reply is in its own: [`Hub`] does both in one step after the
+//!    storage has returned the group (`hub::Hub::committed`).
 //! 2. Tids grow and every connection gets every invalidation once, in tid order, also empty ones; the
 //!    committer gets none for its own: the same step, with one queue of groups. What others commit
 //!    behind a proxy is in the same order (`hub::external_commits`).
 //! 3. A connection reads at its own tid: a session bounds every load by the last tid it told its peer
-//!    (`session::loads`), and computes a load again when a notice that touches
-//!    its oid came in between.
-//! 4. A connection joins the list before the tid for its `register` reply is read: one step of the hub.
-//! 5. `lastTransaction` and `ping` go through the hub and come back through the inbox, behind all that
-//!    was committed before.
-//! 6. No invalidation is dropped: a peer that does not read is disconnected when its backlog passes the
-//!    limit.
-//! 7. A connection that goes tells the hub in the same step, and the hub lets go of all it held.
+//!    (`session::loads`), and performs a load again when an invalidation
+//!    of its oid came in between.
+//! 4. A connection joins the list of peers before the tid for its `register` reply is read: one step of
+//!    the hub.
+//! 5. `lastTransaction` and `ping` go through the hub and return through the inbox, behind all that
+//!    was committed before (`session::hub_calls`).
+//! 6. No invalidation is dropped: a peer that does not read is disconnected when its backlog exceeds the
+//!    limit (`session::outbox`).
+//! 7. A connection that ends tells the hub in the same step, and the hub releases all that it held
+//!    (`hub::Hub::leave`).
 
 mod caller;
 mod close_reason;

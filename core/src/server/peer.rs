@@ -8,11 +8,11 @@ use crate::time::UnixTime;
 /// Bytes of one connection, counted by its session.
 #[derive(Debug, Default)]
 pub struct Traffic {
-    /// What the peer said.
+    /// Bytes received from the peer.
     pub received: AtomicU64,
-    /// What was given to the adapter for the peer.
+    /// Bytes given to the adapter for the peer.
     pub queued: AtomicU64,
-    /// What of that the socket has taken.
+    /// Bytes of them that the socket has taken.
     pub sent: AtomicU64,
 }
 
@@ -47,17 +47,17 @@ impl core::ops::AddAssign for Moved {
     }
 }
 
-/// A registered connection, as it is introduced to the hub.
+/// A registered connection, as its session introduces it to the hub.
 #[derive(Clone, Debug)]
 pub struct PeerInfo {
-    /// The peer's address.
+    /// Its address.
     pub peer: Arc<str>,
-    /// What the peer calls itself.
+    /// The label that it has chosen.
     pub label: Option<Arc<str>>,
     /// Whether it may not write.
     pub read_only: bool,
     /// When it connected.
     pub since: UnixTime,
-    /// What it moves.
+    /// Shared with its session.
     pub traffic: Arc<Traffic>,
 }

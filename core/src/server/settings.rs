@@ -18,19 +18,19 @@ pub struct ServerSettings {
     pub read_only: bool,
     /// Whether clients are asked to resolve write conflicts.
     pub client_conflict_resolution: bool,
-    /// What a peer may take.
+    /// What one peer may use.
     pub limits: Limits,
     /// The storages, in the order of the configuration.
     pub storages: Vec<StorageEntry>,
 }
 
-/// A storage as sessions know it.
+/// A storage, as far as sessions need to know it.
 #[derive(Debug)]
 pub struct StorageEntry {
     /// The name that clients register with.
     pub name: String,
-    /// What it is.
+    /// Its name, its interfaces, and what it supports.
     pub description: Description,
-    /// Its statistics.
+    /// Shared with its hub.
     pub counters: Arc<Counters>,
 }

@@ -6,15 +6,15 @@
 //! ```text
 //!   operations ──► begin_vote ──► store, delete, … ──► seal ──► Ready
 //!                                   │
-//!                                   │ conflict ──► merged here ──► store
-//!                                   │          ──► client's turn: remembered ──► Conflicts
-//!                                   ▼          ──► nobody's: refused
+//!                                   │ conflict ──► resolved here ──► store
+//!                                   │          ──► by the client: remembered ──► Conflicts
+//!                                   ▼          ──► by neither: refused
 //!                              any other error: refused
 //! ```
 //!
-//! A conflict that the client is to merge does not end the vote, because the client answers by
-//! sending the merged record as one more store and by voting again over the *whole* list: the stale
-//! store fails again, and the later store of the same object takes that failure back. So one round
+//! A conflict that the client resolves does not end the vote, because the client answers by sending
+//! the resolved record as one more store and by voting again over the *whole* list: the stale store
+//! fails again, and the later store of the same object cancels that failure. So one round
 //! of the conversation settles all conflicts at once.
 //!
 //! Every call starts from nothing and leaves nothing behind but the sealed vote. It can therefore be
@@ -59,7 +59,7 @@ pub struct VoteRequest {
     pub meta: TransactionMeta,
     /// What it does, in the order of the messages; blob records last.
     pub operations: Vec<Operation>,
-    /// Whether conflicts of stores go back to the client instead of being merged here.
+    /// Whether conflicts of stores go back to the client instead of being resolved here.
     pub client_resolution: bool,
 }
 
@@ -70,19 +70,19 @@ pub enum VoteOutcome {
     Ready {
         /// For [`Storage::commit`].
         voted: Voted,
-        /// What the others hear of with the commit, see [`vote`].
+        /// The objects in the invalidation of the commit, see [`vote`].
         changed: Vec<Oid>,
         /// What the reply lists: objects whose records differ from what the client sent, undone
-        /// ones first, then those merged here.
+        /// ones first, then those resolved here.
         resolved: Vec<Oid>,
-        /// How many of these were merged.
-        merged: usize,
+        /// Number of objects whose conflicts were resolved here.
+        resolved_here: usize,
     },
-    /// The client may merge these and vote again. Nothing is held in the storage.
+    /// The client may resolve these and vote again. Nothing is held in the storage.
     Conflicts(Vec<ClientConflict>),
 }
 
-/// A store that needs merging by the client.
+/// A conflict that the client has to resolve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientConflict {
     /// The object.
@@ -121,9 +121,9 @@ pub enum VoteError {
 /// deletions and restored records; a client that holds such an object would never hear of the change.
 ///
 /// # Errors
-/// [`VoteError::Conflict`] for a conflict that nobody may merge, [`VoteError::Storage`] for whatever
+/// [`VoteError::Conflict`] for a conflict that cannot be resolved, [`VoteError::Storage`] for whatever
 /// else the storage refuses; [`StorageError::WouldBlock`] under [`Patience::Now`] also for a conflict
-/// that is to be merged here.
+/// that has to be resolved here.
 pub fn vote(
     storage: &dyn Storage,
     request: &VoteRequest,
@@ -136,7 +136,7 @@ pub fn vote(
         vote: storage.begin_vote(&request.meta, patience)?,
         changed: Vec::new(),
         undone: Vec::new(),
-        merged: Vec::new(),
+        resolved: Vec::new(),
         conflicts: Conflicts::default(),
     };
     for operation in &request.operations {
@@ -154,7 +154,7 @@ struct Checking<'a> {
     vote: alloc::boxed::Box<dyn Vote + 'a>,
     changed: Vec<Oid>,
     undone: Vec<Oid>,
-    merged: Vec<Oid>,
+    resolved: Vec<Oid>,
     conflicts: Conflicts,
 }
 
@@ -187,7 +187,7 @@ impl Checking<'_> {
         }
     }
 
-    /// A blob's record is a class name: there is nothing in it to merge, and Python does not try.
+    /// A blob's record is a class name: there is nothing in it to resolve, and Python does not try.
     fn store(
         &mut self,
         oid: Oid,
@@ -208,7 +208,7 @@ impl Checking<'_> {
                     self.conflicts.remember(conflict);
                     return Ok(());
                 }
-                self.merge(&conflict)?;
+                self.resolve(&conflict)?;
             }
             Err(error) => return Err(error.into()),
         }
@@ -217,13 +217,13 @@ impl Checking<'_> {
         Ok(())
     }
 
-    /// Stores what the committed record and the client's have in common with the one both began
-    /// from. A revision that a pack removed cannot be merged with.
-    fn merge(&mut self, conflict: &ClientConflict) -> Result<(), VoteError> {
+    /// Stores what the changes of the committed record and of the client's record make together. A revision
+    /// that a pack removed cannot be resolved.
+    fn resolve(&mut self, conflict: &ClientConflict) -> Result<(), VoteError> {
         if self.patience == Patience::Now {
             return Err(StorageError::WouldBlock.into());
         }
-        let merged = match (
+        let resolved = match (
             self.revision(conflict.oid, conflict.read)?,
             self.revision(conflict.oid, conflict.committed)?,
         ) {
@@ -231,13 +231,13 @@ impl Checking<'_> {
             _ => None,
         };
         let ClientConflict { oid, committed, read, ref data } = *conflict;
-        let Some(merged) = merged else {
+        let Some(resolved) = resolved else {
             return Err(VoteError::Conflict { oid, committed, read, data: Some(data.clone()) });
         };
         self.vote
-            .store(oid, committed, merged.into())
+            .store(oid, committed, resolved.into())
             .map_err(|error| refused(error, Some(data)))?;
-        self.merged.push(oid);
+        self.resolved.push(oid);
         Ok(())
     }
 
@@ -250,7 +250,7 @@ impl Checking<'_> {
     }
 
     /// Lets another server check what this storage cannot. Records that are not what was stored come
-    /// from there. A conflict that the client is to merge ends it: what comes after is not checked until
+    /// from there. A conflict that the client has to resolve ends it: what comes after is not checked until
     /// the client votes again.
     fn settle(&mut self, operations: &[Operation]) -> Result<(), VoteError> {
         if !self.conflicts.is_empty() {
@@ -278,18 +278,18 @@ impl Checking<'_> {
     }
 
     fn finish(self) -> Result<VoteOutcome, VoteError> {
-        let Self { vote, changed, undone: mut resolved, merged, conflicts, .. } = self;
+        let Self { vote, changed, undone, resolved, conflicts, .. } = self;
         if !conflicts.is_empty() {
             return Ok(VoteOutcome::Conflicts(conflicts.into_list()));
         }
         let voted = vote.seal()?;
-        let merged_count = merged.len();
-        resolved.extend(merged);
-        Ok(VoteOutcome::Ready { voted, changed, resolved, merged: merged_count })
+        let resolved_here = resolved.len();
+        let resolved = undone.into_iter().chain(resolved).collect();
+        Ok(VoteOutcome::Ready { voted, changed, resolved, resolved_here })
     }
 }
 
-/// The record that a client sent of an object, if it was no blob's: nobody merges those.
+/// The record that a client sent of an object, unless it is that of a blob: those are not resolved.
 fn last_store(operations: &[Operation], wanted: Oid) -> Option<&RecordData> {
     operations.iter().rev().find_map(|operation| match operation {
         Operation::Store { oid, data, .. } if *oid == wanted => Some(data),
@@ -307,7 +307,7 @@ fn refused(error: StorageError, data: Option<&Bytes>) -> VoteError {
     }
 }
 
-/// Conflicts that the client is to merge, at most one an object, in the order in which they came up.
+/// Conflicts that the client has to resolve, at most one for each object, in the order in which they came up.
 #[derive(Default)]
 struct Conflicts {
     by_oid: BTreeMap<Oid, (usize, ClientConflict)>,

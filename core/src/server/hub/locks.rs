@@ -1,15 +1,15 @@
 //! Object locks and the fair queue of votes.
 //!
 //! A vote takes all of its locks at once or waits holding none, so there is no deadlock. It waits
-//! while it clashes with a lock that is held *or with a vote that waits before it*, so there is no
-//! starvation either: a vote for the whole storage is passed by nobody. Votes with nothing in common
-//! pass each other freely.
+//! while it conflicts with a lock that is held *or with a vote that waits before it*, so there is no
+//! starvation either: no vote overtakes one for the whole storage. Votes without common objects overtake
+//! each other freely.
 //!
-//! There is a line for each object, and one for the storage, in which everybody stands: to have all of
-//! it alone, or a part of it with others. A vote joins all of its lines at once and has its locks when
-//! it is at the front of each. Since all lines are in the order of arrival, whoever is first of all is
-//! at the front of all of its own. Locking and unlocking cost what the vote's own objects cost,
-//! however many wait.
+//! There is a queue for each object, and one for the storage, which every vote joins: for all of it
+//! exclusively, or for a part of it. A vote joins all of its queues at once and has its locks when it is
+//! at the front of each. Since all queues are in the order of arrival, the vote that came first is at the
+//! front of all of its own. Locking and unlocking cost what the vote's own objects cost, however many
+//! votes wait.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -19,62 +19,64 @@ use crate::server::lock_set::LockSet;
 
 /// What can be locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Thing {
+enum Lockable {
     Storage,
     Object(Oid),
 }
 
 impl LockSet {
-    /// Each thing once, and whether it is wanted alone. What is both written and checked is written.
-    fn into_things(self) -> BTreeMap<Thing, bool> {
-        let mut things = BTreeMap::from([(Thing::Storage, self.whole)]);
+    /// Each lockable once, and whether its lock is exclusive. An object that is both written and checked is
+    /// written.
+    fn into_lockables(self) -> BTreeMap<Lockable, bool> {
+        let mut lockables = BTreeMap::from([(Lockable::Storage, self.whole)]);
         if !self.whole {
-            things.extend(self.shared.into_iter().map(|oid| (Thing::Object(oid), false)));
-            things.extend(self.exclusive.into_iter().map(|oid| (Thing::Object(oid), true)));
+            lockables.extend(self.shared.into_iter().map(|oid| (Lockable::Object(oid), false)));
+            lockables.extend(self.exclusive.into_iter().map(|oid| (Lockable::Object(oid), true)));
         }
-        things
+        lockables
     }
 }
 
-/// Those who have or want one thing, in the order in which they came.
+/// The votes that hold or wait for one lock, in the order of their arrival.
 #[derive(Debug, Default)]
-struct Line(VecDeque<Place>);
+struct LockQueue(VecDeque<QueueEntry>);
 
 #[derive(Debug)]
-struct Place {
+struct QueueEntry {
     number: u64,
-    alone: bool,
+    exclusive: bool,
 }
 
-impl Line {
-    /// How many have the thing: the first if he wants it alone, else all before one who does.
+impl LockQueue {
+    /// Number of votes that hold the lock: the first one if it is exclusive, else all before an exclusive
+    /// one.
     fn front(&self) -> usize {
-        let shared = self.0.iter().take_while(|place| !place.alone).count();
+        let shared = self.0.iter().take_while(|entry| !entry.exclusive).count();
         if shared == 0 { self.0.len().min(1) } else { shared }
     }
 
-    /// Goes to the end; tells whether that is at the front too.
-    fn join(&mut self, number: u64, alone: bool) -> bool {
-        self.0.push_back(Place { number, alone });
+    /// Joins at the end. Whether that is at the front too.
+    fn join(&mut self, number: u64, exclusive: bool) -> bool {
+        self.0.push_back(QueueEntry { number, exclusive });
         self.front() == self.0.len()
     }
 
-    /// Leaves, and names those who come to the front by that.
+    /// Leaves. Returns the votes that come to the front by that.
     fn leave(&mut self, number: u64) -> impl Iterator<Item = u64> + '_ {
         let mut front = self.front();
-        if let Ok(index) = self.0.binary_search_by_key(&number, |place| place.number) {
+        if let Ok(index) = self.0.binary_search_by_key(&number, |entry| entry.number) {
             self.0.remove(index);
             front -= usize::from(index < front);
         }
-        self.0.range(front..self.front()).map(|place| place.number)
+        self.0.range(front..self.front()).map(|entry| entry.number)
     }
 }
 
-/// One who has or wants locks.
+/// A vote that holds or waits for locks.
 #[derive(Debug)]
 struct Vote<K> {
     name: K,
-    things: Vec<Thing>,
+    lockables: Vec<Lockable>,
     /// In how many lines others stand before it.
     behind: usize,
 }
@@ -82,22 +84,22 @@ struct Vote<K> {
 /// The locks of one storage. `K` names a vote.
 #[derive(Debug)]
 pub(super) struct Locks<K> {
-    lines: BTreeMap<Thing, Line>,
+    queues: BTreeMap<Lockable, LockQueue>,
     /// By number.
     votes: BTreeMap<u64, Vote<K>>,
     numbers: BTreeMap<K, u64>,
-    /// The number that the next one gets; they grow, so they tell who came first.
+    /// The number of the next vote. Numbers grow in the order of arrival.
     next: u64,
-    /// Those who have not been granted their locks.
+    /// Votes that have not been granted their locks.
     waiting: BTreeSet<u64>,
-    /// Those of them who can be.
+    /// Those of them that can be granted their locks.
     ready: BTreeSet<u64>,
 }
 
 impl<K: Copy + Ord> Locks<K> {
     pub(super) const fn new() -> Self {
         Self {
-            lines: BTreeMap::new(),
+            queues: BTreeMap::new(),
             votes: BTreeMap::new(),
             numbers: BTreeMap::new(),
             next: 0,
@@ -106,14 +108,14 @@ impl<K: Copy + Ord> Locks<K> {
         }
     }
 
-    /// Takes the locks, or waits for them; tells how many wait already.
+    /// Takes the locks, or waits for them: the error is the number of votes that wait already.
     pub(super) fn lock(&mut self, name: K, locks: LockSet) -> Result<(), usize> {
         let number = self.next;
         self.next += 1;
-        let mut vote = Vote { name, things: Vec::new(), behind: 0 };
-        for (thing, alone) in locks.into_things() {
-            vote.things.push(thing);
-            if !self.lines.entry(thing).or_default().join(number, alone) {
+        let mut vote = Vote { name, lockables: Vec::new(), behind: 0 };
+        for (lockable, exclusive) in locks.into_lockables() {
+            vote.lockables.push(lockable);
+            if !self.queues.entry(lockable).or_default().join(number, exclusive) {
                 vote.behind += 1;
             }
         }
@@ -127,28 +129,28 @@ impl<K: Copy + Ord> Locks<K> {
         result
     }
 
-    /// Gives locks back, or stops waiting. Nothing happens if there was neither.
+    /// Releases locks, or stops waiting. Nothing happens if there was neither.
     pub(super) fn unlock(&mut self, name: K) {
         let Some(number) = self.numbers.remove(&name) else { return };
         let Some(vote) = self.votes.remove(&number) else { return };
         self.waiting.remove(&number);
         self.ready.remove(&number);
-        for thing in vote.things {
-            let Some(line) = self.lines.get_mut(&thing) else { continue };
-            for freed in line.leave(number) {
+        for lockable in vote.lockables {
+            let Some(queue) = self.queues.get_mut(&lockable) else { continue };
+            for freed in queue.leave(number) {
                 let Some(vote) = self.votes.get_mut(&freed) else { continue };
                 vote.behind -= 1;
                 if vote.behind == 0 {
                     self.ready.insert(freed);
                 }
             }
-            if line.0.is_empty() {
-                self.lines.remove(&thing);
+            if queue.0.is_empty() {
+                self.queues.remove(&lockable);
             }
         }
     }
 
-    /// Gives locks to all who can have them now, in the order in which they came.
+    /// Grants locks to all votes that can have them now, in the order of their arrival.
     pub(super) fn grant(&mut self) -> Vec<K> {
         let ready = core::mem::take(&mut self.ready);
         self.waiting.retain(|number| !ready.contains(number));
@@ -302,7 +304,7 @@ mod tests {
             for (name, _) in there {
                 locks.unlock(name);
             }
-            prop_assert!(locks.lines.is_empty() && locks.votes.is_empty());
+            prop_assert!(locks.queues.is_empty() && locks.votes.is_empty());
         }
     }
 }

@@ -12,12 +12,12 @@ use crate::storage::Description;
 pub struct HubSettings {
     /// The name that clients register with, for the log.
     pub name: String,
-    /// How many commits are remembered for returning clients; at least one.
+    /// Number of commits in the invalidation queue; at least one.
     pub invalidation_queue_size: usize,
-    /// Up to which age in seconds a returning client's tid is looked up in the storage when the
+    /// Maximum age in seconds of a returning client's tid that is looked up in the storage when the
     /// queue does not reach back far enough.
     pub invalidation_age: Option<f64>,
-    /// How long locks may be held between vote and finish.
+    /// Maximum time that locks are held between vote and finish.
     pub transaction_timeout: Option<Duration>,
     /// What a vote locks.
     pub lock_scope: LockScope,
@@ -30,7 +30,7 @@ pub struct HubSettings {
 /// What a vote locks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockScope {
-    /// The objects that it writes or checks. Votes with nothing in common go side by side.
+    /// The objects that it writes or checks. Votes without common objects are concurrent.
     Objects,
     /// The storage, as Python's server does: recorded conversations replay with it.
     Storage,

@@ -481,11 +481,11 @@ impl TwoPhaseCommit {
         // The stage shares the request, which can be taken apart without that.
         txn.stage = Stage::Building;
         match result {
-            Ok(VoteOutcome::Ready { voted, changed, resolved, merged }) => {
+            Ok(VoteOutcome::Ready { voted, changed, resolved, resolved_here }) => {
                 let has_files = txn.operations.has_files(&request.operations);
                 txn.operations = Operations::default();
                 txn.stage = Stage::Voted { voted, changed, has_files };
-                cx.counters().conflicts_resolved.fetch_add(merged as u64, Ordering::Relaxed);
+                cx.counters().conflicts_resolved.fetch_add(resolved_here as u64, Ordering::Relaxed);
                 cx.answer(caller, Ok(Reply::Oids(resolved)));
             }
             // The transaction stays open, the client stores again and votes again.

@@ -66,7 +66,7 @@ fn calls_are_held_until_the_vote_is_answered() {
     assert_eq!(bench.replies(), []);
     let voted = Voted(Box::new(()));
     let changed = alloc::vec![Oid(1)];
-    let ready = VoteOutcome::Ready { voted, changed, resolved: Vec::new(), merged: 0 };
+    let ready = VoteOutcome::Ready { voted, changed, resolved: Vec::new(), resolved_here: 0 };
     let ticket = vote.ticket;
     commit.voted(&mut bench.context(), answer(vote, Ok(ready)));
     assert_eq!(numbers(&mut bench), [3]);
