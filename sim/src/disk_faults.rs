@@ -1,9 +1,9 @@
-//! What befalls the disk of a server, and with it the server.
+//! Faults of a server's disk: crashes, power cuts, and failing calls.
 //!
-//! A [`DiskFaults`] is the witness of a disk ([`InterceptedDisk`](rzeo_fixtures::disk::InterceptedDisk)). The world arms it,
-//! and at one of the next calls it strikes: the process is killed or the power cut at this very call, and
-//! what is found afterwards is kept ([`DiskFaults::image`]); or the call, and some after it, fail. A process that
-//! is dead does nothing any more: every later call of it fails, and the world listens to it no longer.
+//! [`DiskFaults`] intercepts the calls of an [`InterceptedDisk`](rzeo_fixtures::disk::InterceptedDisk). The world arms it,
+//! and one of the next calls triggers it: the process is killed or the power cut at this very call, and
+//! what is left is kept ([`DiskFaults::image`]); or the call, and some after it, fail. After a crash every
+//! later call of the old process fails, and the world ignores it.
 
 use std::io;
 use std::path::Path;
@@ -15,37 +15,37 @@ use crate::coverage::Coverage;
 use rzeo_fixtures::disk::Interceptor;
 use rzeo_fixtures::random::Random;
 
-/// What is to happen.
+/// A fault of a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DiskFault {
-    /// The process is killed: what it wrote is there, and still not synced.
+    /// The process is killed: what it wrote is there, but not synced.
     Kill,
-    /// The power is cut: what it synced is there, and any part of the rest.
+    /// The power is cut: what was synced is there, and any part of the rest.
     PowerCut,
-    /// So many calls that change something fail.
+    /// This number of calls that change something fail.
     Fail(CallFault, u32),
-    /// So many calls that read fail.
+    /// This number of calls that read fail.
     FailReads(u32),
 }
 
-/// See the module's introduction; clones share it.
+/// The faults of one disk, see the module's introduction. Clones share the state.
 #[derive(Clone)]
 pub struct DiskFaults(Arc<Mutex<State>>);
 
 struct State {
     random: Random,
-    /// Strikes after so many calls of its kind.
+    /// The fault, and the number of calls of its kind before it.
     armed: Option<(u32, DiskFault)>,
     failing: Option<(CallFault, u32)>,
     failing_reads: u32,
-    /// How many of 100 reads find nothing in the page cache.
+    /// Percentage of reads that find nothing in the page cache.
     uncached: usize,
     image: Option<MemoryDisk>,
     happened: Coverage,
 }
 
 impl DiskFaults {
-    /// Nothing happens to the disk until it is told so.
+    /// A disk without faults until [`Self::arm`] is called.
     #[must_use]
     pub fn new(mut random: Random) -> Self {
         let uncached = [0, 0, 30][random.below(3)];
@@ -60,17 +60,17 @@ impl DiskFaults {
         })))
     }
 
-    /// This is to happen, so many calls from now.
+    /// Triggers a fault after this number of calls.
     pub fn arm(&self, after: u32, fault: DiskFault) {
         self.lock().armed = Some((after, fault));
     }
 
-    /// The process dies now, if that is its doom.
+    /// Triggers a fault now.
     pub fn inject(&self, fault: DiskFault, disk: &MemoryDisk) {
         self.lock().inject(fault, disk);
     }
 
-    /// Faults stop.
+    /// Stops all faults.
     pub fn disarm(&self) {
         let mut state = self.lock();
         state.armed = None;
@@ -78,13 +78,13 @@ impl DiskFaults {
         state.failing_reads = 0;
     }
 
-    /// What is found after the process died, if it did.
+    /// What is left after a crash, if there was one.
     #[must_use]
     pub fn image(&self) -> Option<MemoryDisk> {
         self.lock().image.clone()
     }
 
-    /// What happened since somebody asked.
+    /// Counts of the faults since the last call.
     pub fn take_happened(&self) -> Coverage {
         std::mem::take(&mut self.lock().happened)
     }
@@ -95,7 +95,7 @@ impl DiskFaults {
 }
 
 impl State {
-    /// The doom whose call this is.
+    /// The fault that this call triggers.
     fn due(&mut self, is_read: bool) -> Option<DiskFault> {
         let (left, fault) = self.armed.as_mut()?;
         if is_read != matches!(fault, DiskFault::FailReads(_)) {
@@ -140,8 +140,8 @@ impl Interceptor for DiskFaults {
         let (fault, left) = state.failing?;
         state.failing = (left > 1).then_some((fault, left - 1));
         state.happened.count(match fault {
-            CallFault::NoSpace => "calls without room on the disk",
-            CallFault::Broken => "calls that a broken disk refused",
+            CallFault::NoSpace => "calls that failed for lack of space",
+            CallFault::Broken => "calls that failed on a broken disk",
         });
         Some(fault)
     }
@@ -168,10 +168,10 @@ impl Interceptor for DiskFaults {
 /// `EIO` on Linux and everywhere else.
 const EIO: i32 = 5;
 
-/// What is not synced survives with some probability, which is another one for each crash.
+/// What is not synced survives with a probability that is drawn for each crash.
 struct Chance {
     random: Random,
-    /// Of eight.
+    /// In eighths.
     pieces: u64,
     names: u64,
 }

@@ -4,10 +4,10 @@
 //! |---|---|
 //! | 0 | the root, which refers to all others, so that packs keep them |
 //! | 1… | accounts; together they always have [`TOTAL`] |
-//! | … | counters, one for each client, that only it counts up |
-//! | … | one `BTrees.Length`, which all count up at the same time: the sum of the counters |
-//! | … | blobs, which are not there at first |
-//! | … | a crowd of objects that are changed all at once |
+//! | … | counters, one for each client, which only that client increments |
+//! | … | one `BTrees.Length`, which all clients increment: the sum of the counters |
+//! | … | blobs, which do not exist at first |
+//! | … | a group of objects that are changed together |
 
 use bytes::Bytes;
 use rzeo_core::ids::Oid;
@@ -16,16 +16,16 @@ use rzeo_core::value::{ReadLimits, Value};
 
 use rzeo_fixtures::random::Random;
 
-/// What all accounts have together.
+/// The sum of all accounts.
 pub const TOTAL: i64 = 1000;
-/// Few, so that applications meet.
+/// Few, so that applications conflict.
 const ACCOUNTS: u64 = 5;
-/// As many as clients.
+/// One for each client.
 pub const COUNTERS: u64 = 4;
 const CROWD: u64 = 60;
 const BLOBS: u64 = 4;
 
-/// What all count up together.
+/// The common sum.
 pub const TICKS: Oid = Oid(ACCOUNTS + COUNTERS + 1);
 const FIRST_BLOB: u64 = TICKS.0 + 1;
 const FIRST_OF_CROWD: u64 = FIRST_BLOB + BLOBS;
@@ -55,7 +55,7 @@ pub const fn counter(client: u64) -> Oid {
     Oid(1 + ACCOUNTS + client)
 }
 
-/// The whole crowd.
+/// The group of objects that are changed together.
 pub fn crowd() -> impl Iterator<Item = Oid> {
     (FIRST_OF_CROWD..UNUSED.0).map(Oid)
 }
@@ -65,13 +65,13 @@ pub fn blobs() -> impl Iterator<Item = Oid> {
     (FIRST_BLOB..FIRST_OF_CROWD).map(Oid)
 }
 
-/// One of several.
+/// Picks one.
 pub fn some(random: &mut Random, of: impl Iterator<Item = Oid>) -> Oid {
     let of: Vec<Oid> = of.collect();
     of[random.below(of.len())]
 }
 
-/// Whether changes of an object can be merged, by whoever does that.
+/// Whether conflicting changes of an object can be resolved.
 #[must_use]
 pub fn is_a_sum(oid: Oid) -> bool {
     oid.0 > 0 && oid <= TICKS
@@ -83,7 +83,7 @@ pub fn is_blob(oid: Oid) -> bool {
     (FIRST_BLOB..FIRST_OF_CROWD).contains(&oid.0)
 }
 
-/// What an object is before anybody has changed it; `None` for what is not there at first.
+/// The first record of an object; `None` if it does not exist at first.
 #[must_use]
 pub fn at_first(oid: Oid) -> Option<Bytes> {
     if oid == Oid::ROOT {
@@ -124,7 +124,7 @@ pub fn number(oid: Oid, data: &Bytes) -> i64 {
     number.map(i64::from_be_bytes).unwrap_or_else(|| panic!("{oid} is {data:?}"))
 }
 
-/// Both changes of a number are right, so both are made.
+/// Resolves a conflict of numbers by applying both changes.
 #[must_use]
 pub fn merged(oid: Oid, read: &Bytes, committed: &Bytes, new: &Bytes) -> Bytes {
     let [read, committed, new] = [read, committed, new].map(|data| number(oid, data));

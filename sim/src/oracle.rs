@@ -1,16 +1,16 @@
-//! The oracle: what is in the database, known without asking the code that is tested.
+//! The oracle: what must be in the database, without the code that is tested.
 //!
-//! It reads the file itself ([`file_reader`]) whenever a server may have written, and after each crash what is
-//! left of it. Applications say beforehand what their transactions are to do ([`Plan`]) and afterwards
-//! what they were told ([`Outcome`]). So it knows:
+//! It reads the file with its own reader ([`file_reader`]) whenever a server may have written, and after each
+//! crash. Applications report beforehand what their transactions write ([`Plan`]) and afterwards their
+//! [`Outcome`]. It checks:
 //!
-//! * that tids grow, and that each commit is what its owner planned, whole;
-//! * that the first committer wins: what a transaction changes is what it has read, or merged;
-//! * that accounts have their sum and [`TICKS`] that of the counters, at every commit;
-//! * that no commit is lost and none is changed, by a crash or by a pack;
-//! * what a load may be answered with, as of any tid.
+//! * that tids grow, and that each commit is exactly what its application planned;
+//! * that the first committer wins: a transaction changes what it has read, or the conflict was resolved;
+//! * that the accounts keep their sum, and [`TICKS`] is the sum of the counters, at every commit;
+//! * that no crash and no pack loses or changes a commit;
+//! * what a load may return, as of any tid.
 //!
-//! A pack may remove what was replaced before the time that it was asked for, and nothing else.
+//! A pack may only remove what was replaced before its time.
 
 use std::collections::BTreeMap;
 
@@ -21,31 +21,31 @@ use rzeo_core::storage::Revision;
 use crate::file_reader::{self, Commit};
 use crate::objects::{self, TICKS, TOTAL};
 
-/// What a transaction is to do.
+/// What a transaction writes.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// Objects, the revision that was read of each, and what to make of it.
+    /// Objects, with the serial that was read and the new record of each.
     pub writes: BTreeMap<Oid, (Tid, Bytes)>,
     /// Objects that must not have changed.
     pub depends: Vec<(Oid, Tid)>,
-    /// The commit whose changes are to be taken back.
+    /// The commit that it undoes.
     pub undoes: Option<Tid>,
-    /// What the blobs among the objects hold.
+    /// The contents of the blobs among the objects.
     pub blobs: BTreeMap<Oid, Bytes>,
 }
 
-/// What became of a transaction, as far as its owner knows.
+/// The outcome of a transaction, as far as its application knows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Outcome {
-    /// In this commit.
+    /// Committed with this tid.
     Committed(Tid),
-    /// For certain not.
+    /// Not committed.
     NotCommitted,
-    /// Nobody knows.
+    /// The connection was lost during the finish.
     Unknown,
 }
 
-/// See the module's introduction.
+/// What must be in the database.
 #[derive(Debug, Default)]
 pub struct Oracle {
     commits: BTreeMap<Tid, BTreeMap<Oid, Option<Bytes>>>,
@@ -58,25 +58,25 @@ pub struct Oracle {
     outcomes: BTreeMap<u64, Outcome>,
     /// What was replaced up to here may have been packed away.
     packed_to: Tid,
-    /// How far the file was read, and where its last transaction stands.
+    /// The end of what was read of the file, and the position of the last transaction.
     read_to: usize,
     last_at: usize,
-    /// Whether clients merge what servers cannot.
+    /// Whether clients resolve conflicts.
     pub clients_resolve: bool,
-    /// How many times something was merged.
+    /// Number of resolved conflicts.
     pub merges: u64,
 }
 
 impl Oracle {
-    /// An application begins a transaction that its description gives this number.
+    /// Takes what a transaction will write; its description is this number.
     pub fn plan(&mut self, number: u64, plan: Plan) {
         self.plans.insert(number, plan);
     }
 
-    /// It has heard what became of it.
+    /// Takes the outcome of a transaction.
     ///
     /// # Panics
-    /// If that cannot be.
+    /// If the outcome is wrong.
     pub fn outcome(&mut self, number: u64, outcome: Outcome) {
         if let Outcome::Committed(tid) = outcome {
             let known = self.committed.get(&number);
@@ -86,12 +86,12 @@ impl Oracle {
         assert!(known.is_none(), "transaction {number} is {outcome:?} and {known:?}");
     }
 
-    /// Somebody asks for a pack.
+    /// Takes the time of a pack that was requested.
     pub fn pack(&mut self, time: Tid) {
         self.packed_to = self.packed_to.max(time);
     }
 
-    /// What was replaced up to here may not be there any more.
+    /// What was replaced up to here may have been removed.
     #[must_use]
     pub const fn packed_to(&self) -> Tid {
         self.packed_to
@@ -128,7 +128,7 @@ impl Oracle {
         self.commits.get(&tid).map(|it| it.keys().copied().collect()).unwrap_or_default()
     }
 
-    /// How many records a commit has; `None` if there is no such commit.
+    /// Number of records of a commit; `None` if there is no such commit.
     #[must_use]
     pub fn records(&self, tid: Tid) -> Option<usize> {
         self.commits.get(&tid).map(BTreeMap::len)
@@ -140,25 +140,25 @@ impl Oracle {
         self.descriptions.get(&tid)
     }
 
-    /// What a revision's blob holds.
+    /// The content of a revision's blob.
     #[must_use]
     pub fn blob(&self, oid: Oid, serial: Tid) -> Option<&Bytes> {
         self.blobs.get(&(oid, serial))
     }
 
-    /// All revisions with blobs, and what these hold.
+    /// All revisions with blobs, and their contents.
     #[must_use]
     pub const fn blobs(&self) -> &BTreeMap<(Oid, Tid), Bytes> {
         &self.blobs
     }
 
-    /// The serial of the revision that was current before a tid, whatever it is.
+    /// The revision that was current before a tid.
     fn serial_before(&self, oid: Oid, bound: Tid) -> Option<(Tid, &Option<Bytes>)> {
         let revisions = self.objects.get(&oid)?;
         revisions.range(..bound).next_back().map(|(serial, data)| (*serial, data))
     }
 
-    /// The revision before a tid, as somebody sees it who knows of everything up to another one.
+    /// The revision before a tid, as seen with all commits up to another tid.
     #[must_use]
     pub fn before(&self, oid: Oid, bound: Tid, as_of: Tid) -> Option<Revision> {
         let (serial, data) = self.serial_before(oid, bound.min(as_of.next()))?;
@@ -175,7 +175,7 @@ impl Oracle {
         next.is_some_and(|(tid, _)| *tid <= self.packed_to)
     }
 
-    /// A server may have written: reads what is new, which ends with the commit that it calls its last.
+    /// Reads what a server has appended, up to the commit that it calls its last.
     ///
     /// # Panics
     /// If something is wrong.
@@ -194,7 +194,7 @@ impl Oracle {
         assert_eq!(self.last_tid(), last_tid, "the last commit is not in the file");
     }
 
-    /// Whether the file is the one that was read last, with more at its end.
+    /// Whether the file is the one that was read last, perhaps longer.
     fn continues(&self, file: &[u8]) -> bool {
         let last = file_reader::commit_at(file, self.last_at);
         self.read_to == 0
@@ -202,7 +202,7 @@ impl Oracle {
                 .is_some_and(|(commit, end)| (commit.tid, end) == (self.last_tid(), self.read_to))
     }
 
-    /// Somebody has made a new file, or left one after a crash.
+    /// Reads a file from the start: after a crash or a pack.
     ///
     /// # Panics
     /// If something is wrong.
@@ -221,7 +221,7 @@ impl Oracle {
         }
     }
 
-    /// Every commit is there, and as it was, but for what a pack may remove.
+    /// Checks that every commit is there and unchanged, except for what a pack may remove.
     ///
     /// # Panics
     /// If not.
@@ -250,7 +250,7 @@ impl Oracle {
         }
     }
 
-    /// A commit is made.
+    /// Adds a commit and checks it.
     fn add_commit(&mut self, commit: Commit) {
         let tid = commit.tid;
         assert!(tid > self.last_tid(), "{tid} comes after {}", self.last_tid());
@@ -258,7 +258,8 @@ impl Oracle {
         let number: u64 = text.parse().unwrap_or_default();
         let records: BTreeMap<Oid, Option<Bytes>> = commit.records.into_iter().collect();
         if number > 0 {
-            let plan = self.plans.get(&number).unwrap_or_else(|| panic!("nobody planned {text}"));
+            let plan =
+                self.plans.get(&number).unwrap_or_else(|| panic!("no application planned {text}"));
             let merges = self.check_commit(tid, plan, &records);
             let before = self.committed.get(&number);
             assert!(before.is_none(), "transaction {number} is in {before:?} and in {tid}");
@@ -280,7 +281,7 @@ impl Oracle {
         self.check_sums(tid);
     }
 
-    /// Whether a commit is what its owner wanted, made of what it has read.
+    /// Checks a commit against its plan; returns the number of resolved conflicts.
     fn check_commit(&self, tid: Tid, plan: &Plan, records: &BTreeMap<Oid, Option<Bytes>>) -> u64 {
         for (oid, serial) in &plan.depends {
             let now = self.serial_before(*oid, Tid::MAX).map(|(serial, _)| serial);
@@ -317,7 +318,7 @@ impl Oracle {
         merges
     }
 
-    /// Accounts have their sum, and the ticks that of the counters.
+    /// Checks the sums of accounts and counters.
     fn check_sums(&self, tid: Tid) {
         let number = |oid| self.numbers.get(&oid).copied().unwrap_or_default();
         let money: i64 = objects::accounts().map(number).sum();
@@ -326,10 +327,10 @@ impl Oracle {
         assert_eq!(number(TICKS), counted, "the ticks after {tid}");
     }
 
-    /// At the end: nothing is committed that its owner knows is not.
+    /// Checks at the end that outcomes and commits agree.
     ///
     /// # Panics
-    /// If something is.
+    /// If they do not.
     pub fn compare_outcomes(&self) {
         for (number, outcome) in &self.outcomes {
             let committed = self.committed.get(number);

@@ -12,60 +12,60 @@ use crate::trace::Trace;
 use crate::workload::Workload;
 use crate::world::World;
 
-/// A world to be played.
+/// The plan of a world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Decides everything that is not said here.
+    /// Decides everything else.
     pub seed: u64,
-    /// How many times something is done before the faults stop.
+    /// Number of actions before the faults stop.
     pub steps: usize,
-    /// What is done.
+    /// The workload.
     pub workload: Workload,
 }
 
-/// A world in which all went well.
+/// The result of a world that passed.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// What happened.
+    /// Counts of events.
     pub coverage: Coverage,
-    /// How much time went by in the world.
+    /// Virtual time that passed.
     pub time: Duration,
     /// The same for every run of the same plan.
     pub fingerprint: u64,
 }
 
-/// A world in which something is wrong.
+/// The result of a world that failed.
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// The plan.
     pub plan: Plan,
-    /// What is wrong.
+    /// Which check failed.
     pub problem: String,
-    /// Where it was noticed, in the source.
+    /// Where in the source it failed.
     pub place: String,
-    /// In which step; the number of steps if the faults had stopped.
+    /// The step; the number of steps if the faults had stopped.
     pub step: usize,
-    /// What happened before it, as far as it was asked for.
+    /// The trace; empty unless it was requested.
     pub trace: Vec<String>,
 }
 
-/// Plays a world.
+/// Runs a world.
 ///
 /// # Errors
-/// If something is wrong in it.
+/// If a check fails.
 pub fn run(plan: Plan) -> Result<Report, Box<Failure>> {
     run_once(plan, false)
 }
 
-/// Plays a world again and tells what happened in it.
+/// Runs a world with a trace.
 ///
 /// # Errors
-/// If something is wrong in it.
+/// If a check fails.
 pub fn explain(plan: Plan) -> Result<Report, Box<Failure>> {
     run_once(plan, true)
 }
 
-/// A world that fails, with as few steps as bisecting finds, and with a trace.
+/// Runs a failed world with as few steps as bisecting finds, with a trace.
 #[must_use]
 pub fn shrink(failure: &Failure) -> Box<Failure> {
     let with = |steps| Plan { steps, ..failure.plan };
@@ -94,7 +94,7 @@ fn run_once(plan: Plan, is_traced: bool) -> Result<Report, Box<Failure>> {
         world.shared.trace.step = steps;
         world.finish()
     });
-    // What was result until then outlives a panic.
+    // The trace outlives a panic.
     let trace = world.map(|world| world.shared.trace).unwrap_or_default();
     match result {
         Ok(coverage) => {
@@ -113,7 +113,7 @@ thread_local! {
     static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// What a closure gives, or what it panicked with and where; nothing is printed.
+/// Calls a closure and returns its panic with the place, without printing it.
 fn catch<T>(body: impl FnOnce() -> T) -> Result<T, (String, String)> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

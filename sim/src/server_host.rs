@@ -1,4 +1,4 @@
-//! The machine that a server runs on: its disk, which outlives it, and the storage while it runs.
+//! The host of a server: a disk, which outlives the server's process, and the storage while it runs.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -20,24 +20,24 @@ use rzeo_fixtures::disk::InterceptedDisk;
 use rzeo_fixtures::random::Random;
 use rzeo_fixtures::server::{Rig, START_TIME, Setup};
 
-/// Where the database is.
+/// Path of the database.
 pub(crate) const PATH: &str = "Data.fs";
 const BLOBS: &str = "blobs";
 
-/// See the module's introduction.
+/// The host of a server.
 pub(crate) struct ServerHost {
     disk: MemoryDisk,
     options: FileOptions,
     faults: DiskFaults,
     storage: Option<Arc<FileStorage>>,
-    /// How many changes the disk had seen when somebody last looked.
+    /// Number of disk calls at the last check.
     seen: u64,
-    /// What happened to disks that are not used any more.
+    /// Counts of the faults of earlier disks.
     happened: Coverage,
 }
 
 impl ServerHost {
-    /// A machine with a database, whose server does not run.
+    /// A host with a database, whose server does not run.
     pub(crate) fn new(random: &mut Random) -> Self {
         let disk = MemoryDisk::new();
         let options = FileOptions {
@@ -57,7 +57,7 @@ impl ServerHost {
         &self.disk
     }
 
-    /// Starts a server, if the disk lets it.
+    /// Starts a server, if the disk does not fail.
     pub(crate) fn start(
         &mut self,
         setup: &Setup,
@@ -96,7 +96,7 @@ impl ServerHost {
         let opening = storage.opening();
         let is_used = matches!(opening.index, IndexUse::Used { .. });
         shared.coverage.add("index files that were used", u64::from(is_used));
-        shared.coverage.add("ends that were cut off", u64::from(opening.cut.is_some()));
+        shared.coverage.add("databases with a truncated end", u64::from(opening.cut.is_some()));
         shared.coverage.count("databases that were opened");
         let last_tid = storage.last_tid();
         let read = |file: &[u8]| shared.oracle.read_all(file, last_tid);
@@ -109,7 +109,7 @@ impl ServerHost {
         Some(rig)
     }
 
-    /// Every revision with a blob has its file, and every file has its revision.
+    /// Checks that every blob's record has its file, and every file its record.
     fn compare_blobs(&self, shared: &mut Shared) {
         let known = shared.oracle.blobs();
         let mut found = BTreeSet::new();
@@ -119,7 +119,8 @@ impl ServerHost {
             let Some(tid) = tid.and_then(|tid| u64::from_str_radix(tid, 16).ok()) else { continue };
             // A commit of these worlds has one blob at most.
             let revision = known.range(..).find(|((_, known), _)| *known == Tid(tid));
-            let (revision, bytes) = revision.unwrap_or_else(|| panic!("whose blob is {path:?}?"));
+            let (revision, bytes) =
+                revision.unwrap_or_else(|| panic!("no record has the blob {path:?}"));
             self.disk.with_bytes(&path, |file| assert_eq!(file, bytes, "{path:?}"));
             found.insert(*revision);
         }
@@ -133,7 +134,7 @@ impl ServerHost {
         }
     }
 
-    /// Looks at what the server has written, if it has.
+    /// Lets the oracle read what the server has written.
     pub(crate) fn read_new(&mut self, shared: &mut Shared) {
         let Some(storage) = &self.storage else { return };
         if self.disk.calls() != std::mem::replace(&mut self.seen, self.disk.calls()) {
@@ -143,7 +144,7 @@ impl ServerHost {
         }
     }
 
-    /// Whether the server refuses all commits until it is started anew.
+    /// Whether the server refuses all commits until it is restarted.
     pub(crate) fn is_broken(&self) -> bool {
         self.storage.as_ref().is_some_and(|storage| storage.broken().is_some())
     }
@@ -156,7 +157,7 @@ impl ServerHost {
         self.faults.disarm();
     }
 
-    /// Kills the server now, or cuts the power.
+    /// Kills the server, or cuts the power, now.
     pub(crate) fn kill(&self, random: &mut Random) {
         let fault = [DiskFault::Kill, DiskFault::PowerCut][random.below(2)];
         if self.storage.is_some() {
@@ -164,13 +165,13 @@ impl ServerHost {
         }
     }
 
-    /// Whether the server's process died.
+    /// Whether the server's process has crashed.
     pub(crate) fn has_crashed(&self) -> bool {
         self.faults.image().is_some()
     }
 
-    /// What is left of a server that died is looked at with other eyes than its own: nothing that
-    /// anybody was told of may be lost.
+    /// Replaces the disk by what the crash left, and checks with a second reader that nothing that was
+    /// acknowledged is lost.
     pub(crate) fn take_crash_image(&mut self, shared: &mut Shared) {
         let image = self.faults.image().expect("it died");
         self.happened += &self.faults.take_happened();
@@ -183,10 +184,10 @@ impl ServerHost {
         self.faults = DiskFaults::new(Random::new(0));
     }
 
-    /// Ends the server as it should, unless it dies of it.
+    /// Stops the server cleanly, unless a fault crashes it.
     pub(crate) fn stop(&mut self, shared: &mut Shared) {
         if let Some(storage) = self.storage.take() {
-            // What cannot be written here is not needed.
+            // What a close writes is not needed.
             let _ = storage.close();
             drop(storage);
         }
@@ -202,12 +203,12 @@ impl ServerHost {
     }
 }
 
-/// The commit that a world begins with.
+/// The tid of the first commit of a world.
 pub(crate) fn first_tid() -> Tid {
     Tid::from_unix(UnixTime(START_TIME - 1.0))
 }
 
-/// What everything begins with.
+/// Commits the first state of all objects.
 fn make_objects(storage: &FileStorage) {
     const TAKEN: &str = "an empty database takes its first objects";
     let meta =

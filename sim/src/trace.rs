@@ -1,16 +1,16 @@
-//! What happened in a world, for applications to read, and a number that tells two runs apart.
+//! The trace of a world for people, and a fingerprint to compare two runs.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
-/// How many lines are kept: the last ones say what went wrong.
+/// Maximum number of lines; the last ones explain a failure.
 const LINES_MAX: usize = 400;
 
-/// See the module's introduction.
+/// The trace of a world.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
-    /// `None`: nobody reads it.
+    /// `None` if no trace is wanted.
     lines: Option<VecDeque<String>>,
     fingerprint: DefaultHasher,
     pub(crate) step: usize,
@@ -22,7 +22,7 @@ impl Trace {
         Self { lines: is_kept.then(VecDeque::new), ..Self::default() }
     }
 
-    /// Something happened. The text is made if somebody reads it.
+    /// Adds a line; the text is only made if a trace is wanted.
     pub(crate) fn log(&mut self, line: impl FnOnce() -> String) {
         if let Some(lines) = &mut self.lines {
             if lines.len() == LINES_MAX {
@@ -33,7 +33,7 @@ impl Trace {
         }
     }
 
-    /// A number that another run with the same seed has, too.
+    /// Adds a number to the fingerprint.
     pub(crate) fn mark(&mut self, number: u64) {
         (self.step, number).hash(&mut self.fingerprint);
     }

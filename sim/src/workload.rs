@@ -1,28 +1,28 @@
-//! What applications do in a world, and what befalls it.
+//! The workloads: what applications do, and which faults happen.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A kind of world. In each of them everything happens that can; they differ in what happens often.
+/// A workload. Every kind of event happens in each of them; they differ in what happens often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Workload {
     /// Money goes from account to account.
     Transfers,
-    /// Everybody counts, and the sum of all is merged.
+    /// All clients count, and the conflicts of the common sum are resolved.
     Counters,
     /// Many loads, few commits.
     ReadMostly,
-    /// Snapshots that take their time, of old tids, too.
+    /// Slow snapshots, also of old tids.
     LongReaders,
-    /// Blobs go up and down.
+    /// Uploads and downloads of blobs.
     Blobs,
     /// Few objects, and clients that resolve their conflicts themselves.
     Conflicts,
     /// Commits that change many objects.
     MassInvalidation,
-    /// Walks over transactions, with packs and undos.
+    /// Iterations over transactions, with packs and undos.
     Walks,
-    /// All connections break, again and again.
+    /// All connections break repeatedly.
     Storms,
 }
 
@@ -63,7 +63,7 @@ impl Workload {
         }
     }
 
-    /// What applications do, with weights.
+    /// Actions of applications, with weights.
     pub(crate) fn actions(self) -> Vec<(usize, Action)> {
         use Action::{
             Abort, BeginSnapshot, ContinueSnapshot, Iterate, Load, NewOid, Pack, Prefetch, Query,
@@ -105,7 +105,7 @@ impl Workload {
         actions
     }
 
-    /// How many of a thousand actions are faults, and which.
+    /// Number of faults in a thousand actions, and the faults with weights.
     pub(crate) fn faults(self) -> (usize, Vec<(usize, Fault)>) {
         let mut faults = vec![
             (6, Fault::Cut),
@@ -126,7 +126,7 @@ impl Workload {
         (if self == Self::Storms { 80 } else { 40 }, faults)
     }
 
-    /// What must have happened in many worlds of this kind, beside what must in all.
+    /// Events that must happen in many worlds of this workload.
     #[must_use]
     pub fn expected(self) -> Vec<&'static str> {
         let mut expected = EXPECTED.to_vec();
@@ -139,38 +139,38 @@ impl Workload {
     }
 }
 
-/// What happens in worlds of every kind, if there are a few hundred of them.
+/// Events that happen in every workload, in a few hundred worlds.
 const EXPECTED: &[&str] = &[
     "blob files looked for",
     "blobs read",
     "blobs stored",
     "blobs that could not be read",
-    "blobs that were packed away",
+    "blobs that were packed",
     "cached records compared",
     "caches that were dropped",
     "caches that survived",
-    "calls that a broken disk refused",
+    "calls that failed on a broken disk",
     "calls that failed with the disk",
     "calls that were lost",
-    "calls without a server",
-    "calls without room on the disk",
-    "changes of the crowd",
-    "changes that depend on something",
+    "calls without a reachable server",
+    "calls that failed for lack of space",
+    "changes of the whole group",
+    "changes that depend on another object",
     "clients that were killed",
     "clock jumps",
     "commits",
     "conflicts",
     "connections",
-    "connections that did not read",
-    "connections that nothing came through",
+    "connections closed for their backlog",
+    "connections that stalled",
     "connections that one side lost",
     "connections that were cut",
-    "counts",
+    "counters incremented",
     "crashes in the middle of a pack",
     "databases that could not be opened",
     "databases that were opened",
     "empty commits",
-    "ends that were cut off",
+    "databases with a truncated end",
     "evictions",
     "finishes that were lost",
     "histories",
@@ -181,32 +181,32 @@ const EXPECTED: &[&str] = &[
     "loads from servers",
     "new oids",
     "old records",
-    "old records that were packed away",
-    "packed transactions walked to",
+    "old records that were packed",
+    "packed transactions iterated",
     "packs answered",
     "packs asked for",
     "pings",
     "power cuts",
     "prefetches",
-    "questions for serials",
+    "requests for serials",
     "quick verifications",
     "read conflicts",
     "reads that failed",
     "reads that had to wait",
-    "records walked to",
-    "revisions that were packed away",
-    "servers that stopped",
+    "records iterated",
+    "revisions that were packed",
+    "servers that were stopped",
     "slow syncs",
     "snapshots",
     "snapshots of old tids",
-    "storages that were broken",
-    "transactions that were given up",
+    "storages that refused commits",
+    "transactions that were aborted",
     "transactions that took too long",
     "transfers",
     "undos",
     "undos that failed",
-    "votes that were merged",
-    "walks to the end",
+    "votes with resolved conflicts",
+    "iterations to the end",
 ];
 
 impl fmt::Display for Workload {
@@ -215,7 +215,7 @@ impl fmt::Display for Workload {
     }
 }
 
-/// There is no such workload.
+/// A name that is no workload.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no workload {0:?}; there are {known}", known = Workload::ALL.map(Workload::name).join(", "))]
 pub struct UnknownWorkload(String);
@@ -229,26 +229,26 @@ impl FromStr for Workload {
     }
 }
 
-/// What a transaction is about.
+/// What a transaction does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TransactionKind {
     /// Moves money from one account to another.
     Transfer,
-    /// Counts up the own counter, and the ticks.
+    /// Increments the client's counter and the common sum.
     Count,
-    /// Changes the whole crowd.
+    /// Changes the whole group.
     Mass,
-    /// Changes one of the crowd, provided that an account stays what it is.
+    /// Changes one of the group, provided that an account does not change.
     Depend,
-    /// Stores a blob, and may count.
+    /// Stores a blob, and sometimes counts.
     Blob,
-    /// Takes a transfer back.
+    /// Undoes a transfer.
     Undo,
     /// Changes nothing.
     Nothing,
 }
 
-/// What an application may do next.
+/// An action of an application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Load,
@@ -264,7 +264,7 @@ pub(crate) enum Action {
     Transaction(TransactionKind),
 }
 
-/// What may befall the world next.
+/// A fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     Cut,
@@ -275,7 +275,7 @@ pub(crate) enum Fault {
     KillClient,
     StopServer,
     KillServer,
-    /// Something is to go wrong at one of the next calls.
+    /// A fault of the disk at one of the next calls.
     Disk,
     SlowSync,
     ClockJump,

@@ -1,4 +1,4 @@
-//! A database, a server that comes and goes, a network, applications, and a seed that decides.
+//! The main loop: applications act, the network moves bytes, and faults happen, as a seed decides.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -27,16 +27,16 @@ use rzeo_script::Hold;
 /// Number of actions in a world before the faults stop, unless the plan says otherwise.
 pub const STEPS: usize = 400;
 
-/// As many as there are counters.
+/// Number of clients; each has a counter.
 const CLIENTS: usize = 4;
-/// Addresses; at one of them there is a server, most of the time.
+/// Number of addresses; at most one of them has a server.
 const SERVERS: usize = 2;
 
-/// What a client says in its log of a server that it cannot make sense of, or that has lost commits.
+/// Log messages of a client that cannot read its server or that misses commits.
 const UNEXPECTED: [&str; 4] =
     ["unreadable message", "cannot be understood", "was not made", "the same database"];
 
-/// See the module's introduction.
+/// A world, while it runs.
 pub(crate) struct World {
     random: Random,
     actions: Vec<(usize, Action)>,
@@ -45,14 +45,14 @@ pub(crate) struct World {
     network: Network,
     host: ServerHost,
     applications: Vec<Application>,
-    /// Where clients began and what they heard, of those that are gone.
+    /// The first tids and the invalidations of clients that have ended.
     ended: Vec<(Tid, Vec<Invalidation>)>,
     pub(crate) shared: Shared,
     now: Now,
     cache_bytes: Vec<usize>,
-    /// The files of the caches of those that were killed before.
+    /// Cache journals of killed clients.
     journals: Vec<Vec<u8>>,
-    /// What is kept back, and until when.
+    /// What is delayed, and until when.
     slow: Option<(Hold, Instant)>,
 }
 
@@ -122,7 +122,7 @@ impl World {
         ClientRig::new_at(self.now, settings, cache)
     }
 
-    /// Tries to, because the disk may fail, or the process die.
+    /// Starts a server, unless a fault prevents it.
     fn start_server(&mut self) {
         let started = self.host.start(&self.setup, self.now, &mut self.random, &mut self.shared);
         self.count_disk();
@@ -136,7 +136,7 @@ impl World {
         self.network.servers.iter().any(Option::is_some)
     }
 
-    /// Lets applications act, and the network a little in between.
+    /// Runs actions and faults, with some steps of the network after each.
     pub(crate) fn run(&mut self, actions: usize) {
         for step in 0..actions {
             self.shared.trace.step = step;
@@ -156,13 +156,13 @@ impl World {
                 self.start_server();
             }
             if self.host.is_broken() && self.random.below(30) == 0 {
-                self.shared.coverage.count("storages that were broken");
+                self.shared.coverage.count("storages that refused commits");
                 self.stop_server();
             }
         }
     }
 
-    /// Something happens to a application, or by them.
+    /// Calls a function with an application and its context.
     fn with(&mut self, application: usize, what: impl FnOnce(&mut Application, &mut Context<'_>)) {
         let rig = self.network.clients[application].as_mut().expect("all are alive");
         let mut context = Context { rig, random: &mut self.random, shared: &mut self.shared };
@@ -177,7 +177,7 @@ impl World {
         (0..CLIENTS).for_each(|application| self.process_events(application));
     }
 
-    /// `false` if there is nothing more to be done now.
+    /// Runs steps of the network; `false` if nothing is left to do now.
     fn run_network(&mut self, steps: usize) -> bool {
         for _ in 0..steps {
             match self.network.step() {
@@ -190,7 +190,7 @@ impl World {
         true
     }
 
-    /// A server may have written, or died of it.
+    /// Checks the disk after a step of a server.
     fn check_disk(&mut self) {
         if self.host.has_crashed() {
             self.server_crashed();
@@ -203,8 +203,8 @@ impl World {
     fn count_disk(&mut self) {
         self.shared.coverage += &self.host.take_happened();
         let failed = [
-            "calls that a broken disk refused",
-            "calls without room on the disk",
+            "calls that failed on a broken disk",
+            "calls that failed for lack of space",
             "reads that failed",
         ];
         self.shared.disk_has_failed |= failed.iter().any(|what| self.shared.coverage.of(what) > 0);
@@ -225,42 +225,43 @@ impl World {
         self.check_connections();
     }
 
-    /// Servers end connections for good reasons only, and remember little of those who do not read.
+    /// Checks why servers closed connections, and how much they queue for clients that do not read.
     fn check_connections(&mut self) {
         for reason in std::mem::take(&mut self.network.closed) {
             self.shared.coverage.count(match reason {
                 CloseReason::Gone => "connections that a server ended",
                 CloseReason::TransactionTimeout { .. } => "transactions that took too long",
                 CloseReason::RegisterTimeout { .. } => "connections that did not register",
-                CloseReason::Backlog { .. } => "connections that did not read",
+                CloseReason::Backlog { .. } => "connections closed for their backlog",
                 CloseReason::OneWayRefused { .. } if self.shared.disk_has_failed => {
-                    "uploads that the disk refused"
+                    "uploads that failed on the disk"
                 }
-                reason => panic!("a server disconnects a client: {reason}"),
+                reason => panic!("a server closed a connection: {reason}"),
             });
         }
         let (unread, max) = (self.network.unread_bytes(), self.setup.limits.backlog_bytes_max);
-        // The limit is looked at when there is news; until then one message may go beyond it.
-        assert!(unread <= max + (512 << 10), "{unread} bytes are kept for a client, {max} may be");
+        // The server checks the limit at each invalidation, so one message may exceed it.
+        assert!(
+            unread <= max + (512 << 10),
+            "{unread} bytes are queued for a client, the limit is {max}"
+        );
     }
 
     fn inject(&mut self, fault: Fault) {
         self.shared.coverage.count("faults");
         let application = self.random.below(CLIENTS);
-        self.log(|| format!("TROUBLE: {fault:?} ({application})"));
+        self.log(|| format!("FAULT: {fault:?} ({application})"));
         let happened = match fault {
             Fault::Cut => self.network.cut(application).then_some("connections that were cut"),
             Fault::HalfCut => {
                 self.network.half_cut(application).then_some("connections that one side lost")
             }
-            Fault::Stall => {
-                self.network.stall(application).then_some("connections that nothing came through")
-            }
+            Fault::Stall => self.network.stall(application).then_some("connections that stalled"),
             Fault::StopReading => {
                 if self.random.below(2) == 0 {
                     self.network.resume_reading();
                 }
-                self.network.stop_reading(application).then_some("clients that did not read")
+                self.network.stop_reading(application).then_some("clients that stopped reading")
             }
             Fault::CutAll => {
                 (0..CLIENTS).for_each(|application| while self.network.cut(application) {});
@@ -294,7 +295,7 @@ impl World {
         self.process_all_events();
     }
 
-    /// Something is to go wrong with the disk soon.
+    /// Arms a fault of the disk.
     fn arm(&mut self) {
         let random = &mut self.random;
         let times = [1, 1, 2, 10, 1000][random.below(5)];
@@ -310,7 +311,7 @@ impl World {
         self.host.arm(after, doom);
     }
 
-    /// The disk takes its time.
+    /// Delays the commits of the server.
     fn slow_sync(&mut self) -> bool {
         let hold = [Hold::Commits, Hold::Committed][self.random.below(2)];
         let Some(server) = self.network.servers.iter_mut().flatten().next() else { return false };
@@ -323,14 +324,14 @@ impl World {
         true
     }
 
-    /// By up to an hour, to and fro.
+    /// Moves the server's clock by up to an hour, in either direction.
     fn clock_jump(&mut self) -> bool {
         let seconds = i32::try_from(self.random.below(7200)).unwrap_or_default() - 3600;
         let server = self.network.servers.iter_mut().flatten().next();
         server.map(|server| server.now.wall.0 += f64::from(seconds)).is_some()
     }
 
-    /// A server's process is dead, whatever it was doing.
+    /// Handles a crash of the server.
     fn server_crashed(&mut self) {
         self.slow = None;
         self.shared.new_oids = None;
@@ -338,11 +339,11 @@ impl World {
             drop(self.network.stop_server(server));
         }
         self.host.take_crash_image(&mut self.shared);
-        self.log(|| "the server is dead".into());
+        self.log(|| "the server has crashed".into());
         self.process_all_events();
     }
 
-    /// A server ends as it should: it answers what it has taken, and closes its storage.
+    /// Stops the server cleanly: it answers pending requests and closes its storage.
     fn stop_server(&mut self) {
         self.slow = None;
         self.shared.new_oids = None;
@@ -363,7 +364,7 @@ impl World {
                 self.host.read_new(&mut self.shared);
             }
             drop(self.network.stop_server(server));
-            self.shared.coverage.count("servers that stopped");
+            self.shared.coverage.count("servers that were stopped");
         }
         self.host.stop(&mut self.shared);
         self.count_disk();
@@ -371,7 +372,7 @@ impl World {
         self.process_all_events();
     }
 
-    /// A client's process is killed, and another one comes with what is left of its cache.
+    /// Kills a client, and starts another one with what is left of its cache.
     fn kill_client(&mut self, application: usize) {
         self.process_events(application);
         self.compare_cache(application);
@@ -398,12 +399,12 @@ impl World {
         for line in &rig.logged {
             assert!(
                 !UNEXPECTED.iter().any(|problem| line.contains(problem)),
-                "a client's log says: {line}"
+                "a client logged: {line}"
             );
         }
     }
 
-    /// What can be made of the journal, whose last writes may not have reached the disk.
+    /// The cache from a journal whose last writes may be lost.
     fn cache_of(&mut self, application: usize, written: &[u8]) -> Cache {
         let journal = &mut self.journals[application];
         journal.extend_from_slice(written);
@@ -422,10 +423,10 @@ impl World {
         cache
     }
 
-    /// Faults stop: everything that was asked is answered, everybody can commit, and the whole is
-    /// right.
+    /// Stops the faults, and checks that every request is answered, that every client can commit, and that the
+    /// result is right.
     ///
-    /// A world without commits and faults would show nothing, so it is wrong, too.
+    /// A world without commits and faults would show nothing, so it fails, too.
     pub(crate) fn finish(&mut self) -> Coverage {
         let faults = self.shared.coverage.of("faults");
         let steps = self.shared.trace.step;
@@ -458,11 +459,11 @@ impl World {
         for (started_at, invalidations) in &self.ended {
             check_complete(*started_at, invalidations, &history);
         }
-        self.shared.coverage.add("merges", self.shared.oracle.merges);
+        self.shared.coverage.add("resolved conflicts", self.shared.oracle.merges);
         self.shared.coverage.clone()
     }
 
-    /// There is progress.
+    /// Checks that a client can commit.
     fn must_commit(&mut self, application: usize) {
         let commits = |world: &Self| world.shared.coverage.of("commits");
         let before = commits(self);
@@ -477,7 +478,7 @@ impl World {
         panic!("client {application} cannot commit");
     }
 
-    /// Until nobody waits for anything.
+    /// Runs until no request is out.
     fn settle(&mut self) {
         for turn in 0..1000 {
             if self.host.is_broken() {
@@ -500,7 +501,7 @@ impl World {
             }
             self.advance(Duration::from_millis(if turn < 50 { 50 } else { 500 }));
         }
-        panic!("somebody waits for ever: {:#?}", self.applications);
+        panic!("a request is never answered: {:#?}", self.applications);
     }
 
     fn are_connected(&self) -> bool {
@@ -513,7 +514,7 @@ impl World {
     }
 }
 
-/// From each tid that was told to the next, exactly what changed in between was named, or everything.
+/// Checks that from each tid to the next exactly what changed in between was invalidated, or everything.
 fn check_complete(
     started_at: Tid,
     invalidations: &[Invalidation],

@@ -14,7 +14,7 @@ use crate::oracle::Outcome;
 use crate::workload::Action;
 
 impl Application {
-    /// Does something that an application might do now.
+    /// Performs one action.
     pub(crate) fn act(&mut self, context: &mut Context<'_>, action: Action) {
         match action {
             Action::Load => self.load_any(context),
@@ -59,7 +59,7 @@ impl Application {
         }
     }
 
-    /// Judges everything that the client has told, and then does what follows from it.
+    /// Checks every event that the client reports, and then performs what follows from them.
     pub(crate) fn process_events(&mut self, context: &mut Context<'_>) {
         loop {
             while let Some(happened) = context.rig.take_effect() {
@@ -94,18 +94,18 @@ impl Application {
             Event::Invalidated { tid, oids } => {
                 let quick = if self.is_connected { "invalidations" } else { "quick verifications" };
                 shared.coverage.count(quick);
-                self.log(shared, || format!("hears that {tid} changed {oids:?}"));
+                self.log(shared, || format!("is told that {tid} changed {oids:?}"));
                 self.add_invalidation(tid, &oids);
             }
             Event::Committed { tid, oids } => {
-                self.log(shared, || format!("hears that its {tid} changed {oids:?}"));
+                self.log(shared, || format!("is told that its {tid} changed {oids:?}"));
                 self.add_invalidation(tid, &oids);
             }
             Event::InvalidatedAll { tid } => {
                 shared
                     .coverage
                     .add("caches that were dropped", u64::from(self.last_tid > Tid::ZERO));
-                self.log(shared, || format!("hears that anything changed up to {tid}"));
+                self.log(shared, || format!("is told that anything changed up to {tid}"));
                 assert!(tid > self.last_tid, "{tid} comes after {}", self.last_tid);
                 self.last_tid = tid;
                 self.invalidations.push(Invalidation::Everything(tid));
@@ -169,7 +169,7 @@ impl Application {
         }
     }
 
-    /// Is that the oracle as of the last event?
+    /// Checks a loaded revision against the oracle as of the last event.
     fn loaded(
         &mut self,
         oid: Oid,
@@ -191,9 +191,9 @@ impl Application {
                 let packed = shared.oracle.may_be_packed(oid, bound);
                 assert!(oracle.is_none() || packed, "{oid} before {before} is {oracle:?}");
                 shared.coverage.count(if oracle.is_some() {
-                    "revisions that were packed away"
+                    "revisions that were packed"
                 } else {
-                    "objects that are not there"
+                    "loads of missing objects"
                 });
                 None
             }
@@ -209,15 +209,15 @@ impl Application {
         }
     }
 
-    /// The tid as of which a revision has to be true: that of the last event. A journal that was cut
-    /// may have what belongs to a commit and not yet its tid; such a cache knows more than is told,
+    /// The tid as of which a revision must be right: that of the last event. A truncated journal
+    /// may hold records of a commit without its tid; such a cache is ahead of the events
     /// until it is verified.
     fn as_of(&self, found: &Revision) -> Tid {
         let known = found.end.unwrap_or(found.serial);
         if self.is_verified { self.last_tid } else { self.last_tid.max(known) }
     }
 
-    /// What the client holds of every object is the oracle, as far as it holds it.
+    /// Checks every cached record against the oracle.
     pub(crate) fn compare_cache(&self, rig: &mut ClientRig, shared: &mut Shared) {
         if !self.is_verified {
             return;
@@ -236,7 +236,7 @@ impl Application {
         assert!(bytes <= max, "the cache takes {bytes} bytes of {max}");
     }
 
-    /// The application ends, and what it has not heard it does not know.
+    /// Ends the application; the outcome of a transaction that is finishing stays unknown.
     pub(crate) fn end(self, shared: &mut Shared) -> Vec<Invalidation> {
         for transaction in self.transactions.into_values() {
             let outcome =

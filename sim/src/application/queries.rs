@@ -1,5 +1,5 @@
-//! Everything that an application asks beside transactions: loads for a look, snapshots that take their
-//! time, walks over transactions and records, blobs, figures, packs.
+//! Requests outside transactions: single loads, slow snapshots, iteration over transactions and records, blobs,
+//! statistics, packs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,7 @@ use crate::objects::{self, TICKS, TOTAL};
 const READERS_MAX: usize = 2;
 
 impl Application {
-    /// One object, whatever there is of it.
+    /// Loads one object.
     pub(crate) fn load_any(&mut self, context: &mut Context<'_>) {
         let oid = Oid(context.random.next() % objects::UNUSED.0);
         let before = self.some_tid(context.random);
@@ -112,7 +112,7 @@ impl Application {
         self.request(context, request, query);
     }
 
-    /// As of some commit, with or without waiting for it.
+    /// Requests a pack as of some commit, with or without waiting for it.
     pub(crate) fn pack(&mut self, context: &mut Context<'_>) {
         let tids: Vec<Tid> =
             context.shared.oracle.between(Tid::ZERO, self.last_tid).map(|it| it.0).collect();
@@ -174,7 +174,7 @@ impl Application {
         }
     }
 
-    /// An answer, and whether it is the oracle.
+    /// Checks an answer against the oracle.
     pub(crate) fn check_answer(
         &mut self,
         query: Query,
@@ -200,18 +200,18 @@ impl Application {
                 let tid = read::<LastTransaction>(answer);
                 assert!(tid >= acknowledged, "the newest is {tid}, known is {acknowledged}");
                 assert!(shared.oracle.records(tid).is_some(), "there is no commit {tid}");
-                "questions for the newest commit"
+                "requests for the last tid"
             }
             (Query::Figures, answer) => {
                 read::<Info>(answer);
-                "questions for figures"
+                "requests for statistics"
             }
             (Query::CurrentSerial { oid, last_tid }, answer) => {
                 let serial = read::<CurrentSerial>(answer);
                 let known = shared.oracle.before(oid, last_tid.next(), last_tid);
                 assert!(shared.oracle.record(serial, oid).is_some(), "{oid} has no {serial}");
                 assert!(known.is_none_or(|known| serial >= known.serial), "{oid} is at {serial}");
-                "questions for serials"
+                "requests for serials"
             }
             (Query::OldRecord { oid, serial }, answer) => {
                 let data = read::<LoadSerial>(answer);
@@ -227,7 +227,7 @@ impl Application {
                 assert!(found.oid >= from, "{} comes after {from}", found.oid);
                 let oracle = shared.oracle.record(found.serial, found.oid);
                 assert_eq!(oracle, Some(&Some(found.data)), "{}", found.oid);
-                "walks over objects"
+                "next records"
             }
             (Query::UndoLog, answer) => {
                 return self.choose_undo(&read::<UndoLog>(answer), context);
@@ -246,7 +246,7 @@ impl Application {
         shared.coverage.count(what);
     }
 
-    /// A refusal, and whether it may be.
+    /// Checks whether a refusal is legitimate.
     fn check_refusal(&mut self, query: &Query, error: &CallError, shared: &mut Shared) {
         if matches!(query, Query::Iterate(_)) {
             self.iteration = None;
@@ -257,31 +257,31 @@ impl Application {
                 CallError::Refused(Refused::NoSuchObject { .. }),
             ) => {
                 assert!(shared.oracle.may_be_packed(*oid, serial.next()), "{oid} has no {serial}");
-                "old records that were packed away"
+                "old records that were packed"
             }
             (Query::Blob { oid, serial }, CallError::Refused(Refused::NoSuchObject { .. })) => {
                 assert!(shared.oracle.may_be_packed(*oid, serial.next()), "{oid} has no {serial}");
-                "blobs that were packed away"
+                "blobs that were packed"
             }
             (
                 Query::CurrentSerial { oid, last_tid },
                 CallError::Refused(Refused::NoSuchObject { .. }),
             ) => {
                 assert_eq!(shared.oracle.before(*oid, last_tid.next(), *last_tid), None, "{oid}");
-                "serials of nothing"
+                "serials of missing objects"
             }
             (Query::History { oid }, CallError::Refused(Refused::NoSuchObject { .. })) => {
                 assert!(objects::at_first(*oid).is_none(), "{oid} has no history");
-                "histories of nothing"
+                "histories of missing objects"
             }
-            // No more objects, which Python says with a ValueError.
+            // Python's `ValueError` stands for "no more objects".
             (Query::NextRecord { from }, CallError::Refused(Refused::Other { class, .. }))
                 if class == "builtins.ValueError" =>
             {
                 assert!(*from >= objects::UNUSED, "there is nothing after {from}");
-                "ends of walks over objects"
+                "ends of the objects"
             }
-            (Query::UndoLog, CallError::Refused(Refused::Undo { .. })) => "no undo log now",
+            (Query::UndoLog, CallError::Refused(Refused::Undo { .. })) => "undo logs refused",
             (Query::Pack, CallError::Refused(_)) => "packs refused",
             (_, error) => return shared.allow_failure(error),
         };
@@ -296,7 +296,7 @@ impl Application {
         assert_eq!(Bytes::copy_from_slice(&download.bytes), known, "the blob of {oid} {serial}");
     }
 
-    /// Undoable transactions are what was committed, newest first; one of them is undone.
+    /// Checks the undo log, and undoes one of its transactions.
     fn choose_undo(&mut self, entries: &[UndoEntry], context: &mut Context<'_>) {
         let mut chosen = None;
         for entry in entries {
@@ -357,7 +357,7 @@ fn read<Q: rzeo_core::client::query::Query>(answer: Answer) -> Q::Answer {
     reply.read::<Q>().unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Newest first, and each a commit that wrote the object.
+/// Checks that a history is newest first, and that each entry is a commit that wrote the object.
 fn check_history(oid: Oid, entries: &[Value], shared: &Shared) {
     let mut last = Tid::MAX;
     for entry in entries {

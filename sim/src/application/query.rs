@@ -8,7 +8,7 @@ use rzeo_core::storage::Record;
 
 use crate::application::shared::Shared;
 
-/// What a request was for.
+/// A request that is out, with what its answer is checked against.
 #[derive(Debug)]
 pub(crate) enum Query {
     Ping { acknowledged: Tid },
@@ -24,7 +24,7 @@ pub(crate) enum Query {
     Blob { oid: Oid, serial: Tid },
 }
 
-/// What an iterator is asked for.
+/// The kind of the next iterator request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Step {
     Start,
@@ -33,7 +33,7 @@ pub(crate) enum Step {
     NextRecord,
 }
 
-/// Somebody who takes their time to read all that has a sum, as of one tid.
+/// A slow read of all objects that have a sum, as of one tid.
 #[derive(Debug)]
 pub(crate) struct SnapshotReader {
     pub(crate) number: u64,
@@ -42,22 +42,22 @@ pub(crate) struct SnapshotReader {
     pub(crate) numbers: BTreeMap<Oid, i64>,
 }
 
-/// Somebody who walks over transactions.
+/// An iteration over transactions.
 #[derive(Debug)]
 pub(crate) struct Iteration {
     pub(crate) id: Option<IteratorId>,
     pub(crate) start: Option<Tid>,
     pub(crate) stop: Option<Tid>,
-    /// What was committed when it began.
+    /// The last tid when it began.
     pub(crate) known: Tid,
-    /// The last transaction.
+    /// The tid of the last transaction.
     pub(crate) last: Tid,
-    /// The records of that, as far as they have come.
+    /// The iterator over its records, and the oids so far.
     pub(crate) records: Option<(IteratorId, BTreeSet<Oid>)>,
     pub(crate) is_asked: bool,
 }
 
-/// A blob on its way.
+/// A blob that is being downloaded.
 #[derive(Debug, Default)]
 pub(crate) struct Download {
     pub(crate) bytes: Vec<u8>,
@@ -65,7 +65,7 @@ pub(crate) struct Download {
 }
 
 impl Iteration {
-    /// The next transaction is the next that there is, but for those that a pack may have removed.
+    /// Checks that no transaction was skipped, except those that a pack may have removed.
     pub(crate) fn transaction(&mut self, found: &TransactionInfo, shared: &mut Shared) {
         let tid = found.tid;
         assert!(tid > self.last, "{tid} comes after {}", self.last);
@@ -75,13 +75,13 @@ impl Iteration {
         assert_eq!(description, Some(&found.description), "the description of {tid}");
         check_skipped(self.last, Tid(tid.0 - 1), shared);
         self.last = tid;
-        shared.coverage.count("transactions walked to");
-        shared.coverage.add("packed transactions walked to", u64::from(found.status == b'p'));
+        shared.coverage.count("transactions iterated");
+        shared.coverage.add("packed transactions iterated", u64::from(found.status == b'p'));
     }
 
     pub(crate) fn ends(&self, shared: &mut Shared) {
         check_skipped(self.last, self.stop.map_or(self.known, |stop| stop.min(self.known)), shared);
-        shared.coverage.count("walks to the end");
+        shared.coverage.count("iterations to the end");
     }
 
     pub(crate) fn record(&mut self, found: &Record, shared: &mut Shared) {
@@ -90,7 +90,7 @@ impl Iteration {
         if let Some((_, seen)) = &mut self.records {
             seen.insert(found.oid);
         }
-        shared.coverage.count("records walked to");
+        shared.coverage.count("records iterated");
     }
 
     pub(crate) fn records_end(&mut self, shared: &Shared) {
@@ -102,9 +102,9 @@ impl Iteration {
     }
 }
 
-/// Whatever is between two transactions of a walk may have been packed away.
+/// Checks that all transactions in between may have been packed away.
 pub(crate) fn check_skipped(after: Tid, up_to: Tid, shared: &Shared) {
     for (tid, _) in shared.oracle.between(after, up_to) {
-        assert!(tid <= shared.oracle.packed_to(), "a walk has missed {tid}");
+        assert!(tid <= shared.oracle.packed_to(), "an iteration has missed {tid}");
     }
 }

@@ -10,19 +10,19 @@ use crate::objects;
 use crate::oracle::Oracle;
 use crate::trace::Trace;
 
-/// What everybody knows.
+/// What all applications know.
 #[derive(Default)]
 pub(crate) struct Shared {
     pub(crate) oracle: Oracle,
     pub(crate) coverage: Coverage,
     pub(crate) trace: Trace,
-    /// The last commit that some application knows to be made.
+    /// The last commit that was acknowledged to an application.
     pub(crate) acknowledged: Tid,
-    /// Whether a disk has failed, so that calls may.
+    /// Whether a disk has failed, so that calls may fail.
     pub(crate) disk_has_failed: bool,
     last_number: u64,
-    /// New oids that were handed out. `None` if that was not by one server: what was not used before it
-    /// ended may be handed out again, and a client keeps what it got (as Python's).
+    /// New oids that were allocated. `None` if more than one server allocated them: what was not used before a server
+    /// ended may be allocated again, and a client keeps its own (as Python's does).
     pub(crate) new_oids: Option<BTreeSet<Oid>>,
 }
 
@@ -31,7 +31,7 @@ impl Shared {
         Self { trace, new_oids: Some(BTreeSet::new()), ..Self::default() }
     }
 
-    /// A number for a transaction.
+    /// The next transaction number.
     pub(crate) const fn next_number(&mut self) -> u64 {
         self.last_number += 1;
         self.last_number
@@ -39,13 +39,13 @@ impl Shared {
 
     pub(crate) fn new_oid(&mut self, oid: Oid) {
         self.coverage.count("new oids");
-        assert!(oid >= objects::UNUSED, "{oid} is handed out, and in use");
+        assert!(oid >= objects::UNUSED, "{oid} is allocated, but in use");
         if let Some(known) = &mut self.new_oids {
-            assert!(known.insert(oid), "{oid} is handed out twice");
+            assert!(known.insert(oid), "{oid} is allocated twice");
         }
     }
 
-    /// Errors that a network, or a broken disk, may cause at any time.
+    /// Counts an error that a network or a broken disk may cause at any time; any other error fails the world.
     pub(crate) fn allow_failure(&mut self, error: &CallError) {
         self.coverage.count(match error {
             CallError::Lost(because) => {
@@ -60,7 +60,7 @@ impl Shared {
                 assert!(may_be, "{because}");
                 "calls that were lost"
             }
-            CallError::Unreachable { .. } => "calls without a server",
+            CallError::Unreachable { .. } => "calls without a reachable server",
             CallError::Refused(Refused::Other { class, payload }) => {
                 let is_disk = ["builtins.OSError", "ZODB.POSException.StorageError"];
                 assert!(is_disk.contains(&class.as_str()), "{class} {payload:?}");

@@ -12,12 +12,12 @@ use crate::application::query::{Download, Iteration, Query, SnapshotReader};
 use crate::application::shared::Shared;
 use crate::application::transaction::Transaction;
 
-/// What a client told of a commit.
+/// What a client reported of commits.
 #[derive(Debug)]
 pub(crate) enum Invalidation {
     /// These objects changed up to this tid.
     Changed(Tid, BTreeSet<Oid>),
-    /// Anything may have.
+    /// Anything may have changed up to this tid.
     Everything(Tid),
 }
 
@@ -29,16 +29,16 @@ impl Invalidation {
     }
 }
 
-/// See the module's introduction.
+/// An application: its pending calls, and what its client has reported.
 #[derive(Debug, Default)]
 pub(crate) struct Application {
     pub(crate) number: u64,
     /// The tid of the last event.
     pub(crate) last_tid: Tid,
-    /// Where its cache began.
+    /// The tid of the cache that it started with.
     pub(crate) started_at: Tid,
     pub(crate) invalidations: Vec<Invalidation>,
-    /// Whether the cache that it began with was verified.
+    /// Whether the cache that it started with was verified.
     pub(crate) is_verified: bool,
     pub(crate) is_connected: bool,
     pub(crate) pending: BTreeMap<CallId, PendingCall>,
@@ -47,9 +47,9 @@ pub(crate) struct Application {
     pub(crate) last_reader: u64,
     pub(crate) iteration: Option<Iteration>,
     pub(crate) downloads: BTreeMap<(Oid, Tid), Download>,
-    /// Blobs whose files are read later.
+    /// Blobs whose content the client does not have yet.
     pub(crate) unread: VecDeque<(TxnId, usize, Bytes)>,
-    /// What follows from events, when all of them are heard.
+    /// What to do when all events are processed.
     pub(crate) follow_ups: VecDeque<FollowUp>,
 }
 
@@ -64,7 +64,7 @@ pub(crate) enum PendingCall {
     Query(Query),
 }
 
-/// What an application does because of an event.
+/// What an application does after an event.
 #[derive(Debug)]
 pub(crate) enum FollowUp {
     Read(TxnId),
@@ -75,7 +75,7 @@ pub(crate) enum FollowUp {
     Iterate,
 }
 
-/// What a load is for.
+/// The purpose of a load.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LoadPurpose {
     Check,
@@ -83,7 +83,7 @@ pub(crate) enum LoadPurpose {
     Transaction(TxnId),
 }
 
-/// What an application needs to act: its client, a choice, and what everybody knows.
+/// What an application needs to act.
 pub(crate) struct Context<'a> {
     pub(crate) rig: &'a mut ClientRig,
     pub(crate) random: &'a mut Random,
@@ -91,17 +91,17 @@ pub(crate) struct Context<'a> {
 }
 
 impl Application {
-    /// An application whose cache is right as of this tid.
+    /// An application whose cache is up to date as of this tid.
     pub(crate) fn new(number: u64, started_at: Tid) -> Self {
         Self { number, last_tid: started_at, started_at, ..Self::default() }
     }
 
-    /// Whether nothing is under way.
+    /// Whether no request is out.
     pub(crate) fn is_idle(&self) -> bool {
         self.pending.is_empty() && self.transactions.is_empty()
     }
 
-    /// Often as of now, sometimes as of some time ago.
+    /// A bound for a load: often now, sometimes earlier.
     pub(crate) fn some_tid(&self, random: &mut Random) -> Tid {
         let tids: Vec<Tid> =
             self.invalidations.iter().rev().take(30).map(Invalidation::tid).collect();

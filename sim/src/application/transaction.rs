@@ -19,7 +19,7 @@ pub(crate) struct Transaction {
     pub(crate) kind: TransactionKind,
     pub(crate) wanted: Vec<Oid>,
     pub(crate) read: BTreeMap<Oid, Option<Revision>>,
-    /// For an undo: the commit, and what the server calls it.
+    /// For an undo: the commit, and its undo id.
     pub(crate) undoes: Option<(Tid, Bytes)>,
     pub(crate) amount: i64,
     pub(crate) stage: Stage,
@@ -76,7 +76,7 @@ pub(crate) fn plan(transaction: &Transaction, random: &mut Random) -> Plan {
     plan
 }
 
-/// What a blob holds: often little, sometimes more than goes into one message.
+/// The content of a blob: often short, sometimes longer than one message.
 pub(crate) fn content(number: u64, random: &mut Random) -> Bytes {
     let max = [1, 100, 5000, BLOB_BYTES_MAX][random.below(4)];
     let mut bytes = number.to_string().into_bytes();

@@ -1,8 +1,8 @@
-//! The transactions of an application, from their beginning to what became of them.
+//! The transactions of an application, from begin to outcome.
 //!
 //! ```text
-//!   Queued ─► Reading ─► Voting ─► Finishing ─► committed, refused, or nobody knows
-//!                                      any stage before that may be given up: Aborting
+//!   Queued ─► Reading ─► Voting ─► Finishing ─► committed, refused, or unknown
+//!                   each of the first three stages can be aborted: Aborting
 //! ```
 
 use std::collections::BTreeMap;
@@ -21,11 +21,11 @@ use crate::workload::TransactionKind;
 use rzeo_fixtures::client::ClientRig;
 use rzeo_fixtures::random::Random;
 
-/// How many transactions an application has at once.
+/// Maximum number of transactions that an application has at once.
 const TRANSACTIONS_MAX: usize = 2;
 
 impl Application {
-    /// Begins a transaction, if there are not enough of them.
+    /// Begins a transaction, unless there are enough.
     pub(crate) fn begin(&mut self, context: &mut Context<'_>, kind: TransactionKind) {
         if self.transactions.len() >= TRANSACTIONS_MAX || kind == TransactionKind::Undo {
             return;
@@ -34,7 +34,7 @@ impl Application {
         self.begin_new(context, kind, wanted, None);
     }
 
-    /// Begins a transaction that takes another one back.
+    /// Begins a transaction that undoes another one.
     pub(crate) fn begin_undo(&mut self, context: &mut Context<'_>, tid: Tid, id: Bytes) {
         if self.transactions.len() < TRANSACTIONS_MAX {
             self.begin_new(context, TransactionKind::Undo, Vec::new(), Some((tid, id)));
@@ -60,7 +60,7 @@ impl Application {
         self.pending.insert(call.id, PendingCall::Begin(txn));
     }
 
-    /// What a transaction has to read first.
+    /// The objects that a transaction reads first.
     fn objects_to_read(&self, kind: TransactionKind, random: &mut Random) -> Vec<Oid> {
         match kind {
             TransactionKind::Transfer => {
@@ -104,7 +104,7 @@ impl Application {
         }
     }
 
-    /// Reads what is wanted, all of it as of now.
+    /// Loads the objects of a transaction, all as of now.
     pub(crate) fn load_all(&mut self, txn: TxnId, context: &mut Context<'_>) {
         let Some(transaction) = self.transactions.get_mut(&txn) else { return };
         if transaction.stage != Stage::Queued {
@@ -125,7 +125,7 @@ impl Application {
 
     pub(crate) fn loaded_for_transaction(&mut self, txn: TxnId, oid: Oid, found: Option<Revision>) {
         let Some(transaction) = self.transactions.get_mut(&txn) else { return };
-        // Only blobs may not be there yet.
+        // Only blobs may be missing.
         if found.is_none() && objects::at_first(oid).is_some() {
             return self.follow_ups.push_back(FollowUp::Abort(txn));
         }
@@ -135,7 +135,7 @@ impl Application {
         }
     }
 
-    /// Everything is read, and what is to be written is said.
+    /// Stores what the transaction writes, and votes.
     pub(crate) fn vote(&mut self, txn: TxnId, context: &mut Context<'_>) {
         let Some(transaction) = self.transactions.get_mut(&txn) else { return };
         if transaction.stage != Stage::Reading {
@@ -170,7 +170,7 @@ impl Application {
         self.log(context.shared, || format!("votes for {number}"));
     }
 
-    /// Files that were slow are read; a few cannot be.
+    /// Gives the client the content of blobs; a few cannot be read.
     pub(crate) fn read_files(&mut self, context: &mut Context<'_>) {
         while let Some((txn, blob, bytes)) = self.unread.pop_front() {
             let is_there = context.random.below(20) > 0;
@@ -179,7 +179,7 @@ impl Application {
         }
     }
 
-    /// Reads all files that are waited for.
+    /// Gives the client the content of all blobs that it waits for.
     pub(crate) fn read_all_files(&mut self, rig: &mut ClientRig) {
         while let Some((txn, blob, bytes)) = self.unread.pop_front() {
             rig.upload(txn, blob, Ok(bytes));
@@ -198,7 +198,7 @@ impl Application {
         let conflict = match result {
             Ok(Answer::Voted(oids)) => {
                 let merged = !oids.is_empty() && transaction.kind != TransactionKind::Undo;
-                shared.coverage.add("votes that were merged", u64::from(merged));
+                shared.coverage.add("votes with resolved conflicts", u64::from(merged));
                 let gives_up = context.random.below(10) == 0;
                 let then = if gives_up { FollowUp::Abort(txn) } else { FollowUp::Finish(txn) };
                 return self.follow_ups.push_back(then);
@@ -210,7 +210,7 @@ impl Application {
             }
             Err(CallError::Refused(Refused::Conflict { .. })) => "conflicts",
             Err(CallError::Refused(Refused::ReadConflict { .. })) => "read conflicts",
-            Err(CallError::ConflictsForever { .. }) => "conflicts without end",
+            Err(CallError::ConflictsForever { .. }) => "conflicts after all retries",
             Err(CallError::Blob(_)) => "blobs that could not be read",
             Err(CallError::Refused(Refused::Undo { .. } | Refused::UndoFailures(_)))
                 if transaction.kind == TransactionKind::Undo =>
@@ -226,7 +226,7 @@ impl Application {
         self.follow_ups.push_back(FollowUp::Abort(txn));
     }
 
-    /// A write conflict that the server leaves to its client.
+    /// Resolves a write conflict that the server leaves to its client.
     pub(crate) fn resolve(&mut self, conflict: &Conflict, context: &mut Context<'_>) {
         let Conflict { txn, oid, read, committed, .. } = *conflict;
         let merged = match &conflict.states {
@@ -268,9 +268,9 @@ impl Application {
                 shared.coverage.count("commits");
                 shared.coverage.count(match transaction.kind {
                     TransactionKind::Transfer => "transfers",
-                    TransactionKind::Count => "counts",
-                    TransactionKind::Mass => "changes of the crowd",
-                    TransactionKind::Depend => "changes that depend on something",
+                    TransactionKind::Count => "counters incremented",
+                    TransactionKind::Mass => "changes of the whole group",
+                    TransactionKind::Depend => "changes that depend on another object",
                     TransactionKind::Blob => "blobs stored",
                     TransactionKind::Undo => "undos",
                     TransactionKind::Nothing => "empty commits",
@@ -295,11 +295,11 @@ impl Application {
         shared.oracle.outcome(transaction.number, outcome);
     }
 
-    /// Gives a transaction up, in whatever stage it is.
+    /// Aborts a transaction that is not finishing.
     pub(crate) fn abort_any(&mut self, context: &mut Context<'_>) {
         let Some((&txn, transaction)) = self.transactions.iter().next() else { return };
         if matches!(transaction.stage, Stage::Queued | Stage::Reading | Stage::Voting) {
-            context.shared.coverage.count("transactions that were given up");
+            context.shared.coverage.count("transactions that were aborted");
             self.abort(txn, context);
         }
     }
