@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use rzeo_net::{Address, LOOPBACK};
-use rzeo_zconfig::{ConfigError, OverrideError, SocketAddress, System, path_of};
+use rzeo_zconfig::{ConfigError, OverrideError, System, path_of};
 
 use crate::args::ServeOptions;
 use crate::config::{FileConfig, ServerConfig, StorageConfig, StorageKind};
@@ -59,25 +59,15 @@ impl MergedConfig {
             || system.variable("ZEO_MSGPACK").is_some_and(|text| !text.is_empty());
         let msgpack = options.msgpack || config.msgpack.unwrap_or_else(from_environment);
         config.msgpack = Some(msgpack);
-        let admin = config.own.admin_address.as_ref().map(|address| on_loopback(of(address)));
+        let admin = config.own.admin_address.clone().map(on_loopback);
         Ok(Self {
-            address: options.address.clone().unwrap_or_else(|| of(&config.address)),
+            address: options.address.clone().unwrap_or_else(|| config.address.clone()),
             admin_address: options.admin.clone().or(admin),
             config,
             address_file: options.address_file.clone(),
             prints_hint: options.configure.is_none() && !options.test,
             test: options.test,
         })
-    }
-}
-
-/// An address of a configuration file, where a missing port means any free one.
-fn of(address: &SocketAddress) -> Address {
-    match address {
-        SocketAddress::Tcp { host, port } => {
-            Address::Tcp { host: host.clone(), port: port.unwrap_or(0) }
-        }
-        SocketAddress::Unix(path) => Address::unix(path.clone()),
     }
 }
 

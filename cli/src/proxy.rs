@@ -6,11 +6,10 @@
 use std::io;
 
 use rzeo_client::blobs::BlobOptions;
-use rzeo_client::{Access, Address, ClientOptions, Driver};
+use rzeo_client::{Access, ClientOptions, Driver};
 use rzeo_core::storage::StorageError;
 use rzeo_proxy::{Proxy, ProxyOptions};
 use rzeo_tls::client::{ClientFiles, ClientTls, client_config};
-use rzeo_zconfig::SocketAddress;
 
 use crate::config::{ClientTlsConfig, ZeoClientConfig};
 use crate::tls::{self, SslError};
@@ -27,7 +26,7 @@ pub(crate) fn open(config: &ZeoClientConfig) -> Result<Proxy, StorageError> {
         cache_path: config.cache_path.clone(),
         blobs: blobs(config),
         tls,
-        ..ClientOptions::new(config.servers.iter().map(address))
+        ..ClientOptions::new(config.servers.iter().cloned())
     };
     let name = Some(config.name.clone()).filter(|name| !name.is_empty());
     Proxy::open(ProxyOptions { client, name }, drive)
@@ -38,16 +37,6 @@ const fn access(config: &ZeoClientConfig) -> Access {
         (true, _) => Access::ReadOnly,
         (false, true) => Access::ReadOnlyFallback,
         (false, false) => Access::ReadWrite,
-    }
-}
-
-fn address(address: &SocketAddress) -> Address {
-    match address {
-        SocketAddress::Tcp { host, port } => {
-            let port = port.expect("a server without a port is refused by the configuration");
-            Address::tcp(host.as_deref().unwrap_or("127.0.0.1"), port)
-        }
-        SocketAddress::Unix(path) => Address::unix(path.clone()),
     }
 }
 

@@ -70,7 +70,7 @@ impl EventLogLayer {
     }
 
     /// Whether any handler writes events with this metadata.
-    fn wants(&self, metadata: &Metadata<'_>) -> bool {
+    fn is_written(&self, metadata: &Metadata<'_>) -> bool {
         let highest = highest_level(*metadata.level());
         let wanted = |handler: &Handler| highest >= self.level.max(handler.level);
         metadata.is_event() && self.handlers.iter().any(wanted)
@@ -99,11 +99,11 @@ fn highest_level(level: tracing::Level) -> Level {
 
 impl<S: Subscriber> Layer<S> for EventLogLayer {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if self.wants(metadata) { Interest::always() } else { Interest::never() }
+        if self.is_written(metadata) { Interest::always() } else { Interest::never() }
     }
 
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        self.wants(metadata)
+        self.is_written(metadata)
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {

@@ -12,8 +12,11 @@
 //! | [`rzeo`] | `<rzeo>`: settings that Python's server does not have |
 //! | [`runner`] | `<runner>`, for `zeoctl` |
 //!
+//! [`address`] turns addresses in ZConfig's notation into those of the program.
+//!
 //! Unknown settings are errors: a server that ignores a setting is worse than one that does not start.
 
+mod address;
 mod runner;
 mod rzeo;
 mod server;

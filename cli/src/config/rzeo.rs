@@ -9,7 +9,10 @@ use std::time::Duration;
 use rzeo_core::server::Limits;
 use rzeo_eventlog::LogFormat;
 use rzeo_host::{ConnectionLimits, Settings};
-use rzeo_zconfig::{Key, Kind, Section, SectionType, SocketAddress, System};
+use rzeo_net::Address;
+use rzeo_zconfig::{Key, Kind, Section, SectionType, System};
+
+use super::address::address;
 
 /// The async runtime that serves connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -26,7 +29,7 @@ pub(crate) struct OwnSettings {
     /// The async runtime that serves connections.
     pub(crate) runtime: Runtime,
     /// The address of the status page, metrics and health probes; `None` to serve none.
-    pub(crate) admin_address: Option<SocketAddress>,
+    pub(crate) admin_address: Option<Address>,
     /// The format of log records.
     pub(crate) log_format: LogFormat,
     /// How long the server waits for transactions in progress when it stops.
@@ -148,7 +151,7 @@ impl OwnSettings {
         let size = |key| -> u64 { section.required(key) };
         Self {
             runtime: Runtime::named(&word("runtime")).expect("the schema knows the same words"),
-            admin_address: section.value("admin-address"),
+            admin_address: section.value("admin-address").map(address),
             log_format: LogFormat::named(&word("log-format"))
                 .expect("the schema knows the same words"),
             stop_timeout: section.required("stop-timeout"),

@@ -6,10 +6,12 @@
 use std::path::{Path, PathBuf};
 
 use rzeo_eventlog::{EventLog, sections};
+use rzeo_net::Address;
 use rzeo_zconfig::{
-    Accepts, ConfigError, Count, Group, Schema, Section, SectionType, Slot, SocketAddress, System,
+    Accepts, ConfigError, Count, Group, Schema, Section, SectionType, Slot, System,
 };
 
+use super::address::address;
 use super::runner;
 use super::rzeo::{self, OwnSettings};
 use super::storages::{self, StorageConfig};
@@ -19,7 +21,7 @@ use super::zeo::{self, TlsConfig};
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ServerConfig {
     /// The address to listen on.
-    pub(crate) address: SocketAddress,
+    pub(crate) address: Address,
     /// Whether the server is read-only.
     pub(crate) read_only: bool,
     /// Number of transactions whose invalidations are kept for clients that reconnect.
@@ -120,7 +122,7 @@ impl ServerConfig {
         system: &dyn System,
     ) -> Self {
         Self {
-            address: zeo.required("address"),
+            address: address(zeo.required("address")),
             read_only: zeo.required("read-only"),
             invalidation_queue_size: zeo.required("invalidation-queue-size"),
             invalidation_age: zeo.value("invalidation-age"),

@@ -12,6 +12,7 @@ use rzeo_eventlog::{
     DateFormat, Destination, Encoding, EventLog, Facility, FileSettings, HandlerSettings, HttpUrl,
     Level, LogFormat, MailSettings, Method, RecordFormat, Rotation, Schedule, Style, When,
 };
+use rzeo_net::Address;
 use rzeo_zconfig::{ConfigError, Key, Kind, MemorySystem, Need, SocketAddress};
 
 use super::*;
@@ -42,8 +43,8 @@ fn message_after(lines: &str) -> String {
     message(&format!("{ZEO}{MAPPING}{lines}"))
 }
 
-fn address(text: &str) -> SocketAddress {
-    SocketAddress::parse(text).unwrap()
+fn address(text: &str) -> Address {
+    text.parse().unwrap()
 }
 
 #[test]
@@ -90,7 +91,7 @@ fn a_configuration_with_everything() {
     };
     let named = StorageKind::Mapping { name: "in memory: 1$".to_owned() };
     let expected = ServerConfig {
-        address: SocketAddress::Unix("/dir/sock".into()),
+        address: Address::unix("/dir/sock"),
         read_only: true,
         invalidation_queue_size: 7,
         invalidation_age: Some(0.5),
@@ -192,7 +193,7 @@ fn demo() -> StorageKind {
     }
 }
 
-/// What `<rzeo>` says when nobody wrote it.
+/// The settings without the section.
 #[test]
 fn own_settings_have_defaults() {
     let expected = OwnSettings {

@@ -6,12 +6,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rzeo_net::Address;
 use rzeo_zconfig::{
     Accepts, ConfigError, Count, InvalidValue, Key, Kind, Section, SectionType, Slot,
     SocketAddress, System,
 };
 use thiserror::Error;
 
+use super::address::address;
 use super::zeo::{self, KeyPassword};
 
 /// The default of `wait-timeout`, as in Python.
@@ -26,7 +28,7 @@ struct NoPort(String);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ZeoClientConfig {
     /// The addresses of servers with the same data: at least one, and all with ports.
-    pub(crate) servers: Vec<SocketAddress>,
+    pub(crate) servers: Vec<Address>,
     /// The directory of blobs; `None` to serve none.
     pub(crate) blob_dir: Option<PathBuf>,
     /// Whether the server stores its blobs in the same directory.
@@ -121,7 +123,7 @@ pub(super) fn of(section: &Section, system: &dyn System) -> ZeoClientConfig {
     let storage: String = section.required("storage");
     let ssl = section.section(CLIENT_SSL.name);
     ZeoClientConfig {
-        servers: section.values("server"),
+        servers: section.values("server").into_iter().map(address).collect(),
         blob_dir: section.value::<String>("blob-dir").map(PathBuf::from),
         shared_blob_dir: section.required("shared-blob-dir"),
         blob_cache_size: section.value("blob-cache-size"),

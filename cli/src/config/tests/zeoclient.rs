@@ -9,10 +9,10 @@ fn the_fewest_and_all_settings_of_a_client() {
             StorageKind::Zeo(client) => *client,
             other => panic!("{other:?}"),
         };
-    let tcp = |host: &str, port| SocketAddress::Tcp { host: Some(host.into()), port: Some(port) };
+
     let least = read("<zeoclient z>\nserver 1\n</zeoclient>");
     let expected = ZeoClientConfig {
-        servers: vec![tcp("127.0.0.1", 1)],
+        servers: vec![Address::tcp("127.0.0.1", 1)],
         blob_dir: None,
         shared_blob_dir: false,
         blob_cache_size: None,
@@ -37,7 +37,7 @@ fn the_fewest_and_all_settings_of_a_client() {
          check-hostname off\nserver-hostname h\npassword-command p\n</ssl>\n</zeoclient>",
     );
     let expected = ZeoClientConfig {
-        servers: vec![tcp("b", 2), SocketAddress::Unix("/s".into())],
+        servers: vec![Address::tcp("b", 2), Address::unix("/s")],
         blob_dir: Some("b".into()),
         shared_blob_dir: true,
         blob_cache_size: Some(1024),
