@@ -31,11 +31,11 @@ use crate::transaction::{Open, Transaction};
 use crate::unblock::unblock;
 
 /// One storage, as one application uses it. Clones are the same client; it is closed with the last of
-/// them, and of the transactions and walks that it has made.
+/// them and of the transactions and iterators that it has made.
 ///
-/// A call that needs the server waits for a connection for as long as the options say, and then fails.
-/// What is asked when there is one fails if that is lost, except loads and new oids, which are asked for
-/// again.
+/// A call that needs the server waits for a connection for up to
+/// [`wait_timeout`](crate::ClientOptions::wait_timeout), and then fails. A call that was sent fails if its
+/// connection is lost, except loads and new oids, which are sent again on the next.
 #[derive(Clone)]
 pub struct Client(Arc<Handle>);
 
@@ -45,7 +45,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// How it is.
+/// State.
 impl Client {
     pub(crate) fn new(
         shared: Arc<Shared>,
@@ -60,8 +60,8 @@ impl Client {
         &self.0.shared
     }
 
-    /// The newest commit that observers know of. What was loaded before [`Tid::next`] of it is a
-    /// consistent view of the whole storage.
+    /// The newest commit that was announced to observers. Loads before [`Tid::next`] of it are a consistent
+    /// view of the whole storage.
     #[must_use]
     pub fn last_tid(&self) -> Tid {
         self.shared().look(|state| state.machine.last_tid())
@@ -85,20 +85,20 @@ impl Client {
         self.shared().look(|state| state.machine.info().cloned())
     }
 
-    /// What the cache has been good for.
+    /// Counters and sizes of the cache.
     #[must_use]
     pub fn cache_statistics(&self) -> Statistics {
         self.shared().look(|state| state.machine.cache().statistics())
     }
 
-    /// All news from now on.
+    /// All events from now on.
     #[must_use]
     pub fn subscribe(&self) -> Subscription {
-        self.shared().with(|state, _| state.audience.subscribe(state.driver.is_gone))
+        self.shared().with(|state, _| state.observers.subscribe(state.driver.is_gone))
     }
 
     /// Waits until calls go through, for as long as a call may wait; a server that is reached and lost
-    /// again is waited for anew. Can be dropped at any time.
+    /// again is waited for anew.
     ///
     /// # Errors
     /// If no server was reached in that time.
@@ -112,11 +112,11 @@ impl Client {
         Ok(())
     }
 
-    /// There are other servers now. Takes effect when the connection is lost; at once if there is none, or
+    /// Replaces the list of servers. Takes effect when the connection is lost; at once if there is none, or
     /// one that refuses writing although writing is wanted.
     ///
     /// # Errors
-    /// If there is no address, or with TLS one whose host is no name. All stays as it was then.
+    /// If there is no address, or with TLS one without a host name. Nothing changes then.
     pub fn set_addresses(
         &self,
         addresses: impl IntoIterator<Item = Address>,
@@ -131,10 +131,10 @@ impl Client {
         Ok(())
     }
 
-    /// Closes all connections and lets everything that waits fail, also for other handles; waits until
-    /// all that was to be written to files is. Dropped meanwhile, the client is closed all the same.
+    /// Closes all connections and fails all waiting calls, of other handles too; waits until everything is
+    /// written to files. If this future is dropped, the client is closed all the same.
     ///
-    /// It waits for ever if nobody drives the client any more, but has kept the driver.
+    /// It waits for ever if the driver is kept but not run.
     pub async fn close(&self) {
         self.shared().close();
         poll_fn(|cx| self.shared().poll_end(cx)).await;
@@ -145,7 +145,7 @@ impl Client {
 impl Client {
     /// The current revision of an object, and its serial.
     ///
-    /// Dropped meanwhile, the record still comes into the cache.
+    /// If the future is dropped, the record is still put into the cache.
     ///
     /// # Errors
     /// [`Refused::NoSuchObject`], or as for all calls.
@@ -156,9 +156,9 @@ impl Client {
         }
     }
 
-    /// The newest revision with a serial less than `before`; `None` if the object has none so old.
+    /// The newest revision with a serial less than `before`; `None` if the object has no such revision.
     ///
-    /// Dropped meanwhile, the record still comes into the cache.
+    /// If the future is dropped, the record is still put into the cache.
     ///
     /// # Errors
     /// [`Refused::NoSuchObject`], or as for all calls.
@@ -169,14 +169,13 @@ impl Client {
         self.shared().ask(|machine, now| machine.ask_before(now, oid, before)).await
     }
 
-    /// Asks for all of these that are not in the cache, and waits for none. Does nothing without a
+    /// Requests all of these that are not in the cache, and waits for none. Does nothing without a
     /// connection.
     pub fn prefetch(&self, oids: &[Oid], before: Tid) {
         self.shared().with(|state, _| state.machine.prefetch(oids, before));
     }
 
-    /// Waits until all that was committed before is known here: [`Self::last_tid`] shows it. Can be
-    /// dropped at any time.
+    /// Waits until all that was committed before is known here: [`Self::last_tid`] shows it.
     ///
     /// # Errors
     /// As for all calls.
@@ -185,7 +184,7 @@ impl Client {
     }
 
     /// The same if the options say so, else nothing: what applications do at the beginning of a
-    /// transaction. Can be dropped at any time.
+    /// transaction.
     ///
     /// # Errors
     /// As for all calls.
@@ -193,7 +192,7 @@ impl Client {
         if self.0.server_sync { self.ping().await } else { Ok(()) }
     }
 
-    /// The serial of the current record of an object. Can be dropped at any time.
+    /// The serial of the current record of an object.
     ///
     /// # Errors
     /// As for all calls.
@@ -201,7 +200,7 @@ impl Client {
         self.0.ask(CurrentSerial(oid)).await
     }
 
-    /// The record of exactly that revision. Can be dropped at any time.
+    /// The record of exactly that revision.
     ///
     /// # Errors
     /// As for all calls.
@@ -209,8 +208,8 @@ impl Client {
         self.0.ask(LoadSerial(oid, serial)).await
     }
 
-    /// At most so many revisions of an object, newest first: dicts with `time`, `tid`, `user_name`,
-    /// `description`, `size` and others. Can be dropped at any time.
+    /// Revisions of an object, newest first, at most `size`: dicts with `time`, `tid`, `user_name`,
+    /// `description`, `size` and others.
     ///
     /// # Errors
     /// As for all calls.
@@ -218,8 +217,7 @@ impl Client {
         self.0.ask(History(oid, size)).await
     }
 
-    /// The current record of the smallest oid at or after this one, and where to go on. Can be
-    /// dropped at any time.
+    /// The current record of the smallest oid at or after this one, and where to go on.
     ///
     /// # Errors
     /// As for all calls.
@@ -227,7 +225,7 @@ impl Client {
         self.0.ask(NextRecord(from)).await
     }
 
-    /// A walk over the transactions from one tid to another, both inclusive, oldest first.
+    /// An iterator over the transactions from one tid to another, both inclusive, oldest first.
     #[must_use]
     pub fn transactions(&self, start: Option<Tid>, stop: Option<Tid>) -> TransactionIterator {
         TransactionIterator::new(self.0.clone(), start, stop)
@@ -236,7 +234,8 @@ impl Client {
 
 /// Writing.
 impl Client {
-    /// An oid that nobody has had. Dropped meanwhile, it goes to the next who asks, or is never used.
+    /// An oid that was never given out. If the future is dropped, the oid goes to the next call, or is never
+    /// used.
     ///
     /// # Errors
     /// As for all calls.
@@ -254,8 +253,8 @@ impl Client {
         }
     }
 
-    /// Begins a transaction, when the turn comes to it: a client has one at a time. Dropped meanwhile,
-    /// it gives up its place.
+    /// Begins a transaction. A client has one at a time: the future waits for its turn, and gives it up if it
+    /// is dropped.
     ///
     /// # Errors
     /// As for all calls, and if writing is refused.
@@ -269,8 +268,8 @@ impl Client {
         Ok(Transaction::new(open))
     }
 
-    /// Undoable transactions, newest first: from the `first`th up to the `last`th, or for a negative
-    /// `last`, so many. Can be dropped at any time.
+    /// Undoable transactions, newest first: from position `first` up to `last`; a negative `last` is the
+    /// maximum number of transactions.
     ///
     /// # Errors
     /// As for all calls.
@@ -278,7 +277,7 @@ impl Client {
         self.0.ask(UndoLog { first, last }).await
     }
 
-    /// The same of those whose entries have these items. Can be dropped at any time.
+    /// The same for entries that have these items.
     ///
     /// # Errors
     /// As for all calls.
@@ -291,8 +290,8 @@ impl Client {
         self.0.ask(UndoInfo { first, last, specification }).await
     }
 
-    /// Lets the server remove what is not reachable as of a time. With `wait`, returns when it has.
-    /// Dropped meanwhile, the server goes on.
+    /// Packs the storage as of a time. With `wait`, returns when the pack is done. If the future is dropped,
+    /// the server packs all the same.
     ///
     /// # Errors
     /// As for all calls.
@@ -300,7 +299,7 @@ impl Client {
         self.0.ask(Pack { time, wait }).await
     }
 
-    /// Figures and abilities of the storage, asked for now. Can be dropped at any time.
+    /// Size and abilities of the storage, requested from the server.
     ///
     /// # Errors
     /// As for all calls.
@@ -308,7 +307,7 @@ impl Client {
         self.0.ask(Info).await
     }
 
-    /// Figures of the server by name. Can be dropped at any time.
+    /// Figures of the server by name.
     ///
     /// # Errors
     /// As for all calls.
@@ -319,14 +318,15 @@ impl Client {
 
 /// Blobs.
 impl Client {
-    /// Where an application may write what is to become blobs, so that they need not be copied.
+    /// The directory of blobs. A file that is written there need not be copied to become a blob.
     #[must_use]
     pub fn blob_directory(&self) -> Option<&BlobDir> {
         self.0.blobs.as_ref()
     }
 
     /// The file of a blob; `serial` is that of the record. In a cache, it may be removed at any time:
-    /// [`Self::open_blob`] is the safer way. Dropped meanwhile, the blob still comes into the cache.
+    /// [`Self::open_blob`] is the safer way. If the future is dropped, the blob is
+    /// still put into the cache.
     ///
     /// # Errors
     /// [`Refused::NoSuchObject`] if there is none, as for all calls, and the disk's.
@@ -334,8 +334,8 @@ impl Client {
         self.fetch_blob(oid, serial).await.map(|blob| blob.path)
     }
 
-    /// The file of a blob, open for reading; `serial` is that of the record. Dropped meanwhile, the
-    /// blob still comes into the cache.
+    /// The file of a blob, open for reading; `serial` is that of the record. If the future is
+    /// dropped, the blob is still put into the cache.
     ///
     /// # Errors
     /// [`Refused::NoSuchObject`] if there is none, as for all calls, and the disk's.
@@ -367,7 +367,7 @@ impl Client {
             call
         });
         asked.await?;
-        // The sender is dropped only with a download that has failed, or with the client.
+        // The sender is dropped with a download that has failed, or with the client.
         Ok(blob.await.map_err(|_| CallError::Closed)??)
     }
 }

@@ -6,12 +6,11 @@
 //!             answers, bytes of blobs ◄─┘ └─────── uploads, as their bytes are asked for
 //! ```
 //!
-//! One thread does it all, in the order in which the machine has said it, and none of it waits for
-//! anybody else. What may have to wait for another client that uses the same directory of blobs is given
-//! to a thread that lives as long as that takes: otherwise a blob could wait for the lock of another one
-//! whose bytes nobody writes any more.
+//! One thread does all jobs, in the order of the machine's outputs, and none of them waits for another
+//! process. Work that may have to wait for another client of the same directory of blobs gets a thread of
+//! its own: otherwise a blob could wait for the lock of another one whose bytes are not written any more.
 //!
-//! It ends with the client, after what was given to it.
+//! It ends with the client, after the jobs that were queued.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,14 +32,14 @@ struct Disk {
     shared: Arc<Shared>,
     blobs: Option<BlobDir>,
     cache_file: Option<CacheFile>,
-    /// A snapshot is on its way here.
+    /// A snapshot was requested and has not come yet.
     is_rewriting: bool,
 
     downloads: HashMap<(Oid, Tid), Incoming>,
     uploads: HashMap<TxnId, Vec<Upload>>,
 }
 
-/// Starts the thread. Without threads there are no files.
+/// Starts the thread.
 pub(crate) fn start(
     shared: Arc<Shared>,
     jobs: Receiver<DiskJob>,
@@ -63,7 +62,7 @@ pub(crate) fn start(
     })
 }
 
-/// However the thread ends, nobody waits for it any more.
+/// However the thread ends, its waiters are woken.
 struct End(Arc<Shared>);
 
 impl Drop for End {
@@ -72,7 +71,7 @@ impl Drop for End {
             state.close(now);
             state.disk_is_busy = false;
             state.disk = None;
-            // Of what was on its way through here nothing will come, if there was a bug.
+            // After a panic, no answers that were queued here will come.
             state.waiters.fail_all(&CallError::Closed, &mut state.wakers);
             state.wakers.append(&mut state.waits_for_end);
         });
@@ -89,7 +88,7 @@ impl Disk {
             }
             DiskJob::Write(oid, serial, part) => self.write(oid, serial, part),
             DiskJob::Downloaded(oid, serial) => {
-                // What is still there has not come to its end, and will not.
+                // A download that is still here is incomplete, and stays so.
                 self.downloads.remove(&(oid, serial));
                 self.sweep_if_due();
             }
@@ -102,17 +101,17 @@ impl Disk {
         }
     }
 
-    /// A client can do without the file of its cache.
+    /// A client works without the file of its cache.
     fn append(&mut self, chunk: &[u8]) {
         let Some(file) = &mut self.cache_file else { return };
         if let Err(error) = file.append(chunk) {
-            tracing::warn!("the cache is not kept: {error}");
+            tracing::warn!("the cache file is not written: {error}");
         }
         let is_due = !self.is_rewriting
             && file.wants_rewrite(&self.shared.look(|state| state.machine.cache().statistics()));
         if is_due {
             self.is_rewriting = true;
-            // It comes behind all that is on its way here, which is what it has to follow.
+            // It is queued behind all jobs that it has to follow.
             self.shared.with(|state, _| {
                 state.do_on_disk(DiskJob::Rewrite(state.machine.cache().snapshot()));
             });
@@ -122,7 +121,7 @@ impl Disk {
     fn rewrite(&mut self, snapshot: Snapshot) {
         self.is_rewriting = false;
         if let Some(Err(error)) = self.cache_file.as_mut().map(|file| file.rewrite(snapshot)) {
-            tracing::warn!("the cache is not written anew: {error}");
+            tracing::warn!("the cache file is not compacted: {error}");
         }
     }
 
@@ -137,7 +136,7 @@ impl Disk {
         if let Err(error) = result
             && let Some(incoming) = self.downloads.remove(&(oid, serial))
         {
-            // Who does not wait any more does not care.
+            // The future may have been dropped.
             let _ = incoming.done.send(Err(error));
         }
     }
@@ -150,7 +149,7 @@ impl Disk {
 
     fn read(&mut self, txn: TxnId, blob: usize, at: u64, len: usize) {
         let upload = self.uploads.get_mut(&txn).and_then(|uploads| uploads.get_mut(blob));
-        // A transaction that was given up meanwhile has none any more, and nobody asks for them.
+        // A transaction that was aborted meanwhile has no uploads any more.
         let Some(upload) = upload else { return };
         let bytes = upload.read(at, len).map(Bytes::from).map_err(|error| error.to_string());
         self.shared.with(|state, now| {
@@ -166,7 +165,7 @@ impl Disk {
         in_own_thread(move || {
             for upload in uploads {
                 if let Err(error) = upload.committed(tid) {
-                    tracing::warn!("a blob that was committed is not kept: {error}");
+                    tracing::warn!("a committed blob is not kept in the blob cache: {error}");
                 }
             }
             shared.with(|state, _| state.deliver(call, result));
@@ -189,7 +188,7 @@ impl Disk {
 
 fn sweep(blobs: &BlobDir) {
     if let Err(error) = blobs.sweep() {
-        tracing::warn!("the blob cache is not brought down to its size: {error}");
+        tracing::warn!("the blob cache is not reduced to its maximum size: {error}");
     }
 }
 
@@ -204,7 +203,7 @@ mod tests {
     use super::*;
     use crate::cache_file::CacheFileError;
     use crate::error::ConnectError;
-    use crate::observer::Audience;
+    use crate::observer::Observers;
     use crate::options::ClientOptions;
     use crate::shared::Clock;
 
@@ -217,7 +216,7 @@ mod tests {
         let machine = Machine::new(clock.now(), ClientSettings::default(), cache);
         let (jobs, todo) = channel();
         let addresses = vec!["localhost:1".parse().unwrap()];
-        let shared = Shared::new(clock, machine, addresses, Audience::new(None), Some(jobs));
+        let shared = Shared::new(clock, machine, addresses, Observers::new(None), Some(jobs));
         let thread = start(shared.clone(), todo, None, Some(file)).unwrap();
         (shared, thread)
     }

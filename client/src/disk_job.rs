@@ -8,39 +8,39 @@ use rzeo_core::ids::{Oid, Tid};
 
 use crate::blobs::{Blob, BlobError, Download, Upload};
 
-/// What is to be done.
+/// A job of the thread for files.
 pub(crate) enum DiskJob {
     /// Append to the journal of the cache.
     Journal(Bytes),
-    /// Write it anew.
+    /// Replace the journal with a compact one.
     Rewrite(Snapshot),
-    /// A blob was asked for.
+    /// A blob was requested: its bytes follow.
     Download(Oid, Tid, Incoming),
-    /// It comes.
+    /// A part of a blob.
     Write(Oid, Tid, BlobPart),
-    /// All that will come of it has come.
+    /// The download has ended; no more parts follow.
     Downloaded(Oid, Tid),
-    /// One more blob of a transaction.
+    /// A further blob of a transaction.
     Upload(TxnId, Upload),
-    /// Its bytes are to be sent.
+    /// Read a piece of a blob, to be sent.
     Read {
-        /// Of which transaction.
+        /// The transaction.
         txn: TxnId,
-        /// Which of its blobs.
+        /// Number of the blob in the transaction.
         blob: usize,
-        /// From where.
+        /// Offset of the piece.
         at: u64,
-        /// How many.
+        /// Length of the piece.
         len: usize,
     },
-    /// The transaction is over. If it is committed, its blobs stay. Then somebody is to be told so.
+    /// The transaction has ended: keep its blobs if it is committed, then give the answer.
     Settle(TxnId, CallId, Result<Answer, CallError>),
-    /// It is given up.
+    /// The transaction is aborted.
     Discard(TxnId),
 }
 
 impl DiskJob {
-    /// How many bytes are kept in memory for it.
+    /// Number of bytes that it keeps in memory.
     pub(crate) const fn bytes(&self) -> usize {
         match self {
             Self::Journal(bytes) | Self::Write(_, _, BlobPart::Chunk(bytes)) => bytes.len(),
@@ -49,7 +49,7 @@ impl DiskJob {
     }
 }
 
-/// A download, and who waits for it.
+/// A download, and the channel for its result.
 pub(crate) struct Incoming {
     pub(crate) download: Download,
     pub(crate) done: oneshot::Sender<Result<Blob, BlobError>>,

@@ -1,4 +1,4 @@
-//! What an adapter drives: where to connect, what to send, when to look at the clock.
+//! What an adapter runs: where to connect, what to send, when to call `handle_timeout`.
 //!
 //! ```text
 //!   Driver ── poll_order ──► Connect(Link) ──► a task: connect, then bytes to and fro
@@ -6,9 +6,9 @@
 //!      └─ wait, handle_timeout                  └ take_outbox, wants_input
 //! ```
 //!
-//! An adapter decides nothing. It runs the [`Driver`] in one task and each [`Link`] in another, until the
-//! driver says that it is the end. Either may be dropped at any time: a driver that is dropped closes the
-//! client, a link that is dropped is a connection that is lost.
+//! An adapter makes no decisions. It runs the [`Driver`] in one task and each [`Link`] in another, until the
+//! driver orders [`Order::End`]. Either may be dropped at any time: a dropped driver closes the client, a
+//! dropped link is a lost connection.
 
 use std::collections::VecDeque;
 use std::fmt::Display;
@@ -38,11 +38,11 @@ pub struct Driver {
 pub enum Order {
     /// Make this connection, in a task of its own.
     Connect(Link),
-    /// All connections have ended, and there will be no more: so does the task.
+    /// All connections have ended, and there will be no more: end the task.
     End,
 }
 
-/// What a task of the driver may have to do itself.
+/// What the driver does next.
 enum Step {
     Resolve(Conflict),
     Connect(ConnId, Address),
@@ -58,8 +58,8 @@ impl Driver {
         Self { shared, resolver, tls }
     }
 
-    /// The next order, or has the task woken when there is one, or when [`Self::wait`] has become
-    /// shorter. Conflicts are resolved in here.
+    /// The next order. If there is none yet, the task is woken when there is one, or when [`Self::wait`] has
+    /// become shorter. Conflicts are resolved in here.
     pub fn poll_order(&mut self, cx: &mut Context<'_>) -> Poll<Order> {
         loop {
             match self.step(cx) {
@@ -105,9 +105,8 @@ impl Driver {
         }
     }
 
-    /// How long to wait before [`Self::handle_timeout`] is to be called, if at all; at most a day,
-    /// because some timers know no more than a few years. To be asked after each pending
-    /// [`Self::poll_order`].
+    /// How long to wait before calling [`Self::handle_timeout`], if at all; at most a day, because some
+    /// timers are limited to a few years. To be called after each pending [`Self::poll_order`].
     pub fn wait(&mut self) -> Option<Duration> {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         self.shared.with(|state, now| {
@@ -117,20 +116,20 @@ impl Driver {
         })
     }
 
-    /// Time has passed. Calling early or twice does nothing.
+    /// Tells the client that time has passed. Calling early or twice does nothing.
     pub fn handle_timeout(&mut self) {
         self.shared.with(|state, now| state.machine.handle_timeout(now));
     }
 }
 
-/// Without its driver a client can do nothing.
+/// A client without its driver is closed.
 impl Drop for Driver {
     fn drop(&mut self) {
         self.shared.close();
         self.shared.with(|state, _| {
             state.driver.is_gone = true;
             state.disk = None;
-            state.audience.end(&mut state.wakers);
+            state.observers.end(&mut state.wakers);
             state.wakers.append(&mut state.waits_for_end);
         });
     }
@@ -142,7 +141,7 @@ pub struct Link {
     conn: ConnId,
     address: Address,
     tls: Option<ClientTls>,
-    /// Whether it was said how it ended.
+    /// Whether its end was reported.
     is_over: bool,
 }
 
@@ -153,16 +152,15 @@ impl Link {
         &self.address
     }
 
-    /// How to encrypt, and which name the server's certificate must have.
+    /// The TLS configuration, and the host name expected in the server's certificate.
     #[must_use]
     pub fn tls(&self) -> Option<(Arc<ClientConfig>, ServerName<'static>)> {
         let tls = self.tls.as_ref()?;
         let name = tls.server_name(self.address.host_to_connect());
-        Some((tls.config().clone(), name.expect("addresses without a name were not let in")))
+        Some((tls.config().clone(), name.expect("addresses are checked for names with TLS")))
     }
 
-    /// Ready when the connection is not wanted any more. Before it is made there is nothing else to
-    /// listen for.
+    /// Ready when the connection is not wanted any more. To be polled while it is being made.
     pub fn poll_given_up(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.shared.with(|state, _| match state.links.get_mut(&self.conn) {
             Some(outbox) if !outbox.is_closing => {
@@ -173,29 +171,29 @@ impl Link {
         })
     }
 
-    /// It is made, all of it: also what is below the protocol.
+    /// The connection is made, with the layers below the protocol (TLS).
     pub fn connected(&mut self) {
         self.tell(Input::Connected(self.conn));
     }
 
-    /// It cannot be made.
+    /// The connection cannot be made.
     pub fn failed(mut self, why: &dyn Display) {
         self.end(Input::Failed(self.conn, format!("{}: {why}", self.address)));
     }
 
-    /// The server has said something.
+    /// Bytes have arrived from the server.
     pub fn received(&mut self, bytes: &[u8]) {
         self.tell(Input::Bytes(self.conn, bytes));
     }
 
-    /// The socket has taken so many bytes.
+    /// The socket has taken this many bytes.
     pub fn sent(&mut self, bytes: usize) {
         self.tell(Input::Sent(self.conn, bytes));
     }
 
-    /// Moves what is to be sent to the end of `chunks`, and has the task woken when there is more, or
-    /// when [`Self::wants_input`] has become true. `false` says that after that the connection is to be
-    /// closed; nothing need be read then.
+    /// Moves the bytes to send to the end of `chunks`; the task is woken when there are more, or when
+    /// [`Self::wants_input`] has become true. `false` means: close the connection after sending them, and
+    /// read nothing more.
     pub fn take_outbox(&mut self, cx: &mut Context<'_>, chunks: &mut VecDeque<Bytes>) -> bool {
         self.shared.with_idle_machine(|state| {
             let Some(outbox) = state.links.get_mut(&self.conn) else { return false };
@@ -205,13 +203,13 @@ impl Link {
         })
     }
 
-    /// Whether to read from the socket: not while blobs come faster than the disk takes them.
+    /// Whether to read from the socket: not while blobs arrive faster than they are written.
     #[must_use]
     pub fn wants_input(&self) -> bool {
         self.shared.look(|state| state.has_room())
     }
 
-    /// The machine hears nothing of connections that it does not want any more.
+    /// Input of connections that the machine does not want any more is ignored.
     fn tell(&self, input: Input<'_>) {
         self.shared.with(|state, now| {
             if state.links.get(&self.conn).is_some_and(|outbox| !outbox.is_closing) {
@@ -237,7 +235,7 @@ impl Link {
     }
 }
 
-/// However its task ended, the machine does not wait for it any more.
+/// However its task ended, the connection counts as lost.
 impl Drop for Link {
     fn drop(&mut self) {
         if !self.is_over {

@@ -1,8 +1,8 @@
-//! Who hears what others commit.
+//! Notifications of commits and connections.
 //!
-//! There are two ways. An [`Observer`] is called at the very moment, before anybody can see that a
-//! commit is known; what keeps objects in memory needs that, so that it never takes an old object for a
-//! new one. A [`Subscription`] is told later, at its own pace.
+//! There are two ways. An [`Observer`] is called at once, before any handle shows that a commit is known; a
+//! cache of objects in memory needs that, so that it never takes an old object for a new one. A
+//! [`Subscription`] queues events, for a task that takes them at its own pace.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -17,12 +17,12 @@ use rzeo_core::ids::{Oid, Tid};
 
 use crate::wakers::{Wakers, keep_waker};
 
-/// What wants to know at once.
+/// Is called at once for each event of a client.
 ///
-/// All methods are called in the order in which things happened, with the client locked: what they
-/// tell of can be seen by nobody before they return, in [`last_tid`](crate::Client::last_tid) nor by a
-/// load. They must be quick and must not call the client, which would wait for itself for ever.
-#[expect(unused_variables, reason = "who does not want to know does nothing")]
+/// All methods are called in the order of the events, with the client locked: neither
+/// [`last_tid`](crate::Client::last_tid) nor a load shows an event before they return. They must be quick
+/// and must not call the client, which would deadlock.
+#[expect(unused_variables, reason = "by default, nothing is done")]
 pub trait Observer: Send + Sync {
     /// Others changed these objects; there may be none.
     fn invalidated(&self, tid: Tid, oids: &Arc<[Oid]>) {}
@@ -32,20 +32,20 @@ pub trait Observer: Send + Sync {
     fn committed(&self, tid: Tid, oids: &Arc<[Oid]>) {}
     /// A server is chosen and the cache is verified.
     fn connected(&self, info: &Arc<ServerInfo>, read_only: bool) {}
-    /// The server is lost.
+    /// The connection is lost.
     fn disconnected(&self) {}
-    /// The storage has so many objects and bytes now.
+    /// The storage has this number of objects and bytes now.
     fn info(&self, length: u64, size: u64) {}
 }
 
-/// Wants to know nothing.
+/// Ignores all events.
 impl Observer for () {}
 
-/// What a [`Subscription`] is told; the words are those of [`Observer`].
+/// An event of a [`Subscription`]; the variants are the methods of [`Observer`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "see Observer")]
-pub enum News {
+pub enum ClientEvent {
     Invalidated { tid: Tid, oids: Arc<[Oid]> },
     InvalidatedAll { tid: Tid },
     Committed { tid: Tid, oids: Arc<[Oid]> },
@@ -54,7 +54,7 @@ pub enum News {
     Info { length: u64, size: u64 },
 }
 
-impl News {
+impl ClientEvent {
     fn tell(&self, observer: &dyn Observer) {
         match self {
             Self::Invalidated { tid, oids } => observer.invalidated(*tid, oids),
@@ -67,60 +67,60 @@ impl News {
     }
 }
 
-/// All news since it was made, in order; a stream. It ends when the client is closed.
+/// All events since the subscription was made, in order; a stream. It ends when the client is closed.
 ///
-/// News are kept until they are taken, however many there are: drop a subscription that is of no
-/// interest any more. Dropping the future of [`Self::next`] loses nothing.
+/// Events are queued until they are taken, without a limit: drop a subscription that is not used any
+/// more. Dropping the future of [`Self::next`] loses nothing.
 #[derive(Debug)]
 pub struct Subscription(Arc<Mutex<Queue>>);
 
 #[derive(Debug, Default)]
 struct Queue {
-    news: VecDeque<News>,
+    events: VecDeque<ClientEvent>,
     waker: Option<Waker>,
     has_ended: bool,
 }
 
 impl Subscription {
-    /// The next news; `None` when the client is closed.
-    pub async fn next(&mut self) -> Option<News> {
+    /// The next event; `None` when the client is closed.
+    pub async fn next(&mut self) -> Option<ClientEvent> {
         poll_fn(|cx| self.poll_take(cx)).await
     }
 
-    /// The next news, if there are any yet.
-    pub fn try_next(&mut self) -> Option<News> {
-        self.0.lock().news.pop_front()
+    /// The next event, if there is one already.
+    pub fn try_next(&mut self) -> Option<ClientEvent> {
+        self.0.lock().events.pop_front()
     }
 
-    fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<News>> {
+    fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<ClientEvent>> {
         let mut replaced = Wakers::new();
         let mut queue = self.0.lock();
-        let next = queue.news.pop_front();
+        let next = queue.events.pop_front();
         if next.is_some() || queue.has_ended {
             return Poll::Ready(next);
         }
         keep_waker(&mut queue.waker, cx, &mut replaced);
-        // What is replaced may be the last that holds a task; it goes when nothing is locked.
+        // The replaced waker may be the last that holds a task; it is dropped when nothing is locked.
         drop(queue);
         Poll::Pending
     }
 }
 
 impl Stream for Subscription {
-    type Item = News;
+    type Item = ClientEvent;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<News>> {
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<ClientEvent>> {
         self.poll_take(cx)
     }
 }
 
-/// Everybody who is to be told.
-pub(crate) struct Audience {
+/// The observer and the subscriptions of a client.
+pub(crate) struct Observers {
     observer: Option<Arc<dyn Observer>>,
     subscriptions: Vec<Weak<Mutex<Queue>>>,
 }
 
-impl Audience {
+impl Observers {
     pub(crate) const fn new(observer: Option<Arc<dyn Observer>>) -> Self {
         Self { observer, subscriptions: Vec::new() }
     }
@@ -132,14 +132,14 @@ impl Audience {
         subscription
     }
 
-    pub(crate) fn tell(&mut self, news: &News, wakers: &mut Wakers) {
+    pub(crate) fn tell(&mut self, event: &ClientEvent, wakers: &mut Wakers) {
         if let Some(observer) = &self.observer {
-            news.tell(&**observer);
+            event.tell(&**observer);
         }
-        self.each(wakers, |queue| queue.news.push_back(news.clone()));
+        self.each(wakers, |queue| queue.events.push_back(event.clone()));
     }
 
-    /// There will be no more news.
+    /// No more events follow.
     pub(crate) fn end(&mut self, wakers: &mut Wakers) {
         self.each(wakers, |queue| queue.has_ended = true);
     }

@@ -1,4 +1,4 @@
-//! How a client is set up.
+//! Options of a client.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -18,11 +18,11 @@ use crate::client::Client;
 use crate::disk;
 use crate::driver::Driver;
 use crate::error::{ConnectError, check_addresses};
-use crate::observer::{Audience, Observer};
+use crate::observer::{Observer, Observers};
 use crate::resolver::{Builtin, Resolver};
 use crate::shared::{Clock, Shared};
 
-/// How a client is set up.
+/// Options of a client.
 ///
 /// ```
 /// use rzeo_client::{Access, ClientOptions};
@@ -42,11 +42,11 @@ use crate::shared::{Clock, Shared};
 pub struct ClientOptions {
     /// The servers; all serve the same data.
     pub addresses: Vec<Address>,
-    /// The name of the storage; servers call an unnamed one `1`.
+    /// Name of the storage; servers call an unnamed one `1`.
     pub storage: String,
-    /// Whether to write.
+    /// Whether the client writes.
     pub access: Access,
-    /// What to be called in the server's log.
+    /// Name of the client in the server's log.
     pub label: Option<String>,
     /// How long a call waits for a connection before it fails.
     pub wait_timeout: Duration,
@@ -55,38 +55,38 @@ pub struct ClientOptions {
     /// When a server that could not be reached is tried again, and how often. By default, without end:
     /// after 100 ms, then after twice as long each time, up to a second.
     pub reconnect: Reconnect,
-    /// Longest message that is taken.
+    /// Maximum length of a message from the server.
     pub frame_bytes_max: u32,
-    /// How large the cache of records may grow.
+    /// Maximum size of the cache of records.
     pub cache_bytes: usize,
-    /// Where the cache is kept, so that the next client begins with it. Nowhere, if it is not said.
+    /// File in which the cache is kept, so that the next client begins with it; `None` for memory only.
     pub cache_path: Option<PathBuf>,
-    /// Where blobs are. Without, there are none.
+    /// Directory of blobs; `None` for a client without blobs.
     pub blobs: Option<BlobOptions>,
     /// Whether [`Client::sync`] asks the server.
     pub server_sync: bool,
-    /// How to encrypt the connections; [`rzeo_tls::client::client_config`] makes it.
+    /// TLS for the connections; [`rzeo_tls::client::client_config`] makes it. `None` for no encryption.
     pub tls: Option<ClientTls>,
-    /// Who merges two changes of one object, if the server leaves that to its clients.
+    /// Resolves conflicts that the server leaves to its clients.
     pub resolver: Arc<dyn Resolver>,
-    /// Who hears at once what others commit.
+    /// Is called at once for each commit.
     pub observer: Option<Arc<dyn Observer>>,
-    /// Where the jitter of retries begins; anywhere, if it is not said.
+    /// Seed of the random part of delays between attempts to connect; `None` for a random one.
     pub seed: Option<u64>,
 }
 
 impl ClientOptions {
-    /// A client of these servers, in all else as is usual.
+    /// A client of these servers, with defaults for everything else.
     #[must_use]
     pub fn new(addresses: impl IntoIterator<Item = Address>) -> Self {
         Self { addresses: addresses.into_iter().collect(), ..Self::default() }
     }
 
-    /// Makes a client, and what an adapter has to drive for it. Until it does nothing happens. May wait
-    /// for the disk, to read the cache.
+    /// Makes a client, and the driver that an adapter runs for it; nothing happens before it does. Reads
+    /// the file of the cache, which may take a while.
     ///
     /// # Errors
-    /// If the options make no sense, or files cannot be used. Servers are not spoken to yet.
+    /// If an option is invalid, or a file cannot be used. No server is contacted yet.
     pub fn open(self) -> Result<(Client, Driver), ConnectError> {
         check_addresses(&self.addresses, self.tls.as_ref())?;
         let clock = Clock::start();
@@ -102,9 +102,9 @@ impl ClientOptions {
         let machine = Machine::new(clock.now(), settings, cache);
         let needs_disk = blobs.is_some() || cache_file.is_some();
         let (jobs, todo) = channel();
-        let audience = Audience::new(self.observer);
+        let observers = Observers::new(self.observer);
         let jobs = needs_disk.then_some(jobs);
-        let shared = Shared::new(clock, machine, self.addresses, audience, jobs);
+        let shared = Shared::new(clock, machine, self.addresses, observers, jobs);
         if needs_disk {
             let started = disk::start(shared.clone(), todo, blobs.clone(), cache_file);
             started.map_err(ConnectError::Thread)?;

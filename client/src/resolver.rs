@@ -1,22 +1,22 @@
-//! Who merges two changes of one object.
+//! Resolution of conflicts that a server leaves to its clients.
 
 use bytes::Bytes;
 
-/// What knows how to merge the changes of some classes, when a server leaves that to its clients.
+/// Resolves conflicts of some classes, when a server leaves that to its clients.
 ///
-/// It is called on the task that drives the client, with nothing locked, and may take its time: other
+/// It is called on the task that runs the client's driver, without a lock, and may take long: other
 /// calls go on, but no new connection is made meanwhile.
 pub trait Resolver: Send + Sync {
-    /// Whether records of this one's class may be merged. If not, the states are not asked for, and the
-    /// conflict stands.
+    /// Whether conflicts of this record's class can be resolved. If not, the states are not requested, and
+    /// the conflict stands.
     fn knows(&self, new: &Bytes) -> bool;
 
-    /// Merges `committed` and `new`, both made from `old`; all are whole records. `None` lets the
-    /// conflict stand, which is always safe.
+    /// Resolves the conflict between `committed` and `new`, both made from `old`; all are whole records.
+    /// `None` lets the conflict stand, which is always safe.
     fn resolve(&self, old: &Bytes, committed: &Bytes, new: &Bytes) -> Option<Bytes>;
 }
 
-/// Merges what Python's `BTrees` and `Length` merge, see [`rzeo_core::resolve`].
+/// Resolves what Python's `BTrees` and `Length` resolve, see [`rzeo_core::resolve`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Builtin;
 

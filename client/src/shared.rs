@@ -1,10 +1,9 @@
 //! The machine behind its lock, and everything that comes out of it.
 //!
-//! Whoever wants something of the machine calls it under the lock, on its own thread. What comes out is
-//! drained before the lock is given back: bytes into the outboxes of connections, answers to those who
-//! wait for them, orders to the driver, work for the disk to its thread. Observers are called right
-//! there, and that is what makes the promise hold that nobody sees a commit before they have heard of it.
-//! Only wakers are called afterwards, see `wakers.rs`.
+//! A handle calls the machine under the lock, on its own thread. All outputs are drained before the lock is
+//! released: bytes into the outboxes of connections, answers to their waiters, orders to the driver, work
+//! for the disk to its thread. Observers are called under the lock, so no handle shows a commit before the
+//! observer has been called. Only wakers are called afterwards, see `wakers.rs`.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -23,17 +22,17 @@ use rzeo_core::time::{Instant, Now, UnixTime};
 use rzeo_net::Address;
 
 use crate::disk_job::DiskJob;
-use crate::observer::{Audience, News};
+use crate::observer::{ClientEvent, Observers};
 use crate::waiters::Waiters;
 use crate::wakers::Wakers;
 
 /// The logger under which Python's client writes.
 const LOG_TARGET: &str = "ZEO.ClientStorage";
 
-/// How many bytes may wait to be taken by the socket before who stores more has to wait.
+/// Maximum bytes of stores queued on a connection before further stores wait.
 pub(crate) const BACKLOG_BYTES_MAX: usize = 1 << 20;
 
-/// How many bytes may wait to be written to files before no more are read from sockets.
+/// Maximum bytes queued for files before nothing more is read from sockets.
 const UNWRITTEN_BYTES_MAX: usize = 4 << 20;
 
 /// What handles, the driver and the links of a client share.
@@ -55,37 +54,37 @@ pub(crate) struct State {
     pub(crate) finishing: HashMap<CallId, TxnId>,
     /// Blobs on their way here.
     pub(crate) downloading: HashMap<CallId, (Oid, Tid)>,
-    pub(crate) audience: Audience,
+    pub(crate) observers: Observers,
     pub(crate) driver: DriverState,
-    /// The way to the disk's thread; `None` if it is not needed, or not any more.
+    /// Sender to the thread for files; `None` if it is not needed, or has ended.
     pub(crate) disk: Option<Sender<DiskJob>>,
-    /// Whether it may still have work to do.
+    /// Whether that thread may still have work to do.
     pub(crate) disk_is_busy: bool,
-    /// Bytes on their way to it.
+    /// Number of bytes queued for it.
     pub(crate) unwritten: usize,
     pub(crate) is_closed: bool,
-    /// Who waits until less waits to be sent.
+    /// Tasks that wait to store more.
     pub(crate) waits_to_store: Wakers,
-    /// Who waits for the end.
+    /// Tasks that wait for the client to end.
     pub(crate) waits_for_end: Wakers,
-    /// Who is to be woken when the lock was given back.
+    /// Wakers to call when the lock is released.
     pub(crate) wakers: Wakers,
 }
 
-/// What waits to be sent on a connection.
+/// Bytes to be sent on a connection.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     pub(crate) chunks: VecDeque<Bytes>,
-    /// Nothing will follow, and nothing is to be heard any more.
+    /// Nothing follows, and input is ignored.
     pub(crate) is_closing: bool,
     pub(crate) waker: Option<Waker>,
 }
 
-/// The driver as the others see it.
+/// What handles know of the driver.
 #[derive(Debug, Default)]
 pub(crate) struct DriverState {
     pub(crate) waker: Option<Waker>,
-    /// When it will look at the clock by itself.
+    /// When it calls `handle_timeout` next.
     pub(crate) deadline: Option<Instant>,
     pub(crate) is_gone: bool,
 }
@@ -95,7 +94,7 @@ impl Shared {
         clock: Clock,
         machine: Machine,
         addresses: Vec<Address>,
-        audience: Audience,
+        observers: Observers,
         disk: Option<Sender<DiskJob>>,
     ) -> Arc<Self> {
         let state = State {
@@ -108,7 +107,7 @@ impl Shared {
             uploading: HashSet::new(),
             finishing: HashMap::new(),
             downloading: HashMap::new(),
-            audience,
+            observers,
             driver: DriverState::default(),
             disk_is_busy: disk.is_some(),
             disk,
@@ -119,12 +118,12 @@ impl Shared {
             wakers: Wakers::new(),
         };
         let shared = Arc::new(Self { state: Mutex::new(state), clock });
-        // What the machine wants from the beginning.
+        // The machine wants connections from the beginning.
         shared.with(|_, _| ());
         shared
     }
 
-    /// Does something with the machine, and then what it says.
+    /// Does something with the machine, and then drains its outputs.
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut State, Now) -> R) -> R {
         self.with_idle_machine(|state| {
             let result = act(state, self.clock.now());
@@ -133,7 +132,7 @@ impl Shared {
         })
     }
 
-    /// Does something beside the machine, of which nothing comes that it would have to say.
+    /// Does something that causes no outputs of the machine.
     pub(crate) fn with_idle_machine<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.state.lock();
         let result = act(&mut state);
@@ -143,22 +142,22 @@ impl Shared {
         result
     }
 
-    /// What the cache has: nothing comes of it that would have to be looked after.
+    /// A record from the cache, which causes no outputs.
     pub(crate) fn cached_before(&self, oid: Oid, before: Tid) -> Option<Revision> {
         self.state.lock().machine.cached_before(oid, before)
     }
 
-    /// Looks at something that does not change thereby.
+    /// Reads some state.
     pub(crate) fn look<R>(&self, look: impl FnOnce(&State) -> R) -> R {
         look(&self.state.lock())
     }
 
-    /// The application wants no more.
+    /// Closes the client.
     pub(crate) fn close(&self) {
         self.with(State::close);
     }
 
-    /// Ready when nothing is left to be done after a close.
+    /// Ready when a close is complete.
     pub(crate) fn poll_end(&self, cx: &Context<'_>) -> Poll<()> {
         self.with(|state, _| {
             if state.driver.is_gone && !state.disk_is_busy {
@@ -243,22 +242,22 @@ impl State {
     }
 
     fn show(&mut self, event: Event) {
-        let news = match event {
+        let event = match event {
             Event::Answered { call, result } => return self.answer(call, result),
             Event::Conflict(conflict) => {
                 self.conflicts.push_back(conflict);
                 return self.wake_driver();
             }
-            Event::Connected { read_only, info, .. } => News::Connected { info, read_only },
-            Event::Disconnected => News::Disconnected,
-            Event::Invalidated { tid, oids } => News::Invalidated { tid, oids },
-            Event::InvalidatedAll { tid } => News::InvalidatedAll { tid },
-            Event::Committed { tid, oids } => News::Committed { tid, oids },
-            Event::Info { length, size } => News::Info { length, size },
-            // Of an event that this crate does not know nobody can want to hear.
+            Event::Connected { read_only, info, .. } => ClientEvent::Connected { info, read_only },
+            Event::Disconnected => ClientEvent::Disconnected,
+            Event::Invalidated { tid, oids } => ClientEvent::Invalidated { tid, oids },
+            Event::InvalidatedAll { tid } => ClientEvent::InvalidatedAll { tid },
+            Event::Committed { tid, oids } => ClientEvent::Committed { tid, oids },
+            Event::Info { length, size } => ClientEvent::Info { length, size },
+            // Events added to core later are not forwarded to observers.
             _ => return,
         };
-        self.audience.tell(&news, &mut self.wakers);
+        self.observers.tell(&event, &mut self.wakers);
     }
 
     fn answer(&mut self, call: CallId, result: Result<Answer, CallError>) {
@@ -267,7 +266,7 @@ impl State {
         } else if let Some(txn) = self.finishing.remove(&call)
             && self.disk.is_some()
         {
-            // The answer comes when the blobs are where they belong.
+            // The answer is given when the blobs are in their final places.
             return self.do_on_disk(DiskJob::Settle(txn, call, result));
         }
         self.deliver(call, result);
@@ -278,7 +277,7 @@ impl State {
         self.waiters.deliver(call, result, &mut self.machine, &mut self.wakers);
     }
 
-    /// What does not come there is of no use any more: the client ends with the disk's thread.
+    /// A job that cannot be sent is dropped: the client ends with the thread for files.
     pub(crate) fn do_on_disk(&mut self, job: DiskJob) {
         if let Some(disk) = &self.disk {
             self.unwritten += job.bytes();
@@ -286,7 +285,7 @@ impl State {
         }
     }
 
-    /// A transaction is given up, unless it is being finished.
+    /// A transaction is aborted, unless it is being finished.
     pub(crate) fn discard_blobs(&mut self, txn: TxnId) {
         if self.uploading.remove(&txn) {
             self.do_on_disk(DiskJob::Discard(txn));
@@ -298,7 +297,7 @@ impl State {
         self.unwritten < UNWRITTEN_BYTES_MAX
     }
 
-    /// The disk has taken so many bytes.
+    /// This many bytes were written.
     pub(crate) fn written(&mut self, bytes: usize) {
         let had_room = self.has_room();
         self.unwritten = self.unwritten.saturating_sub(bytes);
@@ -319,7 +318,7 @@ fn log(level: LogLevel, text: &str) {
     }
 }
 
-/// Reads the clock. That on the wall is not looked at: tids are made by servers.
+/// The monotonic clock. The wall clock is not used: servers make tids.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     start: std::time::Instant,

@@ -1,6 +1,7 @@
 //! A client without sockets: what its handles, its driver and its links promise each other.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,9 @@ use rzeo_core::value::{ReadLimits, Value};
 use rzeo_core::wire::{Codec, Deframer, Flag, Outgoing};
 
 use crate::shared::BACKLOG_BYTES_MAX;
-use crate::{Address, Begin, Client, ClientOptions, ConnectError, Driver, Link, Order};
+use crate::{
+    Address, Begin, Client, ClientOptions, ConnectError, Driver, Link, Order, Reconnect, Retry,
+};
 
 const NOWHERE: &str = "nowhere:1";
 
@@ -207,6 +210,32 @@ fn without_its_driver_or_its_handles_a_client_is_closed() {
     assert!(link.poll_given_up(&mut cx()).is_pending());
     drop(clone);
     assert!(link.poll_given_up(&mut cx()).is_ready());
+}
+
+#[test]
+fn when_all_attempts_are_used_up_calls_fail_at_once() {
+    let max_attempts = NonZeroU32::new(2);
+    let reconnect = Reconnect { min_delay: Duration::ZERO, max_attempts, ..Reconnect::default() };
+    let options = ClientOptions { reconnect, ..ClientOptions::new([NOWHERE.parse().unwrap()]) };
+    let (client, mut driver) = options.open().unwrap();
+    let mut waiting = Box::pin(client.load(Oid(1)));
+    link(&mut driver).failed(&"no such host");
+    assert!(waiting.as_mut().poll(&mut cx()).is_pending());
+    driver.handle_timeout();
+    link(&mut driver).failed(&"no such host");
+    let Poll::Ready(Err(error)) = waiting.as_mut().poll(&mut cx()) else { panic!("it gave up") };
+    let text = "no server was reached in 2 attempts each: nowhere:1: no such host";
+    assert_eq!(error.to_string(), text);
+    assert_eq!(error.retry(), Retry::No);
+    assert_eq!(problem(&client), text);
+    assert!(driver.poll_order(&mut cx()).is_pending());
+    assert_eq!(driver.wait(), None);
+    // New addresses are tried, and calls wait for them.
+    client.set_addresses(["elsewhere:1".parse().unwrap()]).unwrap();
+    assert!(pin!(client.ping()).poll(&mut cx()).is_pending());
+    let mut server = Server::connect(&mut driver);
+    assert_eq!(server.read(), 0);
+    assert!(client.is_connected());
 }
 
 /// A task that uses the client at the very moment when it is woken.

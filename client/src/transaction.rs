@@ -22,13 +22,13 @@ use crate::handle::Handle;
 use crate::shared::{BACKLOG_BYTES_MAX, State};
 use crate::unblock::unblock;
 
-/// A transaction whose turn it is: what is to be changed is added to it. Made by [`Client::begin`](crate::Client::begin).
+/// An open transaction, to which changes are added. Made by [`Client::begin`](crate::Client::begin).
 ///
-/// A client has one at a time; the next one's turn comes when this one is finished, aborted or dropped.
-/// Dropping it aborts it, also inside of one of its futures.
+/// A client has one at a time; the next one waits until this one is finished, aborted or dropped. Dropping
+/// it aborts it, also while one of its futures runs.
 ///
-/// What is added goes out at once and is looked at when it is voted; that is also when a connection that
-/// was lost meanwhile shows. So [`Self::store`] and the like fail only when the client was closed.
+/// Changes are sent at once and checked by the vote, which also fails if the connection was lost meanwhile.
+/// So [`Self::store`] and the like fail only when the client was closed.
 #[derive(Debug)]
 #[must_use = "a transaction that is dropped is aborted"]
 pub struct Transaction(Open);
@@ -53,8 +53,8 @@ impl Transaction {
         Self(open)
     }
 
-    /// Writes a record. `serial` is the revision that was read, zero for a new object. Waits while much
-    /// waits to be sent; dropped meanwhile, nothing is written.
+    /// Writes a record. `serial` is the revision that was read, zero for a new object. Waits while too
+    /// many bytes wait to be sent; if the future is dropped, nothing is written.
     ///
     /// # Errors
     /// If the client was closed.
@@ -70,7 +70,7 @@ impl Transaction {
         self.0.add(|machine, txn| machine.delete(txn, oid, serial)).await
     }
 
-    /// Lets the vote fail unless this revision is current. Waits as [`Self::store`] does.
+    /// Makes the vote fail unless this revision is current. Waits as [`Self::store`] does.
     ///
     /// # Errors
     /// If the client was closed.
@@ -78,8 +78,8 @@ impl Transaction {
         self.0.add(|machine, txn| machine.check_current(txn, oid, serial)).await
     }
 
-    /// Writes a record under its original tid, when transactions are copied; `prev_txn` is where another
-    /// storage has the same record. Waits as [`Self::store`] does.
+    /// Writes a record under its original tid, for copied transactions; `prev_txn` may name a transaction
+    /// that wrote the same data. Waits as [`Self::store`] does.
     ///
     /// # Errors
     /// If the client was closed.
@@ -124,7 +124,7 @@ impl Transaction {
     }
 
     /// First phase: the server checks everything, and promises to commit it. Conflicts that it leaves
-    /// to its clients are resolved, if the resolver can. Dropped meanwhile, the transaction is aborted.
+    /// to its clients are resolved, if the resolver can. If the future is dropped, the transaction is aborted.
     ///
     /// # Errors
     /// If it cannot be committed. It is aborted then.
@@ -134,24 +134,24 @@ impl Transaction {
         Ok(Voted { open, resolved })
     }
 
-    /// Gives it up, and waits until the server has. Dropped meanwhile, it is given up all the same.
+    /// Aborts it, and waits until the server has. If the future is dropped, it is aborted all the same.
     pub async fn abort(self) {
         self.0.abort().await;
     }
 }
 
 impl Voted {
-    /// These objects are not what was stored: their conflicts were resolved, or they were undone. Whoever
-    /// has them in memory has to load them anew.
+    /// The objects that are not what was stored: their conflicts were resolved, or they were undone. Copies
+    /// of them in memory have to be loaded anew.
     #[must_use]
     pub fn resolved(&self) -> &[Oid] {
         &self.resolved
     }
 
-    /// Second phase: makes it so. The tid has been told to observers when this returns.
+    /// Second phase: commits it. Observers have been called when this returns.
     ///
-    /// Dropped meanwhile, nobody will know whether it was done; the cache is right in either case, and
-    /// observers hear of it if it was.
+    /// If the future is dropped, it is not known whether the transaction was committed; the cache is right
+    /// in either case, and observers are called if it was.
     ///
     /// # Errors
     /// [`CallError::MaybeCommitted`] if the connection was lost before the answer came.
@@ -167,7 +167,7 @@ impl Voted {
         finished.await
     }
 
-    /// Gives it up, and waits until the server has. Dropped meanwhile, it is given up all the same.
+    /// Aborts it, and waits until the server has. If the future is dropped, it is aborted all the same.
     pub async fn abort(self) {
         self.open.abort().await;
     }
@@ -178,7 +178,7 @@ impl Open {
         Self { handle, txn }
     }
 
-    /// Waits until less waits to be sent.
+    /// Waits until fewer bytes wait to be sent.
     async fn room(&self) {
         poll_fn(|cx| {
             self.handle.shared.with(|state, _| {
@@ -200,7 +200,7 @@ impl Open {
         Ok(self.handle.shared.with(|state, _| add(&mut state.machine, self.txn))?)
     }
 
-    /// The upload is on its way to the disk's thread before anybody can ask for its bytes.
+    /// The upload is queued for the thread for files before its bytes are requested.
     fn add_blob(
         &self,
         state: &mut State,
@@ -224,7 +224,7 @@ impl Open {
             state.discard_blobs(self.txn);
             state.machine.abort(now, self.txn)
         });
-        // A server that does not know it any more has nothing to give up.
+        // A server that does not know it any more has nothing to abort.
         let _ = aborted.await;
     }
 }

@@ -1,16 +1,16 @@
 //! Waking tasks, always after the client was unlocked.
 //!
-//! A waker runs what it likes: it may poll the task at once, or drop the last reference to it, and
-//! with it a future of this crate. Either would wait for a lock that is still held.
+//! A waker may do anything: poll the task at once, or drop the last reference to it, and with it a
+//! future of this crate. Either would deadlock while the lock is held.
 
 use std::task::{Context, Waker};
 
-/// Who is to be woken once nothing is locked.
+/// Wakers to call once nothing is locked.
 pub(crate) type Wakers = Vec<Waker>;
 
-/// Has the task woken later. A waker that was there and is of another task goes to `replaced`.
-pub(crate) fn keep_waker(place: &mut Option<Waker>, cx: &Context<'_>, replaced: &mut Wakers) {
-    if !place.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-        replaced.extend(place.replace(cx.waker().clone()));
+/// Registers the task to be woken later. A waker of another task is moved to `replaced`.
+pub(crate) fn keep_waker(slot: &mut Option<Waker>, cx: &Context<'_>, replaced: &mut Wakers) {
+    if !slot.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+        replaced.extend(slot.replace(cx.waker().clone()));
     }
 }

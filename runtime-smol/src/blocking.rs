@@ -26,8 +26,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rzeo_client::blobs::BlobDir;
 use rzeo_client::{
-    Address, Begin, BlobFailure, CallError, ClientOptions, ConnectError, CurrentRecord, News, Oid,
-    Record, Revision, ServerInfo, Statistics, Tid, TransactionInfo, UndoEntry, UnixTime, Value,
+    Address, Begin, BlobFailure, CallError, ClientEvent, ClientOptions, ConnectError,
+    CurrentRecord, Oid, Record, Revision, ServerInfo, Statistics, Tid, TransactionInfo, UndoEntry,
+    UnixTime, Value,
 };
 use smol::future::block_on;
 
@@ -233,9 +234,9 @@ impl Iterator for RecordIterator {
 }
 
 impl Iterator for Subscription {
-    type Item = News;
+    type Item = ClientEvent;
 
-    fn next(&mut self) -> Option<News> {
+    fn next(&mut self) -> Option<ClientEvent> {
         block_on(self.0.next())
     }
 }

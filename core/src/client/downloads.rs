@@ -118,3 +118,67 @@ fn discard(cx: &mut Context, oid: Oid, serial: Tid, received: Received) {
         cx.output(Output::WriteBlob(oid, serial, BlobPart::Lost));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::cache::Cache;
+    use super::super::output::Event;
+    use super::super::settings::ClientSettings;
+    use super::*;
+    use crate::time::Instant;
+
+    const OID: Oid = Oid(1);
+    const SERIAL: Tid = Tid(2);
+
+    fn asked() -> (Context, Downloads) {
+        let mut cx = Context::new(Instant::START, ClientSettings::default(), Cache::new(0));
+        let mut downloads = Downloads::default();
+        let call = cx.new_call();
+        downloads.ask(&mut Channel::new(1 << 20), OID, SERIAL, call);
+        (cx, downloads)
+    }
+
+    fn part(cx: &mut Context, it: &mut Downloads, method: &'static str) -> Result<(), LostBecause> {
+        let mut args = vec![Value::oid(OID), Value::tid(SERIAL)];
+        args.push(Value::Bytes("bytes".into()));
+        it.part(cx, method, Value::Tuple(args))
+    }
+
+    fn is_written(cx: &mut Context, part: &BlobPart) -> bool {
+        matches!(cx.take_output(), Some(Output::WriteBlob(OID, SERIAL, it)) if it == *part)
+    }
+
+    fn result(cx: &mut Context) -> bool {
+        let Some(Output::Event(Event::Answered { result, .. })) = cx.take_output() else {
+            panic!("it is answered")
+        };
+        result.is_ok()
+    }
+
+    #[test]
+    fn parts_are_handed_on_in_their_order() {
+        let (mut cx, mut downloads) = asked();
+        part(&mut cx, &mut downloads, "receiveBlobStart").unwrap();
+        assert!(is_written(&mut cx, &BlobPart::Start));
+        part(&mut cx, &mut downloads, "receiveBlobChunk").unwrap();
+        assert!(is_written(&mut cx, &BlobPart::Chunk("bytes".into())));
+        assert!(part(&mut cx, &mut downloads, "receiveBlobStart").is_err());
+        part(&mut cx, &mut downloads, "receiveBlobStop").unwrap();
+        assert!(is_written(&mut cx, &BlobPart::End));
+        downloads.answered(&mut cx, OID, SERIAL, Ok(()));
+        assert!(result(&mut cx));
+    }
+
+    #[test]
+    fn an_incomplete_blob_is_discarded() {
+        let (mut cx, mut downloads) = asked();
+        part(&mut cx, &mut downloads, "receiveBlobStart").unwrap();
+        assert!(is_written(&mut cx, &BlobPart::Start));
+        downloads.answered(&mut cx, OID, SERIAL, Ok(()));
+        assert!(is_written(&mut cx, &BlobPart::Lost));
+        assert!(!result(&mut cx));
+        let (mut cx, mut downloads) = asked();
+        downloads.lost(&mut cx, &LostBecause::Closed);
+        assert!(!result(&mut cx), "and nothing was written of it");
+    }
+}

@@ -13,13 +13,14 @@ use crate::wire::{Malformed, Unwritable};
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum CallError {
-    /// The server said no. The connection lives on.
+    /// The server refused the call. The connection lives on.
     #[error(transparent)]
     Refused(#[from] Refused),
-    /// There was no connection for as long as a call may wait.
+    /// There was no connection for as long as a call may wait
+    /// ([`wait_timeout`](super::ClientSettings::wait_timeout)).
     #[error("no server was reached within {seconds} seconds: {last}")]
     Unreachable {
-        /// How long was waited.
+        /// How long the call waited.
         seconds: f64,
         /// What went wrong last.
         last: String,
@@ -48,22 +49,22 @@ pub enum CallError {
         /// What is odd.
         problem: String,
     },
-    /// Conflicts came up again after each of so many resolutions. Python's client gives up and goes on
-    /// as if it had succeeded.
+    /// The maximum number of votes met conflicts again. Python's client gives up and goes on as if it had
+    /// succeeded.
     #[error("the transaction met conflicts {votes} times: {last}")]
     ConflictsForever {
-        /// How many votes.
+        /// Number of votes.
         votes: usize,
         /// The last of them.
         last: Refused,
     },
-    /// The encoding of the connection has no room for a value: msgpack has fewer than pickle.
+    /// The encoding of the connection cannot carry a value: msgpack carries fewer than pickle.
     #[error("a value cannot be sent: {0}")]
     Unwritable(Unwritable),
     /// A blob could not be read.
     #[error("a blob could not be read: {0}")]
     Blob(String),
-    /// What was called has to be called differently; nothing was sent.
+    /// The call was made at the wrong time; nothing was sent.
     #[error(transparent)]
     Misuse(#[from] Misuse),
     /// The client is closed.
@@ -71,7 +72,7 @@ pub enum CallError {
     Closed,
 }
 
-/// What was called has to be called differently.
+/// A call that was made at the wrong time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Misuse {
@@ -96,10 +97,10 @@ pub enum LostBecause {
     /// The other side, or the network.
     #[error("{0}")]
     Gone(String),
-    /// The server said something that cannot be read. Python's client would wait for ever.
+    /// The server sent something that cannot be read. Python's client would wait for ever.
     #[error("the server sent an unreadable message: {0}")]
     Malformed(#[from] Malformed),
-    /// The server called something that clients do not have.
+    /// The server called a method that clients do not have.
     #[error("the server called {0:?}")]
     UnknownNotice(String),
     /// The server answered what was not asked.
@@ -108,16 +109,16 @@ pub enum LostBecause {
     /// What the server announced is no version of the protocol that is spoken here.
     #[error("the server announced {0:?}, not Z5 or M5")]
     BadGreeting(String),
-    /// It was not ready in time. Python's client waits for ever.
+    /// The server was not ready in time. Python's client waits for ever.
     #[error("the server was not ready after {seconds} seconds")]
     NotReady {
         /// The limit.
         seconds: f64,
     },
-    /// It refused to register the client.
+    /// The server refused to register the client.
     #[error("the server refuses: {0}")]
     Refused(Refused),
-    /// It serves less than the cache knows of.
+    /// The server has fewer commits than the cache knows.
     #[error(
         "the server's newest commit is {server}, the cache knows of {cache}: \
          is this the same database? If so, remove the cache"
@@ -128,7 +129,7 @@ pub enum LostBecause {
         /// The cache's.
         cache: Tid,
     },
-    /// An answer that decides over the connection makes no sense.
+    /// An answer that the connection depends on cannot be understood.
     #[error("the answer to {method} cannot be understood: {problem}")]
     Odd {
         /// What was called.
@@ -136,16 +137,16 @@ pub enum LostBecause {
         /// What is odd.
         problem: String,
     },
-    /// The commit failed, and how far is not known: the cache is verified anew.
+    /// The commit failed, and it is not known how far it came: the cache is verified again.
     #[error("a commit failed")]
     CommitFailed,
     /// The client was closed.
     #[error("the client was closed")]
     Closed,
-    /// A server that takes writes was found in place of one that does not.
+    /// A server that takes writes replaced one that does not.
     #[error("a server that takes writes was found")]
     Upgraded,
-    /// What was asked is about something that was begun on a connection that is gone.
+    /// The call belongs to an iterator of a connection that is gone.
     #[error("it was begun on a connection that is gone")]
     BegunElsewhere,
 }

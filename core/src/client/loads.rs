@@ -139,9 +139,12 @@ fn own(data: Bytes) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec;
-
+    use super::super::answer::Answer;
+    use super::super::cache::Cache;
+    use super::super::output::{Event, Output};
+    use super::super::settings::ClientSettings;
     use super::*;
+    use crate::time::Instant;
 
     #[test]
     fn what_came_with_others_gets_memory_of_its_own() {
@@ -149,5 +152,61 @@ mod tests {
         let is_in_place = |len: usize| own(buffer.slice(..len)).as_ptr() == buffer.as_ptr();
         assert!(!is_in_place(ALONE_FROM - 1));
         assert!(is_in_place(ALONE_FROM));
+    }
+
+    const OID: Oid = Oid(1);
+
+    fn context() -> Context {
+        Context::new(Instant::START, ClientSettings::default(), Cache::new(1 << 20))
+    }
+
+    fn current(serial: u64) -> Revision {
+        Revision { data: Bytes::from_static(b"data"), serial: Tid(serial), end: None }
+    }
+
+    /// The answers among the outputs.
+    fn answers(cx: &mut Context) -> Vec<Option<Revision>> {
+        let mut answers = vec![];
+        while let Some(output) = cx.take_output() {
+            let Output::Event(Event::Answered { result: Ok(Answer::Loaded(revision)), .. }) =
+                output
+            else {
+                panic!("{output:?}")
+            };
+            answers.push(revision);
+        }
+        answers
+    }
+
+    #[test]
+    fn equal_loads_are_asked_once_and_answered_all() {
+        let (mut cx, mut loads, mut channel) = (context(), Loads::default(), Channel::new(1 << 20));
+        for _ in 0..2 {
+            let caller = cx.new_caller();
+            loads.ask(&mut channel, OID, Tid::MAX, Some(caller));
+        }
+        let asked = channel.backlog();
+        loads.ask(&mut channel, OID, Tid::MAX, None);
+        assert_eq!(channel.backlog(), asked);
+        loads.answered(&mut cx, OID, Tid::MAX, Ok(Some(current(3)))).unwrap();
+        assert_eq!(answers(&mut cx), [Some(current(3)), Some(current(3))]);
+        assert_eq!(cx.cache.load_before(OID, Tid::MAX), Some(current(3)));
+        let again = loads.answered(&mut cx, OID, Tid::MAX, Ok(None));
+        assert!(matches!(again, Err(LostBecause::UnknownReply(_))));
+    }
+
+    #[test]
+    fn a_reply_that_was_overtaken_is_ended_or_not_kept() {
+        for changed in [Some(Tid(5)), None] {
+            let (mut cx, mut loads) = (context(), Loads::default());
+            let (mut channel, caller) = (Channel::new(1 << 20), cx.new_caller());
+            loads.ask(&mut channel, OID, Tid::MAX, Some(caller));
+            loads.object_changed(&mut cx, OID, changed);
+            loads.answered(&mut cx, OID, Tid::MAX, Ok(Some(current(3)))).unwrap();
+            let ended = Revision { end: changed, ..current(3) };
+            assert_eq!(answers(&mut cx), [Some(ended.clone())]);
+            let kept = cx.cache.load_before(OID, Tid(5));
+            assert_eq!(kept, changed.map(|_| ended));
+        }
     }
 }

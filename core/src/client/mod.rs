@@ -5,22 +5,31 @@
 //!                │ ▲                                                the transaction, its cache
 //!          Event │ │ Connected, Bytes, Gone
 //!                ▼ │
-//!        whoever asked
+//!             callers
 //! ```
 //!
 //! It has the same four doors as the server's machines, and commands beside them: methods that return a
 //! [`CallId`], which comes back in an [`Event::Answered`]. Loads look into the cache first and then
 //! need no event.
 //!
+//! # Parts
+//!
+//! The outer machine (`machine`, with the commands in `commands`) routes between parts that own their state
+//! and its handlers: `connections` with `servers` (which server is used, which is tried when), `verify`,
+//! `loads`, `new_oids`, `downloads`, `transaction_queue` with `vote` and `uploads`, and `waiting` for calls
+//! without a connection. A part gets the `Context` (time, settings, cache, outputs, numbers of calls) and, if
+//! it sends something, the `Channel` of the connection as arguments. Everything else that can be asked is
+//! a [`query`].
+//!
 //! # What an adapter must do
 //!
 //! * Drain `poll_output` after every other call, and do what it says in that order.
-//! * For [`Output::Connect`], connect, and say [`Input::Connected`] or [`Input::Failed`]. A connection
-//!   for which [`Output::Disconnect`] came is not spoken of again, also if it was not made yet. For one that
-//!   is gone it comes, too, and means nothing any more.
+//! * For [`Output::Connect`], connect, and say [`Input::Connected`] or [`Input::Failed`]. After
+//!   [`Output::Disconnect`] the connection is not mentioned again, even if it was not made yet. For a
+//!   connection that is gone it comes, too, and has no effect.
 //! * Feed what arrives on a connection in its order, whole: [`Input::Gone`] comes last.
-//! * Show events to whoever waits for them before anybody can look at the client again: what
-//!   [`Client::last_tid`] shows has been announced.
+//! * Deliver events before the client can be used again: whatever [`Client::last_tid`] shows has been
+//!   announced.
 //!
 //! # Promises about order
 //!
@@ -30,13 +39,13 @@
 //!    looked at, so an invalidation behind it finds it (`loads`).
 //! 2. A reply that says "current" of a revision that was invalidated after the request was sent is kept
 //!    as what it is: ended by that invalidation.
-//! 3. From the `register` reply to the end of the verification of the cache, news of that connection
-//!    are held back, and those of other connections are ignored; then those after the verified tid are applied in
+//! 3. From the `register` reply to the end of the verification of the cache, invalidations of that
+//!    connection are held back, and those of other connections are ignored; then those after the verified tid are applied in
 //!    order (`verify`).
 //! 4. [`Client::last_tid`] grows to a tid when all that it changed is out of the cache and the event
 //!    that says so is in the queue.
 //! 5. An own commit is in the cache, and announced, where its reply stands in the stream.
-//! 6. Only one connection speaks to the cache at any time.
+//! 6. Only one connection changes the cache at any time.
 //! 7. A connection that ends in the middle of anything fails what was asked on it. Whether an
 //!    unanswered `finish` was committed cannot be known, and that is what the error says.
 

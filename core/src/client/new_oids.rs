@@ -73,3 +73,63 @@ impl NewOids {
         core::mem::take(&mut self.callers)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::super::answer::Answer;
+    use super::super::cache::Cache;
+    use super::super::output::{Event, Output};
+    use super::super::settings::ClientSettings;
+    use super::*;
+    use crate::time::Instant;
+
+    fn ask(oids: &mut NewOids, cx: &mut Context, channel: &mut Channel) {
+        let caller = cx.new_caller();
+        oids.ask(cx, channel, caller);
+    }
+
+    fn results(cx: &mut Context) -> Vec<Result<Answer, CallError>> {
+        let mut results = vec![];
+        while let Some(Output::Event(Event::Answered { result, .. })) = cx.take_output() {
+            results.push(result);
+        }
+        results
+    }
+
+    #[test]
+    fn callers_share_a_batch_and_ask_for_the_next() {
+        let mut cx = Context::new(Instant::START, ClientSettings::default(), Cache::new(0));
+        let (mut oids, mut channel) = (NewOids::default(), Channel::new(1 << 20));
+        for _ in 0..3 {
+            ask(&mut oids, &mut cx, &mut channel);
+        }
+        let asked = channel.backlog();
+        let batch =
+            |oids: &[u64]| Value::List(oids.iter().map(|oid| Value::oid(Oid(*oid))).collect());
+        oids.answered(&mut cx, &mut channel, Ok(batch(&[1, 2])));
+        assert_eq!(results(&mut cx), [1, 2].map(|oid| Ok(Answer::Oid(Oid(oid)))));
+        assert!(channel.backlog() > asked, "the third caller asks for another batch");
+        oids.answered(&mut cx, &mut channel, Ok(batch(&[3, 4])));
+        assert_eq!(results(&mut cx), [Ok(Answer::Oid(Oid(3)))]);
+        assert_eq!(oids.take_spare(), Some(Oid(4)));
+        assert_eq!(oids.take_spare(), None);
+    }
+
+    #[test]
+    fn a_refusal_fails_all_callers_and_a_loss_gives_them_back() {
+        let mut cx = Context::new(Instant::START, ClientSettings::default(), Cache::new(0));
+        let (mut oids, mut channel) = (NewOids::default(), Channel::new(1 << 20));
+        ask(&mut oids, &mut cx, &mut channel);
+        ask(&mut oids, &mut cx, &mut channel);
+        oids.answered(&mut cx, &mut channel, Err(Refused::ReadOnly));
+        assert_eq!(results(&mut cx), [(); 2].map(|()| Err(Refused::ReadOnly.into())));
+        ask(&mut oids, &mut cx, &mut channel);
+        oids.answered(&mut cx, &mut channel, Ok(Value::List(vec![])));
+        assert!(matches!(results(&mut cx)[..], [Err(CallError::Odd { .. })]), "an empty batch");
+        ask(&mut oids, &mut cx, &mut channel);
+        assert_eq!(oids.take_callers().len(), 1);
+        assert!(results(&mut cx).is_empty());
+    }
+}

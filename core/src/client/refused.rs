@@ -26,7 +26,7 @@ pub enum Retry {
     No,
 }
 
-/// A server's no, by the Python exception that it names (`spec: zeo-protocol 6.2`).
+/// A refusal of the server, by the Python exception that it names (`spec: zeo-protocol 6.2`).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Refused {
@@ -243,7 +243,7 @@ fn serials(payload: &Value) -> Option<(Tid, Tid)> {
     Some((committed.into_tid().ok()?, read.into_tid().ok()?))
 }
 
-/// A payload for people: its values one after the other.
+/// A payload as text: its values one after the other.
 fn words(payload: &Value) -> String {
     let one = |value: &Value| match value {
         Value::Str(text) => text.clone(),

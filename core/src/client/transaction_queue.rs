@@ -404,3 +404,107 @@ fn finish_refused(refused: Refused) -> CallError {
         | Refused::Other { .. } => CallError::MaybeCommitted(LostBecause::Refused(refused)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::answer::Answer;
+    use super::super::cache::Cache;
+    use super::super::ids::{CallId, ConnId};
+    use super::super::output::Output;
+    use super::super::settings::ClientSettings;
+    use super::*;
+
+    fn answers(cx: &mut Context) -> Vec<(CallId, Result<Answer, CallError>)> {
+        let mut answers = vec![];
+        while let Some(output) = cx.take_output() {
+            if let Output::Event(Event::Answered { call, result }) = output {
+                answers.push((call, result));
+            }
+        }
+        answers
+    }
+
+    fn ready(channel: &mut Channel) -> Uplink<'_> {
+        Uplink::Ready { id: ConnId(1), channel, read_only: false }
+    }
+
+    fn store(data: &'static str) -> Addition {
+        let args = vec![Value::oid(Oid(1)), Value::tid(Tid::ZERO), Value::Bytes(data.into())];
+        Addition { method: "storea", args, stored: Some((Oid(1), Some(data.into()))) }
+    }
+
+    struct Fixture {
+        cx: Context,
+        loads: Loads,
+        channel: Channel,
+        queue: TransactionQueue,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let settings = ClientSettings::default();
+            Self {
+                cx: Context::new(Instant::START, settings, Cache::new(1 << 20)),
+                loads: Loads::default(),
+                channel: Channel::new(1 << 20),
+                queue: TransactionQueue::default(),
+            }
+        }
+
+        /// A transaction that has stored something and is voted.
+        fn voted(&mut self) -> TxnId {
+            let (txn, _) = self.queue.begin(&mut self.cx, Begin::default(), None);
+            self.queue.take_turns(&mut self.cx, ready(&mut self.channel));
+            self.queue.add(&self.cx, Some(&mut self.channel), txn, store("new")).unwrap();
+            self.queue.vote(&mut self.cx, Some(&mut self.channel), txn);
+            let (cx, channel) = (&mut self.cx, &mut self.channel);
+            self.queue.voted(cx, channel, &mut self.loads, txn, Ok(Value::None));
+            answers(&mut self.cx);
+            txn
+        }
+    }
+
+    #[test]
+    fn transactions_take_turns() {
+        let mut it = Fixture::new();
+        let (first, begun) = it.queue.begin(&mut it.cx, Begin::default(), None);
+        let (second, second_begun) = it.queue.begin(&mut it.cx, Begin::default(), None);
+        it.queue.take_turns(&mut it.cx, ready(&mut it.channel));
+        assert_eq!(answers(&mut it.cx), [(begun.id, Ok(Answer::Begun))]);
+        let early = it.queue.add(&it.cx, Some(&mut it.channel), second, store("early"));
+        assert_eq!(early, Err(Misuse::NotOpen));
+        it.queue.abort(&mut it.cx, Some(&mut it.channel), first);
+        it.queue.take_turns(&mut it.cx, ready(&mut it.channel));
+        assert_eq!(answers(&mut it.cx), [(second_begun.id, Ok(Answer::Begun))]);
+    }
+
+    #[test]
+    fn an_own_commit_is_in_the_cache_and_announced() {
+        let mut it = Fixture::new();
+        let txn = it.voted();
+        let call = it.queue.finish(&mut it.cx, Some(&mut it.channel), txn);
+        let tid = Ok(Value::tid(Tid(9)));
+        it.queue.finished(&mut it.cx, &mut it.loads, txn, tid).unwrap();
+        let committed = Event::Committed { tid: Tid(9), oids: [Oid(1)].into() };
+        assert!(matches!(it.cx.take_output(), Some(Output::Event(event)) if event == committed));
+        assert_eq!(answers(&mut it.cx), [(call.id, Ok(Answer::Finished(Tid(9))))]);
+        let cached = it.cx.cache.load_before(Oid(1), Tid::MAX).unwrap();
+        assert_eq!((&*cached.data, cached.serial), (&b"new"[..], Tid(9)));
+    }
+
+    #[test]
+    fn a_lost_connection_leaves_a_finish_in_doubt_and_ends_all_else() {
+        let lost = LostBecause::Gone("gone".into());
+        let mut it = Fixture::new();
+        let txn = it.voted();
+        let call = it.queue.finish(&mut it.cx, Some(&mut it.channel), txn);
+        it.queue.connection_lost(&mut it.cx, &lost);
+        let maybe = Err(CallError::MaybeCommitted(lost.clone()));
+        assert_eq!(answers(&mut it.cx), [(call.id, maybe)]);
+        let txn = it.voted();
+        it.queue.connection_lost(&mut it.cx, &lost);
+        assert_eq!(it.queue.add(&it.cx, None, txn, store("late")), Ok(()));
+        let call = it.queue.finish(&mut it.cx, None, txn);
+        assert_eq!(answers(&mut it.cx), [(call.id, Err(CallError::Lost(lost)))]);
+    }
+}

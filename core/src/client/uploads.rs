@@ -125,3 +125,60 @@ impl Uploads {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::cache::Cache;
+    use super::super::settings::ClientSettings;
+    use super::*;
+    use crate::time::Instant;
+
+    const TXN: TxnId = TxnId(1);
+
+    /// The number and the position of the piece that is asked for.
+    fn wanted(cx: &mut Context) -> Option<(usize, u64)> {
+        match cx.take_output()? {
+            Output::ReadBlob { blob, at, .. } => Some((blob, at)),
+            output => panic!("{output:?}"),
+        }
+    }
+
+    #[test]
+    fn blobs_are_sent_one_after_the_other_and_once_more() {
+        let mut cx = Context::new(Instant::START, ClientSettings::default(), Cache::new(0));
+        let (mut uploads, mut channel) = (Uploads::default(), Channel::new(1 << 20));
+        assert_eq!((uploads.push(vec![]), uploads.push(vec![])), (0, 1));
+        for _ in 0..2 {
+            let whole = Bytes::from(vec![0; CHUNK_BYTES]);
+            for (piece, blob, at) in
+                [(whole, 0, 0), (Bytes::new(), 0, CHUNK_BYTES as u64), ("end".into(), 1, 0)]
+            {
+                uploads.read_next(&mut cx, &mut channel, TXN);
+                uploads.read_next(&mut cx, &mut channel, TXN);
+                assert_eq!((wanted(&mut cx), wanted(&mut cx)), (Some((blob, at)), None));
+                uploads.send(&mut channel, Ok(piece));
+            }
+            assert!(uploads.is_empty());
+            uploads.send_again();
+        }
+    }
+
+    #[test]
+    fn nothing_is_read_while_much_waits_to_be_sent() {
+        let mut cx = Context::new(Instant::START, ClientSettings::default(), Cache::new(0));
+        let (mut uploads, mut channel) = (Uploads::default(), Channel::new(1 << 20));
+        let much = Value::Bytes(vec![0; UNSENT_BYTES_MAX].into());
+        channel.tell("storea", vec![much]).unwrap();
+        uploads.push(vec![]);
+        uploads.read_next(&mut cx, &mut channel, TXN);
+        assert_eq!(wanted(&mut cx), None);
+        while let Some(chunk) = channel.take_chunk() {
+            channel.sent(chunk.len());
+        }
+        uploads.read_next(&mut cx, &mut channel, TXN);
+        assert_eq!(wanted(&mut cx), Some((0, 0)));
+        uploads.send(&mut channel, Err("it cannot be read".into()));
+        assert!(uploads.is_empty());
+        assert_eq!(uploads.take_failure().as_deref(), Some("it cannot be read"));
+    }
+}

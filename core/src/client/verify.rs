@@ -145,3 +145,82 @@ fn invalidated(cx: &mut Context, loads: &mut Loads, tid: Tid, oids: Arc<[Oid]>) 
     }
     cx.event(Event::Invalidated { tid, oids });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::cache::Cache;
+    use super::super::output::Output;
+    use super::super::settings::ClientSettings;
+    use super::*;
+    use crate::storage::Revision;
+    use crate::time::Instant;
+
+    /// A cache that has two records and is up to date as of a tid.
+    fn cached(last_tid: u64) -> Context {
+        let mut cache = Cache::new(1 << 20);
+        for oid in [Oid(1), Oid(2)] {
+            cache.store(oid, Revision { data: "data".into(), serial: Tid(1), end: None });
+        }
+        cache.set_last_tid(Tid(last_tid));
+        Context::new(Instant::START, ClientSettings::default(), cache)
+    }
+
+    fn begin(
+        it: &mut Verification,
+        cx: &mut Context,
+        newest: u64,
+    ) -> Result<Progress, LostBecause> {
+        it.begin(cx, &mut Channel::new(1 << 20), Some(Tid(newest)))
+    }
+
+    fn changes(tid: u64, oids: &[Oid]) -> Value {
+        let oids = Value::List(oids.iter().copied().map(Value::oid).collect());
+        Value::Tuple(vec![Value::tid(Tid(tid)), oids])
+    }
+
+    fn events(cx: &mut Context) -> Vec<Event> {
+        let mut events = vec![];
+        while let Some(Output::Event(event)) = cx.take_output() {
+            events.push(event);
+        }
+        events
+    }
+
+    #[test]
+    fn a_cache_that_is_behind_forgets_what_changed() {
+        let (mut cx, mut it) = (cached(5), Verification::default());
+        assert_eq!(begin(&mut it, &mut cx, 7), Ok(Progress::Asked));
+        let progress = it.changes(&mut cx, Ok(changes(7, &[Oid(1)])));
+        assert_eq!(progress, Ok(Progress::Verified(Tid(7))));
+        assert!(
+            !cx.cache.knows_before(Oid(1), Tid::MAX) && cx.cache.knows_before(Oid(2), Tid::MAX)
+        );
+        assert_eq!(events(&mut cx), [Event::Invalidated { tid: Tid(7), oids: [Oid(1)].into() }]);
+    }
+
+    #[test]
+    fn a_cache_that_is_too_old_is_dropped_and_one_that_is_ahead_refused() {
+        let (mut cx, mut it) = (cached(5), Verification::default());
+        assert_eq!(begin(&mut it, &mut cx, 5), Ok(Progress::Verified(Tid(5))));
+        let ahead = begin(&mut it, &mut cx, 4);
+        assert_eq!(ahead, Err(LostBecause::Behind { server: Tid(4), cache: Tid(5) }));
+        assert_eq!(begin(&mut it, &mut cx, 9), Ok(Progress::Asked));
+        assert_eq!(it.changes(&mut cx, Ok(Value::None)), Ok(Progress::Verified(Tid(9))));
+        assert!(cx.cache.is_empty());
+        assert_eq!(events(&mut cx), [Event::InvalidatedAll { tid: Tid(9) }]);
+    }
+
+    #[test]
+    fn invalidations_are_held_back_until_the_cache_is_verified() {
+        let (mut cx, mut it, mut loads) = (cached(5), Verification::default(), Loads::default());
+        for tid in [6, 8] {
+            it.invalidation(&mut cx, &mut loads, changes(tid, &[Oid(1)])).unwrap();
+        }
+        assert!(events(&mut cx).is_empty() && cx.cache.knows_before(Oid(1), Tid::MAX));
+        it.end(&mut cx, &mut loads, Tid(7));
+        assert_eq!(events(&mut cx), [Event::Invalidated { tid: Tid(8), oids: [Oid(1)].into() }]);
+        assert_eq!(cx.cache.last_tid(), Tid(8));
+        it.invalidation(&mut cx, &mut loads, changes(9, &[])).unwrap();
+        assert_eq!(events(&mut cx), [Event::Invalidated { tid: Tid(9), oids: [].into() }]);
+    }
+}

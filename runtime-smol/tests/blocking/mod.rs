@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rzeo_client::{Begin, CallError, ClientOptions, News, Oid, Tid};
+use rzeo_client::{Begin, CallError, ClientEvent, ClientOptions, Oid, Tid};
 use rzeo_smol::blocking;
 use rzeo_storage::MappingStorage;
 
@@ -25,7 +25,7 @@ fn calls_block() {
     let (oid, tid) = committed().expect("nobody else is there");
     assert_eq!(client.load(oid), Ok(("a record".into(), tid)));
     assert_eq!(client.last_tid(), tid);
-    let heard = News::Committed { tid, oids: [oid].into() };
+    let heard = ClientEvent::Committed { tid, oids: [oid].into() };
     assert!(news.any(|it| it == heard));
     let mut walk = client.transactions(None, None);
     let walked = walk.next().map(|transaction| transaction.map(|transaction| transaction.tid));
@@ -35,6 +35,8 @@ fn calls_block() {
     assert!(walk.next().is_none());
     client.close();
     assert_eq!(client.ping(), Err(CallError::Closed));
-    assert!(news.all(|it| it == News::Disconnected || matches!(it, News::Info { .. })));
+    assert!(
+        news.all(|it| it == ClientEvent::Disconnected || matches!(it, ClientEvent::Info { .. }))
+    );
     server.stop();
 }

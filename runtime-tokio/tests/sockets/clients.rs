@@ -13,8 +13,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use rzeo_client::blobs::BlobOptions;
 use rzeo_client::{
-    Access, Address, Begin, BlobFailure, CallError, Client, ClientOptions, ClientTls, ConnectError,
-    News, Observer, Oid, Refused, Tid, Transaction,
+    Access, Address, Begin, BlobFailure, CallError, Client, ClientEvent, ClientOptions, ClientTls,
+    ConnectError, Observer, Oid, Refused, Tid, Transaction,
 };
 use rzeo_core::storage::Storage;
 use rzeo_storage::{BlobStorage, MappingStorage};
@@ -67,8 +67,8 @@ async fn commit_and_load(address: &Address, dial: Dial<'_>) {
         let oids: Arc<[Oid]> = [oid].into();
         loop {
             match news.next().await.unwrap() {
-                News::Info { .. } => {}
-                it => break assert_eq!(it, News::Invalidated { tid: serial, oids }),
+                ClientEvent::Info { .. } => {}
+                it => break assert_eq!(it, ClientEvent::Invalidated { tid: serial, oids }),
             }
         }
         assert_eq!(other.load(oid).await.unwrap(), (record(LONG), serial));
@@ -184,7 +184,7 @@ fn a_dropped_finish_commits() {
         let voted = txn.vote().await.unwrap();
         let mut news = client.subscribe();
         begin_and_drop(voted.finish());
-        while !matches!(news.next().await, Some(News::Committed { .. })) {}
+        while !matches!(news.next().await, Some(ClientEvent::Committed { .. })) {}
         let (data, serial) = client.load(Oid(1)).await.unwrap();
         assert_eq!((data, serial), (record(1), client.last_tid()));
         client.close().await;
@@ -356,7 +356,7 @@ fn the_client_reconnects_to_a_restarted_server() {
         let tid = commit(&client, Oid(1), Tid::ZERO, record(1)).await.unwrap();
         let mut news = client.subscribe();
         server.begin_stop();
-        while !matches!(news.next().await, Some(News::Disconnected)) {}
+        while !matches!(news.next().await, Some(ClientEvent::Disconnected)) {}
         assert_eq!(client.load(Oid(1)).await.unwrap(), (record(1), tid), "from the cache");
         server.join();
         std::fs::remove_file(directory.path().join("socket")).unwrap();
@@ -433,10 +433,10 @@ fn a_read_only_client_cannot_write() {
         let mut news = client.subscribe();
         let better = writable.address().to_string().parse().unwrap();
         client.set_addresses(addresses.into_iter().chain([better])).unwrap();
-        while !matches!(news.next().await, Some(News::Connected { read_only: false, .. })) {}
+        while !matches!(news.next().await, Some(ClientEvent::Connected { read_only: false, .. })) {}
         assert!(!client.is_read_only());
         client.close().await;
-        assert_eq!(news.next().await, Some(News::Disconnected));
+        assert_eq!(news.next().await, Some(ClientEvent::Disconnected));
         assert_eq!(news.next().await, None);
     });
     writable.stop();
