@@ -57,7 +57,8 @@ class Step:
     #: Names of the steps that must pass first.
     needs: tuple = ()
     environment: dict = dataclasses.field(default_factory=dict)
-    #: Mostly waits, so it runs at the same time as another such step.
+    #: Runs at the same time as another such step: neither uses both cores all the time, and neither
+    #: measures.
     waits: bool = False
     #: A step that takes longer is killed.
     minutes: int = 30
@@ -104,10 +105,11 @@ def full_steps(rust, build):
           for runtime in ('tokio', 'smol') for codec in ('pickle', 'msgpack')),
         pytest('python', 'target/release/rzeo', '--size', 'full', '-n', str(JOBS), '-m', 'not alone',
                '--keep', f'{LOGS}/pages', needs='release', waits=True, minutes=90),
+        Step('mutants', [PYTHON, 'fixtures/mutants.py'], ('mutants',), waits=True, minutes=120),
+        Step('mutants-worlds', [PYTHON, 'fixtures/mutants.py', '--worlds'], ('mutants',), waits=True,
+             minutes=120),
         pytest('python-alone', 'target/release/rzeo', '--size', 'full', '--compare', '-m', 'alone',
                needs='release', minutes=60),
-        Step('mutants', [PYTHON, 'fixtures/mutants.py'], ('mutants',), minutes=90),
-        Step('mutants-worlds', [PYTHON, 'fixtures/mutants.py', '--worlds'], ('mutants',), minutes=90),
     ]
 
 

@@ -42,7 +42,10 @@ FIRST = 100
 def test_big_blobs(directory, arguments, certificates, size, runtime, transport):
     args = arguments(codec='pickle', size=size('blob-mb', 64, 2048), crowd=8, crowd_size=size('crowd', 16, 64))
     figures = {}
-    for name, command in [(runtime, args.server)] + [('reference', args.reference)] * args.compare:
+    commands = [(runtime, args.server)]
+    if args.compare and runtime == servers.RUNTIMES[0]:
+        commands.append(('reference', args.reference))
+    for name, command in commands:
         where = os.path.join(directory, name)
         os.mkdir(where)
         run = Run(args, name, command, transport, certificates, where)

@@ -53,7 +53,10 @@ RECORDS = 150
 def test_crowd(directory, arguments, certificates, size, runtime, transport):
     args = arguments(codec='msgpack', idle=size('idle', 500, 2000), half=200, refused=50, rounds=200)
     allow_open_files(2 * (args.idle + args.half + 2 * args.refused) + 200)
-    for name, command in [(runtime, args.server)] + [('reference', args.reference)] * args.compare:
+    commands = [(runtime, args.server)]
+    if args.compare and runtime == servers.RUNTIMES[0]:
+        commands.append(('reference', args.reference))
+    for name, command in commands:
         where = os.path.join(directory, name)
         os.mkdir(where)
         crowd = Crowd(args, name, command, transport, certificates, where)
