@@ -429,6 +429,8 @@ def theirs(one):
         key, value = setting['key'], setting['value']
         if key in ('style', 'facility'):
             value = value.lower()
+        if key == 'method':
+            value = value.upper()
         if key == 'url':
             value = re.sub('(?i)^http://', '', value)
         if key in ('to', 'server'):
