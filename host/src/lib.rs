@@ -1,5 +1,5 @@
 //! What every runtime adapter shares: the storages of a server, each with its hub behind a lock, its
-//! disk writer, and its timers; the sockets; and who is let in.
+//! disk writer, and its timer; the connections; and the limits of their number.
 //!
 //! ```text
 //!   adapter's tasks (one per connection)        threads of the host
@@ -11,13 +11,14 @@
 //!   └─────────────────────┘
 //! ```
 //!
-//! The critical section around a hub is short: it moves messages, no disk is touched. Notices are put
-//! into the inboxes while the lock is held, so their order in every inbox is the hub's.
+//! The critical section around a hub is short: it moves messages and touches no disk. Notices are put
+//! into the inboxes while the lock is held, so their order in every inbox is the hub's. The hub says
+//! which of them wake their connection at once; the others are woken in batches (`batch_waker`).
 //!
-//! A connection comes in through [`Host::admit`], gets its session and its inbox from
+//! A connection is admitted by [`Host::admit`], gets its session and its inbox from
 //! [`Admitted::connect`], and holds nothing any more when its [`Connected`] is dropped.
 //!
-//! Nothing here knows a wire method or a runtime. What an adapter adds is to wait: for sockets, for
+//! Nothing here depends on a wire method or a runtime. An adapter adds the waiting: for sockets, for
 //! time, and for the disk.
 
 mod admission;
