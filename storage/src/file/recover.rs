@@ -297,6 +297,10 @@ impl Walk {
             Err(Unusable::Missing) => return Ok(IndexUse::Missing),
             Err(reason) => return Ok(self.ignored(&reason.to_string())),
         };
+        // The index of a database that was closed while it was empty says nothing, which is no fault.
+        if end == FIRST && self.state.log.end == FIRST && index.is_empty() {
+            return Ok(IndexUse::Missing);
+        }
         match trusted(&self.state.log, end, &index)? {
             None => Ok(self.ignored("it does not fit the data file")),
             Some(last_tid) => {
