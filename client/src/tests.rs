@@ -234,7 +234,7 @@ fn when_all_attempts_are_used_up_calls_fail_at_once() {
     client.set_addresses(["elsewhere:1".parse().unwrap()]).unwrap();
     assert!(pin!(client.ping()).poll(&mut cx()).is_pending());
     let mut server = Server::connect(&mut driver);
-    assert_eq!(server.read(), 0);
+    assert!(server.read() > 0, "the ping is sent");
     assert!(client.is_connected());
 }
 
