@@ -12,7 +12,6 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::objects::oid_registry;
 use x509_parser::prelude::FromDer;
-use x509_parser::time::ASN1Time;
 use x509_parser::x509::{X509Name, X509Version};
 
 use crate::refusal::Peer;
@@ -204,12 +203,6 @@ pub(crate) fn printable(text: &str) -> String {
 /// Seconds since 1970, as certificates count them.
 pub(crate) fn seconds(time: UnixTime) -> i64 {
     i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
-}
-
-/// A time for a message.
-pub(crate) fn date(seconds: i64) -> String {
-    let time = ASN1Time::from_timestamp(seconds);
-    time.map_or_else(|_| format!("second {seconds} since 1970"), |time| time.to_string())
 }
 
 #[cfg(test)]

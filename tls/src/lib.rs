@@ -30,6 +30,7 @@
 
 mod certificate;
 pub mod client;
+mod date;
 mod error;
 mod explain;
 #[doc(hidden)]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::certificate::date;
+use crate::date::date;
 use crate::pin::Pin;
 
 /// A refused certificate of a peer: its subject, and the reason.
