@@ -1,22 +1,23 @@
-//! DemoStorage: changes over a base that stays as it is.
+//! DemoStorage: changes over a base that does not change.
 //!
 //! ```text
 //!   loads    ──► changes ──► base      the first that knows the object
 //!   commits  ──► changes
 //! ```
 //!
-//! Two databases look like one. What was never changed is read from the base, everything else from
-//! the changes; the one thing to put together is the time until which a revision of the base was
-//! current, since only the changes know what replaced it. Conflicts are judged here, before the
-//! changes hear of a store, because the changes do not know the revisions of the base.
+//! Two databases look like one. Objects that were never changed are read from the base, all others
+//! from the changes. The end of a base revision comes from the changes, which hold the revision
+//! that replaced it. Conflicts are checked here, before a store is passed to the changes, because
+//! the changes do not have the revisions of the base.
 //!
-//! New oids are not handed out from the base's last one on, since somebody may go on with the base
-//! itself: a random one is looked for that neither side knows, then those after it.
+//! New oids do not follow the base's last one, because the base itself may later be used for new
+//! objects: allocation starts at a random oid that neither side has used, and continues from there.
 //!
-//! Deleting objects and restoring records is not possible, nor is it in Python. A pack leaves alone
-//! what cannot be reached: an object of the changes may be held by one of the base, which no walk
-//! over the changes meets. (Python collects garbage in temporary changes all the same, and loses such
-//! objects.) Only [`MappingStorage`]s over an empty base are collected, see [`temporary_changes`].
+//! Deleting objects and restoring records is not supported, as in Python. A pack does not remove
+//! unreachable objects: an object of the base may refer to an object of the changes, and the pack
+//! reads only the changes. (Python collects garbage in temporary changes nevertheless, and loses
+//! such objects.) Only [`MappingStorage`]s over an empty base are collected, see
+//! [`temporary_changes`].
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,12 +36,12 @@ use rzeo_core::time::UnixTime;
 
 use crate::MappingStorage;
 
-/// What Python calls a mapping storage that a demo storage makes for itself.
+/// Python's name of a mapping storage that a demo storage creates for its changes.
 pub const DEFAULT_MAPPING_NAME: &str = "MappingStorage";
-/// Random oids are not greater, as in Python: there is room for as many after each.
+/// Maximum random oid, as in Python; the oids above it leave room to continue from there.
 const RANDOM_OID_MAX: u64 = 1 << 62;
 
-/// Changes over a base. See the module's introduction.
+/// Changes over a base. See the documentation of the module.
 pub struct DemoStorage {
     name: String,
     base: Arc<dyn Storage>,
@@ -48,8 +49,8 @@ pub struct DemoStorage {
     oids: Mutex<Oids>,
 }
 
-/// Changes in memory for a demo storage that was given none: packing collects garbage only if all
-/// objects are here.
+/// Changes in memory, for a demo storage without configured changes. A pack collects garbage only
+/// if the base is empty.
 #[must_use]
 pub fn temporary_changes(base: &dyn Storage) -> MappingStorage {
     let changes = MappingStorage::named(DEFAULT_MAPPING_NAME);
@@ -61,9 +62,10 @@ pub fn temporary_changes(base: &dyn Storage) -> MappingStorage {
 }
 
 impl DemoStorage {
-    /// Puts changes over a base. Whether a pack collects garbage is up to the changes; it should not,
-    /// unless the base is empty. `seed` is where new oids come from: random, or two servers over the
-    /// same base hand out the same ones. Without a name it has Python's, made of the names of both.
+    /// Puts changes over a base. The changes decide whether a pack collects garbage; they should do
+    /// so only if the base is empty. `seed` seeds the generator of oids and should be random, or
+    /// two servers over the same base allocate the same oids. The default name is Python's, made of
+    /// the names of both.
     #[must_use]
     pub fn new(
         name: Option<String>,
@@ -78,7 +80,8 @@ impl DemoStorage {
         Self { name, base, changes, oids: Mutex::new(Oids::new(seed)) }
     }
 
-    /// Whether neither side ever heard of an oid. A deleted object's is not free. Does not wait.
+    /// Whether neither side has ever used an oid. The oid of a deleted object is not free. Does not
+    /// wait.
     fn is_free(&self, oid: Oid) -> bool {
         [&self.changes, &self.base].iter().all(|storage| {
             let load = storage.load_before(oid, Tid::MAX, Patience::Now);
@@ -86,7 +89,7 @@ impl DemoStorage {
         })
     }
 
-    /// The serial that a store must name; `None` if the object does not exist.
+    /// The current serial, which a store must name; `None` if the object does not exist.
     fn committed(&self, oid: Oid, patience: Patience) -> Result<Option<Tid>, StorageError> {
         match self.current_serial(oid, patience) {
             Ok(serial) => Ok(Some(serial)),
@@ -102,12 +105,12 @@ impl fmt::Debug for DemoStorage {
     }
 }
 
-/// Whether an error says that the object, or this revision of it, is not there.
+/// Whether an error says that the object, or this revision of it, does not exist.
 fn is_missing(error: &StorageError) -> bool {
     matches!(error, StorageError::NoSuchObject(_) | StorageError::NoSuchRevision(..))
 }
 
-/// What the base says of an object whose first revision in the changes is `first`.
+/// Adapts the base's answer for an object whose first revision in the changes is `first`.
 fn until(first: Tid, base: Result<Load, StorageError>) -> Result<Load, StorageError> {
     Ok(match base {
         Ok(Load::Found(revision)) => {
@@ -150,8 +153,8 @@ impl Storage for DemoStorage {
         self.changes.info()
     }
 
-    /// Python takes that of the changes unless they are empty. Changes that are older than their base
-    /// would make the base's last commits invisible.
+    /// Python returns the last tid of the changes unless they are empty. With changes older than
+    /// their base, that would hide the base's last commits.
     fn last_tid(&self) -> Tid {
         self.changes.last_tid().max(self.base.last_tid())
     }
@@ -165,7 +168,7 @@ impl Storage for DemoStorage {
         match self.changes.load_before(oid, before, patience) {
             Err(StorageError::NoSuchObject(_)) => base(),
             Ok(Load::Younger { first }) => until(first, base()),
-            // An undone change uncovers the base.
+            // After an undone creation in the changes, the base's revision is current again.
             Ok(Load::Gone { serial, end }) => Ok(match base() {
                 Ok(Load::Found(revision)) => {
                     let end = revision.end.or(end);
@@ -288,7 +291,7 @@ impl Storage for DemoStorage {
     }
 }
 
-/// New blobs are the changes'. Asked only if these keep blobs.
+/// New blobs go to the changes. Used only if these keep blobs.
 impl BlobStore for DemoStorage {
     fn upload(&self) -> Result<Arc<dyn Scratch>, StorageError> {
         blobs_of(&*self.changes)?.upload()
@@ -332,7 +335,7 @@ impl TransactionIterator for Transactions {
     }
 }
 
-/// A vote of the changes, with the conflicts judged by what both sides know.
+/// A vote of the changes, with conflicts checked against both sides.
 struct DemoVote<'a> {
     storage: &'a DemoStorage,
     changes: Box<dyn Vote + 'a>,
@@ -340,7 +343,8 @@ struct DemoVote<'a> {
 }
 
 impl DemoVote<'_> {
-    /// An object that does not exist here may have been undone in the changes: these judge.
+    /// An object that does not exist may have been undone in the changes: then the changes check
+    /// the serial.
     fn judge(&self, oid: Oid, read: Tid) -> Result<(), StorageError> {
         match self.storage.committed(oid, self.patience)? {
             Some(committed) if committed != read => {
@@ -350,8 +354,8 @@ impl DemoVote<'_> {
         }
     }
 
-    /// What the changes are told that a client read. After an undone change the client reads the
-    /// base's revision; the changes know only the undoing.
+    /// The serial to pass to the changes for the one that a client read. After an undone change the
+    /// client reads the base's revision, but the changes have only the tid of the undo.
     fn read_in_changes(&self, oid: Oid, read: Tid) -> Result<Tid, StorageError> {
         match self.storage.changes.load_before(oid, Tid::MAX, self.patience) {
             Ok(Load::Gone { serial, .. }) => Ok(serial),
@@ -411,12 +415,12 @@ impl Vote for DemoVote<'_> {
     }
 }
 
-/// Where new oids come from: runs that begin at random.
+/// Allocates new oids in runs that begin at a random oid.
 #[derive(Debug)]
 struct Oids {
     state: u64,
     next: u64,
-    /// The runs so far: first oid to the one after the last.
+    /// The runs so far: the first oid, and the one after the last.
     issued: BTreeMap<u64, u64>,
 }
 
@@ -427,7 +431,7 @@ impl Oids {
         oids
     }
 
-    /// As many oids in a row as are wanted, all of them free.
+    /// Allocates `count` consecutive free oids.
     fn draw(&mut self, count: usize, is_free: impl Fn(Oid) -> bool) -> Vec<Oid> {
         let count = count as u64;
         loop {
@@ -465,7 +469,7 @@ impl Oids {
     }
 }
 
-/// A name as Python shows it, which here only has to tell where it ends.
+/// A name in quotes, as Python's `repr` shows it for ordinary names.
 fn repr(name: &str) -> String {
     if name.contains('\'') && !name.contains('"') {
         format!("\"{}\"", name.replace('\\', "\\\\"))

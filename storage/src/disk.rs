@@ -1,16 +1,16 @@
 //! Every call to the operating system's file functions, behind one pair of traits.
 //!
-//! [`Disk`] is what one does with names: open, rename, remove, lock. [`DiskFile`] is what one does
-//! with an open file, always at a given position and through a shared reference, so that readers and
-//! the writer need no lock between them. [`RealDisk`] is the operating system;
-//! [`memory::MemoryDisk`] keeps everything in memory, refuses calls when a test says so, and can be
-//! asked what a crash would have left.
+//! [`Disk`] has the calls on names: open, rename, remove, lock. [`DiskFile`] has the calls on an
+//! open file, all at a given position and through a shared reference, so that readers and the
+//! writer need no lock between them. [`RealDisk`] is the operating system; [`memory::MemoryDisk`]
+//! keeps everything in memory, fails calls on request, and computes what a crash would leave.
 //!
-//! What the storages assume of a disk is what the second implementation models:
+//! The storages assume the following of a disk, and the second implementation models exactly this:
 //!
-//! - bytes written before a successful [`DiskFile::sync`] survive a crash, whatever was written later;
-//! - without it any subset of the 512-byte sectors written may survive, and a file may be longer than
-//!   what was written to it, with zeros in the gaps;
+//! - bytes written before a successful [`DiskFile::sync`] survive a crash, also if later writes
+//!   were in progress;
+//! - without a sync any subset of the 512-byte sectors written may survive, and a file may be
+//!   longer than what was written to it, with zeros in the gaps;
 //! - a sector is written whole or not at all;
 //! - creations, renames and removals happen in order, and survive once [`Disk::sync_directory`] has
 //!   returned.
@@ -28,53 +28,54 @@ use rzeo_core::storage::StorageError;
 
 pub use self::real::RealDisk;
 
-/// The sector size that a crash tears writes at.
+/// Bytes of a sector. A crash can tear a write only between sectors.
 pub const SECTOR_BYTES: u64 = 512;
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// For reading; it must exist.
+    /// For reading; the file must exist.
     Read,
-    /// For reading and writing; it must exist.
+    /// For reading and writing; the file must exist.
     ReadWrite,
-    /// For reading and writing, emptied; made if it does not exist.
+    /// For reading and writing; the file is truncated, or created if it does not exist.
     Create,
-    /// For reading and writing, by its owner only; it must not exist, not even as a link.
+    /// For reading and writing, with permissions for the owner only; no file or link may have the
+    /// name.
     CreateNew,
-    /// For reading; it must exist, and be a file: no link to one, no device.
+    /// For reading; it must be a regular file, not a link or a device.
     ReadPlain,
 }
 
-/// What is behind a name.
+/// What a directory entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Look {
-    /// What it is.
+    /// Whether it is a file, a directory or something else.
     pub kind: Kind,
-    /// Its permissions, of nine bits.
+    /// The permissions: the low nine bits of the mode.
     pub mode: u32,
 }
 
-/// What a name can lead to.
+/// The types of directory entries that the storages tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A file.
+    /// A regular file.
     File,
     /// A directory.
     Directory,
-    /// A link, a device, …
+    /// A symbolic link, a device, a socket, …
     Other,
 }
 
 impl Access {
-    /// Whether opening may change something.
+    /// Whether opening a file in this way can change the disk.
     #[must_use]
     pub fn creates(self) -> bool {
         matches!(self, Self::Create | Self::CreateNew)
     }
 }
 
-/// What holds names: a file system, or a test's idea of one.
+/// A file system, or a test's model of one.
 pub trait Disk: Send + Sync + fmt::Debug {
     /// Opens a file.
     ///
@@ -82,31 +83,31 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// The system's.
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>>;
 
-    /// Gives a file another name, replacing what had it.
+    /// Renames a file; an existing file of the new name is replaced.
     ///
     /// # Errors
     /// The system's.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Gives a file a second name, which must be free.
+    /// Creates a hard link; the new name must not exist.
     ///
     /// # Errors
-    /// The system's, such as that the file system has no such thing.
+    /// The system's, such as that the file system has no hard links.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Removes a file's name; those who have it open keep it.
+    /// Removes a file's name; open handles stay usable.
     ///
     /// # Errors
     /// The system's; `NotFound` if there is no such file.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// Whether there is a file or a directory of this name.
+    /// Whether a file or a directory of this name exists.
     ///
     /// # Errors
     /// The system's.
     fn exists(&self, path: &Path) -> io::Result<bool>;
 
-    /// What is behind a name, links not followed; `None` if there is no such name.
+    /// Type and permissions of a directory entry, without following links; `None` if there is none.
     ///
     /// # Errors
     /// The system's.
@@ -115,10 +116,10 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// Removes an empty directory.
     ///
     /// # Errors
-    /// The system's, such as that there is something in it.
+    /// The system's, such as that the directory is not empty.
     fn remove_directory(&self, path: &Path) -> io::Result<()>;
 
-    /// Makes a directory and those above it; fine if it exists.
+    /// Creates a directory and its parents; succeeds if it exists.
     ///
     /// # Errors
     /// The system's.
@@ -136,24 +137,24 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// The system's.
     fn sync_directory(&self, directory: &Path) -> io::Result<()>;
 
-    /// Takes a lock file as Python's `zc.lockfile` does: the file is made if need be, locked with
-    /// `flock(2)`, filled with `" PID\n"`, and stays when the lock goes. The lock lasts until the
-    /// returned value is dropped.
+    /// Locks a file as Python's `zc.lockfile` does: creates it if it does not exist, locks it with
+    /// `flock(2)`, and writes `" PID\n"`. Dropping the returned value releases the lock; the file
+    /// stays.
     ///
     /// # Errors
-    /// `WouldBlock` if somebody else has it; otherwise the system's.
+    /// `WouldBlock` if another process holds the lock; otherwise the system's.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send>>;
 }
 
 /// An open file.
 pub trait DiskFile: Send + Sync + fmt::Debug {
-    /// Its length.
+    /// Length in bytes.
     ///
     /// # Errors
     /// The system's.
     fn len(&self) -> io::Result<u64>;
 
-    /// Whether it has no bytes.
+    /// Whether the file has no bytes.
     ///
     /// # Errors
     /// The system's.
@@ -161,52 +162,53 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
         Ok(self.len()? == 0)
     }
 
-    /// Reads at a position; fewer bytes than asked for only at the end of the file.
+    /// Reads at a position; returns fewer bytes than the buffer holds only at the end of the file.
     ///
     /// # Errors
     /// The system's.
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize>;
 
-    /// Reads what is there without waiting for the disk: fewer bytes than asked for when the file
-    /// ends or the rest is not in memory. Where the system cannot tell, it waits.
+    /// Reads from the page cache without waiting for the disk; returns fewer bytes than the buffer
+    /// holds if the file ends or the rest is not cached. Waits where the system cannot tell.
     ///
     /// # Errors
-    /// `WouldBlock` if not even the first byte is in memory; otherwise the system's.
+    /// `WouldBlock` if the first byte is not cached; otherwise the system's.
     fn try_read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize>;
 
-    /// Writes all slices one after the other, from a position on.
+    /// Writes all slices one after the other, starting at a position.
     ///
     /// # Errors
     /// The system's; some of the bytes may have been written.
     fn write_at(&self, slices: &[&[u8]], at: u64) -> io::Result<()>;
 
-    /// Cuts or extends (with zeros) the file.
+    /// Truncates the file, or extends it with zeros.
     ///
     /// # Errors
     /// The system's.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
-    /// Sets the nine bits of the permissions.
+    /// Sets the permissions: the low nine bits of the mode.
     ///
     /// # Errors
     /// The system's.
     fn set_mode(&self, mode: u32) -> io::Result<()>;
 
-    /// Makes durable what was written, and the length.
+    /// Makes the written bytes and the length durable.
     ///
     /// # Errors
-    /// The system's. What was written since the last success is then in doubt.
+    /// The system's. It is then unknown which writes since the last successful sync are durable.
     fn sync(&self) -> io::Result<()>;
 
-    /// Sets room aside from `from` on without making the file longer, so that writing there later
-    /// cannot fail for lack of space. Succeeds without effect where that is not supported.
+    /// Allocates blocks from `from` on without making the file longer, so that later writes there
+    /// cannot fail for lack of space. Succeeds without effect where the file system does not
+    /// support this.
     ///
     /// # Errors
     /// The system's, such as no space left.
     fn reserve(&self, from: u64, len: u64) -> io::Result<()>;
 }
 
-/// Removes a file that need not be there.
+/// Removes a file if it exists.
 pub(crate) fn remove_if_there(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     match disk.remove(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -214,7 +216,7 @@ pub(crate) fn remove_if_there(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     }
 }
 
-/// Turns a system's error into a storage's. `doing` says what was tried, with the file's name.
+/// Converts an I/O error into a [`StorageError`]. `doing` names the operation and the file.
 pub fn failed(doing: impl FnOnce() -> String, error: &io::Error) -> StorageError {
     if error.kind() == io::ErrorKind::WouldBlock {
         return StorageError::WouldBlock;

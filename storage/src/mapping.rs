@@ -1,13 +1,13 @@
-//! MappingStorage: a database in memory that is gone with its process.
+//! MappingStorage: a database in memory, lost when its process ends.
 //!
-//! Two sorted maps say everything. `objects` has each object's revisions by tid; `transactions` has
-//! each transaction's header and, by oid in the order of the stores, what it wrote. A pack takes
-//! away from both. There are no files, so nothing here ever waits, and there is no way back from a
-//! commit: `undo` is not supported, and neither is `restore`.
+//! Two sorted maps hold everything. `objects` has each object's revisions by tid; `transactions`
+//! has each transaction's header and, by oid in the order of the stores, what it wrote. A pack
+//! removes entries from both. There are no files, so no method ever waits. `undo` and `restore` are
+//! not supported.
 //!
-//! It is the storage to try things with, and because it is so simple it is also the model that the
-//! tests hold the FileStorage against. In two respects it does more than Python's: it can delete
-//! objects, and it does not hand out an oid that somebody stored already.
+//! It is meant for experiments, and because it is simple the tests also use it as the model of a
+//! FileStorage. It does two things that Python's does not: it can delete objects, and it does not
+//! allocate an oid that a client has already stored.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -24,14 +24,14 @@ use rzeo_core::storage::{
 };
 use rzeo_core::time::UnixTime;
 
-/// What Python counts for an object in `getSize`, whatever it holds.
+/// Bytes that Python counts for an object in `getSize`, independent of its records.
 const OBJECT_BYTES: u64 = 50;
-/// What Python counts for a revision, on top of its record.
+/// Bytes that Python counts for a revision in addition to its record.
 const REVISION_BYTES: u64 = 100;
-/// Python's name of a MappingStorage that was not given one by the configuration.
+/// Python's name of a MappingStorage without a configured name.
 const DEFAULT_NAME: &str = "Mapping Storage";
 
-/// A storage in memory. See the module's introduction.
+/// A storage in memory. See the documentation of the module.
 #[derive(Debug)]
 pub struct MappingStorage {
     name: String,
@@ -40,19 +40,19 @@ pub struct MappingStorage {
 }
 
 impl MappingStorage {
-    /// An empty one under the name that Python's has by default.
+    /// An empty storage with Python's default name.
     #[must_use]
     pub fn new() -> Self {
         Self::named(DEFAULT_NAME)
     }
 
-    /// An empty one.
+    /// An empty storage with this name.
     #[must_use]
     pub fn named(name: impl Into<String>) -> Self {
         Self { name: name.into(), state: Arc::default(), collects: true }
     }
 
-    /// The same, but a pack removes old revisions only: objects may be held from outside.
+    /// Limits packs to old revisions: objects of another storage may refer to objects of this one.
     #[must_use]
     pub fn without_garbage_collection(self) -> Self {
         Self { collects: false, ..self }
@@ -201,7 +201,7 @@ struct State {
     last_tid: Tid,
     max_oid: Oid,
     last_pack: Option<Tid>,
-    /// Bytes as Python counts them, except for the objects' own share.
+    /// Bytes as Python counts them, without [`OBJECT_BYTES`] for each object.
     revision_bytes: u64,
 }
 
@@ -209,7 +209,7 @@ struct State {
 struct Transaction {
     meta: TransactionMeta,
     packed: bool,
-    /// Its records that are still there, in the order in which they were first stored.
+    /// Oids of its records that no pack removed, in the order in which they were first stored.
     oids: Vec<Oid>,
 }
 
@@ -223,7 +223,7 @@ impl State {
         self.objects.get(&oid).ok_or(StorageError::NoSuchObject(oid))
     }
 
-    /// The tid of the newest revision, be it a deletion.
+    /// Tid and record of the newest revision, which may be a deletion.
     fn newest(&self, oid: Oid) -> Option<(Tid, Option<&Bytes>)> {
         let (tid, data) = self.objects.get(&oid)?.last_key_value()?;
         Some((*tid, data.as_ref()))
@@ -266,7 +266,7 @@ impl State {
         for oid in &checked.oids {
             let data = &checked.records[oid];
             self.revision_bytes += revision_bytes(data.as_ref());
-            // A slice of what the socket gave would keep everything that came with it alive.
+            // A slice of the receive buffer would keep the whole buffer alive.
             let own = data.as_deref().map(Bytes::copy_from_slice);
             self.objects.entry(*oid).or_default().insert(tid, own);
         }
@@ -275,8 +275,9 @@ impl State {
         self.last_tid = tid;
     }
 
-    /// Takes away revisions that were replaced by `stop`, then, if wanted, objects that no revision of
-    /// an object reachable from the root refers to. Decides everything before it changes anything.
+    /// Removes revisions that were replaced by `stop`, then, with `collects`, objects that no
+    /// revision of an object reachable from the root refers to. Makes all decisions before the
+    /// first change.
     fn pack(&mut self, stop: Tid, collects: bool) -> Result<(), StorageError> {
         let replaced = self.replaced_by(stop);
         let reachable = if collects { Some(self.reachable(&replaced)?) } else { None };
@@ -298,7 +299,8 @@ impl State {
         let mut replaced = BTreeSet::new();
         for (oid, revisions) in &self.objects {
             let mut old = revisions.range(..=stop).rev();
-            // What was current at `stop` stays, unless that is a deletion, and current still.
+            // The revision that was current at `stop` stays, unless it is a deletion that is still
+            // current.
             let newest = revisions.keys().next_back();
             let current = old.next().filter(|(tid, data)| data.is_none() && Some(*tid) == newest);
             replaced.extend(current.map(|(tid, _)| (*oid, *tid)));
@@ -326,10 +328,10 @@ impl State {
         Ok(reachable)
     }
 
-    /// Takes these records away from a transaction, and the transaction if none is left.
+    /// Removes these records from a transaction, and the transaction when none is left.
     fn remove(&mut self, tid: Tid, oids: &BTreeSet<Oid>) {
         for oid in oids {
-            let revisions = self.objects.get_mut(oid).expect("a doomed revision's object exists");
+            let revisions = self.objects.get_mut(oid).expect("the object of a revision to remove exists");
             let data = revisions.remove(&tid).expect("a revision is removed once");
             self.revision_bytes -= revision_bytes(data.as_ref());
             if revisions.is_empty() {
@@ -349,7 +351,7 @@ fn revision_bytes(data: Option<&Bytes>) -> u64 {
     REVISION_BYTES + data.map_or(0, |data| data.len() as u64)
 }
 
-/// A transaction that passed, or is passing, its checks.
+/// A transaction whose operations passed their checks so far.
 #[derive(Debug)]
 struct Checked {
     meta: TransactionMeta,
@@ -442,7 +444,8 @@ impl PreparedPack for MappingPack {
     }
 }
 
-/// A walk over what there was when it began. Records share their bytes with the storage.
+/// Iterates over the transactions that exist when it is created. Records share their bytes with the
+/// storage.
 struct Transactions {
     rest: std::vec::IntoIter<(TransactionHeader, Vec<Record>)>,
     records: Vec<Record>,

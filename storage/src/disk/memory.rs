@@ -1,8 +1,8 @@
-//! A disk in memory that fails and crashes to order.
+//! A disk in memory that fails calls on request and computes the state after a crash.
 //!
-//! Beside what its files hold it remembers what was not synced yet: for every file the writes, cut
-//! at sector boundaries, and for the names their changes in order. [`MemoryDisk::crash`] then makes
-//! a disk as it might be found after a power cut, with the caller deciding the fate of each piece.
+//! Besides the content of its files it records what was not synced yet: the writes to each file,
+//! cut at sector boundaries, and the changes of names in order. [`MemoryDisk::crash`] makes a disk
+//! as a power cut can leave it; the caller decides which pieces survive.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -19,7 +19,7 @@ use super::{Access, Disk, DiskFile, Kind, Look, SECTOR_BYTES};
 #[derive(Clone, Debug, Default)]
 pub struct MemoryDisk(Arc<Mutex<World>>);
 
-/// How a disk refuses.
+/// The error that a failing call returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// `ENOSPC`.
@@ -34,7 +34,8 @@ struct World {
     durable_names: Names,
     changes: Vec<NameChange>,
     locked: BTreeSet<PathBuf>,
-    /// Directories that were ever synced. What that makes durable is kept in `durable_names`.
+    /// Directories that were ever synced. The names that these syncs made durable are in
+    /// `durable_names`.
     synced: BTreeSet<PathBuf>,
     calls: u64,
     fault: Option<(u64, Fault)>,
@@ -62,7 +63,7 @@ struct Content {
     bytes: Vec<u8>,
     durable: Vec<u8>,
     pieces: Vec<Piece>,
-    /// Durable at once.
+    /// Permissions; changes are durable at once.
     mode: u32,
 }
 
@@ -72,11 +73,11 @@ enum Piece {
     Length(usize),
 }
 
-/// What a crash spares; see [`MemoryDisk::crash`].
+/// Decides what survives a crash; see [`MemoryDisk::crash`].
 pub trait Survival {
-    /// Whether the next change of a name happened. After the first that did not, none did.
+    /// Whether the next change of a name survives. After the first one that does not, none does.
     fn name_change(&mut self) -> bool;
-    /// Whether this piece of a write, or change of length, reached the disk.
+    /// Whether this piece of a write, or change of length, survives.
     fn piece(&mut self, path: &Path) -> bool;
 }
 
@@ -101,7 +102,7 @@ impl MemoryDisk {
         Self::default()
     }
 
-    /// Makes a file, and the directories it is in, durable at once.
+    /// Creates a file and its parent directories, durable at once.
     pub fn put(&self, path: impl Into<PathBuf>, bytes: &[u8]) {
         let path = path.into();
         let content =
@@ -115,13 +116,13 @@ impl MemoryDisk {
         }
     }
 
-    /// What a file holds, as the next reader would see it.
+    /// The content of a file, unsynced writes included; `None` if it does not exist.
     #[must_use]
     pub fn bytes(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {
         self.with_bytes(path, <[u8]>::to_vec)
     }
 
-    /// The same without a copy.
+    /// Calls `see` with the content of a file, without copying it.
     pub fn with_bytes<T>(&self, path: impl AsRef<Path>, see: impl FnOnce(&[u8]) -> T) -> Option<T> {
         let content = self.0.lock().names.files.get(path.as_ref())?.clone();
         let content = content.lock();
@@ -134,14 +135,14 @@ impl MemoryDisk {
         self.0.lock().names.files.keys().cloned().collect()
     }
 
-    /// How many calls that change something were made so far.
+    /// Number of calls so far that changed the disk or tried to.
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.0.lock().calls
     }
 
-    /// Whether a directory was ever synced. A power cut here spares the names in all directories once
-    /// one was, so this is for tests that want to know of each.
+    /// Whether a directory was ever synced. In this model a sync of one directory makes the names
+    /// in all of them durable, so tests use this to check that each directory is synced.
     #[must_use]
     pub fn has_synced(&self, directory: &Path) -> bool {
         self.0.lock().synced.contains(directory)
@@ -153,18 +154,17 @@ impl MemoryDisk {
         self.0.lock().fault = Some((nth, fault));
     }
 
-    /// From now on nothing is in the page cache (or everything is): see
-    /// [`DiskFile::try_read_at`].
+    /// Sets whether the page cache is empty or holds everything: see [`DiskFile::try_read_at`].
     pub fn set_uncached(&self, uncached: bool) {
         self.0.lock().uncached = uncached;
     }
 
-    /// The disk as a process finds it that comes after one that was killed now: everything is as it was,
-    /// and what was not synced still is not. This disk is not touched.
+    /// A copy of the disk as it is if the process is killed now: all writes are present, and
+    /// unsynced ones stay unsynced. This disk does not change.
     #[must_use]
     pub fn fork(&self) -> Self {
         let world = self.0.lock();
-        // Names share contents, and so do their copies.
+        // Hard links share one content, in the copy too.
         let mut copies = BTreeMap::new();
         let mut copy = |content: &Arc<Mutex<Content>>| {
             let copied = || Arc::new(Mutex::new(content.lock().clone()));
@@ -184,8 +184,8 @@ impl MemoryDisk {
         Self(Arc::new(Mutex::new(forked)))
     }
 
-    /// The disk after a power cut now: what was synced, and of the rest what `survival` spares.
-    /// This disk is not touched.
+    /// A copy of the disk as it is after a power cut now: everything synced, and of the rest what
+    /// `survival` keeps. This disk does not change.
     #[must_use]
     pub fn crash(&self, survival: &mut dyn Survival) -> Self {
         let world = self.0.lock();
@@ -210,7 +210,7 @@ impl MemoryDisk {
 }
 
 impl World {
-    /// Counts a call that changes something, and says how it fails if it must.
+    /// Counts a call that changes the disk; fails if the call was set to fail.
     fn call(&mut self) -> io::Result<()> {
         let number = self.calls;
         self.calls += 1;
@@ -265,23 +265,23 @@ impl Names {
         self.files.contains_key(path) || self.directories.contains(path)
     }
 
-    /// What is right below a directory.
+    /// The entries directly in a directory.
     fn inside<'a>(&'a self, directory: &'a Path) -> impl Iterator<Item = &'a PathBuf> {
         let inside = move |path: &&PathBuf| path.parent() == Some(directory);
         self.files.keys().chain(&self.directories).filter(inside)
     }
 
-    /// Fails if the directory is not there that a name is to be in.
+    /// Fails if the parent directory of a path does not exist.
     fn takes(&self, path: &Path) -> io::Result<()> {
         let parent = path.parent().unwrap_or(Path::new(""));
-        // The root and the directory that one is in are always there.
+        // The root and the working directory always exist.
         if parent.parent().is_none() || self.directories.contains(parent) {
             return Ok(());
         }
         Err(io::ErrorKind::NotFound.into())
     }
 
-    /// A directory takes along what is in it.
+    /// Renaming a directory moves everything in it.
     fn rename(&mut self, from: &Path, to: &Path) {
         let moved = |path: &Path| match path.strip_prefix(from) {
             Ok(rest) if rest.as_os_str().is_empty() => to.to_owned(),
@@ -464,7 +464,7 @@ impl Disk for MemoryDisk {
     }
 
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
-        // One journal for all directories, as journaling file systems have it.
+        // All directories share one journal, as in journaling file systems.
         let mut world = self.0.lock();
         world.call()?;
         world.synced.insert(directory.to_owned());

@@ -13,12 +13,12 @@ use rustix::io::Errno;
 
 use super::{Access, Disk, DiskFile, Kind, Look};
 
-/// How many slices one `pwritev` takes (`IOV_MAX`).
+/// Maximum number of slices in one `pwritev` (`IOV_MAX`).
 const SLICES_MAX: usize = 1024;
 
-/// How to open what may be anything.
+/// Flags to open a name that may not be a regular file.
 const PLAIN: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK);
-/// The bits of a mode that are permissions for reading, writing and searching.
+/// The permission bits of a mode.
 const PERMISSIONS: u32 = 0o777;
 
 /// The operating system's files.
@@ -34,12 +34,12 @@ impl Disk for RealDisk {
             Access::ReadWrite => _ = options.write(true),
             Access::Create => _ = options.write(true).create(true).truncate(true),
             Access::CreateNew => _ = options.write(true).create_new(true).mode(0o600),
-            // Opening a pipe would wait for somebody to write into it.
+            // Without `NONBLOCK`, opening a pipe waits for a writer.
             Access::ReadPlain => _ = options.custom_flags(PLAIN.bits().cast_signed()),
         }
         let file = options.open(path)?;
         if access == Access::ReadPlain && !file.metadata()?.is_file() {
-            return Err(io::Error::other("it is not a file"));
+            return Err(io::Error::other("it is not a regular file"));
         }
         Ok(Arc::new(RealFile(file)))
     }
@@ -131,7 +131,7 @@ impl DiskFile for RealFile {
 
     fn try_read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
         match read_cached(&self.0, buffer, at) {
-            // Network and overlay file systems cannot tell what is in memory.
+            // Network and overlay file systems cannot tell what is cached.
             Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => self.read_at(buffer, at),
             result => Ok(result?),
         }

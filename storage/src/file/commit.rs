@@ -1,25 +1,26 @@
-//! Committing: from voted transactions to durable ones that everybody sees.
+//! Commit: makes voted transactions durable, then visible.
 //!
-//! A FileStorage has no checksums. A transaction that is half on the disk after a power cut can look
-//! exactly like a whole one, so it takes two syncs to tell them apart:
+//! A FileStorage has no checksums. After a power cut, a transaction of which half is on the disk
+//! can look exactly like a complete one. Two syncs prevent this:
 //!
 //! ```text
-//!   0. the group's blobs, if it has some, get their final names, durably
+//! 0. give the group's blobs, if any, their final names, durably
 //!   1. write the group, every header saying  c, up to the end of the group
-//!   2. sync          what a crash leaves until here is cut off when the file is opened
+//! 2. sync          after a crash before this, the next opening cuts off the group
 //!   3. rewrite each header's length and status to the true ones
-//!   4. sync          each transaction is whole, and committed or not, at every instant of 3
-//!   5. show it: index, end of the file, last tid
+//! 4. sync          at every instant of 3 each transaction is complete, and either committed or not
+//! 5. publish: index, end of the file, last tid
 //! ```
 //!
-//! Step 3 changes up to nine bytes, 8 to 16 of a header, and a disk writes whole sectors. Where a
-//! sector ends among the bytes that change, the old and the new half could meet after a crash. Such a
-//! transaction is made the last of a *round*: its length is then the true one from the beginning, and
-//! only the status changes. The rest of the group follows in a round of its own.
+//! Step 3 changes up to nine bytes, 8 to 16 of a header, and a disk writes whole sectors. If a
+//! sector boundary lies between bytes that change, a crash can leave half of the old and half of
+//! the new value. Such a transaction becomes the last of a *round*: its header then has the true
+//! length from the beginning, and only the status changes. The rest of the group follows in a round
+//! of its own.
 //!
-//! Where a step fails, the file is cut back to what it was, and all of the group is refused. If even
-//! that fails, nobody can say what the disk holds, and nothing more is committed until the file was
-//! opened anew.
+//! If a step fails, the file is cut back to its previous length, and the whole group is refused. If
+//! that fails too, the content of the disk is unknown, and the storage refuses commits until it is
+//! opened again.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -37,9 +38,9 @@ use super::vote::{Content, Planned, Ready};
 use crate::blob;
 use crate::disk::{DiskFile, SECTOR_BYTES, failed};
 
-/// How much of a spooled record is in memory at once.
+/// Maximum bytes of a spooled record in memory at once.
 const SPOOLED_PIECE_BYTES: usize = 1 << 20;
-/// Data shorter than this are copied together; longer ones are written from where they are.
+/// Data shorter than this are copied into one buffer; longer data are written without a copy.
 const COPIED_BYTES: usize = 1024;
 
 pub(super) fn commit(
@@ -62,7 +63,7 @@ pub(super) fn commit(
                 }
             }
             Err(again) => {
-                append.broken = Some(format!("{error}, and then {again}"));
+                append.broken = Some(format!("{error}; cutting the file back failed too: {again}"));
                 if let Some(blobs) = blobs {
                     blobs.in_doubt();
                 }
@@ -73,11 +74,12 @@ pub(super) fn commit(
     if let Some(blobs) = blobs {
         blobs.keep();
     }
-    // The promises go with `placed`, after the end of the file has moved over what they were for.
+    // Dropping `placed` releases the reservations, after the end of the file has moved past their
+    // bytes.
     Ok(show(storage, &placed))
 }
 
-/// Puts the group's blobs, if it has some, where readers look for them.
+/// Renames the group's blobs, if any, to their final names.
 fn place_blobs<'a>(
     storage: &'a FileStorage,
     group: &[Placed],
@@ -92,14 +94,14 @@ fn place_blobs<'a>(
     blobs.place(&prepared).map(Some)
 }
 
-/// A transaction that got its place in the file.
+/// A transaction with its position in the file.
 struct Placed {
     at: u64,
     tid: Tid,
     ready: Box<Ready>,
 }
 
-/// Puts transactions one behind the other, from a position on.
+/// Gives transactions consecutive positions, starting at `from`.
 fn place(from: u64, group: Vec<Finishing>) -> Vec<Placed> {
     let mut at = from;
     let place = |Finishing { tid, voted }| {
@@ -116,12 +118,12 @@ impl Placed {
         self.at + self.ready.bytes
     }
 
-    /// The header as it will finally be.
+    /// The header of the committed transaction.
     fn head(&self) -> TransactionHead {
         TransactionHead { tid: self.tid, ..self.ready.frame.head }
     }
 
-    /// The header as it is until everything up to `end` is on the disk.
+    /// The header before the first sync, with a length that spans up to `end`.
     fn pending_head(&self, end: u64) -> TransactionHead {
         let len = end - POINTER as u64 - self.at;
         TransactionHead { len, status: Status::VOTED, ..self.head() }
@@ -137,8 +139,8 @@ impl Placed {
         })
     }
 
-    /// Whether a sector ends among the header's bytes that change when a round up to `end` is
-    /// finished. Both lengths are less than what is left until there, so their leading bytes are zero.
+    /// Whether a sector boundary lies between the header bytes that step 3 changes in a round up to
+    /// `end`. Both lengths are at most the bytes left until `end`, so their leading bytes are zero.
     fn may_tear(&self, end: u64) -> bool {
         let same = u64::from((end - self.at).leading_zeros() / 8);
         let first = self.at + LEN_AND_STATUS.start as u64 + same;
@@ -171,13 +173,13 @@ fn write_round(log: &Log, round: &[Placed], bytes: &RoundBytes<'_>) -> io::Resul
     file.sync()
 }
 
-/// Makes the file what it was.
+/// Cuts the file back to its length before the group.
 fn take_back(log: &Log) -> io::Result<()> {
     log.file.disk_file.set_len(log.end)?;
     log.file.disk_file.sync()
 }
 
-/// Step 5.
+/// Step 5: makes the group visible to loads.
 fn show(storage: &FileStorage, group: &[Placed]) -> Vec<Committed> {
     let mut state = storage.state.write();
     let mut committed = Vec::with_capacity(group.len());
@@ -193,7 +195,7 @@ fn show(storage: &FileStorage, group: &[Placed]) -> Vec<Committed> {
     committed
 }
 
-/// What a round looks like on the disk before it is finished.
+/// The bytes of a round before step 3.
 #[derive(Default)]
 struct RoundBytes<'a> {
     /// Headers, pointers, lengths and short data, one after the other.
@@ -204,7 +206,7 @@ struct RoundBytes<'a> {
 enum Piece<'a> {
     Small(Range<usize>),
     Data(&'a [u8]),
-    /// Data in another file.
+    /// Data in a spool file.
     Spooled {
         file: &'a Arc<dyn Scratch>,
         at: u64,
@@ -213,7 +215,7 @@ enum Piece<'a> {
 }
 
 impl<'a> RoundBytes<'a> {
-    /// `earlier` has the records of the rounds before, which the index does not know yet.
+    /// `earlier` has the records of earlier rounds, which are not in the index yet.
     fn new(state: &VisibleState, round: &'a [Placed], earlier: &mut BTreeMap<Oid, u64>) -> Self {
         let mut bytes = Self::default();
         let end = round.last().map_or(0, Placed::end);
@@ -274,8 +276,8 @@ impl<'a> RoundBytes<'a> {
         }
     }
 
-    /// Writes all of it, from a position on: with one call, but for what is spooled, which is copied
-    /// piece by piece.
+    /// Writes the round, starting at a position: with one call, except for spooled data, which are
+    /// copied piece by piece.
     fn write(&self, to: &dyn DiskFile, at: u64) -> io::Result<()> {
         let mut at = at;
         let mut slices = Vec::with_capacity(self.pieces.len());

@@ -11,16 +11,16 @@
 //! points back to an earlier record of its object whose data it shares, or, with `back` zero, says
 //! that the object does not exist as of this transaction.
 //!
-//! All pointers are absolute positions and lead backwards. Nothing here reads or trusts: what is
-//! parsed may be any 23 or 42 bytes.
+//! All pointers are absolute positions and lead backwards. This module only converts bytes; it
+//! accepts any 23 or 42 bytes, and its callers check the values.
 
 use rzeo_core::ids::{Oid, Tid};
 
-/// What a file starts with.
+/// The first bytes of a file.
 pub(crate) const MAGIC: [u8; 4] = *b"FS30";
-/// What a file of Python 2 started with.
+/// The first bytes of a file that Python 2 wrote.
 pub(crate) const MAGIC_PYTHON_2: [u8; 4] = *b"FS21";
-/// Where the first transaction starts.
+/// Position of the first transaction.
 pub(crate) const FIRST: u64 = 4;
 
 /// Bytes of a transaction's fixed header.
@@ -29,7 +29,7 @@ pub(crate) const TRANSACTION_HEAD: usize = 23;
 pub(crate) const RECORD_HEAD: usize = 42;
 /// Bytes of a pointer, and of a transaction's trailing length.
 pub(crate) const POINTER: usize = 8;
-/// Where in a transaction's header its `len` and status are, which finishing rewrites.
+/// The bytes of a transaction's header with its `len` and status, which a commit rewrites.
 pub(crate) const LEN_AND_STATUS: std::ops::Range<usize> = 8..17;
 
 /// A transaction's status byte.
@@ -41,12 +41,12 @@ impl Status {
     pub(crate) const COMMITTED: Self = Self(b' ');
     /// Committed, and rewritten by a pack.
     pub(crate) const PACKED: Self = Self(b'p');
-    /// Voted but not finished: everything from here to the end of the file may yet go.
+    /// Voted but not finished: an opening cuts off everything from here to the end of the file.
     pub(crate) const VOTED: Self = Self(b'c');
-    /// Undone, in the way of the last century: its records do not count.
+    /// Marked as undone by an old version of ZODB: its records do not count.
     pub(crate) const UNDONE: Self = Self(b'u');
 
-    /// Whether a writer leaves this on a transaction that counts.
+    /// Whether a committed transaction can have this status.
     pub(crate) fn is_final(self) -> bool {
         self == Self::COMMITTED || self == Self::PACKED
     }
@@ -56,7 +56,7 @@ impl Status {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TransactionHead {
     pub(crate) tid: Tid,
-    /// Bytes from the header's first to the trailing length.
+    /// Bytes from the start of the header to the trailing length.
     pub(crate) len: u64,
     pub(crate) status: Status,
     pub(crate) user_len: u16,
@@ -110,11 +110,11 @@ impl TransactionHead {
 pub(crate) struct RecordHead {
     pub(crate) oid: Oid,
     pub(crate) tid: Tid,
-    /// The record that this one replaced, or 0.
+    /// Position of the record that this one replaced, or 0.
     pub(crate) prev: u64,
-    /// The transaction that this record is in.
+    /// Position of the transaction that this record is in.
     pub(crate) transaction: u64,
-    /// Length of a version's name. Versions are gone: anything but 0 is damage.
+    /// Length of a version's name. ZODB no longer has versions: a value other than 0 is damage.
     pub(crate) version_len: u16,
     /// Length of the data; 0 if a pointer follows instead.
     pub(crate) data_len: u64,

@@ -1,4 +1,4 @@
-//! Looking back: an object's revisions, the newest transactions, those that can be undone.
+//! Queries of the past: an object's revisions, the newest transactions, those that can be undone.
 
 use std::ops::ControlFlow;
 
@@ -81,7 +81,7 @@ pub(super) fn undo_log(
     Ok(())
 }
 
-/// What the world gets to know of the transaction at a position.
+/// The public header of the transaction at a position.
 pub(crate) fn header(
     log: &Log,
     at: u64,

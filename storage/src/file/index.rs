@@ -1,22 +1,23 @@
-//! Where every object's current record is: oid to position, in order, compactly.
+//! The index: a compact sorted map from each oid to the position of its current record.
 //!
-//! Oids are handed out one after the other, so nearly all of them lie close together. The index is a
-//! map of pages, each for 1024 neighboring oids. A page with many of them is an array with a slot for
-//! each (8 bytes an object when it is full); one with few is a sorted list. A lookup is a walk down a
-//! small tree (a thousand pages for a million objects) and one array access.
+//! Oids are allocated consecutively, so most of them are close together. The index is a map of
+//! pages, each for 1024 neighboring oids. A page with many of them is an array with a slot for each
+//! (8 bytes an object when it is full); one with few is a sorted list. A lookup descends a small
+//! tree (a thousand pages for a million objects) and accesses one array.
 //!
-//! Position 0 cannot be a record's, so it marks the empty slots.
+//! No record has position 0, so it marks empty slots.
 
 use std::collections::BTreeMap;
 use std::ops::RangeFrom;
 
 use rzeo_core::ids::Oid;
 
-/// How many low bits of an oid choose the place in its page.
+/// Number of low bits of an oid that select the slot in its page.
 const PAGE_BITS: u32 = 10;
 /// Oids in a page.
 const PAGE_OIDS: usize = 1 << PAGE_BITS;
-/// From so many entries on (half the memory of the array), a list becomes an array.
+/// Maximum entries of a list; a longer one becomes an array. A list of this length takes half the
+/// memory of the array.
 const LIST_MAX: usize = PAGE_OIDS / 4;
 
 /// A map of oids to file positions.
@@ -39,7 +40,7 @@ impl Index {
         Self::default()
     }
 
-    /// Remembers that an object's record is at `position`, which is not 0; returns where it was.
+    /// Sets the position of an object's record, which must not be 0; returns the previous one.
     pub fn insert(&mut self, oid: Oid, position: u64) -> Option<u64> {
         debug_assert_ne!(position, 0, "0 marks empty slots");
         let (page, slot) = split(oid);
@@ -49,7 +50,7 @@ impl Index {
         old
     }
 
-    /// Forgets an object; returns where it was.
+    /// Removes an object; returns its position.
     pub fn remove(&mut self, oid: Oid) -> Option<u64> {
         let (page, slot) = split(oid);
         let old = self.pages.get_mut(&page)?.remove(slot);
@@ -57,20 +58,20 @@ impl Index {
         old
     }
 
-    /// Where an object's record is.
+    /// The position of an object's record.
     #[must_use]
     pub fn position(&self, oid: Oid) -> Option<u64> {
         let (page, slot) = split(oid);
         self.pages.get(&page)?.position(slot)
     }
 
-    /// How many objects there are.
+    /// Number of objects.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// Whether there is no object.
+    /// Whether the index is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -190,7 +191,7 @@ mod tests {
 
     use super::*;
 
-    /// Oids in crowds and alone, at both ends of the range and around page bounds.
+    /// Oids in dense groups and alone, at both ends of the range and around page boundaries.
     fn oid() -> impl Strategy<Value = Oid> {
         prop_oneof![
             4 => (0_u64..3000).prop_map(Oid),
@@ -200,7 +201,7 @@ mod tests {
     }
 
     proptest! {
-        /// The index answers like an ordinary map.
+        /// The index returns the same as an ordinary map.
         #[test]
         fn like_a_map(
             entries in proptest::collection::vec((oid(), 1_u64..1 << 48), 0..2000),

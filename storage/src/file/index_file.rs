@@ -1,13 +1,14 @@
-//! The index file: what [`Index`] was when the storage was closed, so that opening need not read all
-//! of the data file.
+//! The index file: the [`Index`] as of the last close, so that opening does not read all of the
+//! data file.
 //!
-//! It is a row of pickles, and this module writes exactly the bytes that Python's ZODB writes:
+//! It is a sequence of pickles, and this module writes exactly the bytes that Python's ZODB writes:
 //! the position up to which the index is good, a pair of bytes for each 65,536 oids (their common
 //! first six bytes; then their last two bytes each, then their positions in six bytes each), and
 //! `None`. Older forms, one pickled dict, are read too.
 //!
-//! The file is a hint. Whatever is wrong with it, the storage opens without it, so all that reading
-//! owes is to be quick, to say no, and to take no more memory than a few times the file's size.
+//! The file is a hint. If anything is wrong with it, the storage opens without it, so the reader
+//! only has to be quick, to reject bad files, and to use no more memory than a few times the file's
+//! size.
 
 mod old;
 
@@ -20,7 +21,7 @@ use thiserror::Error;
 use super::index::Index;
 use crate::disk::{Access, Disk, DiskFile, failed, remove_if_there};
 
-/// How much is gathered before it is written.
+/// Bytes gathered before each write.
 const CHUNK: usize = 1 << 20;
 /// The greatest position that an index file can hold.
 const POSITION_MAX: u64 = (1 << 48) - 1;
@@ -28,15 +29,15 @@ const POSITION_MAX: u64 = (1 << 48) - 1;
 /// Why an index file is not used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Unusable {
-    #[error("there is none")]
+    #[error("there is no index file")]
     Missing,
-    #[error("it could not be read: {0}")]
+    #[error("the index file cannot be read: {0}")]
     Unreadable(String),
-    #[error("byte {0} is none that an index has there")]
+    #[error("byte {0} is not valid in an index file")]
     Unexpected(usize),
     #[error("it ends too early")]
     CutOff,
-    #[error("it holds an oid or a position that cannot be")]
+    #[error("it holds an impossible oid or position")]
     Absurd,
 }
 
@@ -52,13 +53,14 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     path.into()
 }
 
-/// Where a data file and those that go with it are.
+/// The directory of a data file and the files beside it.
 pub(crate) fn directory_of(data: &Path) -> &Path {
     data.parent().unwrap_or(Path::new(""))
 }
 
 /// Reads the index file of a data file with `data_len` bytes: the position up to which it is good,
-/// and the index. It cannot be longer than the data file by much, and no more of it is read.
+/// and the index. A valid index file is not much longer than its data file, so the number of bytes
+/// read is limited.
 pub(crate) fn load(disk: &dyn Disk, data: &Path, data_len: u64) -> Result<(u64, Index), Unusable> {
     let read = || {
         let file = disk.open(&path_of(data), Access::Read)?;
@@ -75,8 +77,8 @@ pub(crate) fn load(disk: &dyn Disk, data: &Path, data_len: u64) -> Result<(u64, 
     parse(bytes)
 }
 
-/// Writes an index file. `end` is the position up to which the index is good. What was there before
-/// is gone only when the new file is complete.
+/// Writes an index file. `end` is the position up to which the index is good. The previous file is
+/// replaced when the new one is complete.
 pub(crate) fn save(
     disk: &dyn Disk,
     data: &Path,
@@ -97,7 +99,7 @@ pub(crate) fn prepare(
     let temporary = temporary(data);
     let write = || {
         if end > POSITION_MAX {
-            return Err(std::io::Error::other("its positions do not fit into six bytes"));
+            return Err(std::io::Error::other("a position is greater than the maximum of six bytes"));
         }
         let file = disk.open(&temporary, Access::Create)?;
         write(&*file, end, index)?;
@@ -106,8 +108,8 @@ pub(crate) fn prepare(
     write().map_err(|error| failed(|| format!("write {}", temporary.display()), &error))
 }
 
-/// The second half of [`save`]: gives the file its name, for good. An older index must not come back
-/// with a crash: it may be of another file, and be believed once this one has grown.
+/// The second half of [`save`]: renames the file, durably. A crash must not bring back an older
+/// index: it may belong to another data file, and would be accepted once this one has grown.
 pub(crate) fn install(disk: &dyn Disk, data: &Path) -> Result<(), StorageError> {
     let path = path_of(data);
     (disk.rename(&temporary(data), &path))
@@ -115,7 +117,7 @@ pub(crate) fn install(disk: &dyn Disk, data: &Path) -> Result<(), StorageError> 
         .map_err(|error| failed(|| format!("write {}", path.display()), &error))
 }
 
-/// Sees to it that there is no index file, for good.
+/// Removes the index file, durably.
 pub(crate) fn discard(disk: &dyn Disk, data: &Path) -> Result<(), StorageError> {
     let path = path_of(data);
     remove_if_there(disk, &path)
@@ -144,7 +146,7 @@ fn write(file: &dyn DiskFile, end: u64, index: &Index) -> std::io::Result<()> {
     file.write_at(&[&chunk], at)
 }
 
-/// Hands an index file's bytes, part by part, to `put`.
+/// Passes the bytes of an index file to `put`, in parts.
 fn format(end: u64, index: &Index, mut put: impl FnMut(&[u8])) {
     let mut head = vec![0x80, 3];
     push_int(&mut head, end);
@@ -178,7 +180,7 @@ fn push_int(out: &mut Vec<u8>, value: u64) {
         out.push(b'J');
         out.extend_from_slice(&int.to_le_bytes());
     } else {
-        // Two's complement: a zero byte in front when the highest bit is taken.
+        // Two's complement: a zero byte in front if the highest bit is set.
         let used = u8::try_from((64 - value.leading_zeros()) / 8 + 1).expect("at most nine");
         let bytes = u128::from(value).to_le_bytes();
         out.extend_from_slice(&[0x8a, used]);
@@ -197,7 +199,7 @@ fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// Reads an index file's bytes.
+/// Parses the bytes of an index file.
 pub(crate) fn parse(bytes: Vec<u8>) -> Result<(u64, Index), Unusable> {
     let old = bytes.first() == Some(&b'}') || bytes.get(2) == Some(&b'}');
     if old { old::parse(bytes) } else { parse_rows(&bytes) }
@@ -243,7 +245,7 @@ fn add_buckets(index: &mut Index, end: u64, prefix: &[u8], buckets: &[u8]) -> Re
     Ok(())
 }
 
-/// What is left of an index file.
+/// The rest of an index file that is not parsed yet.
 struct Input<'a> {
     bytes: &'a [u8],
     at: usize,

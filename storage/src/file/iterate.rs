@@ -1,7 +1,7 @@
-//! Walking over transactions and their records, for copies, checks and tools.
+//! Iterates over transactions and their records, for copies, checks and tools.
 //!
-//! An iterator holds on to the file and the end that it started with: it sees neither later commits
-//! nor a pack.
+//! An iterator keeps the file and the end that it started with: later commits and packs do not
+//! affect it.
 
 use rzeo_core::ids::Tid;
 use rzeo_core::storage::{
@@ -16,9 +16,9 @@ use super::log::{Log, Payload, RecordReader};
 pub(super) struct Transactions {
     log: Log,
     stop: Option<Tid>,
-    /// Where the next transaction starts.
+    /// Position of the next transaction.
     next: u64,
-    /// The current one.
+    /// Position and header of the current transaction.
     current: Option<(u64, TransactionHead)>,
 }
 
@@ -41,8 +41,8 @@ impl Transactions {
     }
 }
 
-/// Where the first transaction at or after a tid starts. Looks from both ends of the file at once,
-/// since most who ask want either nearly all or only what is new.
+/// The position of the first transaction at or after a tid. Searches from both ends of the file at
+/// once, since most callers want either nearly all transactions or only the newest ones.
 fn find(log: &Log, start: Tid) -> Result<u64, StorageError> {
     let mut front = FIRST;
     let mut back = log.end;
@@ -66,7 +66,7 @@ fn find(log: &Log, start: Tid) -> Result<u64, StorageError> {
 }
 
 impl Transactions {
-    /// The next transaction of whatever status: where it is, and its header.
+    /// Position and header of the next transaction, whatever its status.
     fn step(&mut self) -> Result<Option<(u64, TransactionHead)>, StorageError> {
         let at = self.next;
         if at >= self.log.end {
@@ -78,7 +78,7 @@ impl Transactions {
             return Ok(None);
         }
         let end = head.end(at).filter(|end| *end <= self.log.end && head.len >= head.head_len());
-        self.next = end.ok_or_else(|| self.log.corrupt(at, "a transaction's length cannot be"))?;
+        self.next = end.ok_or_else(|| self.log.corrupt(at, "a transaction's length is impossible"))?;
         Ok(Some((at, head)))
     }
 }

@@ -1,12 +1,12 @@
-//! Reading the data file: the part of it that is committed, at any position, from any thread.
+//! Reads the committed part of the data file, at any position, from any thread.
 //!
 //! A [`Log`] is a handle on the file together with the position where the committed part ended when
-//! the handle was made. Bytes before that position never change, so whoever holds a `Log` needs no
-//! lock, and a pack that puts another file in place does not disturb him.
+//! the handle was made. Bytes before that position never change, so reading through a `Log` needs
+//! no lock, and a pack that replaces the file does not affect it.
 //!
-//! A record is read with one call that fetches its header and what likely is all of its data; see
-//! [`RecordReader`]. Nothing read is trusted: pointers must lead backwards, which also bounds every
-//! walk along them.
+//! One call reads a record's header and, for most records, all of its data; see [`RecordReader`].
+//! The reader checks what it reads: pointers must lead backwards, which also limits the number of
+//! pointers that it follows.
 
 use std::sync::Arc;
 
@@ -19,10 +19,10 @@ use super::format::{
 };
 use crate::disk::{DiskFile, failed};
 
-/// How much is read along with a record's header.
+/// Bytes read in the first call, for a record's header and its data.
 const GLIMPSE: usize = 2048;
-/// How far back along an object's records one goes who has other things to do: even from memory, a
-/// hundred thousand revisions take a while.
+/// Maximum number of older records of an object that a reader with [`Patience::Now`] visits: even
+/// from the page cache, a hundred thousand revisions take long.
 const HASTY_STEPS_MAX: u32 = 100;
 
 /// An open data file.
@@ -37,11 +37,11 @@ pub(crate) struct DataFile {
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
     pub(crate) file: Arc<DataFile>,
-    /// Where the committed part ends. Nothing is read past it.
+    /// End of the committed part. No read passes it.
     pub(crate) end: u64,
 }
 
-/// A transaction's texts.
+/// The metadata of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Meta {
     pub(crate) user: Bytes,
@@ -61,19 +61,19 @@ pub(crate) enum Payload {
 }
 
 impl DataFile {
-    /// What is being done to this file, for messages.
+    /// An operation on this file, for error messages.
     pub(crate) fn doing(&self, what: &str) -> String {
         format!("{what} {}", self.name)
     }
 
-    /// A contradiction in the file.
+    /// An error: the file contradicts its format.
     pub(crate) fn corrupt(&self, position: u64, what: &str) -> StorageError {
         StorageError::Corrupt { file: self.name.clone(), position, what: what.to_owned() }
     }
 }
 
 impl Log {
-    /// Reads as much as there is before the end.
+    /// Reads up to the end of the committed part.
     pub(crate) fn fill(
         &self,
         buffer: &mut [u8],
@@ -90,7 +90,7 @@ impl Log {
         result.map_err(|error| failed(|| self.file.doing("read"), &error))
     }
 
-    /// Reads exactly that many bytes.
+    /// Fills the buffer; fails if the committed part ends before.
     pub(crate) fn exact(
         &self,
         buffer: &mut [u8],
@@ -101,7 +101,7 @@ impl Log {
         self.enough(filled, buffer.len(), at, patience)
     }
 
-    /// Says why fewer bytes were read than needed, if they were.
+    /// Fails if fewer bytes were read than needed.
     fn enough(
         &self,
         filled: usize,
@@ -130,7 +130,7 @@ impl Log {
         Ok(TransactionHead::parse(&head))
     }
 
-    /// The texts of the transaction at a position.
+    /// The metadata of the transaction at a position.
     pub(crate) fn meta(
         &self,
         at: u64,
@@ -159,7 +159,7 @@ impl Log {
         let len = u64::from_be_bytes(trailer);
         let at = (trailer_at.checked_sub(len)).filter(|at| *at >= FIRST && *at < trailer_at);
         let Some(at) = at else {
-            return Err(self.corrupt(trailer_at, "a trailing length leads nowhere"));
+            return Err(self.corrupt(trailer_at, "a trailing length does not lead to a transaction"));
         };
         let head = self.transaction(at, Patience::Wait)?;
         if head.len != len || head.len < head.head_len() {
@@ -168,13 +168,13 @@ impl Log {
         Ok(Some((at, head)))
     }
 
-    /// A contradiction in the file.
+    /// An error: the file contradicts its format.
     pub(crate) fn corrupt(&self, position: u64, what: &str) -> StorageError {
         self.file.corrupt(position, what)
     }
 }
 
-/// Reads one record after the other, each with one call where it is not long.
+/// Reads the records of an object, each with one call unless it is long.
 pub(crate) struct RecordReader<'a> {
     log: &'a Log,
     patience: Patience,
@@ -182,12 +182,12 @@ pub(crate) struct RecordReader<'a> {
     filled: usize,
     at: u64,
     head: RecordHead,
-    /// How often it went back.
+    /// Number of older records visited.
     steps: u32,
 }
 
 impl<'a> RecordReader<'a> {
-    /// Reads the record at a position, which must be of the given object.
+    /// Reads the record at a position, which must belong to the object.
     pub(crate) fn new(
         log: &'a Log,
         oid: Oid,
@@ -206,12 +206,12 @@ impl<'a> RecordReader<'a> {
         self.head
     }
 
-    /// Where the record is.
+    /// Position of the record.
     pub(crate) fn at(&self) -> u64 {
         self.at
     }
 
-    /// Goes on to the record that this one replaced; `false` if there is none.
+    /// Moves to the record that this one replaced; `false` if there is none.
     pub(crate) fn go_to_prev(&mut self) -> Result<bool, StorageError> {
         match self.head.prev {
             0 => Ok(false),
@@ -219,7 +219,7 @@ impl<'a> RecordReader<'a> {
         }
     }
 
-    /// What the record itself says of its object's state.
+    /// The content of the record itself.
     pub(crate) fn payload(&self) -> Result<Payload, StorageError> {
         if self.head.data_len > 0 {
             return self.own_data().map(Payload::Data);
@@ -230,13 +230,13 @@ impl<'a> RecordReader<'a> {
         })
     }
 
-    /// The object's state as of this record, wherever it is; `None` if the object does not exist.
-    /// Leaves the reader at the record that holds it.
+    /// The object's state as of this record, following back pointers; `None` if the object does not
+    /// exist. Moves the reader to the record that holds the data.
     pub(crate) fn data(&mut self) -> Result<Option<Bytes>, StorageError> {
         if self.go_to_data()? { self.own_data().map(Some) } else { Ok(None) }
     }
 
-    /// Goes to the record that holds the data of this one; `false` if the object does not exist.
+    /// Moves to the record that holds the data of this one; `false` if the object does not exist.
     pub(crate) fn go_to_data(&mut self) -> Result<bool, StorageError> {
         while self.head.data_len == 0 {
             match self.pointer()? {
@@ -267,7 +267,7 @@ impl<'a> RecordReader<'a> {
         }
     }
 
-    /// Goes on to an earlier record of the same object.
+    /// Moves to an earlier record of the same object.
     pub(crate) fn go_back(&mut self, to: u64) -> Result<(), StorageError> {
         if to < FIRST || to >= self.at {
             return Err(self.log.corrupt(self.at, "a record's pointer does not lead backwards"));
@@ -286,7 +286,7 @@ impl<'a> RecordReader<'a> {
         let head = self.buffer.first_chunk().expect("the buffer is longer than a header");
         self.head = RecordHead::parse(head);
         if self.head.oid != oid {
-            return Err(self.log.corrupt(at, "a record is of another object than it should be"));
+            return Err(self.log.corrupt(at, "a record belongs to another object than expected"));
         }
         if self.head.version_len != 0 {
             return Err(self.log.corrupt(at, "a record has a version"));

@@ -5,17 +5,17 @@
 //!   PATH.index   where each object's current record is, as of the last close (`index_file`)
 //!   PATH.lock    held by the process that may write
 //!   PATH.old     the log before the last pack
-//!   PATH.spool   for an instant: records of a big transaction that is not voted yet
-//!   PATH.trN     what an interrupted write left at the end, cut off when the log was opened
+//! PATH.spool   records of a big transaction before its vote; has its name for an instant
+//! PATH.trN     an interrupted write, cut off the end when the log was opened
 //! ```
 //!
-//! `recover` opens: it reads the index file, walks whatever was committed since, and decides what
-//! to do with an end that does not look right. From then on the index is in memory and everybody
-//! shares a `VisibleState` behind a read-write lock. A reader holds that lock only while it looks up a
-//! position and takes a handle on the file; then it reads without any lock, because what is
-//! committed never changes. The writer appends behind everybody's back, and takes the lock to make a
-//! commit visible after it is durable. A pack writes a new file and swaps the whole state; those who
-//! still read the old file keep it open.
+//! `recover` opens the database: it reads the index file, scans the transactions that were
+//! committed since, and decides what to do with an invalid end. From then on the index is in
+//! memory, and all threads share a `VisibleState` behind a read-write lock. A reader holds that
+//! lock only while it looks up a position and copies a handle on the file; then it reads without
+//! any lock, because committed bytes never change. The writer appends past the visible end, and
+//! takes the lock to make a commit visible after it is durable. A pack writes a new file and swaps
+//! the whole state; readers of the old file keep it open.
 
 mod commit;
 pub(crate) mod format;
@@ -67,7 +67,7 @@ const INTERFACES: [(&str, &str); 9] = [
     ("ZODB.interfaces", "IStorage"),
     ("zope.interface", "Interface"),
 ];
-/// How many of them are only for storages with blobs.
+/// Number of these, at the end, that only storages with blobs provide.
 const BLOB_INTERFACES: usize = 2;
 
 impl Storage for FileStorage {
@@ -128,7 +128,7 @@ impl Storage for FileStorage {
         let last = self
             .last_oid
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| last.checked_add(count))
-            .map_err(|_| StorageError::Broken("there are no oids left".to_owned()))?;
+            .map_err(|_| StorageError::Broken("all oids are used".to_owned()))?;
         Ok((1..=count).map(|n| Oid(last + n)).collect())
     }
 
@@ -194,7 +194,7 @@ impl Storage for FileStorage {
     }
 
     fn broken(&self) -> Option<String> {
-        // While something is appended it is not.
+        // While an append is in progress, the storage is not broken.
         self.append.try_lock().and_then(|append| append.broken.clone())
     }
 
@@ -210,9 +210,10 @@ impl Storage for FileStorage {
         if let Some(blobs) = &self.blobs {
             blobs.close();
         }
-        // A pack that is still going on must not replace a file that another process has by then.
-        append.broken.get_or_insert_with(|| "it was closed".to_owned());
-        // Only now may another process open the file.
+        // A pack that is still running must not replace a file that another process has opened by
+        // then.
+        append.broken.get_or_insert_with(|| "the storage is closed".to_owned());
+        // Releasing the lock lets another process open the file.
         drop(self.lock.lock().take());
         saved
     }

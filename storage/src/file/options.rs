@@ -1,21 +1,21 @@
-//! How a FileStorage is opened.
+//! Options for opening a FileStorage.
 
 use std::path::PathBuf;
 
-/// How a FileStorage is opened.
+/// Options for opening a FileStorage.
 #[derive(Clone, Debug)]
 pub struct FileOptions {
-    /// Change nothing, take no lock; a writer may be at work at the same time.
+    /// Change nothing and take no lock; another process may write at the same time.
     pub read_only: bool,
-    /// Start with an empty database, whatever the file and the directory of blobs hold.
+    /// Start with an empty database: existing records and blobs are removed.
     pub create: bool,
-    /// Refuse to grow once the file is longer than this.
+    /// Maximum bytes of the file before further stores are refused.
     pub quota: Option<u64>,
-    /// Whether a pack removes unreachable objects too, or only old revisions.
+    /// Whether a pack removes unreachable objects in addition to old revisions.
     pub pack_gc: bool,
     /// Whether a pack keeps the previous file as `PATH.old`.
     pub pack_keep_old: bool,
-    /// Where blobs are.
+    /// The directory of the blobs; `None` for a storage without blobs.
     pub blob_dir: Option<PathBuf>,
 }
 

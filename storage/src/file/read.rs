@@ -1,6 +1,6 @@
 //! Loads: from an oid to its current record, and from there along the revisions.
 //!
-//! Everything is one index lookup and, for a current record of ordinary size, one read.
+//! A load takes one index lookup and, for a current record of ordinary size, one read.
 
 use bytes::Bytes;
 use parking_lot::RwLock;
@@ -61,7 +61,7 @@ pub(super) fn has_revision(state: &VisibleState, oid: Oid, tid: Tid) -> Result<b
     state.index.position(oid).map_or(Ok(false), |at| goes_back_to(&state.log, oid, at, tid))
 }
 
-/// The same, without keeping writers from showing what they have done meanwhile.
+/// The same, without holding the lock while it reads, so that writers can publish their commits.
 pub(super) fn has_revision_now(
     state: &RwLock<VisibleState>,
     oid: Oid,
@@ -84,7 +84,7 @@ fn goes_back_to(log: &Log, oid: Oid, at: u64, tid: Tid) -> Result<bool, StorageE
     Ok(true)
 }
 
-/// Looks at one record only: a pointer counts as existence, wherever it leads.
+/// Reads only one record: if it has a back pointer, the object counts as existing.
 pub(super) fn current_serial(
     state: &RwLock<VisibleState>,
     oid: Oid,

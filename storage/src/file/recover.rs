@@ -1,27 +1,27 @@
-//! Opening: from a file that may have been left in any state to an index, or to a clear refusal.
+//! Opening: reads the index of a file in any state, or refuses a damaged file.
 //!
-//! The index file says where everything was when the storage was last closed; what was committed
-//! since is walked transaction by transaction. The walk ends at the end of the file, or at something
-//! that is no committed transaction, and then the question is what that is.
+//! The index file has the positions as of the last close; the transactions committed since are
+//! scanned one by one. The scan ends at the end of the file, or at bytes that are not a committed
+//! transaction. These are one of two things.
 //!
 //! **What an interrupted write leaves.** The writer appends a group of transactions, each with the
 //! status `c` and a length in its header that spans from there to the end of the group; syncs;
 //! rewrites each header's length and status (which lie within one sector, except in the last of a
-//! group, where only the one status byte changes); syncs again; and only then tells anybody. Python's
-//! writer does the same with one transaction and one sync. So after a crash there may be, behind the
-//! last committed transaction:
+//! group, where only the one status byte changes); syncs again; and only then reports the commit.
+//! Python's writer does the same with one transaction and one sync. So after a crash there may be,
+//! behind the last committed transaction:
 //!
 //! - a `c` transaction whose span reaches the end of the file, whatever is inside;
-//! - or bytes that are no transaction at all: cut short, zeros, or the end of a group whose beginning
-//!   was lost. No transaction in there was finished.
+//! - or bytes that are not a transaction: a truncated one, zeros, or the end of a group whose
+//!   beginning was lost. They contain no finished transaction.
 //!
-//! That is cut off, after it was saved as `PATH.trN`.
+//! These bytes are saved as `PATH.trN`, then cut off.
 //!
 //! **What it does not leave** is a committed transaction behind something unreadable, or a
-//! committed transaction that contradicts itself. That is damage, and cutting there would throw away
-//! commits that somebody was told of. The storage does not open, says where, and touches nothing.
+//! committed transaction that contradicts itself. That is damage, and cutting there would lose
+//! acknowledged commits. The storage does not open, reports the position, and changes nothing.
 //!
-//! The last transaction is always the last one *accepted*, never one that was cut.
+//! The last tid is always that of the last transaction *accepted*, never of one that was cut.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,57 +41,57 @@ use super::state::VisibleState;
 use crate::blob::holds_blobs;
 use crate::disk::{Access, Disk, DiskFile, failed, remove_if_there};
 
-/// Positions below this are not believed of an index, as in Python.
+/// Minimum position up to which an index must be good to be used, as in Python.
 const INDEXED_MIN: u64 = 100;
-/// How many records an index is tried on.
+/// Number of records that an index is checked against.
 const INDEX_PROBES: usize = 5;
-/// How many objects of an index are looked up.
+/// Number of objects of an index that are looked up.
 const INDEX_SAMPLES: u64 = 100;
-/// How many warnings are kept.
+/// Maximum number of warnings kept.
 const WARNINGS_MAX: usize = 100;
-/// How much of a tail is copied at once.
+/// Bytes of a tail copied at once.
 const COPY_BYTES: usize = 1 << 20;
 
-/// What was found when a file was opened.
+/// The findings when a file was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opening {
-    /// Whether the index file was of use.
+    /// Whether the index file was used.
     pub index: IndexUse,
-    /// What was ignored at the end of the file.
+    /// The interrupted write at the end of the file, if there was one.
     pub cut: Option<Cut>,
-    /// What looked odd but did no harm.
+    /// Harmless irregularities.
     pub warnings: Vec<String>,
 }
 
-/// Whether an index file was of use.
+/// Whether an index file was used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IndexUse {
-    /// The part of the file before this position did not have to be read.
+    /// The index file was used: the part of the data file before `end` was not read.
     Used {
-        /// The position.
+        /// Position up to which the index file is good.
         end: u64,
     },
-    /// There was none.
+    /// There was no index file.
     Missing,
-    /// It was not used, and why.
+    /// The index file was not used, for this reason.
     Ignored(String),
 }
 
 /// An interrupted write at the end of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cut {
-    /// Where it starts, which is where the file ends now unless it was opened read-only.
+    /// Its position, where the file now ends unless it was opened read-only.
     pub position: u64,
-    /// Its length.
+    /// Its length in bytes.
     pub bytes: u64,
-    /// What it looked like.
+    /// The flaw at its beginning.
     pub what: &'static str,
-    /// Where the bytes were saved; `None` when opened read-only.
+    /// The file that its bytes were saved in; `None` when opened read-only.
     pub saved: Option<PathBuf>,
 }
 
 impl Opening {
-    /// Tells whoever runs the storage.
+    /// Logs the findings.
     pub(super) fn log(&self, path: &Path) {
         let file = path.display();
         for warning in &self.warnings {
@@ -100,13 +100,13 @@ impl Opening {
         if let Some(Cut { position, bytes, what, saved }) = &self.cut {
             let saved = saved.as_deref().map(Path::display);
             let saved =
-                saved.map_or_else(|| "left alone".to_owned(), |to| format!("saved as {to}"));
+                saved.map_or_else(|| "not changed".to_owned(), |to| format!("saved as {to}"));
             tracing::warn!(%file, "{what}: {bytes} bytes from {position} on are ignored, {saved}");
         }
     }
 }
 
-/// Takes the lock that a writer needs.
+/// Takes the writer's lock.
 pub(super) fn lock(
     disk: &dyn Disk,
     path: &Path,
@@ -121,7 +121,7 @@ pub(super) fn lock(
         Err(error) => Err(StorageError::Disk {
             doing: format!("lock {}", lock.display()),
             text: match error.kind() {
-                io::ErrorKind::WouldBlock => "another process has the database open".to_owned(),
+                io::ErrorKind::WouldBlock => "another process has the database open for writing; stop it or open the database read-only".to_owned(),
                 _ => error.to_string(),
             },
             code: error.raw_os_error(),
@@ -129,7 +129,7 @@ pub(super) fn lock(
     }
 }
 
-/// Opens the data file, with whatever repair an interrupted write makes necessary.
+/// Opens the data file, and cuts off an interrupted write.
 pub(super) fn open(
     disk: &dyn Disk,
     path: &Path,
@@ -145,7 +145,7 @@ pub(super) fn open(
     let mut flaw = walk.go_on()?;
     if walk.contradicted && matches!(index, IndexUse::Used { .. }) {
         walk = Walk::new(log);
-        index = walk.ignored("what was committed after it contradicts it");
+        index = walk.ignored("it contradicts a transaction committed after it");
         flaw = walk.go_on()?;
     }
     let mut state = walk.state;
@@ -154,17 +154,17 @@ pub(super) fn open(
         opening.cut = Some(cut(disk, path, &mut state.log, walk.at, flaw, options.read_only)?);
     }
     let end = state.log.end;
-    // An index is saved when all that it covers is durable.
+    // A saved index covers only durable transactions.
     let is_durable = matches!(opening.index, IndexUse::Used { end: covered } if covered == end);
     if !options.read_only && !is_durable && end > FIRST {
-        // Who wrote the rest may have been killed, or have failed, before it was durable. From now on it
-        // is visible, so it must not be lost with the power.
+        // The process that wrote the rest may have been killed, or its sync may have failed, before
+        // it was durable. From now on it is visible, so a power cut must not lose it.
         let file = &state.log.file;
         file.disk_file.sync().map_err(|error| failed(|| file.doing("sync"), &error))?;
     }
     if !options.read_only && !matches!(opening.index, IndexUse::Used { .. }) {
-        // Only a slower start next time, if it fails. But what is not believed now must not be
-        // there when the file has grown past its end.
+        // If saving fails, only the next start is slower. But an index that was rejected now must
+        // not remain until the file has grown past its end.
         if let Err(error) = index_file::save(disk, path, end, &state.index) {
             opening.warnings.push(error.to_string());
             if let Err(error) = index_file::discard(disk, path) {
@@ -178,17 +178,17 @@ pub(super) fn open(
     Ok((state, opening))
 }
 
-/// Removes what a process has left that was ended: a pack's new file may be as large as the database.
+/// Removes files of a process that was killed: a pack's new file may be as large as the database.
 fn remove_leftover(disk: &dyn Disk, path: &Path, opening: &mut Opening) {
     for suffix in [".pack", scratch::SUFFIX] {
         let leftover = with_suffix(path, suffix);
         if let Err(error) = remove_if_there(disk, &leftover) {
-            opening.warnings.push(format!("{} could not be removed: {error}", leftover.display()));
+            opening.warnings.push(format!("{} cannot be removed: {error}", leftover.display()));
         }
     }
 }
 
-/// Opens or makes the file itself.
+/// Opens the data file, or creates it.
 fn open_file(
     disk: &dyn Disk,
     path: &Path,
@@ -219,7 +219,7 @@ fn open_file(
     Ok(Arc::new(DataFile { disk_file, name }))
 }
 
-/// Fails if there are signs that a database was here.
+/// Fails if other files show that a database existed under this name.
 fn refuse_to_create(
     disk: &dyn Disk,
     path: &Path,
@@ -230,16 +230,16 @@ fn refuse_to_create(
         Err(StorageError::Disk { doing, text, code: None })
     };
     let check = |checked: io::Result<bool>| {
-        checked.map_err(|error| failed(|| format!("look around {}", path.display()), &error))
+        checked.map_err(|error| failed(|| format!("look for other files of {}", path.display()), &error))
     };
-    // Who asks for an empty database does not want the old one's blobs either.
+    // `create` removes the blobs of the old database, too.
     if let Some(blobs) = options.blob_dir.as_ref().filter(|_| !options.create)
         && check(holds_blobs(disk, blobs))?
     {
         let blobs = blobs.display();
-        return refuse(format!("{blobs} holds blobs; they belong to a database that is not there"));
+        return refuse(format!("{blobs} holds blobs; they belong to a database whose data file is missing"));
     }
-    // Python renames twice when it has packed, and may have been interrupted in between.
+    // Python's pack renames two files, and may have been interrupted in between.
     let (old, new) = (with_suffix(path, ".old"), with_suffix(path, ".pack"));
     let missing = !check(disk.exists(path))?;
     if missing && check(disk.exists(&old))? && check(disk.exists(&new))? {
@@ -249,9 +249,9 @@ fn refuse_to_create(
     Ok(())
 }
 
-/// Makes an empty database.
+/// Creates an empty database.
 fn create_file(disk: &dyn Disk, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-    // An index without its file would be believed once the file has grown.
+    // An index of a removed file would be accepted once the new file has grown.
     remove_if_there(disk, &index_file::path_of(path))?;
     let file = disk.open(path, Access::Create)?;
     file.write_at(&[&MAGIC], 0)?;
@@ -272,12 +272,12 @@ pub(crate) fn check_magic(log: &Log) -> Result<(), StorageError> {
     }
 }
 
-/// What has been read of the file so far.
+/// The state of an opening: everything read from the file so far.
 struct Walk {
     state: VisibleState,
     at: u64,
     warnings: Vec<String>,
-    /// Whether a record says that it replaced another one than the index had.
+    /// Whether a record names another predecessor than the index has.
     contradicted: bool,
 }
 
@@ -287,7 +287,7 @@ impl Walk {
         Self { state, at: FIRST, warnings: Vec::new(), contradicted: false }
     }
 
-    /// Starts from an index file, if that can be trusted.
+    /// Starts with the index file if it fits the data file.
     fn take_index(
         &mut self,
         loaded: Result<(u64, Index), Unusable>,
@@ -317,7 +317,7 @@ impl Walk {
         IndexUse::Ignored(reason.to_owned())
     }
 
-    /// Walks until the end of the file or an interrupted write.
+    /// Scans until the end of the file or a flaw.
     fn go_on(&mut self) -> Result<Option<Flaw>, StorageError> {
         let mut window = Window::new(self.state.log.clone());
         let mut records = Vec::new();
@@ -360,8 +360,8 @@ impl Walk {
     }
 }
 
-/// Whether an index, good up to `end`, fits the file: its last transaction with records must be
-/// where the index says. Gives the last transaction's tid.
+/// Whether an index, good up to `end`, fits the file: the records of the last transaction with
+/// records must be where the index says. Returns the last transaction's tid.
 fn trusted(log: &Log, end: u64, index: &Index) -> Result<Option<Tid>, StorageError> {
     if end < INDEXED_MIN || end > log.end {
         return Ok(None);
@@ -398,9 +398,9 @@ fn trusted(log: &Log, end: u64, index: &Index) -> Result<Option<Tid>, StorageErr
     }
 }
 
-/// Whether the index leads to records of the objects that it names, as far as a sample tells. The
-/// index of another file (as it was before a pack, or when a backup was put in its place) may fit at
-/// its end by chance, where transactions are all alike.
+/// Whether a sample of the index's positions has records of its objects. The index of another file
+/// (the one before a pack, or before a backup was put back) may fit at its end by chance, where
+/// transactions are similar.
 fn sample_fits(log: &Log, index: &Index) -> Result<bool, StorageError> {
     let distance = usize::try_from(index.len() / INDEX_SAMPLES + 1).unwrap_or(usize::MAX);
     for (oid, at) in index.iter().step_by(distance) {
@@ -413,9 +413,9 @@ fn sample_fits(log: &Log, index: &Index) -> Result<bool, StorageError> {
     Ok(true)
 }
 
-/// Fails unless the flawed end of the file is what an interrupted write leaves.
+/// Fails unless the flawed end of the file can be an interrupted write.
 fn refuse_damage(window: &mut Window, at: u64, flaw: Flaw) -> Result<(), StorageError> {
-    const ADVICE: &str = "nothing was changed; restore a backup, or restore what can be read with \
+    const ADVICE: &str = "nothing was changed; restore a backup, or copy everything readable with \
                           rzeo repair";
     let log = window.log().clone();
     let refuse = |what: String| {
@@ -440,7 +440,7 @@ fn refuse_damage(window: &mut Window, at: u64, flaw: Flaw) -> Result<(), Storage
     }
 }
 
-/// Saves the end of the file and cuts it off, or only looks away from it.
+/// Saves the end of the file and cuts it off; a read-only opening only ignores it.
 fn cut(
     disk: &dyn Disk,
     path: &Path,
@@ -463,7 +463,7 @@ fn cut(
     Ok(cut)
 }
 
-/// Copies the log from a position on to the first free `PATH.trN`.
+/// Copies the log, starting at a position, to the first free `PATH.trN`.
 fn save_tail(disk: &dyn Disk, path: &Path, log: &Log, from: u64) -> io::Result<PathBuf> {
     let mut number = 0_u64;
     let saved = loop {
@@ -475,7 +475,7 @@ fn save_tail(disk: &dyn Disk, path: &Path, log: &Log, from: u64) -> io::Result<P
     };
     let copied = copy_tail(disk, &saved, log, from);
     if let Err(error) = copied.and_then(|()| disk.sync_directory(directory_of(path))) {
-        // A server that is started again and again must not leave a piece each time.
+        // Otherwise a server that restarts repeatedly would leave an incomplete file each time.
         let _ = disk.remove(&saved);
         return Err(error);
     }

@@ -1,10 +1,10 @@
-//! Restoring: writing a record as it was in another database, for copies and repairs.
+//! Restore: writes a record as it is in another database, for copies and repairs.
 //!
-//! Nothing is checked, and the record keeps its tid. The one thing to find out is whether its data
-//! can be shared: the source says in which transaction the same data were, and if that transaction's
-//! record here has the same data, its own or shared ones, then pointing there is enough. (Python believes the
-//! source if the record shares some, whatever these are. A transaction may have two records of an object, of
-//! which the source means one and here is found the other.)
+//! There are no conflict checks, and the record keeps its tid. The only decision is whether its
+//! data can be shared: the source names a transaction with the same data, and if that transaction's
+//! record in this database has them too, a back pointer is enough. (Python does not compare the
+//! data if the record has a back pointer. But a transaction may have two records of an object, and
+//! the source may mean the other one.)
 
 use bytes::Bytes;
 use rzeo_core::ids::{Oid, Tid};
@@ -47,7 +47,7 @@ impl FileVote<'_> {
     }
 }
 
-/// The last record that a transaction has of an object, if it can stand for these data.
+/// The position of the last record of an object in a transaction, if it has these data.
 fn find_data(
     log: &Log,
     transaction: Tid,
@@ -63,7 +63,7 @@ fn find_data(
     Ok((here.as_ref() == data).then_some(at))
 }
 
-/// The newest transaction of this tid, looked for from the end.
+/// The newest transaction with this tid, searched from the end.
 pub(super) fn find_transaction(
     log: &Log,
     tid: Tid,
@@ -78,7 +78,7 @@ pub(super) fn find_transaction(
     Err(StorageError::Undo { reason: "Invalid transaction id".to_owned(), oid: None })
 }
 
-/// Where a transaction's records are, and their headers, in file order.
+/// Positions and headers of a transaction's records, in file order.
 pub(super) fn record_heads(
     log: &Log,
     transaction: u64,

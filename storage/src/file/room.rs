@@ -1,18 +1,18 @@
-//! Room on the disk for transactions that were voted.
+//! Disk space reserved for voted transactions.
 //!
-//! A vote is a promise that the transaction can be committed, so the disk must not turn out to be full
-//! afterwards. Blocks are set aside past the end of the file in generous steps, without making it
-//! longer: whoever looks at the file (Python's ZODB, a backup) does not see them. Every voted
-//! transaction holds a [`Promise`] for its bytes, wherever in the queue it will end up:
+//! A successful vote promises that the transaction can be committed, so a full disk must be
+//! detected before. The storage allocates blocks past the end of the file in large steps, without
+//! making it longer, so that they are invisible to other readers (Python's ZODB, a backup). Every
+//! voted transaction holds a [`SpaceReservation`] for its bytes, whatever its later position:
 //!
 //! ```text
 //!   0 ───────────── end ──────────── end + promised ──────── reserved
 //!     what committed     voted transactions           nobody's yet
 //! ```
 //!
-//! Dropping the promise, because the transaction was committed or given up, gives the bytes back. On
-//! a disk that cannot set blocks aside the promise is only a wish; then a commit may find the disk
-//! full and is refused as a whole.
+//! Dropping the reservation, when the transaction is committed or aborted, returns the bytes. On a
+//! file system that cannot allocate blocks the reservation has no effect; then a commit may find
+//! the disk full, and the whole group is refused.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -24,24 +24,24 @@ use super::log::{DataFile, Log};
 use super::state::VisibleState;
 use crate::disk::failed;
 
-/// How much more is set aside than is needed at the time, so that most votes need not ask the disk.
+/// Bytes allocated beyond the current need, so that most votes make no system call.
 const STEP_BYTES: u64 = 4 << 20;
 
-/// The room that a storage's voted transactions share.
+/// The reserved space that a storage's voted transactions share.
 #[derive(Debug, Default)]
 pub(crate) struct Room {
     promised: AtomicU64,
     reserved: Mutex<Reserved>,
 }
 
-/// Up to where blocks are set aside, in which file. (A pack puts another file in place.)
+/// The file, and the position up to which its blocks are allocated. (A pack replaces the file.)
 #[derive(Debug, Default)]
 struct Reserved {
     file: Weak<DataFile>,
     to: u64,
 }
 
-/// A transaction's share of the room.
+/// The space reserved for one transaction; released on drop.
 #[derive(Debug)]
 pub(super) struct Promise {
     room: Arc<Room>,
@@ -55,7 +55,7 @@ impl Drop for Promise {
 }
 
 impl Room {
-    /// Reserves room for this many more bytes.
+    /// Reserves space for this many more bytes.
     pub(super) fn promise(
         self: &Arc<Self>,
         state: &RwLock<VisibleState>,
@@ -66,8 +66,8 @@ impl Room {
             Patience::Now => self.reserved.try_lock().ok_or(StorageError::WouldBlock)?,
             Patience::Wait => self.reserved.lock(),
         };
-        // A commit moves the end of the log first and drops its promise afterwards. So in this order of
-        // reading, its bytes may be counted twice, but are never left out.
+        // A commit moves the end of the log first and drops its reservation afterwards. With this
+        // order of reads its bytes may be counted twice, but are never left out.
         let promised = self.promised.load(Ordering::Acquire);
         let log = state.read().log.clone();
         let needed = log.end.saturating_add(promised).saturating_add(bytes);
@@ -81,24 +81,24 @@ impl Room {
         Ok(Promise { room: Arc::clone(self), bytes })
     }
 
-    /// Sets room aside again after the file was cut at `log`'s end, which let go of it. If that does
-    /// not work the promises are what they are on a disk that cannot set blocks aside.
+    /// Allocates blocks again after the file was cut at `log`'s end, which released them. If this
+    /// fails, the reservations have no effect, as on a file system that cannot allocate blocks.
     pub(super) fn renew(&self, log: &Log) {
         let mut reserved = self.reserved.lock();
         *reserved = Reserved::default();
         let needed = log.end.saturating_add(self.promised.load(Ordering::Acquire));
         if let Err(error) = reserved.extend(log, needed) {
-            tracing::warn!(%error, "no room could be set aside for voted transactions");
+            tracing::warn!(%error, "cannot reserve disk space for voted transactions; their commits may fail if the disk is full");
         }
     }
 
-    /// Lets go of the blocks that nobody needs any more.
+    /// Releases the blocks that no transaction needs.
     pub(super) fn release(&self, log: &Log) {
         let mut reserved = self.reserved.lock();
         if reserved.reach(log) > log.end {
-            // They are only blocks: whoever opens the file next uses them up.
+            // The blocks are not lost: the next writer uses them.
             if let Err(error) = log.file.disk_file.set_len(log.end) {
-                tracing::warn!(%error, "room set aside could not be released");
+                tracing::warn!(%error, "cannot release reserved disk space");
             }
         }
         *reserved = Reserved::default();
@@ -106,7 +106,7 @@ impl Room {
 }
 
 impl Reserved {
-    /// Up to where room was set aside in this file.
+    /// The position up to which blocks are allocated in this file.
     fn reach(&self, log: &Log) -> u64 {
         if std::ptr::eq(self.file.as_ptr(), Arc::as_ptr(&log.file)) { self.to } else { 0 }
     }
@@ -117,10 +117,10 @@ impl Reserved {
         let reserve = |to: u64| log.file.disk_file.reserve(from, to - from);
         let to = match reserve(generous) {
             Ok(()) => generous,
-            // There may be room for this one all the same.
+            // There may be enough space for this transaction alone.
             Err(_) => reserve(needed)
                 .map(|()| needed)
-                .map_err(|error| failed(|| log.file.doing("make room in"), &error))?,
+                .map_err(|error| failed(|| log.file.doing("reserve disk space for"), &error))?,
         };
         *self = Self { file: Arc::downgrade(&log.file), to };
         Ok(())

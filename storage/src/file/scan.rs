@@ -1,8 +1,7 @@
-//! Walking the log from front to back, with nothing taken on trust.
+//! Scans the log from front to back, and checks everything that it reads.
 //!
-//! [`check`] reads one transaction and either agrees with all of it, handing over where its records
-//! are, or names the first [`Flaw`]. What a flaw means is for the caller to decide; its kind says
-//! what it looks like.
+//! [`check`] reads one transaction and returns either the positions of its records or the first
+//! [`Flaw`]. The caller decides what a flaw means; [`FlawKind`] tells the cases apart.
 
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{Patience, StorageError};
@@ -12,9 +11,9 @@ use super::format::{
 };
 use super::log::Log;
 
-/// How much is read at once when walking.
+/// Bytes per read in a scan.
 const WALK_BYTES: usize = 256 << 10;
-/// How much is read at once when looking at a single place.
+/// Bytes per read at single positions.
 const LOOK_BYTES: usize = 4096;
 
 /// A buffer that moves over the log.
@@ -26,12 +25,12 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// For walking.
+    /// A window for a scan.
     pub(crate) fn new(log: Log) -> Self {
         Self { log, buffer: Vec::new(), start: 0, capacity: WALK_BYTES }
     }
 
-    /// For looking at places far apart.
+    /// A window for reads at positions far apart.
     pub(crate) fn narrow(log: Log) -> Self {
         Self { log, buffer: Vec::new(), start: 0, capacity: LOOK_BYTES }
     }
@@ -43,7 +42,7 @@ impl Window {
     /// The bytes at a position; fewer than `len` only at the end of the log.
     pub(crate) fn bytes(&mut self, at: u64, len: usize) -> Result<&[u8], StorageError> {
         let offset = at.checked_sub(self.start).and_then(|offset| usize::try_from(offset).ok());
-        // A position may be anything that stands in a file.
+        // A position from a damaged file can have any value.
         let end = offset.and_then(|offset| offset.checked_add(len));
         let held = offset.filter(|_| end.is_some_and(|end| end <= self.buffer.len()));
         let offset = match held {
@@ -75,7 +74,7 @@ pub(crate) struct Found {
     pub(crate) oid: Oid,
     pub(crate) at: u64,
     pub(crate) tid: Tid,
-    /// The record that this one replaced, or 0.
+    /// Position of the record that this one replaced, or 0.
     pub(crate) prev: u64,
     pub(crate) payload: Shape,
 }
@@ -83,15 +82,15 @@ pub(crate) struct Found {
 /// What follows a record's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
-    /// That many bytes of data.
+    /// Data of this many bytes.
     Data(u64),
     /// The position of an earlier record with the same data.
     Back(u64),
-    /// The object does not exist as of this record.
+    /// The record deletes the object.
     Gone,
 }
 
-/// What is wrong with a transaction.
+/// A contradiction in a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Flaw {
     pub(crate) kind: FlawKind,
@@ -99,21 +98,21 @@ pub(crate) struct Flaw {
     pub(crate) what: &'static str,
 }
 
-/// What a flaw looks like.
+/// The kinds of flaws.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FlawKind {
     /// The log ends within the transaction's fixed header.
     Stub,
-    /// It would pass the end of the log.
+    /// The transaction would pass the end of the log.
     PassesEnd,
-    /// It was voted and not finished; its span reaches up to here.
+    /// The transaction was voted and not finished.
     Voted {
-        /// Where the span ends.
+        /// End of the span that its header names.
         end: u64,
     },
-    /// There are zeros where something must be: bytes that never reached the disk.
+    /// There are zeros where other bytes are required: these bytes did not reach the disk.
     Unwritten,
-    /// It contradicts itself.
+    /// The transaction contradicts itself.
     Wrong,
 }
 
@@ -193,7 +192,7 @@ fn check_records(
     Ok(Ok(()))
 }
 
-/// Whether a committed transaction is at this position, complete in all but the length in its
+/// Whether a committed transaction is at this position, complete except for the length in its
 /// header.
 pub(crate) fn complete_but_for_length(
     window: &mut Window,
@@ -215,11 +214,10 @@ pub(crate) fn complete_but_for_length(
         && window.number(at)? == Some(at - transaction))
 }
 
-/// The first committed transaction at or after a position that need not be a transaction's start.
+/// The first committed transaction at or after a position, which can be any position.
 ///
-/// Only transactions with records count: a record names its transaction's position, which nothing
-/// but a committed transaction at that very place does. (The data of a record may well be a
-/// FileStorage themselves.)
+/// Finds only transactions with records: a record holds its transaction's position, which
+/// distinguishes it from other bytes. (The data of a record can themselves be a FileStorage.)
 pub(crate) fn find_committed(log: &Log, from: u64) -> Result<Option<u64>, StorageError> {
     let mut window = Window::new(log.clone());
     let mut closer = Window::narrow(log.clone());

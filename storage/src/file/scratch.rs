@@ -1,8 +1,8 @@
-//! Records of one big transaction, in a file instead of in memory.
+//! Spool files: hold the records of one big transaction instead of memory.
 //!
-//! The file is created beside the database, on the disk that the commit needs room on as well. Its name is
-//! removed as soon as the file is open, so the operating system frees it with its last owner, also after a
-//! crash.
+//! The file is created beside the database, on the disk that the commit writes to. Its name is
+//! removed as soon as the file is open, so the operating system frees it when the last handle is
+//! dropped, also after a crash.
 
 use std::any::Any;
 use std::path::Path;
@@ -15,14 +15,14 @@ use rzeo_core::storage::{Scratch, StorageError};
 use super::index_file::with_suffix;
 use crate::disk::{Access, Disk, DiskFile, failed};
 
-/// The end of the name that the file has until it is open.
+/// The suffix of the name that a spool file has until it is open.
 pub(super) const SUFFIX: &str = ".spool";
 
 /// A file without a name.
 #[derive(Debug)]
 struct Spool {
     file: Arc<dyn DiskFile>,
-    /// The name that it had, for messages.
+    /// The name that it had, for error messages.
     name: String,
 }
 

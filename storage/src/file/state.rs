@@ -1,23 +1,23 @@
-//! What the readers and the writer of a FileStorage share.
+//! The state that the readers and the writer of a FileStorage share.
 
 use rzeo_core::ids::Tid;
 
 use super::index::Index;
 use super::log::Log;
 
-/// What readers see.
+/// The state that loads read.
 pub(crate) struct VisibleState {
     /// The file, up to the end of the last visible commit.
     pub(crate) log: Log,
-    /// Where every object's current record is.
+    /// The position of every object's current record.
     pub(crate) index: Index,
-    /// The last visible commit.
+    /// The tid of the last visible commit.
     pub(crate) last_tid: Tid,
 }
 
-/// What whoever appends to the file needs to know.
+/// The state of the writer.
 #[derive(Debug, Default)]
 pub(crate) struct Append {
-    /// Why nothing may be appended any more.
+    /// Why the storage refuses further appends, if it does.
     pub(crate) broken: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! An open FileStorage: its parts, and how it is opened.
+//! An open FileStorage: its fields, and how to open it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -20,19 +20,19 @@ use super::state::{Append, VisibleState};
 use crate::blob::{self, Blobs};
 use crate::disk::{Disk, RealDisk};
 
-/// A database in a file. See the module's introduction.
+/// A database in a file. See the documentation of the module.
 pub struct FileStorage {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) path: PathBuf,
     pub(crate) options: FileOptions,
     pub(crate) state: Arc<RwLock<VisibleState>>,
-    /// Held while something is appended to the file or the file is replaced; what it holds is
-    /// poisoned when an append could not be taken back.
+    /// Locked while the file is appended to or replaced. `broken` is set when a failed append
+    /// cannot be rolled back.
     pub(crate) append: Arc<Mutex<Append>>,
     pub(super) pack_flag: PackFlag,
-    /// What the last pack still has to remove.
+    /// The clean-up that the last pack left to do.
     pub(super) clean_up: Arc<Mutex<Option<PendingCleanUp>>>,
-    /// The greatest oid in use or handed out.
+    /// The greatest oid that is in use or allocated.
     pub(super) last_oid: AtomicU64,
     pub(super) spools: SpoolFiles,
     pub(super) room: Arc<Room>,
@@ -42,12 +42,12 @@ pub struct FileStorage {
 }
 
 impl FileStorage {
-    /// Opens a database, and makes it if there is none and it is to be written.
+    /// Opens a database. Creates it if it does not exist, unless it is opened read-only.
     ///
     /// # Errors
-    /// `Disk` if a file cannot be opened or somebody else has the lock; `Corrupt` if the file is not
-    /// a FileStorage, or is damaged in a way that no interrupted write explains: then nothing was
-    /// changed.
+    /// `Disk` if a file cannot be opened or another process holds the lock; `Corrupt` if the file
+    /// is not a FileStorage, or is damaged in a way that no interrupted write explains: then
+    /// nothing was changed.
     pub fn open(
         disk: Arc<dyn Disk>,
         path: impl Into<PathBuf>,
@@ -85,36 +85,36 @@ impl FileStorage {
         if let Some(path) = &mut options.blob_dir
             && let Ok(absolute) = std::path::absolute(&*path)
         {
-            // As clients hear of it that share the directory.
+            // Clients that share the directory receive this path.
             *path = absolute;
         }
         Self::open(Arc::new(RealDisk), path, options)
     }
 
-    /// What was found when the file was opened.
+    /// The findings when the file was opened.
     #[must_use]
     pub fn opening(&self) -> &Opening {
         &self.opening
     }
 
-    /// The file's path as given.
+    /// The path of the file, as given.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The greatest oid in use or handed out.
+    /// The greatest oid that is in use or allocated.
     #[must_use]
     pub fn last_oid(&self) -> Oid {
         Oid(self.last_oid.load(Ordering::Relaxed))
     }
 
-    /// Marks an oid as used, so that `new_oids` does not return it.
+    /// Marks an oid as used: `new_oids` does not return it.
     pub(crate) fn use_oid(&self, oid: Oid) {
         self.last_oid.fetch_max(oid.0, Ordering::Relaxed);
     }
 
-    /// A handle on what is committed now.
+    /// A handle on the part that is committed now.
     pub(crate) fn log(&self) -> Log {
         self.state.read().log.clone()
     }
@@ -130,7 +130,7 @@ impl fmt::Debug for FileStorage {
     }
 }
 
-/// Opens the blobs, if there are to be any. Those of a database that was to be made anew are removed.
+/// Opens the directory of blobs, if one is configured. With `create`, removes all blobs.
 fn open_blobs(
     disk: &Arc<dyn Disk>,
     options: &FileOptions,

@@ -1,19 +1,20 @@
-//! Undoing: writing, for each object that a transaction changed, what it was before.
+//! Undo: writes, for each object that a transaction changed, its state before the transaction.
 //!
-//! For a record at `P` whose predecessor is at `prev`:
+//! For a record at `P` whose predecessor is at `prev`, with "merge" for conflict resolution:
 //!
 //! ```text
-//!   is what is current the same data as P's?
+//! is the current state the same data as P's?
 //!     yes ── the object was made by P ──── write: it does not exist
 //!        └── otherwise ─────────────────── write: a pointer to prev
 //!     no ─── the object was made by P ──── refuse
 //!        └── otherwise ─────────────────── merge prev with the later changes, or refuse
 //! ```
 //!
-//! "The same data" means the same record, or a pointer to it, or equal bytes somewhere else: a change
-//! that was itself undone later stands in nobody's way. Unlike other operations, undoing looks at
-//! what the same transaction did before, so that several transactions can be undone together, newest
-//! first. All that can be undone is planned before the refusals are told, all of them at once.
+//! "The same data" means the same record, or a pointer to it, or equal bytes in another record: a
+//! later change that was undone does not prevent an undo. Unlike other operations, an undo takes
+//! into account the earlier operations of the same transaction, so that several transactions can be
+//! undone together, newest first. The vote first plans all records that can be undone, then reports
+//! all refusals at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -36,7 +37,7 @@ const NO_DATA: &str = "_loadBack() failed";
 
 /// Why a record cannot be undone.
 enum Refusal {
-    /// In Python's words.
+    /// In the words of Python's ZODB.
     Because(&'static str),
     Storage(StorageError),
 }
@@ -47,11 +48,11 @@ impl From<StorageError> for Refusal {
     }
 }
 
-/// Where an object's current data are.
+/// The location of an object's current data.
 enum Current {
     /// In a committed record, directly or further back.
     At(u64),
-    /// In a record of this very transaction.
+    /// In a record of the transaction that is being voted.
     Here(Bytes),
     Nowhere,
 }
@@ -72,7 +73,7 @@ impl FileVote<'_> {
         let mut failures: Vec<(Oid, String)> = Vec::new();
         for (at, record) in record_heads(&log, transaction, head)? {
             let oid = record.oid;
-            // A later record of the same object may redeem an earlier one.
+            // A later record of the same object replaces one that cannot be undone.
             failures.retain(|(failed, _)| *failed != oid);
             match undoing.undo(at, record) {
                 Ok(content) => {
@@ -95,7 +96,7 @@ impl FileVote<'_> {
         Ok(self.plan_undone(undone))
     }
 
-    /// The last record that the transaction has so far of each object.
+    /// The last record of each object that the transaction has so far.
     fn newest(&self) -> BTreeMap<Oid, &Content> {
         self.records.iter().map(|record| (record.oid, &record.content)).collect()
     }
@@ -121,7 +122,7 @@ struct Undoing<'a> {
 }
 
 impl Undoing<'_> {
-    /// What to write so that the record at this position is undone.
+    /// The content that undoes the record at this position.
     fn undo(&self, at: u64, record: RecordHead) -> Result<Content, Refusal> {
         let (oid, prev) = (record.oid, record.prev);
         let current = match self.current(oid, at)? {
@@ -149,7 +150,7 @@ impl Undoing<'_> {
         Ok(Content::Data(merged.into()))
     }
 
-    /// Where the object's data are now; at `undone` itself if that is current.
+    /// The location of the object's current data; at `undone` itself if that is current.
     fn current(&self, oid: Oid, undone: u64) -> Result<Current, StorageError> {
         if let Some(planned) = self.newest.get(&oid) {
             return Ok(match planned {
@@ -171,18 +172,18 @@ impl Undoing<'_> {
         })
     }
 
-    /// What the object was before: what its predecessor says, or nothing.
+    /// The state of the object before: that of the predecessor, or none.
     fn before(&self, oid: Oid, prev: u64) -> Result<Content, Refusal> {
         if prev == 0 {
             return Ok(Content::Gone);
         }
-        // Damage is not to spread: what is pointed to must be a record of this object.
+        // So that damage does not spread, checks that the pointer leads to a record of this object.
         RecordReader::new(self.log, oid, prev, Patience::Wait)?;
         Ok(Content::Back(prev))
     }
 
-    /// The blob that the object gets back with its record, if it is one. Every revision that holds the
-    /// same record has the same blob, and a pack may have left only some of them.
+    /// The blob that belongs to the restored record, if the object is a blob. Every revision that
+    /// holds the same record has the same blob, and a pack may have left only some of them.
     fn blob(&self, oid: Oid, content: &Content) -> Result<Option<Arc<dyn Scratch>>, StorageError> {
         let Some(blobs) = &self.vote.storage.blobs else { return Ok(None) };
         let Content::Back(back) = content else { return Ok(None) };
@@ -207,7 +208,7 @@ impl Undoing<'_> {
         missing.map_or(Ok(None), Err)
     }
 
-    /// The data as of a record; an object that does not exist has none.
+    /// The data as of a record; refuses if the object does not exist.
     fn data(&self, oid: Oid, at: u64) -> Result<Bytes, Refusal> {
         let data = RecordReader::new(self.log, oid, at, Patience::Wait)?.data()?;
         data.ok_or(Refusal::Because(NO_DATA))

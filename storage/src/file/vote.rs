@@ -1,13 +1,13 @@
-//! Checking a transaction, without a trace on the disk.
+//! Vote: checks a transaction, without writing to the file.
 //!
 //! A vote collects the records that the transaction will consist of. Each operation is checked
-//! against what is committed, never against what the same transaction did before: that is how
-//! Python's FileStorage has it, and what makes a second store of the same object legal. (Undoing is
-//! the exception, see [`super::undo`].)
+//! against the committed state, not against earlier operations of the same transaction, as in
+//! Python's FileStorage. So a transaction may store an object twice. (An undo is the exception, see
+//! [`super::undo`].)
 //!
-//! Where the records will lie, and which records they replace, is only decided when they are
-//! committed. What a record points back to is decided here; positions of committed records stay what
-//! they are, because nobody packs while a transaction is between vote and finish.
+//! The commit decides the positions of the records, and which records they replace. The vote
+//! decides what a record points back to; the positions of committed records do not change, because
+//! no pack switches while a transaction is between vote and finish.
 
 use std::sync::Arc;
 
@@ -28,57 +28,57 @@ use crate::blob::{Plan, Prepared};
 #[derive(Debug)]
 pub(super) struct Planned {
     pub(super) oid: Oid,
-    /// The record's own tid, where it is not its transaction's.
+    /// The record's tid, if it differs from its transaction's.
     pub(super) tid: Option<Tid>,
     pub(super) content: Content,
 }
 
-/// What a record will say of its object's state.
+/// The content of a record.
 #[derive(Clone, Debug)]
 pub(super) enum Content {
-    /// The state. It may be in a file, to be copied when the transaction is committed.
+    /// The state of the object. It may be in a spool file, from which the commit copies it.
     Data(RecordData),
     /// The position of an earlier record with the same state.
     Back(u64),
-    /// The object does not exist.
+    /// The record deletes the object.
     Gone,
 }
 
-/// What a transaction says of itself, as it will be written.
+/// The header of a transaction with its metadata.
 #[derive(Debug)]
 pub(super) struct Frame {
     pub(super) meta: Meta,
-    /// Its length and its tid are filled in when it is committed.
+    /// The commit fills in length and tid.
     pub(super) head: TransactionHead,
 }
 
-/// A transaction that passed its checks.
+/// A transaction that passed all checks.
 #[derive(Debug)]
 pub(super) struct Ready {
     pub(super) frame: Frame,
     pub(super) records: Vec<Planned>,
     pub(super) blobs: Option<Prepared>,
-    /// Its bytes in the file, all of them.
+    /// Length of the transaction in the file, in bytes.
     pub(super) bytes: u64,
-    /// Never read; it holds the room until the transaction is written or given up.
+    /// Never read; holds the space until the transaction is committed or aborted.
     _room: Promise,
 }
 
-/// A transaction that is being checked.
+/// A transaction whose operations are being checked.
 pub(super) struct FileVote<'a> {
     pub(super) storage: &'a FileStorage,
     pub(super) patience: Patience,
-    /// Whether an undo may merge with later changes.
+    /// Whether an undo may resolve conflicts with later changes.
     pub(super) may_merge: bool,
     frame: Frame,
     pub(super) records: Vec<Planned>,
     pub(super) blobs: Plan,
-    /// Length of `records` in the file.
+    /// Length of `records` in the file, in bytes.
     record_bytes: u64,
 }
 
 impl Planned {
-    /// Its length in the file.
+    /// Length of the record in the file, in bytes.
     pub(super) fn bytes(&self) -> u64 {
         (RECORD_HEAD + self.payload_bytes()) as u64
     }
@@ -90,7 +90,7 @@ impl Planned {
         }
     }
 
-    /// What the header says of the payload's length.
+    /// The payload's length as the header has it.
     pub(super) fn data_len(&self) -> u64 {
         match &self.content {
             Content::Data(data) => data.len() as u64,
@@ -114,12 +114,12 @@ impl Frame {
     }
 }
 
-/// Only what a later opening takes for a commit may be written; 0 is a status left open.
+/// Accepts only a status that an opening takes for committed; 0 stands for the default.
 fn status(status: u8) -> Result<Status, StorageError> {
     match Status(status) {
         Status(0) => Ok(Status::COMMITTED),
         status if status.is_final() => Ok(status),
-        _ => Err(StorageError::Unsupported("such transaction status")),
+        _ => Err(StorageError::Unsupported("transaction status other than " " and "p"")),
     }
 }
 
@@ -133,7 +133,7 @@ impl<'a> FileVote<'a> {
         meta: &TransactionMeta,
         patience: Patience,
     ) -> Result<Self, StorageError> {
-        // If a commit is under way, then it will tell.
+        // If a commit is in progress, it reports the failure itself.
         if let Some(append) = storage.append.try_lock()
             && let Some(why) = &append.broken
         {
@@ -145,7 +145,7 @@ impl<'a> FileVote<'a> {
         Ok(Self { storage, patience, may_merge, frame, records, blobs, record_bytes: 0 })
     }
 
-    /// The tid of an object's current record, whatever the record says.
+    /// The tid of an object's current record, which may be a deletion.
     fn committed(&self, oid: Oid) -> Result<Option<Tid>, StorageError> {
         let (log, at) = match read::locate(&self.storage.state, oid) {
             Ok(found) => found,
@@ -156,7 +156,7 @@ impl<'a> FileVote<'a> {
         log.exact(&mut head, at, self.patience)?;
         let head = RecordHead::parse(&head);
         if head.oid != oid {
-            return Err(log.corrupt(at, "a record is of another object than it should be"));
+            return Err(log.corrupt(at, "a record belongs to another object than expected"));
         }
         Ok(Some(head.tid))
     }
@@ -167,7 +167,7 @@ impl<'a> FileVote<'a> {
         self.records.push(record);
     }
 
-    /// Adds a record, unless it starts past the quota. (So the last one may pass it.)
+    /// Adds a record, unless it starts past the quota. (So one record may exceed the quota.)
     fn plan_within_quota(&mut self, record: Planned) -> Result<(), StorageError> {
         if let Some(quota) = self.storage.options.quota {
             let before = self.frame.head.head_len() + self.record_bytes;
@@ -190,7 +190,7 @@ impl Vote for FileVote<'_> {
             Some(committed) if committed != read => {
                 Err(StorageError::Conflict { oid, committed, read })
             }
-            // Whatever was read of an object that does not exist is beside the point.
+            // The serial does not matter for an object that does not exist.
             Some(_) | None => {
                 self.plan_within_quota(Planned { oid, tid: None, content: Content::Data(data) })
             }

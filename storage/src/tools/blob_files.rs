@@ -1,4 +1,4 @@
-//! The blob files that are there, whatever the records say.
+//! Lists the blob files of a directory, without looking at records.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -11,14 +11,14 @@ use rzeo_core::storage::StorageError;
 use crate::blob::{BlobDirectory, Layout};
 use crate::disk::{Disk, failed};
 
-/// Revisions of blobs.
+/// Revisions of blobs: object and tid.
 pub(super) type Revisions = BTreeSet<(Oid, Tid)>;
 
-/// Levels of directories above the files of an object.
+/// Directory levels above the files of an object in the bushy layout.
 const BUSHY_LEVELS: usize = 8;
 
-/// All revisions of which there is a file. What does not have the name of a blob file is passed over, as
-/// Python does: clients that share the directory keep their own files in it.
+/// All revisions that have a file. Files without the name of a blob file are ignored, as in Python:
+/// clients that share the directory keep their own files in it.
 pub(super) fn revisions(
     disk: &dyn Disk,
     path: &Path,
@@ -67,7 +67,7 @@ fn files(disk: &dyn Disk, path: &Path, oid: Oid, found: &mut Revisions) -> io::R
     Ok(())
 }
 
-/// What is in a directory; nothing, if it is a file or went away meanwhile.
+/// The names in a directory; none if it is a file or was removed meanwhile.
 fn names(disk: &dyn Disk, path: &Path) -> io::Result<Vec<std::ffi::OsString>> {
     match disk.names(path) {
         Err(error)

@@ -1,14 +1,14 @@
-//! Checking a data file: what is in it, and whether it all fits together.
+//! Checks a data file: counts what it holds and verifies that it is consistent.
 //!
-//! Three passes, each finding what the one before cannot:
+//! Three passes, each for problems that the one before cannot find:
 //!
-//! 1. **Structure**, transaction by transaction: lengths, tids, status; that every record names the one
-//!    that it replaced, and every pointer back leads to a record of the same object. On the way the index
-//!    file is compared with the file as it was when the index was written.
-//! 2. **Records**: every state is two pickles; what a current state refers to exists.
+//! 1. **Structure**, transaction by transaction: lengths, tids, status; that every record names the
+//!    one that it replaced, and every pointer back leads to a record of the same object. This pass
+//!    also compares the index file with the data file as of when the index was written.
+//! 2. **Records**: every state is two pickles; the objects that a current state refers to exist.
 //! 3. **Blobs**, if asked: every revision of a blob has its file, and no file is without a revision.
 //!
-//! What is kept in memory is about 24 bytes an object, and 16 for each revision of a blob.
+//! Memory: about 24 bytes for each object, and 16 for each revision of a blob.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -26,91 +26,92 @@ use crate::disk::Disk;
 use crate::file::index::Index;
 use crate::file::index_file::{self, Unusable};
 
-/// How many problems are told one by one; the others are counted.
+/// Maximum number of problems listed in a report; further ones are counted.
 const PROBLEMS_MAX: usize = 1_000;
 
 /// What to check.
 #[derive(Clone, Debug, Default)]
 pub struct CheckOptions {
-    /// Only the structure, as Python's `fstest` does: neither what records hold nor the index file.
+    /// Check only the structure, as Python's `fstest` does: neither the content of records nor the
+    /// index file.
     pub structure_only: bool,
-    /// The directory of blobs, if they are to be checked too.
+    /// The directory of the blobs to check; `None` to check no blobs.
     pub blobs: Option<PathBuf>,
 }
 
-/// Hears what a check finds while it is under way.
+/// Receives the progress of a check.
 pub trait Observer {
-    /// So much of the work is done, in bytes.
+    /// Called with the number of bytes checked so far, and in total.
     fn progress(&mut self, done: u64, total: u64) {
         let _ = (done, total);
     }
 
-    /// The n-th transaction is whole.
+    /// Called for the n-th complete transaction.
     fn transaction(&mut self, n: u64, transaction: &Transaction) {
         let _ = (n, transaction);
     }
 }
 
-/// Nobody listens.
+/// Ignores the progress.
 impl Observer for () {}
 
-/// What a check found.
+/// The result of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// Length of the file in bytes.
     pub bytes: u64,
-    /// Whole transactions.
+    /// Number of complete transactions.
     pub transactions: u64,
-    /// Their records.
+    /// Number of their records.
     pub records: u64,
-    /// Objects that were ever written, as far as the file goes back.
+    /// Number of objects with a record in the file.
     pub objects: u64,
-    /// Those that exist no more.
+    /// Number of these objects that were deleted.
     pub deleted: u64,
-    /// Revisions of blobs.
+    /// Number of revisions of blobs.
     pub blobs: u64,
-    /// The first transaction.
+    /// Tid of the first transaction.
     pub first_tid: Option<Tid>,
-    /// The last one.
+    /// Tid of the last transaction.
     pub last_tid: Option<Tid>,
-    /// A write at the end that was not finished, or is under way.
+    /// An unfinished write at the end, interrupted or still in progress.
     pub unfinished: Option<Gap>,
-    /// What became of the index file.
+    /// The state of the index file.
     pub index: IndexFile,
-    /// What is wrong, in the order in which it was found.
+    /// The problems, in the order in which they were found.
     pub problems: Vec<Problem>,
-    /// Further problems that were only counted.
+    /// Number of problems found after the list was full.
     pub more_problems: u64,
 }
 
-/// How the index file was found.
+/// The state of the index file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum IndexFile {
-    /// Not looked at.
+    /// Not checked.
     #[default]
     Unchecked,
-    /// There is none; the next start reads the whole file.
+    /// There is no index file; the next start reads the whole data file.
     Missing,
-    /// It agrees with the file up to this position.
+    /// The index agrees with the data file up to this position.
     Good {
-        /// The position.
+        /// Bytes of the data file that the index covers.
         end: u64,
     },
-    /// It does not. A server ignores it or finds out, but a start takes longer.
+    /// The index is wrong, for this reason. A server ignores it, and its start takes longer.
     Bad(String),
 }
 
-/// Something that is wrong.
+/// A problem in the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where in the file, if it is about a place in it.
+    /// Position in the data file, if the problem has one.
     pub at: Option<u64>,
-    /// What is wrong.
+    /// Description of the problem.
     pub what: String,
 }
 
 impl Report {
-    /// Whether nothing is wrong.
+    /// Whether the check found no problem.
     #[must_use]
     pub fn is_fine(&self) -> bool {
         self.problems.is_empty()
@@ -125,10 +126,10 @@ impl Report {
     }
 }
 
-/// Checks a data file. Reads only.
+/// Checks a data file. Changes nothing.
 ///
 /// # Errors
-/// `Disk`; `Corrupt` if the file is no FileStorage at all. All else that is wrong is in the report.
+/// `Disk`; `Corrupt` if the file is not a FileStorage. All other problems are in the report.
 pub fn check(
     disk: &dyn Disk,
     path: &Path,
@@ -170,14 +171,14 @@ pub fn check(
 struct Checking<'a> {
     options: &'a CheckOptions,
     report: Report,
-    /// Where the current record of each object is, as far as was walked.
+    /// The position of each object's current record, up to where the check has come.
     index: Index,
-    /// Objects whose current record says that they do not exist.
+    /// Objects whose current record is a deletion.
     gone: BTreeSet<Oid>,
     blobs: Revisions,
-    /// Gaps and undone transactions: records before them may have been replaced by what is in there.
+    /// Gaps and undone transactions: records in them may have replaced earlier ones.
     skipped: Vec<Range<u64>>,
-    /// The index file, until it is compared.
+    /// The index file and the position up to which it is good, until the comparison.
     saved: Option<(u64, Index)>,
 }
 
@@ -198,14 +199,14 @@ impl Checking<'_> {
         };
     }
 
-    /// Compares the index file where it ends; what was committed later is not in it.
+    /// Compares the index file with the records up to where the index ends.
     fn compare_index(&mut self, at: u64) {
         let Some((end, saved)) = self.saved.take_if(|(end, _)| *end == at) else { return };
         self.report.index = if saved.len() == self.index.len() && saved.iter().eq(self.index.iter())
         {
             IndexFile::Good { end }
         } else {
-            IndexFile::Bad(format!("up to byte {end} it does not say where the objects are"))
+            IndexFile::Bad(format!("it differs from the data file before byte {end}"))
         };
     }
 
@@ -228,12 +229,12 @@ impl Checking<'_> {
             );
         }
         if tid >= Tid::MAX && !self.options.structure_only {
-            let text = format!("transaction {tid} is later than any can be: no client finds it");
+            let text = format!("transaction {tid} is greater than the maximum; clients cannot load its records");
             self.report.add(Some(transaction.at), text);
         }
         let status = transaction.header.status;
         if !b" pu".contains(&status) {
-            self.report.add(Some(transaction.at), format!("the unknown status {status:#04x}"));
+            self.report.add(Some(transaction.at), format!("the transaction has the unknown status {status:#04x}"));
         }
         if transaction.is_undone() {
             self.skipped.push(transaction.at..transaction.at + transaction.header.size);
@@ -263,9 +264,9 @@ impl Checking<'_> {
         if prev != 0 && replaced != Some(prev) && !is_skipped {
             let what = match replaced {
                 Some(replaced) => {
-                    format!("the record of {oid} replaced {replaced}, but says {prev}")
+                    format!("the record of {oid} replaced {replaced}, but names {prev}")
                 }
-                None => format!("the record of {oid} replaced none, but says {prev}"),
+                None => format!("the record of {oid} replaced none, but names {prev}"),
             };
             self.report.add(Some(at), what);
         }
@@ -311,8 +312,8 @@ impl Checking<'_> {
         self.report.deleted = self.gone.len() as u64;
     }
 
-    /// What the current state of each object refers to must exist. In the order of the file, so that
-    /// the disk is read once more from front to back.
+    /// Checks that the objects exist that the current states refer to. Goes in the order of the
+    /// file, so that the disk is read sequentially.
     fn current_records(
         &mut self,
         scan: &Scan,
@@ -323,7 +324,7 @@ impl Checking<'_> {
         for (at, oid) in places {
             let data = match scan.reader(oid, at).and_then(|mut reader| reader.data()) {
                 Ok(Some(data)) => data,
-                // Damage was told of already.
+                // The first pass has reported the damage.
                 Ok(None) | Err(StorageError::Corrupt { .. }) => continue,
                 Err(error) => return Err(error),
             };
@@ -344,7 +345,7 @@ impl Checking<'_> {
         missing.dedup();
         for to in missing {
             let class = class_name(data).unwrap_or_else(|| "of unknown class".to_owned());
-            let why = if self.gone.contains(&to) { "was deleted" } else { "is not there" };
+            let why = if self.gone.contains(&to) { "was deleted" } else { "does not exist" };
             self.report
                 .add(Some(at), format!("object {from} ({class}) refers to {to}, which {why}"));
         }
@@ -354,7 +355,7 @@ impl Checking<'_> {
         self.index.position(oid).is_none() || self.gone.contains(&oid)
     }
 
-    /// Compares the blobs that the records speak of with the files that are there.
+    /// Compares the blobs in the records with the blob files.
     fn blob_files(&mut self, disk: &dyn Disk) -> Result<(), StorageError> {
         let Some(path) = &self.options.blobs else { return Ok(()) };
         let directory = BlobDirectory::open(disk, path, true)?;
@@ -365,17 +366,17 @@ impl Checking<'_> {
             self.report.add(None, text);
         }
         for (oid, tid) in present.difference(&self.blobs) {
-            // A commit under way puts its files into place before its record.
+            // A commit in progress renames its files before it writes its records.
             if self.report.last_tid.is_some_and(|last| *tid > last) {
                 continue;
             }
             let file = directory.file(*oid, *tid);
-            self.report.add(None, format!("the blob file {} is of no revision", file.display()));
+            self.report.add(None, format!("the blob file {} belongs to no revision", file.display()));
         }
         Ok(())
     }
 }
 
 fn bad_end(end: u64) -> IndexFile {
-    IndexFile::Bad(format!("it ends at byte {end}, where no transaction ends"))
+    IndexFile::Bad(format!("it covers {end} bytes, but no transaction ends there"))
 }

@@ -1,9 +1,9 @@
-//! Looking at data files without serving them: walking, checking, repairing.
+//! Tools for data files that are not served: scan, check, repair.
 //!
 //! Everything here reads a file from front to back as it is on the disk, takes no lock and changes
-//! nothing, so it may run beside a server: what is committed does not change, and what is appended
-//! after the file was opened is not looked at. Unlike the storage, which refuses a damaged file, a
-//! [`Scan`] steps over damage and goes on at the next transaction that is whole.
+//! nothing, so it can run beside a server: committed bytes do not change, and bytes appended after
+//! the file was opened are not read. Unlike the storage, which refuses a damaged file, a [`Scan`]
+//! skips damage and continues at the next complete transaction.
 
 mod blob_files;
 mod check;
@@ -26,7 +26,7 @@ use crate::file::log::{DataFile, Log, RecordReader};
 use crate::file::recover::check_magic;
 use crate::file::scan::{self, Flaw, FlawKind, Found, Shape, Window};
 
-/// A walk over a data file, from its first transaction to its end.
+/// Iterates over a data file, from its first transaction to its end.
 pub struct Scan {
     log: Log,
     window: Window,
@@ -34,81 +34,81 @@ pub struct Scan {
     found: Vec<Found>,
 }
 
-/// What comes next in a file.
+/// The next part of a data file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// A whole transaction.
+    /// A complete transaction.
     Transaction(Transaction),
-    /// Bytes that are no transaction.
+    /// Bytes that are not a transaction.
     Gap(Gap),
 }
 
-/// A transaction as it lies in the file.
+/// A transaction and its position in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transaction {
-    /// Where it begins.
+    /// Position of its first byte.
     pub at: u64,
-    /// What it says of itself. `size` is its length without the trailing copy of it.
+    /// Its metadata. `size` is the length that the header has, without the trailing copy of it.
     pub header: TransactionHeader,
-    /// Its records, in order; none for one that was undone in the way of the last century.
+    /// Its records, in file order; empty if it is marked as undone, as old versions of ZODB did.
     pub records: Vec<RecordPlace>,
 }
 
 impl Transaction {
-    /// Whether it was undone by a mark in its header: its records do not count.
+    /// Whether its header marks it as undone: its records do not count.
     #[must_use]
     pub fn is_undone(&self) -> bool {
         Status(self.header.status) == Status::UNDONE
     }
 }
 
-/// A record as it lies in the file.
+/// A record and its position in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordPlace {
-    /// The object.
+    /// The object whose record it is.
     pub oid: Oid,
-    /// Its tid, which should be its transaction's.
+    /// The record's tid, which should be its transaction's.
     pub tid: Tid,
-    /// Where it begins.
+    /// Position of its first byte.
     pub at: u64,
-    /// The record that this one replaced, or 0.
+    /// Position of the record that this one replaced, or 0.
     pub prev: u64,
-    /// What follows its header.
+    /// What follows the record's header.
     pub payload: PayloadPlace,
 }
 
 /// What follows a record's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PayloadPlace {
-    /// So many bytes of data.
+    /// Data of this many bytes.
     Data(u64),
     /// The position of an earlier record with the same data.
     Back(u64),
-    /// The object does not exist as of this record.
+    /// The record deletes the object.
     Gone,
 }
 
-/// Bytes that are no transaction.
+/// Bytes that are not a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// Where they begin.
+    /// Position of the first of these bytes.
     pub at: u64,
-    /// How many they are.
+    /// Number of bytes up to the next complete transaction, or to the end of the file.
     pub bytes: u64,
-    /// What is wrong first, and where.
+    /// The first flaw found.
     pub what: &'static str,
-    /// Where exactly it is wrong.
+    /// Position of this flaw.
     pub flaw_at: u64,
-    /// Whether this is what an interrupted write leaves, or one that is under way: at the end of the
-    /// file, and never acknowledged to anybody.
+    /// Whether the gap is at the end of the file and can be an interrupted write, or one in
+    /// progress: a transaction that was never acknowledged.
     pub unfinished: bool,
 }
 
 impl Scan {
-    /// Opens a data file for reading. What is appended to it later is not looked at.
+    /// Opens a data file for reading. Bytes appended later are not read.
     ///
     /// # Errors
-    /// `Disk`; `Corrupt` if it is no FileStorage at all.
+    /// `Disk`; `Corrupt` if it is not a FileStorage.
     pub fn open(disk: &dyn Disk, path: &Path) -> Result<Self, StorageError> {
         let name = path.display().to_string();
         let fail = |error| failed(|| format!("open {name}"), &error);
@@ -119,20 +119,20 @@ impl Scan {
         Ok(Self { window: Window::new(log.clone()), log, at: FIRST, found: Vec::new() })
     }
 
-    /// Bytes of the file, as of when it was opened.
+    /// Length of the file when it was opened, in bytes.
     #[must_use]
     pub fn end(&self) -> u64 {
         self.log.end
     }
 
-    /// How far the walk has come.
+    /// Position up to which the file was scanned.
     #[must_use]
     pub fn position(&self) -> u64 {
         self.at
     }
 
-    /// Goes to the last `count` transactions, or fewer if there are not so many before something that
-    /// cannot be walked over backwards.
+    /// Moves to the last `count` transactions, or to fewer if the file cannot be read backwards
+    /// that far.
     ///
     /// # Errors
     /// `Disk`.
@@ -142,7 +142,7 @@ impl Scan {
             let before = match self.log.transaction_before(self.at) {
                 Ok(Some((at, _))) if self.is_whole(at)? => at,
                 Ok(None) => return Ok(()),
-                // An unfinished write, or damage: only the way from the front leads around it.
+                // An unfinished write, or damage: it can be skipped only in forward direction.
                 Ok(Some(_)) | Err(StorageError::Corrupt { .. }) => {
                     return self.count_to_last(count);
                 }
@@ -194,7 +194,7 @@ impl Scan {
         Ok(Transaction { at, header, records })
     }
 
-    /// Bytes up to the next transaction that is whole, or to the end.
+    /// The bytes up to the next complete transaction, or to the end.
     fn gap(&mut self, at: u64, flaw: Flaw) -> Result<Gap, StorageError> {
         let next = scan::find_committed(&self.log, at + 1)?;
         let next = next.map(|next| self.first_after(at, next)).transpose()?;
@@ -206,7 +206,7 @@ impl Scan {
         Ok(Gap { at, bytes: end - at, what: flaw.what, flaw_at: flaw.at, unfinished })
     }
 
-    /// Transactions without records are found only from behind, by their lengths.
+    /// Transactions without records can be found only backwards, by their lengths.
     fn first_after(&mut self, gap: u64, found: u64) -> Result<u64, StorageError> {
         let mut first = found;
         loop {
@@ -218,11 +218,11 @@ impl Scan {
         }
     }
 
-    /// The state that a record gives its object, wherever it lies; `None` if the object does not
-    /// exist.
+    /// The state that a record gives its object, following back pointers; `None` if the record
+    /// deletes it.
     ///
     /// # Errors
-    /// `Corrupt` if a pointer leads nowhere, `Disk`.
+    /// `Corrupt` if a pointer does not lead to a record of the object, `Disk`.
     pub fn data(&self, record: &RecordPlace) -> Result<Option<Bytes>, StorageError> {
         match record.payload {
             PayloadPlace::Gone => Ok(None),
@@ -232,10 +232,10 @@ impl Scan {
         }
     }
 
-    /// The tid of the record that a record points back to, if it does.
+    /// The tid of the record that a record points back to; `None` without a back pointer.
     ///
     /// # Errors
-    /// `Corrupt` if the pointer leads nowhere, `Disk`.
+    /// `Corrupt` if the pointer does not lead to a record of the object, `Disk`.
     pub fn data_txn(&self, record: &RecordPlace) -> Result<Option<Tid>, StorageError> {
         let PayloadPlace::Back(back) = record.payload else { return Ok(None) };
         let mut reader = self.reader(record.oid, record.at)?;

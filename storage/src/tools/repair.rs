@@ -1,10 +1,11 @@
-//! Repairing: what can be read of a damaged file goes into a new one.
+//! Repair: copies everything readable from a damaged file into a new database.
 //!
-//! Transactions are restored one after the other, as a copy from another database would be. Damage is
-//! stepped over. A transaction of which a record cannot be read, because it points back into what is lost,
-//! is left out whole unless partial ones are wanted: half of a transaction may be worse than none.
+//! Transactions are restored one after the other, like those copied from another database. Damage
+//! is skipped. A transaction with an unreadable record, for example one that points back into
+//! damage, is left out completely unless the caller asks for partial transactions: half of a
+//! transaction may be worse than none.
 //!
-//! The damaged file is never written to.
+//! Repair never writes to the damaged file.
 
 use std::collections::BTreeSet;
 
@@ -15,58 +16,59 @@ use super::{Gap, Observer, RecordPlace, Scan, Step, Transaction};
 use crate::file::FileStorage;
 use crate::file::format::Status;
 
-/// Transactions are committed together until they have so many bytes.
+/// Minimum bytes of transactions that are committed together, except for the last ones.
 const GROUP_BYTES: u64 = 16 << 20;
-/// Or until they are so many.
+/// Maximum number of transactions that are committed together.
 const GROUP_MAX: usize = 4096;
 
-/// What a repair did.
+/// The result of a repair.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Repaired {
-    /// Transactions that were restored.
+    /// Number of transactions that were restored.
     pub transactions: u64,
-    /// Their records.
+    /// Number of their records.
     pub records: u64,
-    /// Of these transactions, those that lost records.
+    /// Number of these transactions that lost records.
     pub partial: u64,
-    /// Transactions whose tid was not later than the one before, or later than any can be, and got another
-    /// one.
+    /// Number of transactions that got a new tid, because theirs was not later than the one before,
+    /// or too great.
     pub retimed: u64,
-    /// Transactions that were undone by a mark in their header, and need not be kept.
+    /// Number of transactions that were left out because their header marks them as undone.
     pub undone: u64,
-    /// What was left behind, in file order.
+    /// What was not restored, in file order.
     pub lost: Vec<Lost>,
 }
 
-/// Something that was left behind.
+/// A part of the file that was not restored, or only partly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lost {
-    /// Bytes that are no transaction.
+    /// Bytes that are not a transaction.
     Gap(Gap),
-    /// Records of a transaction; all of them, unless partial transactions are wanted.
+    /// Records of a transaction: those that cannot be read with partial transactions, otherwise
+    /// all.
     Records {
-        /// The transaction.
+        /// Tid of the transaction.
         tid: Tid,
-        /// Where it is.
+        /// Position of the transaction.
         at: u64,
-        /// Whether the rest of it was restored.
+        /// Whether the other records were restored.
         partial: bool,
-        /// The objects whose records could not be read, each with the reason.
+        /// The objects whose records cannot be read, each with the reason.
         objects: Vec<(Oid, String)>,
     },
-    /// Something was found in the gap told of before, and restored.
+    /// A damaged transaction inside the gap before, of which some records were restored.
     Salvaged {
-        /// The transaction.
+        /// Tid of the transaction.
         tid: Tid,
-        /// Where it is.
+        /// Position of the transaction.
         at: u64,
-        /// How many of its records were found.
+        /// Number of its records that were found.
         records: usize,
     },
 }
 
 impl Repaired {
-    /// Bytes that are no transaction, without what an interrupted write left at the end.
+    /// Number of damaged bytes, without an unfinished write at the end.
     #[must_use]
     pub fn damaged_bytes(&self) -> u64 {
         let gaps = self.lost.iter().map(|lost| match lost {
@@ -77,11 +79,11 @@ impl Repaired {
     }
 }
 
-/// Restores what a scan finds into an empty database. With `partial`, also transactions of which some
-/// records cannot be read, without these and marked as packed.
+/// Restores what a scan finds into an empty database. With `partial`, also restores the readable
+/// records of transactions with unreadable ones; these transactions get the status "packed".
 ///
 /// # Errors
-/// `Disk`, and what the new database refuses.
+/// `Disk`, and the errors of the new database.
 pub fn repair(
     scan: &mut Scan,
     into: &FileStorage,
@@ -119,16 +121,16 @@ pub fn repair(
 struct Copy<'a> {
     into: &'a FileStorage,
     partial: bool,
-    /// The last tid given.
+    /// The last tid that was used.
     last: Tid,
-    /// The transactions that can be pointed back to, by the tid that they had.
+    /// The restored transactions that records can point back to, by their original tid.
     known: BTreeSet<Tid>,
     group: Vec<Finishing>,
     group_bytes: u64,
     done: Repaired,
 }
 
-/// A record as it can be restored.
+/// A record that can be restored.
 struct Readable {
     oid: Oid,
     tid: Tid,
@@ -149,7 +151,7 @@ impl Copy<'_> {
         Ok(())
     }
 
-    /// `damaged` says that the transaction has lost something, however well the rest can be read.
+    /// `damaged` says that the transaction has lost records, even if all others can be read.
     fn transaction(
         &mut self,
         scan: &Scan,
@@ -190,7 +192,7 @@ impl Copy<'_> {
             status: status.0,
             resolve_conflicts: false,
         };
-        // What a record points back to must be committed to be found.
+        // `restore` finds only committed records to point back to.
         if readable.iter().any(|record| record.source.is_some()) {
             self.commit()?;
         }
@@ -215,13 +217,13 @@ impl Copy<'_> {
 
     fn read(&self, scan: &Scan, record: &RecordPlace) -> Result<Readable, StorageError> {
         let data = scan.data(record)?.map(RecordData::from);
-        // Where the source is lost, the data are kept in its place.
+        // If the source is lost, the record gets the data instead.
         let source = scan.data_txn(record)?.filter(|source| self.known.contains(source));
         Ok(Readable { oid: record.oid, tid: record.tid, data, source })
     }
 
     fn tid_for(&mut self, tid: Tid) -> Tid {
-        // There must be room behind it, or all that follow would get the same one.
+        // `Tid::MAX` would leave no tid for the transactions that follow.
         if tid > self.last && tid < Tid::MAX {
             return tid;
         }

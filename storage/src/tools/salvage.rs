@@ -1,8 +1,8 @@
-//! What is left of transactions that are damaged in the middle.
+//! Finds the intact records of transactions that are damaged in the middle.
 //!
-//! A transaction whose two lengths agree says where it begins and ends. Each of its records names the
-//! transaction's position, so those behind the damage can be told from other bytes by looking at every
-//! position, and nothing that is found belongs to anybody else.
+//! If the two lengths of a transaction agree, its begin and end are known. Each of its records
+//! holds the transaction's position, so trying every position finds the records after the damage,
+//! and no others.
 
 use rzeo_core::storage::StorageError;
 
@@ -11,8 +11,8 @@ use crate::file::format::{POINTER, RECORD_HEAD, TRANSACTION_HEAD, TransactionHea
 use crate::file::history;
 
 impl Scan {
-    /// The transactions that a gap begins with, one behind the other, as far as their headers can be
-    /// read; each with the records that can be found. Does not move the walk.
+    /// The transactions at the beginning of a gap, one after the other, as far as their headers can
+    /// be read, each with the records that can be found. Does not move the scan.
     ///
     /// # Errors
     /// `Disk`.

@@ -1,7 +1,7 @@
-//! Index files of old: one pickled dict with the keys `index` and `pos`.
+//! Index files of old versions of ZODB: one pickled dict with the keys `index` and `pos`.
 //!
 //! The index in it is a dict of oids and positions, or a pickled `ZODB.fsIndex.fsIndex` whose state
-//! holds what today's form has in its rows.
+//! holds what the current form has as separate pickles.
 
 use bytes::Bytes;
 use rzeo_core::ids::Oid;
@@ -10,9 +10,9 @@ use rzeo_core::value::{Opaque, ReadLimits, Value};
 
 use super::{Index, Unusable, add_buckets};
 
-/// How much memory an index may take while it is read, for each byte of its file.
+/// Maximum memory to read an index, in bytes for each byte of its file.
 const MEMORY_PER_BYTE: usize = 64;
-/// An fsIndex in a dict is nested six deep.
+/// Maximum depth of nested values; an fsIndex in a dict needs six.
 const DEPTH_MAX: u32 = 16;
 
 pub(super) fn parse(bytes: Vec<u8>) -> Result<(u64, Index), Unusable> {

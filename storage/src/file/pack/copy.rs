@@ -1,4 +1,4 @@
-//! Copying what stays into the new file.
+//! Copies the records that stay into the new file.
 //!
 //! Early transactions lose records, get the status `p`, and hold all data in full, with no pointers
 //! and no predecessors. Late ones are copied as they are; only positions change.
@@ -27,7 +27,7 @@ use crate::file::index::Index;
 use crate::file::log::{Log, RecordReader};
 use crate::file::scan::{Found, Shape, Window};
 
-/// A class that takes more bytes than this is not that of blobs.
+/// Maximum bytes of the pickled class of a blob.
 const CLASS_BYTES_MAX: usize = 1024;
 
 /// Writes the new file.
@@ -36,13 +36,14 @@ pub(super) struct Copier {
     kept: Kept,
     gc: bool,
     moves: Moves,
-    /// Where every object's current record is in the new file.
+    /// Positions of the current records in the new file.
     index: Index,
-    /// Up to where the old file was copied.
+    /// Position up to which the old file was copied.
     copied: u64,
-    /// Objects not in the new file when something that was committed after marking referred to them.
+    /// Objects that transactions committed after marking refer to, and that were not in the new
+    /// file at that time.
     missing: BTreeSet<Oid>,
-    /// Where blobs are listed that are left out.
+    /// The list of blobs that are left out.
     removal: Option<RemovalList>,
     progress: Progress,
 }
@@ -53,7 +54,7 @@ struct Planned {
     payload: Payload,
 }
 
-/// What it will hold.
+/// Content of a record to write.
 #[derive(Clone, Copy)]
 enum Payload {
     /// Data to be copied from the old file.
@@ -84,13 +85,13 @@ impl Copier {
         })
     }
 
-    /// Up to where the old file was copied.
+    /// Position up to which the old file was copied.
     pub(super) fn copied(&self) -> u64 {
         self.copied
     }
 
-    /// Copies what stays of the part before the pack time. `false` if all of it stays: then there is
-    /// nothing to gain.
+    /// Copies the records that stay from before the pack time. `false` if all of them stay: then
+    /// the pack stops.
     pub(super) fn copy_early(&mut self, log: &Log) -> Result<bool, StorageError> {
         self.output.put(&MAGIC)?;
         let boundary = self.kept.boundary;
@@ -99,7 +100,8 @@ impl Copier {
         let mut walk = Walk::new(&early, FIRST);
         while let Some(step) = walk.step()? {
             self.progress.set(step.at);
-            // The file's last transaction stays even if it is empty, or the last tid would go back.
+            // The file's last transaction stays even if it is empty; otherwise the last tid would
+            // decrease.
             let end = step.head.end(step.at);
             let is_last = end == Some(boundary) && boundary == self.kept.marked;
             let records = self.plan_early(&early, step.records)?;
@@ -108,12 +110,12 @@ impl Copier {
                 self.write(&mut source, step.at, step.head, Status::PACKED, &records)?;
             }
         }
-        // All that was needed to decide what stays.
+        // It was needed only to decide what stays; frees the memory.
         self.kept.last = Index::new();
         Ok(self.output.at() != boundary)
     }
 
-    /// Copies what was committed after the pack time, as far as it was not copied yet.
+    /// Copies transactions committed after the pack time that were not copied yet.
     pub(super) fn copy_late(&mut self, log: &Log) -> Result<(), StorageError> {
         let mut source = Window::new(log.clone());
         let mut walk = Walk::new(log, self.copied);
@@ -130,19 +132,19 @@ impl Copier {
         Ok(())
     }
 
-    /// Makes durable what was copied so far, so that less is left for the end.
+    /// Syncs the copied part, so that the last sync takes less time.
     pub(super) fn sync(&mut self) -> Result<(), StorageError> {
         self.removal.as_mut().map_or(Ok(()), RemovalList::settle)?;
         self.output.sync()
     }
 
-    /// The list of blobs that were left out.
+    /// Takes the list of blobs that were left out.
     pub(super) fn take_removal(&mut self) -> Option<RemovalList> {
         self.removal.take()
     }
 
-    /// Lists blobs that are left out. A transaction may have several records of an object, one of
-    /// which stays: then the blob does.
+    /// Lists the blobs of records that are left out. If a transaction has several records of an
+    /// object and one of them stays, the blob stays.
     fn note_removed(&mut self, log: &Log, records: &[Found]) -> Result<(), StorageError> {
         let Some(removal) = &mut self.removal else { return Ok(()) };
         let kept = &self.kept;
@@ -156,8 +158,8 @@ impl Copier {
         Ok(())
     }
 
-    /// An object that was left out of the new file although something committed after marking refers
-    /// to it. (If it was written again since, readers may still want what it was before.)
+    /// An object that was left out of the new file although a transaction committed after marking
+    /// refers to it. (Also if it was written again since: readers may need the earlier state.)
     pub(super) fn lost(&self, log: &Log, old: &Index) -> Result<Option<Oid>, StorageError> {
         for oid in &self.missing {
             let Some(at) = old.position(*oid) else { continue };
@@ -170,7 +172,7 @@ impl Copier {
         Ok(None)
     }
 
-    /// Makes the new file durable; gives it with its length and its index.
+    /// Makes the new file durable; returns it with its length and its index.
     pub(super) fn finish(self) -> Result<(Arc<dyn DiskFile>, u64, Index), StorageError> {
         let end = self.output.at();
         Ok((self.output.finish()?, end, self.index))
@@ -238,7 +240,8 @@ impl Copier {
             self.write_record(source, transaction, record)?;
         }
         self.output.put(&len.to_be_bytes())?;
-        // Only now: every record's predecessor is what was current before the transaction.
+        // The index is updated last: a record's predecessor is the record that was current before
+        // the transaction.
         for (oid, at) in places {
             self.index.insert(oid, at);
         }
@@ -280,8 +283,8 @@ impl Payload {
     }
 }
 
-/// Whether a record, or the one that holds its data, is that of a blob. Of long records no more than
-/// the beginning is read.
+/// Whether a record, or the one that holds its data, is that of a blob. Reads only the beginning of
+/// long records.
 fn is_blob(log: &Log, found: Found) -> Result<bool, StorageError> {
     let Some(Payload::Data { at, len }) = own_data(log, found)? else { return Ok(false) };
     let mut data =
@@ -290,7 +293,7 @@ fn is_blob(log: &Log, found: Found) -> Result<bool, StorageError> {
     Ok(is_blob_record(&data.freeze()))
 }
 
-/// Where a record's data are, whichever record holds them; `None` if the object does not exist.
+/// The location of a record's data, following back pointers; `None` if the object does not exist.
 fn own_data(log: &Log, found: Found) -> Result<Option<Payload>, StorageError> {
     if let Shape::Data(len) = found.payload {
         return Ok(Some(Payload::Data { at: found.at + RECORD_HEAD as u64, len }));

@@ -6,15 +6,15 @@ use rzeo_core::ids::Oid;
 
 use crate::file::index::Index;
 
-/// What stays of the part before the pack time.
+/// The records from before the pack time that stay.
 pub(super) struct Kept {
-    /// Where that part ends.
+    /// Position of the first transaction after the pack time.
     pub(super) boundary: u64,
-    /// Where it all ended when it was marked. Nothing later was looked at.
+    /// End of the file when the records were marked. Later transactions were not read.
     pub(super) marked: u64,
-    /// For each object that can be reached, its last revision.
+    /// The last revision of each reachable object.
     pub(super) last: Index,
-    /// Other records that are needed: those that late ones point back to, and the deletions of their
+    /// Other records that stay: those that later records point back to, and the deletions of their
     /// objects.
     pub(super) older: BTreeSet<u64>,
 }

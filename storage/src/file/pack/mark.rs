@@ -1,4 +1,4 @@
-//! Finding what can be reached.
+//! Mark phase: finds the reachable objects.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +13,8 @@ use crate::file::index::Index;
 use crate::file::log::{Log, RecordReader};
 use crate::file::scan::Shape;
 
-/// Decides what stays of the part before the pack time. Without `gc` every object's last revision
-/// does.
+/// Decides which records from before the pack time stay. Without `gc` the last revision of every
+/// object stays.
 pub(super) fn mark(
     log: &Log,
     survey: Survey,
@@ -30,7 +30,7 @@ pub(super) fn mark(
     }
     let older = marker.mark_from_late_records(boundary, gc)?;
     if marker.nowhere > 0 {
-        tracing::warn!(count = marker.nowhere, "references to objects that are not there");
+        tracing::warn!(count = marker.nowhere, "ignored references to objects that do not exist");
     }
     let last = if gc { marker.reached } else { marker.last };
     Ok(Kept { boundary, marked: log.end, last, older })
@@ -38,15 +38,15 @@ pub(super) fn mark(
 
 struct Marker<'a> {
     log: &'a Log,
-    /// The last revisions as of the pack time.
+    /// Positions of the last revisions as of the pack time.
     last: Index,
-    /// Where objects went that are no more.
+    /// Positions of the deletions that were current at the pack time.
     gone: Index,
-    /// Those last revisions that can be reached.
+    /// Positions of the last revisions that are reachable.
     reached: Index,
-    /// Objects to be looked at.
+    /// Objects whose references are not followed yet.
     todo: Vec<Oid>,
-    /// How many references led to no object.
+    /// Number of references that lead to no object.
     nowhere: u64,
     progress: &'a Progress,
 }
@@ -60,9 +60,9 @@ impl Marker<'_> {
         self.follow()
     }
 
-    /// Finds the older revisions that late records point to, and, if asked, follows all that late
-    /// records refer to. An object with such a revision keeps its last one too, or the word that it
-    /// was gone by then: or else the older one would pass for the last.
+    /// Finds the older revisions that late records point to, and, with garbage collection, follows
+    /// all references of late records. An object with such a revision also keeps its last revision
+    /// or deletion; otherwise the older one would become the last.
     fn mark_from_late_records(
         &mut self,
         boundary: u64,
@@ -93,7 +93,7 @@ impl Marker<'_> {
         Ok(older)
     }
 
-    /// Follows references as of the pack time until there are no new ones.
+    /// Follows references as of the pack time until all reachable objects are marked.
     fn follow(&mut self) -> Result<(), StorageError> {
         while let Some(oid) = self.todo.pop() {
             if self.reached.position(oid).is_some() {
@@ -105,14 +105,14 @@ impl Marker<'_> {
                     self.progress.set(self.reached.len());
                     self.refer(oid, at)?;
                 }
-                // It may also be younger than the pack time, and stays then anyway.
+                // The object may also be newer than the pack time; then it stays anyway.
                 None => self.nowhere += 1,
             }
         }
         Ok(())
     }
 
-    /// Puts what a record refers to on the list.
+    /// Adds the objects that a record refers to to the list.
     fn refer(&mut self, oid: Oid, at: u64) -> Result<(), StorageError> {
         let refers = references_at(self.log, oid, at)?;
         self.todo.extend(refers.into_iter().filter(|oid| self.reached.position(*oid).is_none()));
@@ -120,7 +120,7 @@ impl Marker<'_> {
     }
 }
 
-/// The objects that a revision keeps alive.
+/// The objects that a revision refers to.
 pub(super) fn references_at(log: &Log, oid: Oid, at: u64) -> Result<Vec<Oid>, StorageError> {
     match RecordReader::new(log, oid, at, Patience::Wait)?.data()? {
         None => Ok(Vec::new()),

@@ -1,29 +1,31 @@
-//! Packing: a new file without the revisions that nobody needs any more.
+//! Pack: writes a new file without the revisions that are no longer needed.
 //!
-//! A pack has a time. What was committed later stays as it is. Of what was committed earlier, an
-//! object's last revision stays if the object can be reached, and so do those older ones that later
-//! records point back to (an undo shares data instead of copying it). All else goes.
+//! A pack has a time. Transactions committed later do not change. Of those committed earlier, an
+//! object's last revision stays if the object is reachable, and so do older revisions that later
+//! records point back to (an undo shares data instead of copying it). All other records are
+//! removed.
 //!
 //! ```text
-//!   survey   walk up to the pack time: where is each object's last revision?
-//!   mark     what can be reached? (the roots are below)
-//!   copy     write PATH.pack: what stays of the early part, then the late part as it is
-//!   ───────  until here commits go on; from here writers are kept out ───────
-//!   finish   copy what was committed meanwhile, sync, PATH.pack becomes PATH
+//! survey   read up to the pack time: find each object's last revision
+//! mark     find the reachable objects (the roots are below)
+//! copy     write PATH.pack: records that stay of the early part, then the late part
+//! ───────  until here commits continue; from here the hub holds back writers ───────
+//! finish   copy the remaining transactions, sync, rename PATH.pack to PATH
 //! ```
 //!
-//! **What counts as reachable**: what the root object reaches as of the pack time, and whatever any
-//! later record refers to, or points back to, as of the pack time. So an object that was out of reach
-//! at the pack time and was linked again later stays. References that lead nowhere are ignored.
+//! **Reachable** are the objects that the root object reaches as of the pack time, and those that
+//! any later record refers to, or points back to, as of the pack time. So an object that was
+//! unreachable at the pack time and was linked again later stays. References to objects that do not
+//! exist are ignored.
 //!
-//! **Positions** change, so everything that holds one is rewritten: pointers of late records are
-//! looked up in [`moves::Moves`], which is_known the new place of every old record that anybody can point
-//! to. Where an undo that was committed during the pack points to a revision that was not copied,
-//! the data are written in its place.
+//! **Positions** change, so all pointers are rewritten: the pack looks up pointers of late records
+//! in [`moves::Moves`], which has the new position of every old record that a pointer can lead to.
+//! If an undo that was committed during the pack points to a revision that was not copied, the pack
+//! writes the data instead of a pointer.
 //!
 //! **The switch** is one rename. Before it, the new file is complete and durable and the old index
-//! file is gone; after it, the old file lives on as PATH.old and in the hands of those who still read
-//! it. A crash at any point leaves one of the two under the name of PATH.
+//! file is gone; after it, the old file is PATH.old, and readers that have it open keep reading it.
+//! A crash at any point leaves one of the two files under the name of PATH.
 
 mod copy;
 mod kept;
@@ -47,17 +49,17 @@ use super::index_file::with_suffix;
 use super::{FileStorage, read};
 use crate::blob::RemovalList;
 
-/// When so little is left that writers can be kept out while it is copied.
+/// Maximum bytes to copy while writers are held back, except after [`ROUNDS_MAX`] rounds.
 const LEFT_FOR_FINISH_BYTES: u64 = 1 << 20;
-/// How often to catch up with writers before keeping them out.
+/// Maximum number of rounds to catch up with writers before they are held back.
 const ROUNDS_MAX: usize = 10;
 
-/// Does what can be done without stopping writers.
+/// Does all steps that run beside writers.
 pub(super) fn pack(
     storage: &FileStorage,
     stop: Tid,
 ) -> Result<Option<Box<dyn PreparedPack>>, StorageError> {
-    // Nobody asked for it after the last pack.
+    // The caller did not do it after the last pack.
     clean_up(storage)?;
     let packing = storage.pack_flag.set()?;
     if storage.state.read().index.is_empty() {
@@ -93,7 +95,7 @@ pub(super) fn pack(
     Ok(Some(Box::new(switch::Prepared::new(storage, copier, temporary))))
 }
 
-/// Removes the files of blobs that a pack has removed, if that is still to be done.
+/// Removes the files of blobs that a pack has removed, unless that is done already.
 pub(super) fn clean_up(storage: &FileStorage) -> Result<(), StorageError> {
     let Some(pending) = storage.clean_up.lock().take() else { return Ok(()) };
     let Some(blobs) = &storage.blobs else { return Ok(()) };
@@ -101,8 +103,8 @@ pub(super) fn clean_up(storage: &FileStorage) -> Result<(), StorageError> {
     blobs.remove_listed(pending.up_to, storage.options.pack_keep_old, false, &is_known)
 }
 
-/// A new list of blobs to be removed. What an earlier pack could not get removed goes first, since
-/// only the list is_known of it.
+/// Creates the list of blobs to remove. First removes the files that an earlier pack could not
+/// remove, since only its list names them.
 fn new_removal(storage: &FileStorage) -> Result<Option<RemovalList>, StorageError> {
     let Some(blobs) = &storage.blobs else { return Ok(None) };
     let up_to = storage.state.read().last_tid;

@@ -1,11 +1,11 @@
-//! Where old records went.
+//! The new positions of old records.
 
 use std::collections::BTreeMap;
 
 /// Maps positions in the old file to positions in the new one.
 ///
-/// Of the part before the pack time, only the records that late ones point to are known, one by one.
-/// The rest is copied in long stretches that keep their shape.
+/// From before the pack time it has only the records that late ones point to, one by one. The rest
+/// is copied in long stretches in which all positions move by the same distance.
 #[derive(Debug)]
 pub(super) struct Moves {
     boundary: u64,
@@ -15,24 +15,24 @@ pub(super) struct Moves {
 }
 
 impl Moves {
-    /// `boundary` is where the late part starts in the old file.
+    /// `boundary` is the position of the late part in the old file.
     pub(super) fn new(boundary: u64) -> Self {
         Self { boundary, early: BTreeMap::new(), stretches: Vec::new() }
     }
 
-    /// An early record that somebody may point to was copied.
+    /// Notes that an early record that a pointer can lead to was copied.
     pub(super) fn early(&mut self, old: u64, new: u64) {
         self.early.insert(old, new);
     }
 
-    /// What is at `old` and follows there is copied to `new`. Must be told in ascending order.
+    /// Notes that the bytes from `old` on are copied to `new`. Calls must be in ascending order.
     pub(super) fn late(&mut self, old: u64, new: u64) {
         if self.new_place(old) != Some(new) {
             self.stretches.push((old, new));
         }
     }
 
-    /// Where a record is now, if it was copied.
+    /// The new position of a record, if it was copied.
     pub(super) fn new_place(&self, old: u64) -> Option<u64> {
         if old < self.boundary {
             return self.early.get(&old).copied();

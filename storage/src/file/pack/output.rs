@@ -1,4 +1,4 @@
-//! Writing the new file, front to back.
+//! Writes the new file sequentially.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,17 +8,17 @@ use rzeo_core::storage::StorageError;
 use crate::disk::{Access, Disk, DiskFile, failed};
 use crate::file::scan::Window;
 
-/// How much is gathered before it is written.
+/// Bytes gathered before each write.
 const CHUNK_BYTES: usize = 1 << 20;
-/// How much is copied at once.
+/// Bytes copied at once.
 const PIECE_BYTES: u64 = 64 << 10;
 
-/// A file that grows at its end.
+/// A file that is written sequentially, with a buffer.
 pub(super) struct Output {
     file: Arc<dyn DiskFile>,
     name: String,
     buffer: Vec<u8>,
-    /// Where the buffer goes.
+    /// Position where the buffer will be written.
     flushed: u64,
 }
 
@@ -31,7 +31,7 @@ impl Output {
         Ok(Self { file, name, buffer: Vec::new(), flushed: 0 })
     }
 
-    /// Where the next byte goes.
+    /// Position of the next byte.
     pub(super) fn at(&self) -> u64 {
         self.flushed + self.buffer.len() as u64
     }
@@ -71,14 +71,14 @@ impl Output {
         Ok(())
     }
 
-    /// Makes everything so far durable.
+    /// Makes all bytes so far durable.
     pub(super) fn sync(&mut self) -> Result<(), StorageError> {
         self.flush()?;
         let name = &self.name;
         self.file.sync().map_err(|error| failed(|| format!("sync {name}"), &error))
     }
 
-    /// Makes everything durable and hands over the file.
+    /// Makes all bytes durable and returns the file.
     pub(super) fn finish(mut self) -> Result<Arc<dyn DiskFile>, StorageError> {
         self.sync()?;
         Ok(self.file)

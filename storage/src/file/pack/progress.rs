@@ -1,11 +1,12 @@
-//! How far a pack has come, for others to see while it runs.
+//! The progress of a running pack.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use rzeo_core::storage::{PackProgress, PackStep};
 
-/// Written by the pack, read by anybody. The three are not read in one go: figures for people.
+/// Written by the pack and read by other threads. The three values are not read atomically, which
+/// is good enough only shown to people.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Progress(Arc<Shared>);
 
@@ -19,7 +20,7 @@ struct Shared {
 const STEPS: [PackStep; 4] = [PackStep::Survey, PackStep::Mark, PackStep::Copy, PackStep::Switch];
 
 impl Progress {
-    /// A step begins, of so much work.
+    /// Begins a step with this total amount of work.
     pub(super) fn begin(&self, step: PackStep, total: u64) {
         let number = STEPS.iter().position(|known| *known == step).unwrap_or_default();
         self.0.done.store(0, Ordering::Relaxed);
@@ -27,17 +28,17 @@ impl Progress {
         self.0.step.store(u8::try_from(number).unwrap_or_default(), Ordering::Relaxed);
     }
 
-    /// There is more to do in this step than it was said.
+    /// Increases the total of the current step.
     pub(super) fn extend(&self, total: u64) {
         self.0.total.fetch_max(total, Ordering::Relaxed);
     }
 
-    /// So much of the step is done.
+    /// Sets the amount of work that is done in the current step.
     pub(super) fn set(&self, done: u64) {
         self.0.done.store(done, Ordering::Relaxed);
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "for people")]
+    #[expect(clippy::cast_precision_loss, reason = "only shown to people")]
     pub(super) fn read(&self) -> PackProgress {
         let step = STEPS[usize::from(self.0.step.load(Ordering::Relaxed)).min(STEPS.len() - 1)];
         let done = self.0.done.load(Ordering::Relaxed) as f64;

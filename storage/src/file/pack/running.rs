@@ -1,4 +1,5 @@
-//! A pack that is running: the flag that allows one at a time, and the file that it writes.
+//! The state of a running pack: the flag that allows one pack at a time, and the file that it
+//! writes.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ impl PackFlag {
         self.is_set.load(Ordering::Acquire)
     }
 
-    /// How far the running pack has come.
+    /// The progress of the running pack, if there is one.
     pub(crate) fn progress(&self) -> Option<PackProgress> {
         self.is_set().then(|| self.progress.read())
     }
@@ -45,7 +46,7 @@ impl Drop for Packing {
     }
 }
 
-/// A file that is removed unless it gets another name, or is needed after all.
+/// A file that is removed on drop, unless it is kept.
 pub(super) struct Temporary {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) path: PathBuf,
@@ -55,8 +56,8 @@ pub(super) struct Temporary {
 }
 
 impl Temporary {
-    /// Leaves the file: with the old one under another name, it is what tells the next opening that
-    /// a database was here.
+    /// Keeps the file: if the old one has another name, this file tells the next opening that a
+    /// database exists.
     pub(super) fn keep(&mut self) {
         self.keep = true;
     }
@@ -67,13 +68,13 @@ impl Drop for Temporary {
         if self.keep {
             return;
         }
-        // It may have another name by now. If it cannot be removed, the next pack overwrites it.
+        // The file may be renamed by now. If it cannot be removed, the next pack overwrites it.
         let _ = self.disk.remove(&self.path);
     }
 }
 
-/// What is left to do after the switch of a pack: removing the files of blobs. The pack counts as running
-/// until then.
+/// The work after the switch of a pack: removing the files of blobs. The pack counts as running
+/// until it is done.
 pub(crate) struct PendingCleanUp {
     /// The last commit before the switch.
     pub(super) up_to: Tid,

@@ -1,4 +1,4 @@
-//! The first walk: up to the pack time, to learn where each object's last revision is.
+//! The first step: reads up to the pack time, and finds each object's last revision.
 
 use rzeo_core::ids::Tid;
 use rzeo_core::storage::{PackStep, StorageError};
@@ -9,17 +9,17 @@ use crate::file::index::Index;
 use crate::file::log::Log;
 use crate::file::scan::{self, Found, Shape, Window};
 
-/// What there is as of the pack time.
+/// The state of the database as of the pack time.
 pub(super) struct Survey {
-    /// Where the first transaction after the pack time starts.
+    /// Position of the first transaction after the pack time.
     pub(super) boundary: u64,
-    /// Where each object's last revision is; objects that do not exist at that time are left out.
+    /// Position of the last revision of each object that exists at that time.
     pub(super) last: Index,
-    /// Where it says of these that they do not exist any more.
+    /// Position of the deletion of each object that was deleted by that time.
     pub(super) gone: Index,
 }
 
-/// Walks a log in file order, and checks all of it: what contradicts itself is not packed.
+/// Iterates over a log in file order, and checks all of it: a damaged file is not packed.
 pub(super) struct Walk {
     window: Window,
     records: Vec<Found>,
@@ -30,7 +30,7 @@ pub(super) struct Walk {
 pub(super) struct Step<'a> {
     pub(super) at: u64,
     pub(super) head: TransactionHead,
-    /// None for undone transactions: they do not count.
+    /// Empty for undone transactions: their records do not count.
     pub(super) records: &'a [Found],
 }
 
@@ -59,8 +59,8 @@ impl Walk {
     }
 }
 
-/// Walks up to the pack time. `None` if a pack up to then, or a later one, was the last thing that
-/// happened to the file.
+/// Reads up to the pack time. `None` if the file was packed to that time or a later one, and no
+/// transaction followed.
 pub(super) fn survey(
     log: &Log,
     stop: Tid,

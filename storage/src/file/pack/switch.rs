@@ -1,4 +1,4 @@
-//! The last phase: with all writers kept out, the new file takes the old one's place.
+//! The last step: replaces the old file with the new one while writers are held back.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::file::log::{DataFile, Log};
 use crate::file::room::Room;
 use crate::file::state::{Append, VisibleState};
 
-/// A pack that has copied nearly all.
+/// A pack that has copied nearly all transactions.
 pub(super) struct Prepared {
     state: Arc<RwLock<VisibleState>>,
     append: Arc<Mutex<Append>>,
@@ -56,7 +56,7 @@ impl PreparedPack for Prepared {
         copier.copy_late(&log)?;
         if let Some(oid) = copier.lost(&log, &state.read().index)? {
             return Err(StorageError::Pack(format!(
-                "object {oid}, out of reach at the pack time, was linked again while the pack ran; \
+                "object {oid}, out of reach at the pack time, was linked again while the pack was running; \
                  nothing was changed, pack again"
             )));
         }
@@ -64,7 +64,7 @@ impl PreparedPack for Prepared {
         let (disk_file, end, index) = copier.finish()?;
         let disk = Arc::clone(&temporary.disk);
         let disk = &*disk;
-        // Without it the next start is slower, no more.
+        // Without the index only the next start is slower.
         let indexed = index_file::prepare(disk, &path, end, &index);
         if let Err(failure) = switch(disk, &path, &temporary.path, keep_old) {
             let (Failed::Before(error) | Failed::After(error)) = &failure;
@@ -84,11 +84,11 @@ impl PreparedPack for Prepared {
         }
         room.release(&log);
         if let Err(error) = indexed.and_then(|()| index_file::install(disk, &path)) {
-            tracing::warn!(%error, "the index of the packed file was not saved");
+            tracing::warn!(%error, "cannot save the index of the packed file; the next start reads the whole file");
         }
         if let Some(removal) = removal {
             removal.keep();
-            // It has another name by now, and somebody else may make one of this name.
+            // The file was renamed, and another process may create one of this name.
             temporary.keep();
             let up_to = state.read().last_tid;
             *clean_up.lock() = Some(PendingCleanUp { up_to, _temporary: temporary });
@@ -97,32 +97,32 @@ impl PreparedPack for Prepared {
     }
 }
 
-/// What a failed switch has left.
+/// The state after a failed switch.
 enum Failed {
     /// The old file is in place.
     Before(io::Error),
-    /// Nobody can say which file is in place after a crash.
+    /// It is unknown which file is in place after a crash.
     After(io::Error),
 }
 
 /// Puts the new file in place of the old one.
 fn switch(disk: &dyn Disk, path: &Path, new: &Path, keep_old: bool) -> Result<(), Failed> {
     let old = with_suffix(path, ".old");
-    // Or it would be taken for the new file's, should that be what a crash leaves.
+    // Otherwise, after a crash, the old index could be used for the new file.
     remove_if_there(disk, &index_file::path_of(path)).map_err(Failed::Before)?;
     remove_if_there(disk, &old).map_err(Failed::Before)?;
     if keep_old {
-        // A second name, so that the file has its own until the new one has it.
+        // A hard link, so that the old file keeps its name until the rename replaces it.
         match disk.link(path, &old) {
             Ok(()) => {}
             Err(error) => {
-                tracing::debug!(%error, "no second name for the old file");
+                tracing::debug!(%error, "the file system cannot link the old file; it is renamed");
                 disk.rename(path, &old).map_err(Failed::Before)?;
             }
         }
     }
     if let Err(error) = disk.rename(new, path) {
-        // If it was renamed rather than linked, it gets its name back.
+        // If the old file was renamed rather than linked, renames it back.
         let back = disk.exists(path).and_then(
             |there| {
                 if there { Ok(()) } else { disk.rename(&old, path) }
