@@ -1,9 +1,9 @@
-//! Putting blobs in place, together with the group of transactions that they belong to.
+//! Commit of blobs: renames files together with the group of transactions that they belong to.
 //!
-//! A vote collects a [`Plan`]. Sealing it makes it [`Prepared`]: the files and the directories that
-//! they will be in are durable, and nobody removes these directories meanwhile. [`Blobs::place`] then
-//! gives the files of a whole group their final names, durably; what it returns is to be told how the
-//! group fared. Groups without blobs pay for none of this.
+//! A vote collects a [`Plan`]. Sealing it makes it [`Prepared`]: the files and their future
+//! directories are durable, and no pack removes these directories. [`Blobs::place`] then gives the
+//! files of a whole group their final names, durably; the caller reports the outcome of the commit
+//! to the [`PlacedFiles`] that it returns. Groups without blobs make no calls.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -19,14 +19,15 @@ use super::store::Blobs;
 use super::upload::Upload;
 use crate::disk::{failed, remove_if_there};
 
-/// The mode assumed for a directory whose mode cannot be read: nobody else may read the file.
+/// The mode assumed for a directory whose mode cannot be read: only the owner may read the file.
 const NO_MODE: u32 = 0;
 
-/// The blobs of a transaction that is being checked. A later one of an object replaces the earlier.
+/// The blobs of a transaction that is being checked. A later blob of an object replaces the earlier
+/// one.
 #[derive(Debug)]
 pub struct Plan {
     uploads: BTreeMap<Oid, Planned>,
-    /// The tid that its client wants, where transactions are copied.
+    /// The tid that the client gives, where transactions are copied.
     tid: Option<Tid>,
 }
 
@@ -34,7 +35,7 @@ pub struct Plan {
 #[derive(Debug)]
 struct Planned {
     upload: Arc<dyn Scratch>,
-    /// Its tid, where that is not its transaction's.
+    /// Its tid, if it differs from its transaction's.
     tid: Option<Tid>,
 }
 
@@ -42,20 +43,20 @@ struct Planned {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     uploads: BTreeMap<Oid, Planned>,
-    /// Keeps the directories; never read.
+    /// Keeps packs from removing the directories; never read.
     _directories: Reservation,
 }
 
-/// The files of a group that are in place before their records are.
+/// The renamed files of a group whose records are not committed yet.
 #[derive(Debug)]
-#[must_use = "it has to be told what became of the group"]
+#[must_use = "the outcome of the group must be reported to it"]
 pub(crate) struct Placed<'a> {
     blobs: &'a Blobs,
     entries: Vec<(Oid, Tid)>,
 }
 
 impl Plan {
-    /// For a transaction without blobs so far.
+    /// A plan without blobs.
     pub(crate) fn new(meta: &TransactionMeta) -> Self {
         Self { uploads: BTreeMap::new(), tid: meta.tid }
     }
@@ -65,17 +66,17 @@ impl Plan {
         self.uploads.insert(oid, Planned { upload, tid: None });
     }
 
-    /// Adds a blob of a record with a tid of its own.
+    /// Adds a blob whose record has its own tid.
     pub(crate) fn put_at(&mut self, oid: Oid, tid: Tid, upload: Arc<dyn Scratch>) {
         self.uploads.insert(oid, Planned { upload, tid: Some(tid) });
     }
 
-    /// Takes an object's blob away.
+    /// Removes an object's blob from the plan.
     pub(crate) fn forget(&mut self, oid: Oid) {
         self.uploads.remove(&oid);
     }
 
-    /// Whether there are none.
+    /// Whether the plan has no blobs.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.uploads.is_empty()
@@ -83,7 +84,7 @@ impl Plan {
 }
 
 impl Blobs {
-    /// The upload in a file that this directory gave.
+    /// The upload, if this directory created it.
     fn upload_of<'a>(&self, upload: &'a Arc<dyn Scratch>) -> Result<&'a Upload, StorageError> {
         (upload.as_any().downcast_ref::<Upload>())
             .filter(|upload| upload.is_of(&self.0.handles))
@@ -93,7 +94,7 @@ impl Blobs {
     /// Whether an upload can become a blob here.
     ///
     /// # Errors
-    /// `WouldBlock`: who cannot wait need not begin. `Unsupported` for a foreign upload.
+    /// `WouldBlock` unless the caller can wait. `Unsupported` for another storage's upload.
     pub(crate) fn accepts(
         &self,
         upload: &Arc<dyn Scratch>,
@@ -105,10 +106,10 @@ impl Blobs {
         self.upload_of(upload).map(|_| ())
     }
 
-    /// Makes everything durable that can be before the tid is known. `None` if there are no blobs.
+    /// Makes durable what does not depend on the tid. `None` if there are no blobs.
     ///
     /// # Errors
-    /// `NoSuchUpload` if a client took its file away, `BlobExists`, `Disk`, `WouldBlock`.
+    /// `NoSuchUpload` if a client removed its file, `BlobExists`, `Disk`, `WouldBlock`.
     pub(crate) fn prepare(
         &self,
         plan: Plan,
@@ -136,7 +137,8 @@ impl Blobs {
         Ok(Some(Prepared { uploads: plan.uploads, _directories: directories }))
     }
 
-    /// A tid that is given may be one that was committed already; a blob of it must stay what it is.
+    /// A client may give a tid that is already committed; an existing blob of that tid must not
+    /// change.
     fn is_free(&self, oid: Oid, tid: Option<Tid>) -> Result<(), StorageError> {
         let Some(tid) = tid else { return Ok(()) };
         let path = self.0.directory.file(oid, tid);
@@ -147,7 +149,7 @@ impl Blobs {
         }
     }
 
-    /// Gives all files of a group their final names. On an error none has its.
+    /// Gives all files of a group their final names. On an error none of them keeps it.
     ///
     /// # Errors
     /// `Disk`.
@@ -194,7 +196,7 @@ impl Blobs {
 }
 
 impl Prepared {
-    /// The blobs of the transaction, which has got its tid, by their revisions.
+    /// The blobs of the transaction with their revisions, once its tid is known.
     fn revisions(&self, tid: Tid) -> impl Iterator<Item = (Oid, Tid, &Arc<dyn Scratch>)> {
         let uploads = self.uploads.iter();
         uploads.map(move |(oid, planned)| (*oid, planned.tid.unwrap_or(tid), &planned.upload))
@@ -209,7 +211,7 @@ impl Placed<'_> {
         directories.iter().try_for_each(|directory| shared.disk.sync_directory(directory))
     }
 
-    /// The group was refused: removes its files.
+    /// Reports that the group was refused: removes its files.
     pub(crate) fn roll_back(self) {
         let shared = &self.blobs.0;
         let remove = |(oid, tid): &(Oid, Tid)| {
@@ -217,17 +219,17 @@ impl Placed<'_> {
         };
         let removed = self.entries.iter().map(remove).fold(Ok(()), Result::and);
         if let Err(error) = removed.and_then(|()| self.sync()) {
-            tracing::warn!(%error, "files of refused blobs stay until the storage is opened anew");
+            tracing::warn!(%error, "cannot remove the files of a refused transaction's blobs; the next opening removes them");
             self.in_doubt();
         }
     }
 
-    /// Nobody knows whether the group is committed: the next opening will find out.
+    /// Reports that the outcome of the group is unknown: the next opening decides.
     pub(crate) fn in_doubt(self) {
         self.blobs.0.journal.keep_in_doubt(self.entries);
     }
 
-    /// The group is committed.
+    /// Reports that the group is committed.
     pub(crate) fn keep(self) {
         drop(self);
     }

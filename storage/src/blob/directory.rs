@@ -1,7 +1,7 @@
-//! Where blobs are: names and layouts.
+//! Names and layouts of a directory of blobs.
 //!
-//! Both layouts are Python's. An empty directory becomes bushy; one without the marker but with
-//! something in it is lawn, as all were once.
+//! Both layouts are Python's. An empty directory becomes bushy; a directory without the marker that
+//! is not empty is lawn, which once was the only layout.
 
 use std::fmt;
 use std::io;
@@ -26,7 +26,7 @@ pub(super) const UPLOAD_PREFIX: &str = "rzeo-";
 /// The end of the name of a blob's file.
 pub(super) const SUFFIX: &str = ".blob";
 
-/// How many levels bushy directories have.
+/// Directory levels of the bushy layout, one for each byte of an oid.
 const OID_BYTES: usize = 8;
 
 /// A directory of blobs.
@@ -36,7 +36,7 @@ pub struct BlobDirectory {
     layout: Layout,
 }
 
-/// How blobs are laid out in their directory.
+/// The layout of a directory of blobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// A directory level for each byte of the oid.
@@ -46,10 +46,10 @@ pub enum Layout {
 }
 
 impl BlobDirectory {
-    /// Opens a directory of blobs; makes it, unless it is only to be read.
+    /// Opens a directory of blobs. Creates it, unless `read_only`.
     ///
     /// # Errors
-    /// `Disk`, also if the layout is none that is known.
+    /// `Disk`, also if the layout is unknown.
     pub fn open(disk: &dyn Disk, path: &Path, read_only: bool) -> Result<Self, StorageError> {
         let fail = |error: io::Error| failed(|| format!("open {}", path.display()), &error);
         let (layout, marked) = match marker(disk, path).map_err(fail)? {
@@ -61,7 +61,8 @@ impl BlobDirectory {
             let missing = if marked { Vec::new() } else { missing(disk, path).map_err(fail)? };
             disk.create_directory(&path.join(TEMPORARY)).map_err(fail)?;
             if !marked {
-                // The mark says that all this was done.
+                // The marker is written last: it shows that the directory and its parents are
+                // durable.
                 missing.iter().try_for_each(|above| disk.sync_directory(above)).map_err(fail)?;
                 mark(disk, path, layout).map_err(fail)?;
             }
@@ -69,13 +70,13 @@ impl BlobDirectory {
         Ok(Self { path: path.to_owned(), layout })
     }
 
-    /// How it is laid out.
+    /// The layout.
     #[must_use]
     pub fn layout(&self) -> Layout {
         self.layout
     }
 
-    /// Where uploads go: in the same file system, so that they can be renamed into place.
+    /// The directory of uploads: in the same file system, so that a rename can move them.
     #[must_use]
     pub fn temporary(&self) -> PathBuf {
         self.path.join(TEMPORARY)
@@ -91,7 +92,7 @@ impl BlobDirectory {
         self.path.join(REMOVED)
     }
 
-    /// The directory itself.
+    /// The path of the directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -110,7 +111,7 @@ impl BlobDirectory {
         path
     }
 
-    /// The file of a revision.
+    /// The path of a revision's file.
     #[must_use]
     pub fn file(&self, oid: Oid, tid: Tid) -> PathBuf {
         let mut path = self.of_object(oid);
@@ -147,7 +148,7 @@ impl BlobDirectory {
             found = below;
         }
         let oids = found.into_iter().map(|(path, number)| (path, Oid(number)));
-        // Other spellings of the same number are not ours.
+        // A directory with another spelling of the oid does not belong to the layout.
         Ok(oids.filter(|(path, oid)| *path == self.of_object(*oid)).map(|(_, oid)| oid).collect())
     }
 
@@ -168,7 +169,7 @@ impl fmt::Display for Layout {
     }
 }
 
-/// Whether there is anything in a directory but what belongs to an empty one.
+/// Whether a directory holds anything except the files of an empty directory of blobs.
 pub(crate) fn holds_blobs(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
     match disk.names(path) {
         Ok(names) => Ok(names
@@ -179,7 +180,7 @@ pub(crate) fn holds_blobs(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// The layout that the directory says it has.
+/// The layout named by the marker; `None` without one.
 fn marker(disk: &dyn Disk, path: &Path) -> io::Result<Option<Layout>> {
     let file = match disk.open(&path.join(MARKER), Access::Read) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -192,18 +193,19 @@ fn marker(disk: &dyn Disk, path: &Path) -> io::Result<Option<Layout>> {
         b"lawn" => Ok(Some(Layout::Lawn)),
         other => {
             let name = String::from_utf8_lossy(other);
-            Err(io::Error::other(format!("the blobs have the unknown layout {name:?}")))
+            Err(io::Error::other(format!("the blob directory has the unknown layout {name:?}; the known ones are bushy and lawn")))
         }
     }
 }
 
-/// The directories whose entries are not there yet, or may not be durable, for `path` to be found.
+/// The directories to sync for `path` to be durable: those in which an entry of the path is missing
+/// or may not be durable.
 fn missing<'a>(disk: &dyn Disk, path: &'a Path) -> io::Result<Vec<&'a Path>> {
     let mut missing = Vec::new();
     for directory in path.ancestors() {
         let Some(above) = directory.parent() else { break };
         missing.push(above);
-        // That the first one is there does not say that its name is durable.
+        // A directory that exists may have a name that is not durable.
         if above.as_os_str().is_empty() || disk.look(above)?.is_some() {
             break;
         }
@@ -229,7 +231,7 @@ mod tests {
         BlobDirectory::open(disk, Path::new(BLOBS), false)
     }
 
-    /// Or a power cut after commits could take the whole directory.
+    /// Otherwise a power cut after commits could lose the whole directory.
     #[test]
     fn a_new_directory_is_durable_with_all_above_it() {
         let disk = MemoryDisk::new();

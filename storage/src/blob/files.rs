@@ -1,4 +1,4 @@
-//! Calls on files that several parts of the blob directory share.
+//! File operations that several modules of the blob directory share.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! The journal of blobs that a commit puts in place.
+//! The journal of blob files that a commit renames to their final names.
 //!
 //! It names the revisions of the last group of transactions with blobs, one line of hexadecimal oid and
 //! tid for each, and is durable before the first file gets its final name. After a crash the next opening
@@ -26,7 +26,7 @@ struct Content {
     /// `None` before the first group with blobs.
     file: Option<Arc<dyn DiskFile>>,
     len: u64,
-    /// Files whose transactions may not be committed, and that could not be removed durably.
+    /// Files whose transactions may not be committed, and whose removal is not durable.
     in_doubt: Vec<(Oid, Tid)>,
 }
 
@@ -40,7 +40,7 @@ impl Journal {
         &self.path
     }
 
-    /// Writes the revisions that are about to be put in place, durably.
+    /// Writes the revisions whose files are about to be renamed, durably.
     pub(super) fn write(&self, entries: &[(Oid, Tid)]) -> io::Result<()> {
         let mut content = self.content.lock();
         let file = match &content.file {

@@ -1,7 +1,8 @@
-//! The directories of objects: made durably before a commit, kept while a voted transaction needs them.
+//! The directories of objects: created durably before a commit, kept while a voted transaction
+//! needs them.
 //!
-//! A pack removes directories that became empty, beside commits. [`Reservation`] keeps it from removing
-//! one that a voted transaction is about to put a file into.
+//! A pack removes directories that became empty, beside commits. A [`DirectoryReservation`] keeps
+//! it from removing one that a voted transaction needs for a file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -32,7 +33,7 @@ struct Known {
     reserved: BTreeMap<PathBuf, usize>,
 }
 
-/// Directories that stay until this is dropped.
+/// Directories that no pack removes until this is dropped.
 pub(super) struct Reservation {
     directories: Arc<ObjectDirectories>,
     paths: Vec<PathBuf>,
@@ -50,7 +51,7 @@ impl ObjectDirectories {
 
     /// Removes those of the directories above a deleted file that are empty and not reserved.
     pub(super) fn remove_empty_above(&self, file: &Path) -> io::Result<()> {
-        // Directories are made under the same lock.
+        // Directories are created under the same lock.
         let mut known = self.known.lock();
         for directory in file.ancestors().skip(1).take_while(|above| *above != self.base) {
             let is_empty = match self.disk.names(directory) {
@@ -68,7 +69,7 @@ impl ObjectDirectories {
 }
 
 impl Reservation {
-    /// Makes a directory, durably, and keeps it.
+    /// Creates a directory, durably, and reserves it.
     pub(super) fn add(&mut self, path: &Path) -> io::Result<()> {
         let ObjectDirectories { disk, base, known } = &*self.directories;
         let mut known = known.lock();
@@ -100,8 +101,8 @@ impl fmt::Debug for Reservation {
 }
 
 impl Known {
-    /// Makes a directory below `base`, and syncs its name and those above it. A directory that exists
-    /// may not be durable: another program may have made it a moment ago.
+    /// Creates a directory below `base`, and syncs its name and those above it. An existing
+    /// directory may not be durable: another program may have just created it.
     fn make(&mut self, disk: &dyn Disk, base: &Path, path: &Path) -> io::Result<()> {
         if self.durable.contains(path) {
             return Ok(());

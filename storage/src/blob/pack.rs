@@ -1,4 +1,4 @@
-//! What a pack does with blobs: it lists those that it leaves out, and removes their files afterwards.
+//! Pack of blobs: lists those that the pack leaves out, and removes their files after the switch.
 
 use std::io;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::removal::{IsKnown, RemovalList, Remover};
 use super::store::Blobs;
 
 impl Blobs {
-    /// Begins a list of what a pack removes.
+    /// Creates the list of the blobs that a pack removes.
     ///
     /// # Errors
     /// `Disk`.
@@ -18,11 +18,11 @@ impl Blobs {
         RemovalList::create(Arc::clone(&self.0.disk), self.0.directory.removal_list())
     }
 
-    /// Removes what the list says, after the packed file took its place, or goes on with that if it
-    /// failed before. Nothing younger than `up_to` is touched.
+    /// Removes the listed files after the switch, or continues if that failed before. Does not
+    /// remove revisions newer than `up_to`.
     ///
     /// # Errors
-    /// `Disk`, and what `is_known` answers. The list stays for the next pack or the next opening.
+    /// `Disk`, and the errors of `is_known`. The list stays for the next pack or the next opening.
     pub(crate) fn remove_listed(
         &self,
         up_to: Tid,
@@ -32,7 +32,8 @@ impl Blobs {
     ) -> Result<(), StorageError> {
         let _busy = self.0.cleaning.lock();
         let remover = self.remover(up_to, is_known);
-        // Who comes so late must not touch what another process may have open.
+        // A pack that comes here after `close` must not touch files that another process may have
+        // open.
         remover.go_on().map_err(|error| remover.failed(&error))?;
         remover.clean(keep_old, resumed)
     }
@@ -48,10 +49,10 @@ impl Blobs {
         }
     }
 
-    /// Removes the files of all revisions up to this one that the database does not know.
+    /// Removes the files of all revisions up to `up_to` that are not in the database.
     ///
     /// # Errors
-    /// `Disk`, and what `is_known` answers.
+    /// `Disk`, and the errors of `is_known`.
     pub(crate) fn remove_unknown(
         &self,
         up_to: Tid,

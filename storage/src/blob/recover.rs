@@ -1,4 +1,4 @@
-//! Mending a directory of blobs: what a crash has left is removed when the storage is opened.
+//! Recovery of a directory of blobs: an opening removes the files that a crash left behind.
 
 use std::io;
 use std::path::Path;
@@ -12,7 +12,7 @@ use super::removal::IsKnown;
 use super::{journal, removal};
 use crate::disk::{Disk, failed, remove_if_there};
 
-/// Finishes what a pack began, then removes uploads, and files whose records were not committed.
+/// Finishes an interrupted pack, then removes uploads, and files whose records were not committed.
 pub(super) fn recover(
     disk: &Arc<dyn Disk>,
     directory: &BlobDirectory,
@@ -39,7 +39,7 @@ pub(super) fn recover(
             remove_if_there(&**disk, &temporary.join(name)).map_err(fail)?;
         }
     }
-    // Last: a crash before this repeats all of the above.
+    // Removed last: after a crash before this, the next opening repeats all steps.
     remove_if_there(&**disk, &journal_path).map_err(fail)
 }
 

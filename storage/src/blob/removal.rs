@@ -1,20 +1,21 @@
-//! Removing the files of revisions that a pack removed.
+//! Removes the files of revisions that a pack removed.
 //!
-//! While it copies, the pack lists the blob records that it leaves out in `BLOBS/.removed`, as Python
-//! does: a line of 32 digits, oid and tid, for each. The list is durable before the packed file takes
-//! the old one's place. What is listed is removed afterwards, beside commits:
+//! While it copies, the pack lists the blob records that it leaves out in `BLOBS/.removed`, as
+//! Python does: a line of 32 digits, oid and tid, for each. The list is durable before the switch.
+//! The listed files are removed afterwards, beside commits:
 //!
-//! - a file goes only if the database, as it is then, does not know the revision, and only if it is not
-//!   younger than the switch. So a list that was left behind, by whatever and of whichever pack, does
-//!   no harm, and finding one at an opening means: go on;
-//! - a directory that became empty goes too, unless a voted transaction is about to use it.
+//! - a file is removed only if its revision is not in the database at that time, and not newer than
+//!   the switch. So a leftover list of any pack does no harm, and an opening that finds one
+//!   continues with it;
+//! - a directory that became empty is removed too, unless a voted transaction has reserved it.
 //!
-//! With `pack-keep-old` the files are not deleted but moved to `BLOBS.old`, and what stays gets a second
-//! name there: `BLOBS.old` is what `PATH.old` needs. The one of the pack before is put aside first, as
-//! `BLOBS.old.gone`, and deleted last; that it is there tells whoever goes on after a crash that what
-//! is in `BLOBS.old` already is to be kept.
+//! With `pack-keep-old` the files are not deleted but moved to `BLOBS.old`, and the files that stay
+//! get a hard link there: `BLOBS.old` has the blobs of `PATH.old`. The `BLOBS.old` of the previous
+//! pack is first renamed to `BLOBS.old.gone`, and deleted last; if it exists after a crash, the
+//! files in `BLOBS.old` belong to the interrupted pack and are kept.
 //!
-//! Python moves or deletes whole directories of objects, also if the object was stored again meanwhile.
+//! Python moves or deletes the whole directory of an object, also if the object was stored again
+//! meanwhile.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -30,13 +31,13 @@ use super::files::{copy, link_or_copy, read_whole, remove_tree, with_suffix};
 use super::object_directories::ObjectDirectories;
 use crate::disk::{Access, Disk, DiskFile, Kind, failed, remove_if_there};
 
-/// How much of a list is gathered before it is written.
+/// Bytes of a list gathered before each write.
 const CHUNK_BYTES: usize = 64 << 10;
-/// Digits of an oid, and of an oid and a tid.
+/// Digits of an oid.
 const OBJECT_DIGITS: usize = 16;
 const REVISION_DIGITS: usize = 32;
 
-/// Whether a revision is in the database.
+/// Answers whether a revision is in the database.
 pub(crate) type IsKnown<'a> = dyn Fn(Oid, Tid) -> Result<bool, StorageError> + 'a;
 
 /// The list of the blobs that a pack removes. Its file is removed on drop, unless it was kept.
@@ -60,7 +61,7 @@ impl RemovalList {
         Ok(Self { disk, path, file, text: String::new(), written: 0, keep: false })
     }
 
-    /// A blob record was left out.
+    /// Adds a blob record that is left out.
     pub(crate) fn note(&mut self, oid: Oid, tid: Tid) -> Result<(), StorageError> {
         self.text.push_str(&format!("{:016x}{:016x}\n", oid.0, tid.0));
         if self.text.len() < CHUNK_BYTES { Ok(()) } else { self.flush() }
@@ -74,7 +75,7 @@ impl RemovalList {
         Ok(())
     }
 
-    /// Makes the list durable: from now on the switch may happen.
+    /// Makes the list durable, which must happen before the switch.
     pub(crate) fn settle(&mut self) -> Result<(), StorageError> {
         self.flush()?;
         let directory = self.path.parent().unwrap_or(Path::new(""));
@@ -83,7 +84,7 @@ impl RemovalList {
             .map_err(|error| failed(|| format!("sync {}", self.path.display()), &error))
     }
 
-    /// Leaves the list, because the switch has happened, or may have.
+    /// Keeps the list, because the switch has happened, or may have.
     pub(crate) fn keep(mut self) {
         self.keep = true;
     }
@@ -92,13 +93,13 @@ impl RemovalList {
 impl Drop for RemovalList {
     fn drop(&mut self) {
         if !self.keep {
-            // Or the next opening finds out that all of it is there.
+            // If this fails, the next opening finds all listed revisions in the database.
             let _ = self.disk.remove(&self.path);
         }
     }
 }
 
-/// Goes on with what a crash has interrupted.
+/// Continues a removal that a crash has interrupted.
 pub(super) fn resume(
     disk: &Arc<dyn Disk>,
     directory: &BlobDirectory,
@@ -122,10 +123,10 @@ pub(super) struct Remover<'a> {
     pub(super) disk: &'a dyn Disk,
     pub(super) directory: &'a BlobDirectory,
     pub(super) object_directories: &'a ObjectDirectories,
-    /// The newest revision that may be removed.
+    /// The greatest tid of revisions that may be removed.
     pub(super) up_to: Tid,
     pub(super) is_known: &'a IsKnown<'a>,
-    /// Set when the storage is being closed.
+    /// Whether the storage is being closed.
     pub(super) closing: &'a AtomicBool,
 }
 
@@ -145,7 +146,7 @@ impl Remover<'_> {
             let removable = self.removable(&text)?;
             let under_way = there(&gone).map_err(fail)?;
             if resumed && removable.is_empty() && !under_way {
-                // The pack never switched, or had nothing to remove.
+                // The pack did not switch, or had nothing to remove.
                 return remove_if_there(self.disk, &list).map_err(fail);
             }
             if keep_old {
@@ -165,8 +166,8 @@ impl Remover<'_> {
         remove_tree(self.disk, &gone).map_err(fail)
     }
 
-    /// The listed files that are there and that the database does not know, each once: a blob that came
-    /// through a server has two records in its transaction, so it is listed twice.
+    /// The listed files that exist and whose revisions are not in the database, each once: a blob
+    /// that was stored through a server has two records in its transaction, so it is listed twice.
     fn removable(&self, text: &[u8]) -> Result<BTreeSet<PathBuf>, StorageError> {
         let mut removable = BTreeSet::new();
         for line in text.split(|byte| *byte == b'\n') {
@@ -200,7 +201,7 @@ impl Remover<'_> {
         Ok(tids.collect())
     }
 
-    /// Makes room for a new `BLOBS.old`.
+    /// Renames the previous `BLOBS.old`, to start a new one.
     fn put_aside(&self, old: &Path, gone: &Path) -> io::Result<()> {
         remove_tree(self.disk, gone)?;
         if self.disk.look(old)?.is_some() {
@@ -235,14 +236,14 @@ impl Remover<'_> {
         if error.kind() != io::ErrorKind::CrossesDevices {
             return Err(error);
         }
-        // Under its name it is there whole or not at all.
+        // A file with the final name is always complete.
         let part = with_suffix(to, ".part");
         remove_if_there(self.disk, &part)?;
         copy(self.disk, from, &part)?;
         self.disk.rename(&part, to)
     }
 
-    /// Fails if the storage is being closed. The next opening goes on.
+    /// Fails if the storage is being closed. The next opening continues.
     pub(super) fn go_on(&self) -> io::Result<()> {
         if self.closing.load(Ordering::Acquire) {
             return Err(io::Error::other("the storage is being closed"));
@@ -250,8 +251,8 @@ impl Remover<'_> {
         Ok(())
     }
 
-    /// Gives all blobs that stay a second name. One that a later pack removes meanwhile is no loss:
-    /// there is one pack at a time.
+    /// Links all blobs that stay into `to`. No pack can remove one meanwhile, since only one pack
+    /// runs at a time.
     fn link_all(&self, from: &Path, to: &Path) -> io::Result<()> {
         for name in self.disk.names(from)? {
             self.go_on()?;
@@ -267,7 +268,7 @@ impl Remover<'_> {
                         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                         Err(error) => {
                             let path = path.display();
-                            tracing::warn!(%path, %error, "cannot link a blob into the directory of old blobs");
+                            tracing::warn!(%path, %error, "cannot link a blob into the directory of old blobs; it is left out there");
                             return Ok(());
                         }
                     }
@@ -285,7 +286,7 @@ impl Remover<'_> {
     }
 }
 
-/// What a line of the list names: a revision, or, in Python's, an object.
+/// The revision that a line of the list names. A line that Python wrote may name an object only.
 fn parse_line(line: &[u8]) -> Option<(Oid, Option<Tid>)> {
     let text = std::str::from_utf8(line).ok()?;
     let number = |digits: &str| u64::from_str_radix(digits, 16).ok();

@@ -1,4 +1,4 @@
-//! A directory of blobs, open.
+//! The open directory of blobs of a storage.
 
 use std::fmt;
 use std::io;
@@ -20,32 +20,32 @@ use super::removal::IsKnown;
 use super::upload::{Handles, Upload, read_exact};
 use crate::disk::{Access, Disk, DiskFile, failed};
 
-/// A directory of blobs, open; clones share it.
+/// An open directory of blobs; clones share it.
 #[derive(Clone, Debug)]
 pub struct Blobs(pub(super) Arc<Shared>);
 
-/// What the clones share.
+/// The state that all clones share.
 pub(super) struct Shared {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) directory: BlobDirectory,
     pub(super) read_only: bool,
     pub(super) handles: Arc<Handles>,
-    /// The number in the next upload's name.
+    /// The number for the name of the next upload.
     next: AtomicU64,
     pub(super) object_directories: Arc<ObjectDirectories>,
     pub(super) journal: Journal,
-    /// Held while files are removed.
+    /// Locked while files are removed.
     pub(super) cleaning: Mutex<()>,
-    /// Whether no more files are to be removed.
+    /// Set by `close`: from then on no files are removed.
     pub(super) closing: AtomicBool,
 }
 
 impl Blobs {
-    /// Opens a directory of blobs; makes it, and mends what a crash has left, unless it is only to be
-    /// read. `knows` is asked of revisions in doubt.
+    /// Opens a directory of blobs. Unless it is read-only, creates it and removes the files that a
+    /// crash left behind. `is_known` tells whether a revision is in the database.
     ///
     /// # Errors
-    /// `Disk`, also if the layout is none that is known, and what `knows` answers.
+    /// `Disk`, also if the layout is unknown, and the errors of `is_known`.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         path: &Path,
@@ -71,19 +71,19 @@ impl Blobs {
         })))
     }
 
-    /// Where they are.
+    /// The names of its files.
     #[must_use]
     pub fn directory(&self) -> &BlobDirectory {
         &self.0.directory
     }
 
-    /// A name in `tmp` that was not used before.
+    /// A new name in `tmp`.
     pub(super) fn new_name(&self) -> PathBuf {
         let number = self.0.next.fetch_add(1, Ordering::Relaxed);
         self.0.directory.temporary().join(format!("{UPLOAD_PREFIX}{number}"))
     }
 
-    /// An upload with a name of its own, made by `make`.
+    /// An upload with a new name, created by `make`.
     fn new_upload<T>(
         &self,
         make: impl Fn(&Path) -> io::Result<T>,
@@ -91,7 +91,7 @@ impl Blobs {
         loop {
             let path = self.new_name();
             match make(&path) {
-                // Another's: names are never used twice here.
+                // The name belongs to another process: this one uses each name once.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Ok(made) => return Ok((path, made)),
                 Err(error) => {
@@ -110,7 +110,7 @@ impl Blobs {
         StorageError::NoSuchBlob { oid, serial, path }
     }
 
-    /// An upload with the content of a committed blob: another name of its file, or a copy.
+    /// An upload with the content of a committed blob: a hard link to its file, or a copy.
     pub(crate) fn copy_of(&self, oid: Oid, serial: Tid) -> Result<Arc<dyn Scratch>, StorageError> {
         let shared = &self.0;
         let from = shared.directory.file(oid, serial);
@@ -139,7 +139,7 @@ impl BlobStore for Blobs {
         let path = directory.of_object(oid).join(name);
         let in_its_place = path.file_name().is_some_and(|found| found == name)
             && path.parent() == Some(&directory.of_object(oid))
-            // What is committed is not to be uploaded again.
+            // A client must not name a committed blob as its upload.
             && !name.ends_with(".blob");
         if !in_its_place {
             let path = path.display().to_string();
@@ -177,7 +177,7 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// A committed blob, open for reading.
+/// A committed blob that is open for reading.
 #[derive(Debug)]
 struct OpenBlob {
     file: Arc<dyn DiskFile>,

@@ -1,7 +1,7 @@
-//! Files on their way to become blobs.
+//! Uploads: files that a commit can turn into blobs.
 //!
-//! An upload may stay open for as long as its client likes, and there may be very many, so its file
-//! is not kept open: a few of the latest are, the others are opened again when they are written to.
+//! A client can keep an upload for any time, and there can be very many, so only the files of the
+//! latest ones are open; the others are opened again for each write.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -16,20 +16,20 @@ use rzeo_core::storage::{Scratch, StorageError};
 
 use crate::disk::{Access, Disk, DiskFile, Kind, failed, remove_if_there};
 
-/// How many uploads of a storage are open at once.
+/// Maximum number of uploads of a storage whose files are open at once.
 const OPEN_MAX: usize = 64;
-/// The bits of a mode for writing and for reading.
+/// The bits of a mode for writing.
 const WRITE: u32 = 0o222;
 const READ: u32 = 0o444;
 
-/// A file that a commit can make a blob of. Gone with its last owner, unless one did.
+/// A file that a commit can turn into a blob. Otherwise it is removed when its last owner drops it.
 pub(super) struct Upload {
     disk: Arc<dyn Disk>,
     path: Mutex<PathBuf>,
     inner: Arc<Inner>,
-    /// Those of the storage that it belongs to.
+    /// The open files of the storage that it belongs to.
     handles: Arc<Handles>,
-    /// Whether a commit made a blob of it.
+    /// Whether a commit turned it into a blob.
     taken: Mutex<bool>,
 }
 
@@ -43,21 +43,21 @@ struct Inner {
 pub(super) struct Handles(Mutex<VecDeque<Weak<Inner>>>);
 
 impl Handles {
-    /// Closes the oldest if there are too many.
+    /// Adds an upload, and closes the oldest one if there are too many.
     fn add(&self, inner: &Arc<Inner>) {
         let mut open = self.0.lock();
         open.retain(|inner| inner.strong_count() > 0);
         open.push_back(Arc::downgrade(inner));
         while open.len() > OPEN_MAX {
             let oldest = open.pop_front().and_then(|inner| inner.upgrade());
-            // Who uses it now has a handle of his own.
+            // A thread that uses the file has its own handle.
             oldest.map(|inner| inner.file.lock().take());
         }
     }
 }
 
 impl Upload {
-    /// An upload in a file of this name.
+    /// An upload in the file of this name.
     pub(super) fn new(
         disk: &Arc<dyn Disk>,
         handles: &Arc<Handles>,
@@ -73,7 +73,7 @@ impl Upload {
         Self { disk, path: Mutex::new(path), inner, handles, taken: Mutex::new(false) }
     }
 
-    /// Whether it belongs to the storage with these handles.
+    /// Whether the upload belongs to the storage with these handles.
     pub(super) fn is_of(&self, handles: &Arc<Handles>) -> bool {
         Arc::ptr_eq(&self.handles, handles)
     }
@@ -86,8 +86,8 @@ impl Upload {
         format!("{what} {}", self.path.lock().display())
     }
 
-    /// Takes a client's own file away from it, into `temporary`, where nobody else touches it: or it
-    /// might be gone when its group is committed, to the loss of all of the group.
+    /// Moves a client's own file to the name `temporary`, which no client uses: otherwise the
+    /// client could remove it before the commit, and the whole group would be refused.
     pub(super) fn secure(
         &self,
         temporary: &Path,
@@ -124,12 +124,12 @@ impl Upload {
         Ok(file)
     }
 
-    /// Makes the bytes durable, and the file readable to whoever may read its directory and writable
-    /// to nobody, as Python leaves it.
+    /// Makes the bytes durable, and sets permissions as Python does: readable for those who can
+    /// read its directory, writable for no one.
     pub(super) fn settle(&self, directory_mode: u32) -> Result<(), StorageError> {
         let path = self.path();
         let settle = || {
-            // Its name may lead anywhere: a client may have put it there.
+            // A client may have created the file, so its name can be a link or a device.
             let file = self.disk.open(&path, Access::ReadPlain)?;
             let found = self.disk.look(&path)?.filter(|found| found.kind == Kind::File);
             let mode = found.ok_or(io::ErrorKind::NotFound)?.mode;
@@ -138,7 +138,7 @@ impl Upload {
                 match file.set_mode(settled) {
                     Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                         let path = path.display();
-                        tracing::warn!(%path, "the blob file belongs to somebody else");
+                        tracing::warn!(%path, "cannot set the permissions of the blob file, which belongs to another user");
                     }
                     set => set?,
                 }
@@ -194,16 +194,17 @@ impl Drop for Upload {
         if *self.taken.lock() {
             return;
         }
-        // If it stays, the next opening removes it; a client's own is the client's.
+        // If removing fails, the next opening removes it; a client's own file is left to the
+        // client.
         let path = self.path();
         if let Err(error) = remove_if_there(&*self.disk, &path) {
             let path = path.display();
-            tracing::warn!(%path, %error, "an upload that nobody needs was not removed");
+            tracing::warn!(%path, %error, "cannot remove an unused upload; the next opening removes it");
         }
     }
 }
 
-/// Reads exactly that many bytes.
+/// Fills the buffer; fails if the file ends before.
 pub(crate) fn read_exact(file: &dyn DiskFile, buffer: &mut [u8], at: u64) -> io::Result<()> {
     if file.read_at(buffer, at)? < buffer.len() {
         return Err(io::ErrorKind::UnexpectedEof.into());

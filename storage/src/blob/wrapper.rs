@@ -1,12 +1,11 @@
-//! Blobs for a storage that has none: their files in a directory, everything else in the storage.
+//! BlobStorage: adds a directory of blobs to a storage without them.
 //!
-//! The storage is asked, not told: which revisions there are after a pack is found out by looking for
-//! each blob's record, as Python's `BlobStorage` does. (Python keeps only the newest file of an object
-//! then, if the storage cannot undo; here the older ones stay as long as their records do.)
+//! After a pack it looks up the record of each blob in the storage, as Python's `BlobStorage` does,
+//! and removes the files without one. (If the storage cannot undo, Python keeps only the newest
+//! file of an object; here the older ones stay as long as their records do.)
 //!
-//! A storage that forgets everything when it is closed leaves the files of its blobs behind. Nobody can
-//! tell whether they are of use to somebody; they stay where they are until they are overwritten or
-//! packed.
+//! If the storage loses its records when it is closed, the files of its blobs stay until a store
+//! overwrites them or a pack removes them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,21 +25,21 @@ use crate::disk::{Disk, RealDisk};
 
 const RESTOREABLE: (&str, &str) = ("ZODB.interfaces", "IStorageRestoreable");
 
-/// A storage without blobs, with blobs.
+/// A storage with blobs over one without.
 pub struct BlobStorage {
     base: Arc<dyn Storage>,
     blobs: Blobs,
     untidy: Untidy,
 }
 
-/// The last commit before a pack, until the files of what it removed are gone.
+/// The last commit before a pack, until the files of the removed blobs are removed.
 type Untidy = Arc<Mutex<Option<Tid>>>;
 
 impl BlobStorage {
-    /// Keeps the blobs of a storage in a directory, which is made if need be.
+    /// Keeps the blobs of a storage in a directory, which is created if it does not exist.
     ///
     /// # Errors
-    /// `Disk`, also if the directory's layout is none that is known.
+    /// `Disk`, also if the directory's layout is unknown.
     pub fn open(
         disk: Arc<dyn Disk>,
         path: &Path,
@@ -52,7 +51,7 @@ impl BlobStorage {
         Ok(Self { base, blobs, untidy: Arc::default() })
     }
 
-    /// The same in the operating system's files.
+    /// The same with the operating system's files.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -81,7 +80,8 @@ impl StorageLayer for BlobStorage {
         &*self.base
     }
 
-    /// As Python's proxy: it claims no more than blobs, unless what is below can restore.
+    /// The interfaces are those of Python's proxy: only blobs, unless the storage below can
+    /// restore.
     fn description(&self) -> Description {
         let base = self.base.description();
         let blobs = ("ZODB.interfaces", "IBlobStorage");
@@ -151,7 +151,7 @@ impl StorageLayer for BlobStorage {
     }
 }
 
-/// A transaction that passed its checks.
+/// A transaction that passed all checks.
 #[derive(Debug)]
 struct Ready {
     base: Voted,
@@ -217,7 +217,7 @@ impl Vote for BlobVote<'_> {
         Ok(())
     }
 
-    /// An object that was a blob before the undone transaction is that blob again.
+    /// An object that was a blob before the undone transaction gets that blob again.
     fn undo(&mut self, tid: Tid) -> Result<Vec<Oid>, StorageError> {
         let oids = self.base.undo(tid)?;
         for oid in &oids {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use rzeo_core::storage::{PackProgress, PackStep};
 
 /// Written by the pack and read by other threads. The three values are not read atomically, which
-/// is good enough only shown to people.
+/// is good enough for people.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Progress(Arc<Shared>);
 
@@ -38,7 +38,7 @@ impl Progress {
         self.0.done.store(done, Ordering::Relaxed);
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "only shown to people")]
+    #[expect(clippy::cast_precision_loss, reason = "the figures are shown to people")]
     pub(super) fn read(&self) -> PackProgress {
         let step = STEPS[usize::from(self.0.step.load(Ordering::Relaxed)).min(STEPS.len() - 1)];
         let done = self.0.done.load(Ordering::Relaxed) as f64;
