@@ -241,7 +241,7 @@ impl Storage for DemoStorage {
     ) -> Result<Box<dyn TransactionIterator>, StorageError> {
         let current = self.base.iterate(start, stop)?;
         let next = self.changes.iterate(start, stop)?;
-        Ok(Box::new(Transactions { current, next: Some(next) }))
+        Ok(Box::new(DemoTransactions { current, next: Some(next) }))
     }
 
     fn begin_vote<'a>(
@@ -314,12 +314,12 @@ fn blobs_of(storage: &dyn Storage) -> Result<&dyn BlobStore, StorageError> {
 }
 
 /// First the base's transactions, then those of the changes.
-struct Transactions {
+struct DemoTransactions {
     current: Box<dyn TransactionIterator>,
     next: Option<Box<dyn TransactionIterator>>,
 }
 
-impl TransactionIterator for Transactions {
+impl TransactionIterator for DemoTransactions {
     fn next_transaction(&mut self) -> Result<Option<TransactionHeader>, StorageError> {
         loop {
             if let Some(header) = self.current.next_transaction()? {
@@ -345,7 +345,7 @@ struct DemoVote<'a> {
 impl DemoVote<'_> {
     /// An object that does not exist may have been undone in the changes: then the changes check
     /// the serial.
-    fn judge(&self, oid: Oid, read: Tid) -> Result<(), StorageError> {
+    fn check_serial(&self, oid: Oid, read: Tid) -> Result<(), StorageError> {
         match self.storage.committed(oid, self.patience)? {
             Some(committed) if committed != read => {
                 Err(StorageError::Conflict { oid, committed, read })
@@ -367,7 +367,7 @@ impl DemoVote<'_> {
 
 impl Vote for DemoVote<'_> {
     fn store(&mut self, oid: Oid, read: Tid, data: RecordData) -> Result<(), StorageError> {
-        self.judge(oid, read)?;
+        self.check_serial(oid, read)?;
         let read = self.read_in_changes(oid, read)?;
         self.changes.store(oid, read, data)
     }
@@ -379,7 +379,7 @@ impl Vote for DemoVote<'_> {
         data: RecordData,
         blob: &Arc<dyn Scratch>,
     ) -> Result<(), StorageError> {
-        self.judge(oid, read)?;
+        self.check_serial(oid, read)?;
         let read = self.read_in_changes(oid, read)?;
         self.changes.store_blob(oid, read, data, blob)
     }

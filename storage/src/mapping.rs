@@ -152,7 +152,7 @@ impl Storage for MappingStorage {
     ) -> Result<Box<dyn TransactionIterator>, StorageError> {
         let (start, stop) = (start.unwrap_or(Tid::ZERO), stop.unwrap_or(Tid(u64::MAX)));
         let walk = if start <= stop { self.state.read().snapshot(start, stop) } else { Vec::new() };
-        Ok(Box::new(Transactions { rest: walk.into_iter(), records: Vec::new() }))
+        Ok(Box::new(MappingTransactions { rest: walk.into_iter(), records: Vec::new() }))
     }
 
     fn begin_vote<'a>(
@@ -331,7 +331,8 @@ impl State {
     /// Removes these records from a transaction, and the transaction when none is left.
     fn remove(&mut self, tid: Tid, oids: &BTreeSet<Oid>) {
         for oid in oids {
-            let revisions = self.objects.get_mut(oid).expect("the object of a revision to remove exists");
+            let revisions =
+                self.objects.get_mut(oid).expect("the object of a revision to remove exists");
             let data = revisions.remove(&tid).expect("a revision is removed once");
             self.revision_bytes -= revision_bytes(data.as_ref());
             if revisions.is_empty() {
@@ -446,12 +447,12 @@ impl PreparedPack for MappingPack {
 
 /// Iterates over the transactions that exist when it is created. Records share their bytes with the
 /// storage.
-struct Transactions {
+struct MappingTransactions {
     rest: std::vec::IntoIter<(TransactionHeader, Vec<Record>)>,
     records: Vec<Record>,
 }
 
-impl TransactionIterator for Transactions {
+impl TransactionIterator for MappingTransactions {
     fn next_transaction(&mut self) -> Result<Option<TransactionHeader>, StorageError> {
         let Some((header, records)) = self.rest.next() else {
             return Ok(None);

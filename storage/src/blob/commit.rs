@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{Patience, Scratch, StorageError, TransactionMeta};
 
-use super::object_directories::Reservation;
+use super::object_directories::DirectoryReservation;
 use super::store::Blobs;
 use super::upload::Upload;
 use crate::disk::{failed, remove_if_there};
@@ -44,13 +44,13 @@ struct Planned {
 pub(crate) struct Prepared {
     uploads: BTreeMap<Oid, Planned>,
     /// Keeps packs from removing the directories; never read.
-    _directories: Reservation,
+    _directories: DirectoryReservation,
 }
 
 /// The renamed files of a group whose records are not committed yet.
 #[derive(Debug)]
 #[must_use = "the outcome of the group must be reported to it"]
-pub(crate) struct Placed<'a> {
+pub(crate) struct PlacedFiles<'a> {
     blobs: &'a Blobs,
     entries: Vec<(Oid, Tid)>,
 }
@@ -156,12 +156,12 @@ impl Blobs {
     pub(crate) fn place<'a>(
         &'a self,
         group: &[(Tid, &Prepared)],
-    ) -> Result<Placed<'a>, StorageError> {
+    ) -> Result<PlacedFiles<'a>, StorageError> {
         let entries: Vec<(Oid, Tid)> = (group.iter())
             .flat_map(|(tid, prepared)| prepared.revisions(*tid).map(|(oid, tid, _)| (oid, tid)))
             .collect();
         let shared = &self.0;
-        let placed = Placed { blobs: self, entries };
+        let placed = PlacedFiles { blobs: self, entries };
         shared.journal.write(&placed.entries).map_err(|error| {
             failed(|| format!("write {}", shared.journal.path().display()), &error)
         })?;
@@ -203,7 +203,7 @@ impl Prepared {
     }
 }
 
-impl Placed<'_> {
+impl PlacedFiles<'_> {
     fn sync(&self) -> io::Result<()> {
         let shared = &self.blobs.0;
         let directories: BTreeSet<PathBuf> =

@@ -193,7 +193,9 @@ fn marker(disk: &dyn Disk, path: &Path) -> io::Result<Option<Layout>> {
         b"lawn" => Ok(Some(Layout::Lawn)),
         other => {
             let name = String::from_utf8_lossy(other);
-            Err(io::Error::other(format!("the blob directory has the unknown layout {name:?}; the known ones are bushy and lawn")))
+            Err(io::Error::other(format!(
+                "the blob directory has the unknown layout {name:?}; the known ones are bushy and lawn"
+            )))
         }
     }
 }

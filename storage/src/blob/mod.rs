@@ -46,7 +46,7 @@ mod upload;
 mod wrapper;
 
 pub use self::commit::Plan;
-pub(crate) use self::commit::{Placed, Prepared};
+pub(crate) use self::commit::{PlacedFiles, Prepared};
 pub(crate) use self::directory::holds_blobs;
 pub use self::directory::{BlobDirectory, Layout};
 pub(crate) use self::recover::clear;

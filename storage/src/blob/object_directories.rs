@@ -34,7 +34,7 @@ struct Known {
 }
 
 /// Directories that no pack removes until this is dropped.
-pub(super) struct Reservation {
+pub(super) struct DirectoryReservation {
     directories: Arc<ObjectDirectories>,
     paths: Vec<PathBuf>,
 }
@@ -45,8 +45,8 @@ impl ObjectDirectories {
     }
 
     /// A reservation of no directory so far.
-    pub(super) fn reservation(self: &Arc<Self>) -> Reservation {
-        Reservation { directories: Arc::clone(self), paths: Vec::new() }
+    pub(super) fn reservation(self: &Arc<Self>) -> DirectoryReservation {
+        DirectoryReservation { directories: Arc::clone(self), paths: Vec::new() }
     }
 
     /// Removes those of the directories above a deleted file that are empty and not reserved.
@@ -68,7 +68,7 @@ impl ObjectDirectories {
     }
 }
 
-impl Reservation {
+impl DirectoryReservation {
     /// Creates a directory, durably, and reserves it.
     pub(super) fn add(&mut self, path: &Path) -> io::Result<()> {
         let ObjectDirectories { disk, base, known } = &*self.directories;
@@ -80,7 +80,7 @@ impl Reservation {
     }
 }
 
-impl Drop for Reservation {
+impl Drop for DirectoryReservation {
     fn drop(&mut self) {
         let mut known = self.directories.known.lock();
         for path in &self.paths {
@@ -94,7 +94,7 @@ impl Drop for Reservation {
     }
 }
 
-impl fmt::Debug for Reservation {
+impl fmt::Debug for DirectoryReservation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(&self.paths).finish()
     }

@@ -34,7 +34,7 @@ impl Blobs {
         let remover = self.remover(up_to, is_known);
         // A pack that comes here after `close` must not touch files that another process may have
         // open.
-        remover.go_on().map_err(|error| remover.failed(&error))?;
+        remover.check_open().map_err(|error| remover.failed(&error))?;
         remover.clean(keep_old, resumed)
     }
 
@@ -65,7 +65,7 @@ impl Blobs {
             for tid in remover.revisions(oid)? {
                 if tid <= up_to && !is_known(oid, tid)? {
                     let path = self.0.directory.file(oid, tid);
-                    remover.go_on().and_then(|()| remover.delete(&path)).map_err(fail)?;
+                    remover.check_open().and_then(|()| remover.delete(&path)).map_err(fail)?;
                 }
             }
         }

@@ -156,7 +156,7 @@ impl Remover<'_> {
                 self.move_to(&old, &removable).map_err(fail)?;
             } else {
                 remove_tree(self.disk, &old).map_err(fail)?;
-                let delete = |path: &PathBuf| self.go_on().and_then(|()| self.delete(path));
+                let delete = |path: &PathBuf| self.check_open().and_then(|()| self.delete(path));
                 removable.iter().try_for_each(delete).map_err(fail)?;
             }
             self.disk.sync_directory(base).map_err(fail)?;
@@ -222,7 +222,7 @@ impl Remover<'_> {
         }
         for path in removable {
             let to = moved(path);
-            self.go_on()?;
+            self.check_open()?;
             self.disk.create_directory(to.parent().unwrap_or(old))?;
             self.move_file(path, &to)?;
             self.delete(path)?;
@@ -244,7 +244,7 @@ impl Remover<'_> {
     }
 
     /// Fails if the storage is being closed. The next opening continues.
-    pub(super) fn go_on(&self) -> io::Result<()> {
+    pub(super) fn check_open(&self) -> io::Result<()> {
         if self.closing.load(Ordering::Acquire) {
             return Err(io::Error::other("the storage is being closed"));
         }
@@ -255,7 +255,7 @@ impl Remover<'_> {
     /// runs at a time.
     fn link_all(&self, from: &Path, to: &Path) -> io::Result<()> {
         for name in self.disk.names(from)? {
-            self.go_on()?;
+            self.check_open()?;
             let (path, target) = (from.join(&name), to.join(&name));
             match self.disk.look(&path)?.map(|found| found.kind) {
                 Some(Kind::Directory) if name != TEMPORARY => {

@@ -51,11 +51,11 @@ impl Blobs {
         path: &Path,
         read_only: bool,
         keep_old: bool,
-        knows: &IsKnown<'_>,
+        is_known: &IsKnown<'_>,
     ) -> Result<Self, StorageError> {
         let directory = BlobDirectory::open(&*disk, path, read_only)?;
         if !read_only {
-            recover(&disk, &directory, keep_old, knows)?;
+            recover(&disk, &directory, keep_old, is_known)?;
         }
         let base = directory.path();
         Ok(Self(Arc::new(Shared {

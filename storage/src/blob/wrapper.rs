@@ -29,11 +29,11 @@ const RESTOREABLE: (&str, &str) = ("ZODB.interfaces", "IStorageRestoreable");
 pub struct BlobStorage {
     base: Arc<dyn Storage>,
     blobs: Blobs,
-    untidy: Untidy,
+    pending: PendingCleanUp,
 }
 
 /// The last commit before a pack, until the files of the removed blobs are removed.
-type Untidy = Arc<Mutex<Option<Tid>>>;
+type PendingCleanUp = Arc<Mutex<Option<Tid>>>;
 
 impl BlobStorage {
     /// Keeps the blobs of a storage in a directory, which is created if it does not exist.
@@ -46,9 +46,9 @@ impl BlobStorage {
         base: Arc<dyn Storage>,
     ) -> Result<Self, StorageError> {
         let read_only = base.description().read_only;
-        let knows = |oid, tid| knows(&*base, oid, tid);
-        let blobs = Blobs::open(disk, path, read_only, false, &knows)?;
-        Ok(Self { base, blobs, untidy: Arc::default() })
+        let is_known = |oid, tid| has_revision(&*base, oid, tid);
+        let blobs = Blobs::open(disk, path, read_only, false, &is_known)?;
+        Ok(Self { base, blobs, pending: Arc::default() })
     }
 
     /// The same with the operating system's files.
@@ -61,7 +61,7 @@ impl BlobStorage {
     }
 }
 
-fn knows(base: &dyn Storage, oid: Oid, tid: Tid) -> Result<bool, StorageError> {
+fn has_revision(base: &dyn Storage, oid: Oid, tid: Tid) -> Result<bool, StorageError> {
     match base.load_serial(oid, tid, Patience::Wait) {
         Ok(_) => Ok(true),
         Err(StorageError::NoSuchObject(_) | StorageError::NoSuchRevision(..)) => Ok(false),
@@ -105,7 +105,8 @@ impl StorageLayer for BlobStorage {
 
     fn commit(&self, group: Vec<Finishing>) -> Result<Vec<Committed>, StorageError> {
         let own = |Finishing { tid, voted }| {
-            let ready: Box<Ready> = voted.0.downcast().expect("only our own votes are committed");
+            let ready: Box<CheckedVote> =
+                voted.0.downcast().expect("only our own votes are committed");
             (Finishing { tid, voted: ready.base }, ready.blobs)
         };
         let (group, blobs): (Vec<_>, Vec<_>) = group.into_iter().map(own).unzip();
@@ -127,8 +128,8 @@ impl StorageLayer for BlobStorage {
 
     fn pack(&self, time: UnixTime) -> Result<Option<Box<dyn PreparedPack>>, StorageError> {
         let Some(prepared) = self.base.pack(time)? else { return Ok(None) };
-        let (base, untidy) = (Arc::clone(&self.base), Arc::clone(&self.untidy));
-        Ok(Some(Box::new(BlobPack { prepared, base, untidy })))
+        let (base, pending) = (Arc::clone(&self.base), Arc::clone(&self.pending));
+        Ok(Some(Box::new(BlobPack { prepared, base, pending })))
     }
 
     fn blobs(&self) -> Option<&dyn BlobStore> {
@@ -136,13 +137,13 @@ impl StorageLayer for BlobStorage {
     }
 
     fn clean_up_due(&self) -> bool {
-        self.untidy.lock().is_some() || self.base.clean_up_due()
+        self.pending.lock().is_some() || self.base.clean_up_due()
     }
 
     fn clean_up(&self) -> Result<(), StorageError> {
         self.base.clean_up()?;
-        let Some(up_to) = self.untidy.lock().take() else { return Ok(()) };
-        self.blobs.remove_unknown(up_to, &|oid, tid| knows(&*self.base, oid, tid))
+        let Some(up_to) = self.pending.lock().take() else { return Ok(()) };
+        self.blobs.remove_unknown(up_to, &|oid, tid| has_revision(&*self.base, oid, tid))
     }
 
     fn close(&self) -> Result<(), StorageError> {
@@ -153,7 +154,7 @@ impl StorageLayer for BlobStorage {
 
 /// A transaction that passed all checks.
 #[derive(Debug)]
-struct Ready {
+struct CheckedVote {
     base: Voted,
     blobs: Option<Prepared>,
 }
@@ -236,21 +237,21 @@ impl Vote for BlobVote<'_> {
     fn seal(self: Box<Self>) -> Result<Voted, StorageError> {
         let Self { storage, base, patience, plan } = *self;
         let blobs = storage.blobs.prepare(plan, patience)?;
-        Ok(Voted(Box::new(Ready { base: base.seal()?, blobs })))
+        Ok(Voted(Box::new(CheckedVote { base: base.seal()?, blobs })))
     }
 }
 
 struct BlobPack {
     prepared: Box<dyn PreparedPack>,
     base: Arc<dyn Storage>,
-    untidy: Untidy,
+    pending: PendingCleanUp,
 }
 
 impl PreparedPack for BlobPack {
     fn finish(self: Box<Self>) -> Result<(), StorageError> {
-        let Self { prepared, base, untidy } = *self;
+        let Self { prepared, base, pending } = *self;
         prepared.finish()?;
-        *untidy.lock() = Some(base.last_tid());
+        *pending.lock() = Some(base.last_tid());
         Ok(())
     }
 }

@@ -17,7 +17,7 @@ use super::{Access, Disk, DiskFile, Kind, Look, SECTOR_BYTES};
 
 /// A disk in memory; clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct MemoryDisk(Arc<Mutex<World>>);
+pub struct MemoryDisk(Arc<Mutex<DiskState>>);
 
 /// The error that a failing call returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub enum Fault {
 }
 
 #[derive(Debug, Default)]
-struct World {
+struct DiskState {
     names: Names,
     durable_names: Names,
     changes: Vec<NameChange>,
@@ -108,8 +108,8 @@ impl MemoryDisk {
         let content =
             Content { bytes: bytes.to_vec(), durable: bytes.to_vec(), ..Content::new(0o644) };
         let content = Arc::new(Mutex::new(content));
-        let mut world = self.0.lock();
-        let World { names, durable_names, .. } = &mut *world;
+        let mut state = self.0.lock();
+        let DiskState { names, durable_names, .. } = &mut *state;
         for names in [names, durable_names] {
             names.directories.extend(path.ancestors().skip(1).map(Path::to_owned));
             names.files.insert(path.clone(), content.clone());
@@ -163,23 +163,23 @@ impl MemoryDisk {
     /// unsynced ones stay unsynced. This disk does not change.
     #[must_use]
     pub fn fork(&self) -> Self {
-        let world = self.0.lock();
+        let state = self.0.lock();
         // Hard links share one content, in the copy too.
         let mut copies = BTreeMap::new();
         let mut copy = |content: &Arc<Mutex<Content>>| {
             let copied = || Arc::new(Mutex::new(content.lock().clone()));
             copies.entry(Arc::as_ptr(content).addr()).or_insert_with(copied).clone()
         };
-        let changes = world.changes.iter().map(|change| match change {
+        let changes = state.changes.iter().map(|change| match change {
             NameChange::Create(path, content) => NameChange::Create(path.clone(), copy(content)),
             change => change.clone(),
         });
-        let forked = World {
+        let forked = DiskState {
             changes: changes.collect(),
-            names: world.names.copied(&mut copy),
-            durable_names: world.durable_names.copied(&mut copy),
-            calls: world.calls,
-            ..World::default()
+            names: state.names.copied(&mut copy),
+            durable_names: state.durable_names.copied(&mut copy),
+            calls: state.calls,
+            ..DiskState::default()
         };
         Self(Arc::new(Mutex::new(forked)))
     }
@@ -188,15 +188,15 @@ impl MemoryDisk {
     /// `survival` keeps. This disk does not change.
     #[must_use]
     pub fn crash(&self, survival: &mut dyn Survival) -> Self {
-        let world = self.0.lock();
-        let mut names = world.durable_names.clone();
-        for change in &world.changes {
+        let state = self.0.lock();
+        let mut names = state.durable_names.clone();
+        for change in &state.changes {
             if !survival.name_change() {
                 break;
             }
             change.apply(&mut names);
         }
-        let mut after = World::default();
+        let mut after = DiskState::default();
         after.names.directories = names.directories;
         for (path, content) in names.files {
             let bytes = content.lock().crash(&path, survival);
@@ -209,7 +209,7 @@ impl MemoryDisk {
     }
 }
 
-impl World {
+impl DiskState {
     /// Counts a call that changes the disk; fails if the call was set to fail.
     fn call(&mut self) -> io::Result<()> {
         let number = self.calls;
@@ -352,8 +352,8 @@ impl Piece {
 
 impl Disk for MemoryDisk {
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>> {
-        let mut world = self.0.lock();
-        let found = world.names.files.get(path).cloned();
+        let mut state = self.0.lock();
+        let found = state.names.files.get(path).cloned();
         let content = match (access, found) {
             (Access::Read | Access::ReadWrite | Access::ReadPlain, None) => {
                 return Err(io::ErrorKind::NotFound.into());
@@ -361,54 +361,54 @@ impl Disk for MemoryDisk {
             (Access::Read | Access::ReadWrite | Access::ReadPlain, Some(content)) => content,
             (Access::CreateNew, Some(_)) => return Err(io::ErrorKind::AlreadyExists.into()),
             (Access::Create, Some(content)) => {
-                world.call()?;
+                state.call()?;
                 content.lock().set_len(0);
                 content
             }
             (Access::Create | Access::CreateNew, None) => {
-                world.call()?;
-                world.names.takes(path)?;
+                state.call()?;
+                state.names.takes(path)?;
                 let mode = if access == Access::Create { 0o644 } else { 0o600 };
                 let content = Arc::new(Mutex::new(Content::new(mode)));
-                world.change(NameChange::Create(path.to_owned(), content.clone()));
+                state.change(NameChange::Create(path.to_owned(), content.clone()));
                 content
             }
         };
-        Ok(Arc::new(MemoryFile { content, world: self.0.clone() }))
+        Ok(Arc::new(MemoryFile { content, state: self.0.clone() }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut world = self.0.lock();
-        world.call()?;
-        if !world.names.has(from) {
+        let mut state = self.0.lock();
+        state.call()?;
+        if !state.names.has(from) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        world.names.takes(to)?;
-        world.change(NameChange::Rename(from.to_owned(), to.to_owned()));
+        state.names.takes(to)?;
+        state.change(NameChange::Rename(from.to_owned(), to.to_owned()));
         Ok(())
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut world = self.0.lock();
-        world.call()?;
-        if world.names.has(to) {
+        let mut state = self.0.lock();
+        state.call()?;
+        if state.names.has(to) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        if !world.names.files.contains_key(from) {
+        if !state.names.files.contains_key(from) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        world.names.takes(to)?;
-        world.change(NameChange::Link(from.to_owned(), to.to_owned()));
+        state.names.takes(to)?;
+        state.change(NameChange::Link(from.to_owned(), to.to_owned()));
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut world = self.0.lock();
-        world.call()?;
-        if !world.names.files.contains_key(path) {
+        let mut state = self.0.lock();
+        state.call()?;
+        if !state.names.files.contains_key(path) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        world.change(NameChange::Remove(path.to_owned()));
+        state.change(NameChange::Remove(path.to_owned()));
         Ok(())
     }
 
@@ -417,47 +417,47 @@ impl Disk for MemoryDisk {
     }
 
     fn look(&self, path: &Path) -> io::Result<Option<Look>> {
-        let world = self.0.lock();
-        if let Some(content) = world.names.files.get(path) {
+        let state = self.0.lock();
+        if let Some(content) = state.names.files.get(path) {
             return Ok(Some(Look { kind: Kind::File, mode: content.lock().mode }));
         }
         let directory = Look { kind: Kind::Directory, mode: 0o755 };
-        Ok(world.names.directories.contains(path).then_some(directory))
+        Ok(state.names.directories.contains(path).then_some(directory))
     }
 
     fn remove_directory(&self, path: &Path) -> io::Result<()> {
-        let mut world = self.0.lock();
-        world.call()?;
-        if world.names.inside(path).next().is_some() {
+        let mut state = self.0.lock();
+        state.call()?;
+        if state.names.inside(path).next().is_some() {
             return Err(io::ErrorKind::DirectoryNotEmpty.into());
         }
-        if !world.names.directories.contains(path) {
+        if !state.names.directories.contains(path) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        world.change(NameChange::RemoveDirectory(path.to_owned()));
+        state.change(NameChange::RemoveDirectory(path.to_owned()));
         Ok(())
     }
 
     fn create_directory(&self, path: &Path) -> io::Result<()> {
-        let mut world = self.0.lock();
-        world.call()?;
+        let mut state = self.0.lock();
+        state.call()?;
         let missing: Vec<_> = (path.ancestors())
-            .filter(|above| !world.names.directories.contains(*above))
+            .filter(|above| !state.names.directories.contains(*above))
             .map(Path::to_owned)
             .collect();
         for directory in missing.into_iter().rev() {
-            world.change(NameChange::MakeDirectory(directory));
+            state.change(NameChange::MakeDirectory(directory));
         }
         Ok(())
     }
 
     fn names(&self, directory: &Path) -> io::Result<Vec<OsString>> {
-        let world = self.0.lock();
-        let inside: BTreeSet<OsString> = (world.names.inside(directory))
+        let state = self.0.lock();
+        let inside: BTreeSet<OsString> = (state.names.inside(directory))
             .filter_map(|path| path.file_name())
             .map(OsString::from)
             .collect();
-        if inside.is_empty() && !world.names.directories.contains(directory) {
+        if inside.is_empty() && !state.names.directories.contains(directory) {
             return Err(io::ErrorKind::NotFound.into());
         }
         Ok(inside.into_iter().collect())
@@ -465,39 +465,39 @@ impl Disk for MemoryDisk {
 
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         // All directories share one journal, as in journaling file systems.
-        let mut world = self.0.lock();
-        world.call()?;
-        world.synced.insert(directory.to_owned());
-        world.durable_names = world.names.clone();
-        world.changes.clear();
+        let mut state = self.0.lock();
+        state.call()?;
+        state.synced.insert(directory.to_owned());
+        state.durable_names = state.names.clone();
+        state.changes.clear();
         Ok(())
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send>> {
-        let mut world = self.0.lock();
-        if !world.locked.insert(path.to_owned()) {
+        let mut state = self.0.lock();
+        if !state.locked.insert(path.to_owned()) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        Ok(Box::new(MemoryLock { path: path.to_owned(), world: self.0.clone() }))
+        Ok(Box::new(MemoryLock { path: path.to_owned(), state: self.0.clone() }))
     }
 }
 
 #[derive(Debug)]
 struct MemoryLock {
     path: PathBuf,
-    world: Arc<Mutex<World>>,
+    state: Arc<Mutex<DiskState>>,
 }
 
 impl Drop for MemoryLock {
     fn drop(&mut self) {
-        self.world.lock().locked.remove(&self.path);
+        self.state.lock().locked.remove(&self.path);
     }
 }
 
 #[derive(Debug)]
 struct MemoryFile {
     content: Arc<Mutex<Content>>,
-    world: Arc<Mutex<World>>,
+    state: Arc<Mutex<DiskState>>,
 }
 
 impl DiskFile for MemoryFile {
@@ -514,7 +514,7 @@ impl DiskFile for MemoryFile {
     }
 
     fn try_read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
-        if self.world.lock().uncached {
+        if self.state.lock().uncached {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         self.read_at(buffer, at)
@@ -522,7 +522,7 @@ impl DiskFile for MemoryFile {
 
     fn write_at(&self, slices: &[&[u8]], at: u64) -> io::Result<()> {
         let all = slices.concat();
-        if let Err(error) = self.world.lock().call() {
+        if let Err(error) = self.state.lock().call() {
             self.content.lock().write(at, &all[..all.len() / 2]);
             return Err(error);
         }
@@ -531,19 +531,19 @@ impl DiskFile for MemoryFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.world.lock().call()?;
+        self.state.lock().call()?;
         self.content.lock().set_len(len);
         Ok(())
     }
 
     fn set_mode(&self, mode: u32) -> io::Result<()> {
-        self.world.lock().call()?;
+        self.state.lock().call()?;
         self.content.lock().mode = mode;
         Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.world.lock().call()?;
+        self.state.lock().call()?;
         let mut content = self.content.lock();
         content.durable = content.bytes.clone();
         content.pieces.clear();
@@ -551,7 +551,7 @@ impl DiskFile for MemoryFile {
     }
 
     fn reserve(&self, _: u64, _: u64) -> io::Result<()> {
-        self.world.lock().call()
+        self.state.lock().call()
     }
 }
 

@@ -34,7 +34,7 @@ use super::FileStorage;
 use super::format::{LEN_AND_STATUS, POINTER, RecordHead, Status, TransactionHead};
 use super::log::Log;
 use super::state::VisibleState;
-use super::vote::{Content, Planned, Ready};
+use super::vote::{Content, Planned, VotedTransaction};
 use crate::blob;
 use crate::disk::{DiskFile, SECTOR_BYTES, failed};
 
@@ -55,9 +55,9 @@ pub(super) fn commit(
     let placed = place(log.end, group);
     let blobs = place_blobs(storage, &placed)?;
     if let Err(error) = write_group(storage, &log, &placed) {
-        match take_back(&log) {
+        match roll_back(&log) {
             Ok(()) => {
-                storage.room.renew(&log);
+                storage.disk_space.renew(&log);
                 if let Some(blobs) = blobs {
                     blobs.roll_back();
                 }
@@ -82,9 +82,9 @@ pub(super) fn commit(
 /// Renames the group's blobs, if any, to their final names.
 fn place_blobs<'a>(
     storage: &'a FileStorage,
-    group: &[Placed],
-) -> Result<Option<blob::Placed<'a>>, StorageError> {
-    let with_blobs = |placed: &'_ Placed| placed.ready.blobs.is_some();
+    group: &[PositionedTransaction],
+) -> Result<Option<blob::PlacedFiles<'a>>, StorageError> {
+    let with_blobs = |placed: &'_ PositionedTransaction| placed.ready.blobs.is_some();
     let Some(blobs) = storage.blobs.as_ref().filter(|_| group.iter().any(with_blobs)) else {
         return Ok(None);
     };
@@ -95,25 +95,26 @@ fn place_blobs<'a>(
 }
 
 /// A transaction with its position in the file.
-struct Placed {
+struct PositionedTransaction {
     at: u64,
     tid: Tid,
-    ready: Box<Ready>,
+    ready: Box<VotedTransaction>,
 }
 
 /// Gives transactions consecutive positions, starting at `from`.
-fn place(from: u64, group: Vec<Finishing>) -> Vec<Placed> {
+fn place(from: u64, group: Vec<Finishing>) -> Vec<PositionedTransaction> {
     let mut at = from;
     let place = |Finishing { tid, voted }| {
-        let ready: Box<Ready> = voted.0.downcast().expect("only our own votes are committed");
-        let placed = Placed { at, tid, ready };
+        let ready: Box<VotedTransaction> =
+            voted.0.downcast().expect("only our own votes are committed");
+        let placed = PositionedTransaction { at, tid, ready };
         at = placed.end();
         placed
     };
     group.into_iter().map(place).collect()
 }
 
-impl Placed {
+impl PositionedTransaction {
     fn end(&self) -> u64 {
         self.at + self.ready.bytes
     }
@@ -150,8 +151,12 @@ impl Placed {
 }
 
 /// Steps 1 to 4, round by round.
-fn write_group(storage: &FileStorage, log: &Log, group: &[Placed]) -> io::Result<()> {
-    let Some(end) = group.last().map(Placed::end) else {
+fn write_group(
+    storage: &FileStorage,
+    log: &Log,
+    group: &[PositionedTransaction],
+) -> io::Result<()> {
+    let Some(end) = group.last().map(PositionedTransaction::end) else {
         return Ok(());
     };
     let mut earlier = BTreeMap::new();
@@ -162,7 +167,11 @@ fn write_group(storage: &FileStorage, log: &Log, group: &[Placed]) -> io::Result
     Ok(())
 }
 
-fn write_round(log: &Log, round: &[Placed], bytes: &RoundBytes<'_>) -> io::Result<()> {
+fn write_round(
+    log: &Log,
+    round: &[PositionedTransaction],
+    bytes: &RoundBytes<'_>,
+) -> io::Result<()> {
     let file = &log.file.disk_file;
     bytes.write(&**file, round[0].at)?;
     file.sync()?;
@@ -174,13 +183,13 @@ fn write_round(log: &Log, round: &[Placed], bytes: &RoundBytes<'_>) -> io::Resul
 }
 
 /// Cuts the file back to its length before the group.
-fn take_back(log: &Log) -> io::Result<()> {
+fn roll_back(log: &Log) -> io::Result<()> {
     log.file.disk_file.set_len(log.end)?;
     log.file.disk_file.sync()
 }
 
 /// Step 5: makes the group visible to loads.
-fn show(storage: &FileStorage, group: &[Placed]) -> Vec<Committed> {
+fn show(storage: &FileStorage, group: &[PositionedTransaction]) -> Vec<Committed> {
     let mut state = storage.state.write();
     let mut committed = Vec::with_capacity(group.len());
     for placed in group {
@@ -216,9 +225,13 @@ enum Piece<'a> {
 
 impl<'a> RoundBytes<'a> {
     /// `earlier` has the records of earlier rounds, which are not in the index yet.
-    fn new(state: &VisibleState, round: &'a [Placed], earlier: &mut BTreeMap<Oid, u64>) -> Self {
+    fn new(
+        state: &VisibleState,
+        round: &'a [PositionedTransaction],
+        earlier: &mut BTreeMap<Oid, u64>,
+    ) -> Self {
         let mut bytes = Self::default();
-        let end = round.last().map_or(0, Placed::end);
+        let end = round.last().map_or(0, PositionedTransaction::end);
         for placed in round {
             bytes.put(&placed.pending_head(end).to_bytes());
             let meta = &placed.ready.frame.meta;
@@ -236,7 +249,7 @@ impl<'a> RoundBytes<'a> {
         bytes
     }
 
-    fn put_record(&mut self, placed: &Placed, record: &'a Planned, prev: u64) {
+    fn put_record(&mut self, placed: &PositionedTransaction, record: &'a Planned, prev: u64) {
         let head = RecordHead {
             oid: record.oid,
             tid: record.tid.unwrap_or(placed.tid),

@@ -99,7 +99,9 @@ pub(crate) fn prepare(
     let temporary = temporary(data);
     let write = || {
         if end > POSITION_MAX {
-            return Err(std::io::Error::other("a position is greater than the maximum of six bytes"));
+            return Err(std::io::Error::other(
+                "a position is greater than the maximum of six bytes",
+            ));
         }
         let file = disk.open(&temporary, Access::Create)?;
         write(&*file, end, index)?;

@@ -13,7 +13,7 @@ use super::history::header;
 use super::log::{Log, Payload, RecordReader};
 
 /// The transactions between two tids.
-pub(super) struct Transactions {
+pub(super) struct FileTransactions {
     log: Log,
     stop: Option<Tid>,
     /// Position of the next transaction.
@@ -30,7 +30,7 @@ struct Records {
     end: u64,
 }
 
-impl Transactions {
+impl FileTransactions {
     pub(super) fn new(
         log: Log,
         start: Option<Tid>,
@@ -65,7 +65,7 @@ fn find(log: &Log, start: Tid) -> Result<u64, StorageError> {
     }
 }
 
-impl Transactions {
+impl FileTransactions {
     /// Position and header of the next transaction, whatever its status.
     fn step(&mut self) -> Result<Option<(u64, TransactionHead)>, StorageError> {
         let at = self.next;
@@ -78,12 +78,13 @@ impl Transactions {
             return Ok(None);
         }
         let end = head.end(at).filter(|end| *end <= self.log.end && head.len >= head.head_len());
-        self.next = end.ok_or_else(|| self.log.corrupt(at, "a transaction's length is impossible"))?;
+        self.next =
+            end.ok_or_else(|| self.log.corrupt(at, "a transaction's length is impossible"))?;
         Ok(Some((at, head)))
     }
 }
 
-impl TransactionIterator for Transactions {
+impl TransactionIterator for FileTransactions {
     fn next_transaction(&mut self) -> Result<Option<TransactionHeader>, StorageError> {
         while let Some((at, head)) = self.step()? {
             // An undone transaction does not count.

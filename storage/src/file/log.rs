@@ -20,10 +20,10 @@ use super::format::{
 use crate::disk::{DiskFile, failed};
 
 /// Bytes read in the first call, for a record's header and its data.
-const GLIMPSE: usize = 2048;
+const FIRST_READ_BYTES: usize = 2048;
 /// Maximum number of older records of an object that a reader with [`Patience::Now`] visits: even
 /// from the page cache, a hundred thousand revisions take long.
-const HASTY_STEPS_MAX: u32 = 100;
+const NO_WAIT_STEPS_MAX: u32 = 100;
 
 /// An open data file.
 #[derive(Debug)]
@@ -159,7 +159,9 @@ impl Log {
         let len = u64::from_be_bytes(trailer);
         let at = (trailer_at.checked_sub(len)).filter(|at| *at >= FIRST && *at < trailer_at);
         let Some(at) = at else {
-            return Err(self.corrupt(trailer_at, "a trailing length does not lead to a transaction"));
+            return Err(
+                self.corrupt(trailer_at, "a trailing length does not lead to a transaction")
+            );
         };
         let head = self.transaction(at, Patience::Wait)?;
         if head.len != len || head.len < head.head_len() {
@@ -178,7 +180,7 @@ impl Log {
 pub(crate) struct RecordReader<'a> {
     log: &'a Log,
     patience: Patience,
-    buffer: [u8; GLIMPSE],
+    buffer: [u8; FIRST_READ_BYTES],
     filled: usize,
     at: u64,
     head: RecordHead,
@@ -196,7 +198,7 @@ impl<'a> RecordReader<'a> {
     ) -> Result<Self, StorageError> {
         let head = RecordHead::parse(&[0; RECORD_HEAD]);
         let mut reader =
-            Self { log, patience, buffer: [0; GLIMPSE], filled: 0, at, head, steps: 0 };
+            Self { log, patience, buffer: [0; FIRST_READ_BYTES], filled: 0, at, head, steps: 0 };
         reader.read(oid, at)?;
         Ok(reader)
     }
@@ -273,7 +275,7 @@ impl<'a> RecordReader<'a> {
             return Err(self.log.corrupt(self.at, "a record's pointer does not lead backwards"));
         }
         self.steps = self.steps.saturating_add(1);
-        if self.patience == Patience::Now && self.steps > HASTY_STEPS_MAX {
+        if self.patience == Patience::Now && self.steps > NO_WAIT_STEPS_MAX {
             return Err(StorageError::WouldBlock);
         }
         self.read(self.head.oid, to)

@@ -18,6 +18,7 @@
 //! the whole state; readers of the old file keep it open.
 
 mod commit;
+mod disk_space;
 pub(crate) mod format;
 pub(crate) mod history;
 pub mod index;
@@ -29,7 +30,6 @@ mod pack;
 mod read;
 pub(crate) mod recover;
 mod restore;
-mod room;
 pub(crate) mod scan;
 mod scratch;
 mod state;
@@ -150,7 +150,7 @@ impl Storage for FileStorage {
         start: Option<Tid>,
         stop: Option<Tid>,
     ) -> Result<Box<dyn TransactionIterator>, StorageError> {
-        Ok(Box::new(iterate::Transactions::new(self.log(), start, stop)?))
+        Ok(Box::new(iterate::FileTransactions::new(self.log(), start, stop)?))
     }
 
     fn begin_vote<'a>(
@@ -204,7 +204,7 @@ impl Storage for FileStorage {
             Ok(())
         } else {
             let state = self.state.read();
-            self.room.release(&state.log);
+            self.disk_space.release(&state.log);
             index_file::save(&*self.disk, &self.path, state.log.end, &state.index)
         };
         if let Some(blobs) = &self.blobs {

@@ -35,7 +35,7 @@ use super::index::Index;
 use super::index_file::{self, Unusable, directory_of, with_suffix};
 use super::log::{DataFile, Log, RecordReader};
 use super::options::FileOptions;
-use super::scan::{self, Flaw, FlawKind, Found, Window};
+use super::scan::{self, Flaw, FlawKind, ScannedRecord, Window};
 use super::scratch;
 use super::state::VisibleState;
 use crate::blob::holds_blobs;
@@ -140,18 +140,18 @@ pub(super) fn open(
     let log = Log { file, end: len };
     check_magic(&log)?;
 
-    let mut walk = Walk::new(log.clone());
-    let mut index = walk.take_index(index_file::load(disk, path, len))?;
-    let mut flaw = walk.go_on()?;
-    if walk.contradicted && matches!(index, IndexUse::Used { .. }) {
-        walk = Walk::new(log);
-        index = walk.ignored("it contradicts a transaction committed after it");
-        flaw = walk.go_on()?;
+    let mut recovery = Recovery::new(log.clone());
+    let mut index = recovery.take_index(index_file::load(disk, path, len))?;
+    let mut flaw = recovery.go_on()?;
+    if recovery.contradicted && matches!(index, IndexUse::Used { .. }) {
+        recovery = Recovery::new(log);
+        index = recovery.ignored("it contradicts a transaction committed after it");
+        flaw = recovery.go_on()?;
     }
-    let mut state = walk.state;
-    let mut opening = Opening { index, cut: None, warnings: walk.warnings };
+    let mut state = recovery.state;
+    let mut opening = Opening { index, cut: None, warnings: recovery.warnings };
     if let Some(flaw) = flaw {
-        opening.cut = Some(cut(disk, path, &mut state.log, walk.at, flaw, options.read_only)?);
+        opening.cut = Some(cut(disk, path, &mut state.log, recovery.at, flaw, options.read_only)?);
     }
     let end = state.log.end;
     // A saved index covers only durable transactions.
@@ -230,14 +230,18 @@ fn refuse_to_create(
         Err(StorageError::Disk { doing, text, code: None })
     };
     let check = |checked: io::Result<bool>| {
-        checked.map_err(|error| failed(|| format!("look for other files of {}", path.display()), &error))
+        checked.map_err(|error| {
+            failed(|| format!("look for other files of {}", path.display()), &error)
+        })
     };
     // `create` removes the blobs of the old database, too.
     if let Some(blobs) = options.blob_dir.as_ref().filter(|_| !options.create)
         && check(holds_blobs(disk, blobs))?
     {
         let blobs = blobs.display();
-        return refuse(format!("{blobs} holds blobs; they belong to a database whose data file is missing"));
+        return refuse(format!(
+            "{blobs} holds blobs; they belong to a database whose data file is missing"
+        ));
     }
     // Python's pack renames two files, and may have been interrupted in between.
     let (old, new) = (with_suffix(path, ".old"), with_suffix(path, ".pack"));
@@ -273,7 +277,7 @@ pub(crate) fn check_magic(log: &Log) -> Result<(), StorageError> {
 }
 
 /// The state of an opening: everything read from the file so far.
-struct Walk {
+struct Recovery {
     state: VisibleState,
     at: u64,
     warnings: Vec<String>,
@@ -281,7 +285,7 @@ struct Walk {
     contradicted: bool,
 }
 
-impl Walk {
+impl Recovery {
     fn new(log: Log) -> Self {
         let state = VisibleState { log, index: Index::new(), last_tid: Tid::ZERO };
         Self { state, at: FIRST, warnings: Vec::new(), contradicted: false }
@@ -333,7 +337,7 @@ impl Walk {
         Ok(None)
     }
 
-    fn accept(&mut self, head: TransactionHead, records: &[Found]) {
+    fn accept(&mut self, head: TransactionHead, records: &[ScannedRecord]) {
         let at = self.at;
         if head.tid <= self.state.last_tid {
             self.warn(|| format!("the transaction at {at} is not later than the one before it"));

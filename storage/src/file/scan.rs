@@ -70,18 +70,18 @@ impl Window {
 
 /// A record found by [`check`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Found {
+pub(crate) struct ScannedRecord {
     pub(crate) oid: Oid,
     pub(crate) at: u64,
     pub(crate) tid: Tid,
     /// Position of the record that this one replaced, or 0.
     pub(crate) prev: u64,
-    pub(crate) payload: Shape,
+    pub(crate) payload: ScannedPayload,
 }
 
 /// What follows a record's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shape {
+pub(crate) enum ScannedPayload {
     /// Data of this many bytes.
     Data(u64),
     /// The position of an earlier record with the same data.
@@ -120,7 +120,7 @@ pub(crate) enum FlawKind {
 pub(crate) fn check(
     window: &mut Window,
     at: u64,
-    records: &mut Vec<Found>,
+    records: &mut Vec<ScannedRecord>,
 ) -> Result<Result<TransactionHead, Flaw>, StorageError> {
     records.clear();
     let Some(head) = window.bytes(at, TRANSACTION_HEAD)?.first_chunk() else {
@@ -159,7 +159,7 @@ fn check_records(
     transaction: u64,
     head: TransactionHead,
     end: u64,
-    records: &mut Vec<Found>,
+    records: &mut Vec<ScannedRecord>,
 ) -> Result<Result<(), Flaw>, StorageError> {
     let mut at = transaction + head.head_len();
     while at < end {
@@ -180,13 +180,13 @@ fn check_records(
         };
         let payload = match record.data_len {
             0 => match window.number(at + RECORD_HEAD as u64)? {
-                Some(0) | None => Shape::Gone,
-                Some(back) => Shape::Back(back),
+                Some(0) | None => ScannedPayload::Gone,
+                Some(back) => ScannedPayload::Back(back),
             },
-            len => Shape::Data(len),
+            len => ScannedPayload::Data(len),
         };
         let RecordHead { oid, tid, prev, .. } = record;
-        records.push(Found { oid, at, tid, prev, payload });
+        records.push(ScannedRecord { oid, at, tid, prev, payload });
         at = next;
     }
     Ok(Ok(()))

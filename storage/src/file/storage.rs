@@ -9,12 +9,12 @@ use parking_lot::{Mutex, RwLock};
 use rzeo_core::ids::Oid;
 use rzeo_core::storage::StorageError;
 
+use super::disk_space::DiskSpace;
 use super::log::Log;
 use super::options::FileOptions;
 use super::pack::{PackFlag, PendingCleanUp};
 use super::read;
 use super::recover::{self, Opening};
-use super::room::Room;
 use super::scratch::SpoolFiles;
 use super::state::{Append, VisibleState};
 use crate::blob::{self, Blobs};
@@ -35,7 +35,7 @@ pub struct FileStorage {
     /// The greatest oid that is in use or allocated.
     pub(super) last_oid: AtomicU64,
     pub(super) spools: SpoolFiles,
-    pub(super) room: Arc<Room>,
+    pub(super) disk_space: Arc<DiskSpace>,
     pub(crate) blobs: Option<Blobs>,
     opening: Opening,
     pub(super) lock: Mutex<Option<Box<dyn Send>>>,
@@ -69,7 +69,7 @@ impl FileStorage {
             clean_up: Arc::default(),
             last_oid: AtomicU64::new(last_oid.0),
             spools: SpoolFiles::default(),
-            room: Arc::default(),
+            disk_space: Arc::default(),
             blobs,
             opening,
             lock: Mutex::new(lock),

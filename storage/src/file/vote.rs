@@ -18,10 +18,10 @@ use rzeo_core::storage::{
 };
 
 use super::FileStorage;
+use super::disk_space::SpaceReservation;
 use super::format::{POINTER, RECORD_HEAD, RecordHead, Status, TransactionHead};
 use super::log::Meta;
 use super::read;
-use super::room::Promise;
 use crate::blob::{Plan, Prepared};
 
 /// A record to be written.
@@ -54,14 +54,14 @@ pub(super) struct Frame {
 
 /// A transaction that passed all checks.
 #[derive(Debug)]
-pub(super) struct Ready {
+pub(super) struct VotedTransaction {
     pub(super) frame: Frame,
     pub(super) records: Vec<Planned>,
     pub(super) blobs: Option<Prepared>,
     /// Length of the transaction in the file, in bytes.
     pub(super) bytes: u64,
     /// Never read; holds the space until the transaction is committed or aborted.
-    _room: Promise,
+    _reservation: SpaceReservation,
 }
 
 /// A transaction whose operations are being checked.
@@ -119,7 +119,7 @@ fn status(status: u8) -> Result<Status, StorageError> {
     match Status(status) {
         Status(0) => Ok(Status::COMMITTED),
         status if status.is_final() => Ok(status),
-        _ => Err(StorageError::Unsupported("transaction status other than " " and "p"")),
+        _ => Err(StorageError::Unsupported("transaction status other than space and p")),
     }
 }
 
@@ -259,13 +259,20 @@ impl Vote for FileVote<'_> {
 
     fn seal(self: Box<Self>) -> Result<Voted, StorageError> {
         let bytes = self.frame.head.head_len() + self.record_bytes + POINTER as u64;
-        let room = self.storage.room.promise(&self.storage.state, bytes, self.patience)?;
+        let reservation =
+            self.storage.disk_space.reserve(&self.storage.state, bytes, self.patience)?;
         let Self { storage, patience, mut frame, records, blobs: plan, .. } = *self;
         let blobs = match &storage.blobs {
             Some(blobs) => blobs.prepare(plan, patience)?,
             None => None,
         };
         frame.head.len = bytes - POINTER as u64;
-        Ok(Voted(Box::new(Ready { frame, records, blobs, bytes, _room: room })))
+        Ok(Voted(Box::new(VotedTransaction {
+            frame,
+            records,
+            blobs,
+            bytes,
+            _reservation: reservation,
+        })))
     }
 }

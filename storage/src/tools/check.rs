@@ -2,11 +2,11 @@
 //!
 //! Three passes, each for problems that the one before cannot find:
 //!
-//! 1. **Structure**, transaction by transaction: lengths, tids, status; that every record names the
-//!    one that it replaced, and every pointer back leads to a record of the same object. This pass
-//!    also compares the index file with the data file as of when the index was written.
-//! 2. **Records**: every state is two pickles; the objects that a current state refers to exist.
-//! 3. **Blobs**, if asked: every revision of a blob has its file, and no file is without a revision.
+//! 1. **Structure**, transaction by transaction: lengths, tids, status; every record names the record
+//!    that it replaced, and every back pointer leads to a record of the same object. This pass also
+//!    compares the index file with the data file as of when the index was written.
+//! 2. **Records**: every state is two pickles, and the objects that a current state refers to exist.
+//! 3. **Blobs**, on request: every revision of a blob has its file, and every file has its revision.
 //!
 //! Memory: about 24 bytes for each object, and 16 for each revision of a blob.
 
@@ -141,7 +141,7 @@ pub fn check(
         options,
         report: Report { bytes: scan.end(), ..Report::default() },
         index: Index::new(),
-        gone: BTreeSet::new(),
+        deleted: BTreeSet::new(),
         blobs: Revisions::new(),
         skipped: Vec::new(),
         saved: None,
@@ -174,7 +174,7 @@ struct Checking<'a> {
     /// The position of each object's current record, up to where the check has come.
     index: Index,
     /// Objects whose current record is a deletion.
-    gone: BTreeSet<Oid>,
+    deleted: BTreeSet<Oid>,
     blobs: Revisions,
     /// Gaps and undone transactions: records in them may have replaced earlier ones.
     skipped: Vec<Range<u64>>,
@@ -229,12 +229,17 @@ impl Checking<'_> {
             );
         }
         if tid >= Tid::MAX && !self.options.structure_only {
-            let text = format!("transaction {tid} is greater than the maximum; clients cannot load its records");
+            let text = format!(
+                "transaction {tid} is greater than the maximum; clients cannot load its records"
+            );
             self.report.add(Some(transaction.at), text);
         }
         let status = transaction.header.status;
         if !b" pu".contains(&status) {
-            self.report.add(Some(transaction.at), format!("the transaction has the unknown status {status:#04x}"));
+            self.report.add(
+                Some(transaction.at),
+                format!("the transaction has the unknown status {status:#04x}"),
+            );
         }
         if transaction.is_undone() {
             self.skipped.push(transaction.at..transaction.at + transaction.header.size);
@@ -250,8 +255,8 @@ impl Checking<'_> {
         for record in &transaction.records {
             self.index.insert(record.oid, record.at);
             match record.payload {
-                PayloadPlace::Gone => self.gone.insert(record.oid),
-                PayloadPlace::Data(_) | PayloadPlace::Back(_) => self.gone.remove(&record.oid),
+                PayloadPlace::Gone => self.deleted.insert(record.oid),
+                PayloadPlace::Data(_) | PayloadPlace::Back(_) => self.deleted.remove(&record.oid),
             };
         }
         Ok(())
@@ -309,7 +314,7 @@ impl Checking<'_> {
             self.report.index = bad_end(end);
         }
         self.report.objects = self.index.len();
-        self.report.deleted = self.gone.len() as u64;
+        self.report.deleted = self.deleted.len() as u64;
     }
 
     /// Checks that the objects exist that the current states refer to. Goes in the order of the
@@ -345,14 +350,14 @@ impl Checking<'_> {
         missing.dedup();
         for to in missing {
             let class = class_name(data).unwrap_or_else(|| "of unknown class".to_owned());
-            let why = if self.gone.contains(&to) { "was deleted" } else { "does not exist" };
+            let why = if self.deleted.contains(&to) { "was deleted" } else { "does not exist" };
             self.report
                 .add(Some(at), format!("object {from} ({class}) refers to {to}, which {why}"));
         }
     }
 
     fn is_missing(&self, oid: Oid) -> bool {
-        self.index.position(oid).is_none() || self.gone.contains(&oid)
+        self.index.position(oid).is_none() || self.deleted.contains(&oid)
     }
 
     /// Compares the blobs in the records with the blob files.
@@ -371,7 +376,8 @@ impl Checking<'_> {
                 continue;
             }
             let file = directory.file(*oid, *tid);
-            self.report.add(None, format!("the blob file {} belongs to no revision", file.display()));
+            self.report
+                .add(None, format!("the blob file {} belongs to no revision", file.display()));
         }
         Ok(())
     }

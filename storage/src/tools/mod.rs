@@ -24,14 +24,14 @@ use crate::file::format::{FIRST, Status, TransactionHead};
 use crate::file::history;
 use crate::file::log::{DataFile, Log, RecordReader};
 use crate::file::recover::check_magic;
-use crate::file::scan::{self, Flaw, FlawKind, Found, Shape, Window};
+use crate::file::scan::{self, Flaw, FlawKind, ScannedPayload, ScannedRecord, Window};
 
 /// Iterates over a data file, from its first transaction to its end.
 pub struct Scan {
     log: Log,
     window: Window,
     at: u64,
-    found: Vec<Found>,
+    found: Vec<ScannedRecord>,
 }
 
 /// The next part of a data file.
@@ -248,12 +248,12 @@ impl Scan {
     }
 }
 
-impl From<&Found> for RecordPlace {
-    fn from(found: &Found) -> Self {
+impl From<&ScannedRecord> for RecordPlace {
+    fn from(found: &ScannedRecord) -> Self {
         let payload = match found.payload {
-            Shape::Data(len) => PayloadPlace::Data(len),
-            Shape::Back(at) => PayloadPlace::Back(at),
-            Shape::Gone => PayloadPlace::Gone,
+            ScannedPayload::Data(len) => PayloadPlace::Data(len),
+            ScannedPayload::Back(at) => PayloadPlace::Back(at),
+            ScannedPayload::Gone => PayloadPlace::Gone,
         };
         Self { oid: found.oid, tid: found.tid, at: found.at, prev: found.prev, payload }
     }

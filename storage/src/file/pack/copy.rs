@@ -17,7 +17,7 @@ use super::mark::references_at;
 use super::moves::Moves;
 use super::output::Output;
 use super::progress::Progress;
-use super::survey::{Step, Walk};
+use super::survey::{ScannedTransaction, TransactionReader};
 use crate::blob::RemovalList;
 use crate::disk::{Disk, DiskFile};
 use crate::file::format::{
@@ -25,7 +25,7 @@ use crate::file::format::{
 };
 use crate::file::index::Index;
 use crate::file::log::{Log, RecordReader};
-use crate::file::scan::{Found, Shape, Window};
+use crate::file::scan::{ScannedPayload, ScannedRecord, Window};
 
 /// Maximum bytes of the pickled class of a blob.
 const CLASS_BYTES_MAX: usize = 1024;
@@ -50,7 +50,7 @@ pub(super) struct Copier {
 
 /// A record that is about to be written.
 struct Planned {
-    found: Found,
+    found: ScannedRecord,
     payload: Payload,
 }
 
@@ -97,7 +97,7 @@ impl Copier {
         let boundary = self.kept.boundary;
         let early = Log { file: Arc::clone(&log.file), end: boundary };
         let mut source = Window::new(early.clone());
-        let mut walk = Walk::new(&early, FIRST);
+        let mut walk = TransactionReader::new(&early, FIRST);
         while let Some(step) = walk.step()? {
             self.progress.set(step.at);
             // The file's last transaction stays even if it is empty; otherwise the last tid would
@@ -118,7 +118,7 @@ impl Copier {
     /// Copies transactions committed after the pack time that were not copied yet.
     pub(super) fn copy_late(&mut self, log: &Log) -> Result<(), StorageError> {
         let mut source = Window::new(log.clone());
-        let mut walk = Walk::new(log, self.copied);
+        let mut walk = TransactionReader::new(log, self.copied);
         self.progress.extend(log.end);
         while let Some(step) = walk.step()? {
             self.progress.set(step.at);
@@ -145,11 +145,11 @@ impl Copier {
 
     /// Lists the blobs of records that are left out. If a transaction has several records of an
     /// object and one of them stays, the blob stays.
-    fn note_removed(&mut self, log: &Log, records: &[Found]) -> Result<(), StorageError> {
+    fn note_removed(&mut self, log: &Log, records: &[ScannedRecord]) -> Result<(), StorageError> {
         let Some(removal) = &mut self.removal else { return Ok(()) };
         let kept = &self.kept;
         for found in records.iter().filter(|found| !kept.has(found.oid, found.at)) {
-            let same = |other: &&Found| (other.oid, other.tid) == (found.oid, found.tid);
+            let same = |other: &&ScannedRecord| (other.oid, other.tid) == (found.oid, found.tid);
             let stays = records.iter().filter(same).any(|other| kept.has(other.oid, other.at));
             if !stays && is_blob(log, *found)? {
                 removal.note(found.oid, found.tid)?;
@@ -178,7 +178,7 @@ impl Copier {
         Ok((self.output.finish()?, end, self.index))
     }
 
-    fn note_missing(&mut self, log: &Log, records: &[Found]) -> Result<(), StorageError> {
+    fn note_missing(&mut self, log: &Log, records: &[ScannedRecord]) -> Result<(), StorageError> {
         for record in records {
             let references = references_at(log, record.oid, record.at)?;
             let index = &self.index;
@@ -188,7 +188,11 @@ impl Copier {
         Ok(())
     }
 
-    fn plan_early(&self, log: &Log, records: &[Found]) -> Result<Vec<Planned>, StorageError> {
+    fn plan_early(
+        &self,
+        log: &Log,
+        records: &[ScannedRecord],
+    ) -> Result<Vec<Planned>, StorageError> {
         let mut planned = Vec::new();
         for found in records {
             if self.kept.has(found.oid, found.at) {
@@ -199,15 +203,19 @@ impl Copier {
         Ok(planned)
     }
 
-    fn plan_late(&mut self, log: &Log, step: &Step<'_>) -> Result<Vec<Planned>, StorageError> {
+    fn plan_late(
+        &mut self,
+        log: &Log,
+        step: &ScannedTransaction<'_>,
+    ) -> Result<Vec<Planned>, StorageError> {
         let mut planned = Vec::with_capacity(step.records.len());
         let mut new_at = self.output.at() + step.head.head_len();
         for found in step.records {
             self.moves.late(found.at, new_at);
             let new_place = match found.payload {
-                Shape::Back(back) => self.moves.new_place(back),
-                Shape::Gone => Some(0),
-                Shape::Data(_) => None,
+                ScannedPayload::Back(back) => self.moves.new_place(back),
+                ScannedPayload::Gone => Some(0),
+                ScannedPayload::Data(_) => None,
             };
             let payload = match new_place {
                 Some(new) => Payload::Pointer(new),
@@ -254,7 +262,7 @@ impl Copier {
         transaction: u64,
         record: &Planned,
     ) -> Result<(), StorageError> {
-        let Found { oid, at, tid, .. } = record.found;
+        let ScannedRecord { oid, at, tid, .. } = record.found;
         let early = at < self.kept.boundary;
         if self.kept.older.contains(&at) {
             self.moves.early(at, self.output.at());
@@ -285,7 +293,7 @@ impl Payload {
 
 /// Whether a record, or the one that holds its data, is that of a blob. Reads only the beginning of
 /// long records.
-fn is_blob(log: &Log, found: Found) -> Result<bool, StorageError> {
+fn is_blob(log: &Log, found: ScannedRecord) -> Result<bool, StorageError> {
     let Some(Payload::Data { at, len }) = own_data(log, found)? else { return Ok(false) };
     let mut data =
         BytesMut::zeroed(usize::try_from(len).unwrap_or(usize::MAX).min(CLASS_BYTES_MAX));
@@ -294,8 +302,8 @@ fn is_blob(log: &Log, found: Found) -> Result<bool, StorageError> {
 }
 
 /// The location of a record's data, following back pointers; `None` if the object does not exist.
-fn own_data(log: &Log, found: Found) -> Result<Option<Payload>, StorageError> {
-    if let Shape::Data(len) = found.payload {
+fn own_data(log: &Log, found: ScannedRecord) -> Result<Option<Payload>, StorageError> {
+    if let ScannedPayload::Data(len) = found.payload {
         return Ok(Some(Payload::Data { at: found.at + RECORD_HEAD as u64, len }));
     }
     let mut reader = RecordReader::new(log, found.oid, found.at, Patience::Wait)?;

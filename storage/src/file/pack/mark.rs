@@ -8,10 +8,10 @@ use rzeo_core::storage::{PackStep, Patience, StorageError};
 
 use super::kept::Kept;
 use super::progress::Progress;
-use super::survey::{Survey, Walk};
+use super::survey::{Survey, TransactionReader};
 use crate::file::index::Index;
 use crate::file::log::{Log, RecordReader};
-use crate::file::scan::Shape;
+use crate::file::scan::ScannedPayload;
 
 /// Decides which records from before the pack time stay. Without `gc` the last revision of every
 /// object stays.
@@ -21,16 +21,16 @@ pub(super) fn mark(
     gc: bool,
     progress: &Progress,
 ) -> Result<Kept, StorageError> {
-    let Survey { boundary, last, gone } = survey;
+    let Survey { boundary, last, deleted } = survey;
     progress.begin(PackStep::Mark, last.len());
     let (reached, todo) = (Index::new(), Vec::new());
-    let mut marker = Marker { log, last, gone, reached, todo, nowhere: 0, progress };
+    let mut marker = Marker { log, last, deleted, reached, todo, dangling: 0, progress };
     if gc {
         marker.mark_from_root()?;
     }
     let older = marker.mark_from_late_records(boundary, gc)?;
-    if marker.nowhere > 0 {
-        tracing::warn!(count = marker.nowhere, "ignored references to objects that do not exist");
+    if marker.dangling > 0 {
+        tracing::warn!(count = marker.dangling, "ignored references to objects that do not exist");
     }
     let last = if gc { marker.reached } else { marker.last };
     Ok(Kept { boundary, marked: log.end, last, older })
@@ -41,13 +41,13 @@ struct Marker<'a> {
     /// Positions of the last revisions as of the pack time.
     last: Index,
     /// Positions of the deletions that were current at the pack time.
-    gone: Index,
+    deleted: Index,
     /// Positions of the last revisions that are reachable.
     reached: Index,
     /// Objects whose references are not followed yet.
     todo: Vec<Oid>,
     /// Number of references that lead to no object.
-    nowhere: u64,
+    dangling: u64,
     progress: &'a Progress,
 }
 
@@ -69,20 +69,20 @@ impl Marker<'_> {
         follow: bool,
     ) -> Result<BTreeSet<u64>, StorageError> {
         let mut older = BTreeSet::new();
-        let mut walk = Walk::new(self.log, boundary);
+        let mut walk = TransactionReader::new(self.log, boundary);
         while let Some(step) = walk.step()? {
             for record in step.records {
                 let is_new = match record.payload {
-                    Shape::Data(_) => true,
-                    Shape::Back(back) if back < boundary => {
-                        match self.gone.position(record.oid) {
-                            Some(gone) => _ = older.insert(gone),
+                    ScannedPayload::Data(_) => true,
+                    ScannedPayload::Back(back) if back < boundary => {
+                        match self.deleted.position(record.oid) {
+                            Some(deleted) => _ = older.insert(deleted),
                             None if follow => self.todo.push(record.oid),
                             None => {}
                         }
                         older.insert(back)
                     }
-                    Shape::Back(_) | Shape::Gone => false,
+                    ScannedPayload::Back(_) | ScannedPayload::Gone => false,
                 };
                 if is_new && follow {
                     self.refer(record.oid, record.at)?;
@@ -106,7 +106,7 @@ impl Marker<'_> {
                     self.refer(oid, at)?;
                 }
                 // The object may also be newer than the pack time; then it stays anyway.
-                None => self.nowhere += 1,
+                None => self.dangling += 1,
             }
         }
         Ok(())

@@ -7,7 +7,7 @@ use super::progress::Progress;
 use crate::file::format::{FIRST, Status, TransactionHead};
 use crate::file::index::Index;
 use crate::file::log::Log;
-use crate::file::scan::{self, Found, Shape, Window};
+use crate::file::scan::{self, ScannedPayload, ScannedRecord, Window};
 
 /// The state of the database as of the pack time.
 pub(super) struct Survey {
@@ -16,31 +16,31 @@ pub(super) struct Survey {
     /// Position of the last revision of each object that exists at that time.
     pub(super) last: Index,
     /// Position of the deletion of each object that was deleted by that time.
-    pub(super) gone: Index,
+    pub(super) deleted: Index,
 }
 
 /// Iterates over a log in file order, and checks all of it: a damaged file is not packed.
-pub(super) struct Walk {
+pub(super) struct TransactionReader {
     window: Window,
-    records: Vec<Found>,
+    records: Vec<ScannedRecord>,
     pub(super) at: u64,
 }
 
-/// One step of a [`Walk`].
-pub(super) struct Step<'a> {
+/// One step of a [`TransactionReader`].
+pub(super) struct ScannedTransaction<'a> {
     pub(super) at: u64,
     pub(super) head: TransactionHead,
     /// Empty for undone transactions: their records do not count.
-    pub(super) records: &'a [Found],
+    pub(super) records: &'a [ScannedRecord],
 }
 
-impl Walk {
+impl TransactionReader {
     pub(super) fn new(log: &Log, from: u64) -> Self {
         Self { window: Window::new(log.clone()), records: Vec::new(), at: from }
     }
 
     /// The next transaction.
-    pub(super) fn step(&mut self) -> Result<Option<Step<'_>>, StorageError> {
+    pub(super) fn step(&mut self) -> Result<Option<ScannedTransaction<'_>>, StorageError> {
         let at = self.at;
         if at >= self.window.log().end {
             return Ok(None);
@@ -48,14 +48,15 @@ impl Walk {
         let checked = scan::check(&mut self.window, at, &mut self.records)?;
         let head = checked.map_err(|flaw| self.window.log().corrupt(flaw.at, flaw.what))?;
         for record in &self.records {
-            let forwards = matches!(record.payload, Shape::Back(back) if back >= record.at);
+            let forwards =
+                matches!(record.payload, ScannedPayload::Back(back) if back >= record.at);
             if forwards {
                 let what = "a record's pointer does not lead backwards";
                 return Err(self.window.log().corrupt(record.at, what));
             }
         }
         self.at = head.end(at).expect("the scan found the transaction within the file");
-        Ok(Some(Step { at, head, records: &self.records }))
+        Ok(Some(ScannedTransaction { at, head, records: &self.records }))
     }
 }
 
@@ -67,8 +68,8 @@ pub(super) fn survey(
     progress: &Progress,
 ) -> Result<Option<Survey>, StorageError> {
     progress.begin(PackStep::Survey, log.end);
-    let (mut last, mut gone) = (Index::new(), Index::new());
-    let mut walk = Walk::new(log, FIRST);
+    let (mut last, mut deleted) = (Index::new(), Index::new());
+    let mut walk = TransactionReader::new(log, FIRST);
     let mut boundary = FIRST;
     let mut all_packed = true;
     let mut next_packed = false;
@@ -80,13 +81,13 @@ pub(super) fn survey(
         all_packed &= next_packed;
         for record in step.records {
             match record.payload {
-                Shape::Data(_) | Shape::Back(_) => {
-                    gone.remove(record.oid);
+                ScannedPayload::Data(_) | ScannedPayload::Back(_) => {
+                    deleted.remove(record.oid);
                     last.insert(record.oid, record.at);
                 }
-                Shape::Gone => {
+                ScannedPayload::Gone => {
                     last.remove(record.oid);
-                    gone.insert(record.oid, record.at);
+                    deleted.insert(record.oid, record.at);
                 }
             }
         }
@@ -94,5 +95,5 @@ pub(super) fn survey(
         progress.set(boundary);
     }
     let redundant = all_packed && next_packed;
-    Ok((!redundant).then_some(Survey { boundary, last, gone }))
+    Ok((!redundant).then_some(Survey { boundary, last, deleted }))
 }

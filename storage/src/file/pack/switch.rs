@@ -12,9 +12,9 @@ use super::{PendingCleanUp, Temporary};
 use crate::blob::RemovalList;
 use crate::disk::{Disk, failed, remove_if_there};
 use crate::file::FileStorage;
+use crate::file::disk_space::DiskSpace;
 use crate::file::index_file::{self, directory_of, with_suffix};
 use crate::file::log::{DataFile, Log};
-use crate::file::room::Room;
 use crate::file::state::{Append, VisibleState};
 
 /// A pack that has copied nearly all transactions.
@@ -22,7 +22,7 @@ pub(super) struct Prepared {
     state: Arc<RwLock<VisibleState>>,
     append: Arc<Mutex<Append>>,
     clean_up: Arc<Mutex<Option<PendingCleanUp>>>,
-    room: Arc<Room>,
+    disk_space: Arc<DiskSpace>,
     path: PathBuf,
     keep_old: bool,
     copier: Copier,
@@ -35,7 +35,7 @@ impl Prepared {
             state: Arc::clone(&storage.state),
             append: Arc::clone(&storage.append),
             clean_up: Arc::clone(&storage.clean_up),
-            room: Arc::clone(&storage.room),
+            disk_space: Arc::clone(&storage.disk_space),
             path: storage.path.clone(),
             keep_old: storage.options.pack_keep_old,
             copier,
@@ -46,7 +46,7 @@ impl Prepared {
 
 impl PreparedPack for Prepared {
     fn finish(self: Box<Self>) -> Result<(), StorageError> {
-        let Self { state, append, clean_up, room, path, keep_old, mut copier, mut temporary } =
+        let Self { state, append, clean_up, disk_space, path, keep_old, mut copier, mut temporary } =
             *self;
         let mut append = append.lock();
         if let Some(why) = &append.broken {
@@ -82,7 +82,7 @@ impl PreparedPack for Prepared {
             state.log = Log { file, end };
             state.index = index;
         }
-        room.release(&log);
+        disk_space.release(&log);
         if let Err(error) = indexed.and_then(|()| index_file::install(disk, &path)) {
             tracing::warn!(%error, "cannot save the index of the packed file; the next start reads the whole file");
         }

@@ -6,8 +6,8 @@
 //! voted transaction holds a [`SpaceReservation`] for its bytes, whatever its later position:
 //!
 //! ```text
-//!   0 ───────────── end ──────────── end + promised ──────── reserved
-//!     what committed     voted transactions           nobody's yet
+//!   0 ───────────── end ──────────── end + reservations ──────── allocated
+//!     committed          voted transactions               unused
 //! ```
 //!
 //! Dropping the reservation, when the transaction is committed or aborted, returns the bytes. On a
@@ -27,85 +27,88 @@ use crate::disk::failed;
 /// Bytes allocated beyond the current need, so that most votes make no system call.
 const STEP_BYTES: u64 = 4 << 20;
 
-/// The reserved space that a storage's voted transactions share.
+/// The disk space that a storage's voted transactions share.
 #[derive(Debug, Default)]
-pub(crate) struct Room {
-    promised: AtomicU64,
-    reserved: Mutex<Reserved>,
+pub(crate) struct DiskSpace {
+    reserved_bytes: AtomicU64,
+    allocated: Mutex<Allocated>,
 }
 
 /// The file, and the position up to which its blocks are allocated. (A pack replaces the file.)
 #[derive(Debug, Default)]
-struct Reserved {
+struct Allocated {
     file: Weak<DataFile>,
     to: u64,
 }
 
 /// The space reserved for one transaction; released on drop.
 #[derive(Debug)]
-pub(super) struct Promise {
-    room: Arc<Room>,
+pub(super) struct SpaceReservation {
+    disk_space: Arc<DiskSpace>,
     bytes: u64,
 }
 
-impl Drop for Promise {
+impl Drop for SpaceReservation {
     fn drop(&mut self) {
-        self.room.promised.fetch_sub(self.bytes, Ordering::AcqRel);
+        self.disk_space.reserved_bytes.fetch_sub(self.bytes, Ordering::AcqRel);
     }
 }
 
-impl Room {
+impl DiskSpace {
     /// Reserves space for this many more bytes.
-    pub(super) fn promise(
+    pub(super) fn reserve(
         self: &Arc<Self>,
         state: &RwLock<VisibleState>,
         bytes: u64,
         patience: Patience,
-    ) -> Result<Promise, StorageError> {
-        let mut reserved = match patience {
-            Patience::Now => self.reserved.try_lock().ok_or(StorageError::WouldBlock)?,
-            Patience::Wait => self.reserved.lock(),
+    ) -> Result<SpaceReservation, StorageError> {
+        let mut allocated = match patience {
+            Patience::Now => self.allocated.try_lock().ok_or(StorageError::WouldBlock)?,
+            Patience::Wait => self.allocated.lock(),
         };
         // A commit moves the end of the log first and drops its reservation afterwards. With this
         // order of reads its bytes may be counted twice, but are never left out.
-        let promised = self.promised.load(Ordering::Acquire);
+        let reserved_bytes = self.reserved_bytes.load(Ordering::Acquire);
         let log = state.read().log.clone();
-        let needed = log.end.saturating_add(promised).saturating_add(bytes);
-        if needed > reserved.reach(&log) {
+        let needed = log.end.saturating_add(reserved_bytes).saturating_add(bytes);
+        if needed > allocated.reach(&log) {
             if patience == Patience::Now {
                 return Err(StorageError::WouldBlock);
             }
-            reserved.extend(&log, needed)?;
+            allocated.extend(&log, needed)?;
         }
-        self.promised.fetch_add(bytes, Ordering::AcqRel);
-        Ok(Promise { room: Arc::clone(self), bytes })
+        self.reserved_bytes.fetch_add(bytes, Ordering::AcqRel);
+        Ok(SpaceReservation { disk_space: Arc::clone(self), bytes })
     }
 
     /// Allocates blocks again after the file was cut at `log`'s end, which released them. If this
     /// fails, the reservations have no effect, as on a file system that cannot allocate blocks.
     pub(super) fn renew(&self, log: &Log) {
-        let mut reserved = self.reserved.lock();
-        *reserved = Reserved::default();
-        let needed = log.end.saturating_add(self.promised.load(Ordering::Acquire));
-        if let Err(error) = reserved.extend(log, needed) {
-            tracing::warn!(%error, "cannot reserve disk space for voted transactions; their commits may fail if the disk is full");
+        let mut allocated = self.allocated.lock();
+        *allocated = Allocated::default();
+        let needed = log.end.saturating_add(self.reserved_bytes.load(Ordering::Acquire));
+        if let Err(error) = allocated.extend(log, needed) {
+            tracing::warn!(
+                %error,
+                "cannot reserve disk space for voted transactions; their commits may fail"
+            );
         }
     }
 
     /// Releases the blocks that no transaction needs.
     pub(super) fn release(&self, log: &Log) {
-        let mut reserved = self.reserved.lock();
-        if reserved.reach(log) > log.end {
+        let mut allocated = self.allocated.lock();
+        if allocated.reach(log) > log.end {
             // The blocks are not lost: the next writer uses them.
             if let Err(error) = log.file.disk_file.set_len(log.end) {
                 tracing::warn!(%error, "cannot release reserved disk space");
             }
         }
-        *reserved = Reserved::default();
+        *allocated = Allocated::default();
     }
 }
 
-impl Reserved {
+impl Allocated {
     /// The position up to which blocks are allocated in this file.
     fn reach(&self, log: &Log) -> u64 {
         if std::ptr::eq(self.file.as_ptr(), Arc::as_ptr(&log.file)) { self.to } else { 0 }
