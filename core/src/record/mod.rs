@@ -1,11 +1,10 @@
-//! Records: what a storage stores of an object.
+//! Records: the states of objects as storages store them.
 //!
-//! A record is two pickles in a row, written by one pickler with one memo: what class the object is
-//! of, and its state. The second may refer to what the first put into the memo, so reading the
-//! state means reading both. What follows the second is ignored.
+//! A record is two consecutive pickles, written by one pickler with one memo: the class of the
+//! object, and its state. The second may refer to memo entries of the first, so reading the state
+//! requires reading both. Bytes after the second are ignored.
 //!
-//! The class comes in six forms, as classes and the ways to make instances of them changed over the
-//! years:
+//! The class has six forms, because the ways to create instances changed over the years:
 //!
 //! | value | when |
 //! |---|---|
@@ -15,7 +14,7 @@
 //! | ((module, name), args) | these with arguments |
 //! | (class, None), (class, args) | old |
 //!
-//! Nothing here depends on what the classes are; see [`crate::resolve`] for those few that do.
+//! Nothing in this module depends on the classes; [`crate::resolve`] supports a few of them.
 
 mod refs;
 
@@ -30,13 +29,14 @@ use crate::pickle::machine::Machine;
 use crate::pickle::text;
 use crate::value::{ReadLimits, Value};
 
-/// Records are what clients made of them, and must be read to be packed: the machine's memory stays
-/// in proportion to their length, and that is limit enough.
+/// Limits for records that a server reads itself. A pack must be able to read every record that
+/// clients have stored, so there is no limit but the proportion between a record's length and the
+/// memory to read it.
 pub(crate) const RECORD_LIMITS: ReadLimits =
     ReadLimits { depth_max: ReadLimits::DEFAULT.depth_max, memory_bytes_max: usize::MAX };
 
 /// The class of a record's object as `module.Class`, as conflict errors name it. `None` if the
-/// record does not say it in any known form.
+/// record has no class in a known form.
 #[must_use]
 pub fn class_name(record: &Bytes) -> Option<String> {
     if let Some((module, name)) = leading_global(record) {
@@ -48,7 +48,7 @@ pub fn class_name(record: &Bytes) -> Option<String> {
     join(module, name)
 }
 
-/// Whether the object is a blob: its data is in a file of its own.
+/// Whether the object is a blob, with its data in a separate file.
 #[must_use]
 pub fn is_blob_record(record: &Bytes) -> bool {
     let mut arena = Arena::new(RECORD_LIMITS);
@@ -59,7 +59,7 @@ pub fn is_blob_record(record: &Bytes) -> bool {
     }
 }
 
-/// Class and state as values, for those who want to look at them.
+/// Class and state as values.
 ///
 /// # Errors
 /// [`Unreadable`], for malformed records and for those beyond the limits.
@@ -69,7 +69,7 @@ pub fn values(record: &Bytes, limits: &ReadLimits) -> Result<(Value, Value), Unr
     Ok((arena.value(parts.class)?, arena.value(parts.state)?))
 }
 
-/// Both pickles of a record.
+/// The two pickles of a record.
 pub(crate) struct Parts {
     /// The class, in one of its forms.
     pub(crate) class: NodeId,
@@ -115,8 +115,8 @@ fn text_of(arena: &Arena, id: NodeId) -> Option<&[u8]> {
     }
 }
 
-/// The class that a record begins with, without reading further: it is known even if the rest is
-/// damaged.
+/// The class at the beginning of a record, without reading further: so it is known even if the rest
+/// is damaged.
 fn leading_global(record: &[u8]) -> Option<(&[u8], &[u8])> {
     let rest = match record {
         [0x80, _protocol, rest @ ..] => rest,

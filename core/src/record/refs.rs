@@ -5,12 +5,12 @@
 //! | value | meaning |
 //! |---|---|
 //! | (oid, class), (oid, (module, name)) | another object |
-//! | oid | an object whose class must be looked up, or a persistent class |
+//! | oid | an object whose class is in its record, or a persistent class |
 //! | \['m', (database, oid, class)\], \['n', (database, oid)\] | in another database |
 //! | \['w', (oid,)\], \['w', (oid, database)\], \[oid\] | weak |
 //!
-//! Only those of the first two rows keep objects alive. The oid is a byte string; where Python 2
-//! wrote it, it may come as text.
+//! Only references of the first two rows keep objects alive. The oid is a byte string; in records
+//! written by Python 2 it can be text.
 
 use alloc::vec::Vec;
 
@@ -23,8 +23,8 @@ use crate::pickle::Unreadable;
 use crate::pickle::arena::{Arena, Node, NodeId};
 use crate::pickle::machine::Machine;
 
-/// A record whose references cannot be followed. Whoever collects garbage must not go on: what it
-/// refers to would be lost.
+/// A record whose references cannot be read. A garbage collection must stop: it would remove the
+/// objects that the record refers to.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Dangling {
@@ -37,18 +37,18 @@ pub enum Dangling {
         /// Which reference, in order of appearance.
         index: usize,
     },
-    /// An oid that is none.
+    /// An oid of the wrong length.
     #[error("reference {index} of the record has an oid of {length} bytes")]
     OidLength {
         /// Which reference, in order of appearance.
         index: usize,
-        /// How long the oid is.
+        /// Length of the oid in bytes.
         length: usize,
     },
 }
 
-/// The objects of the same database that a record keeps alive, in order of appearance, as often as
-/// they appear.
+/// The objects of the same database that a record refers to (without weak references), in order of
+/// appearance and with duplicates.
 ///
 /// # Errors
 /// [`Dangling`].
@@ -65,7 +65,7 @@ pub fn references(record: &Bytes) -> Result<Vec<Oid>, Dangling> {
     Ok(oids)
 }
 
-/// The oid of a reference, unless it is one of those in lists.
+/// The oid of a reference; `None` for weak references and those to other databases.
 fn strong(arena: &Arena, reference: NodeId, index: usize) -> Result<Option<Oid>, Dangling> {
     let oid = match arena.node(reference) {
         Node::Tuple(items) => match arena.tuple(items) {

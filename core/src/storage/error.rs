@@ -1,4 +1,4 @@
-//! Why a storage did not do what it was asked.
+//! Errors of storages.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -11,16 +11,16 @@ use super::Patience;
 use crate::ids::{Oid, Tid};
 use crate::value::Value;
 
-/// An exception of another server, which clients are to see as it is.
+/// An exception of another server, which is passed on to clients unchanged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ForeignRefusal {
     /// The exception's `module.Class`.
     pub class: String,
-    /// What it was made of.
+    /// The payload of the error reply.
     pub payload: Value,
 }
 
-/// Floats in a payload may be no numbers, which are equal to nothing; nobody looks for them.
+/// `Eq` is not exact if a payload holds a NaN, which no comparison depends on.
 impl Eq for ForeignRefusal {}
 
 impl fmt::Display for ForeignRefusal {
@@ -37,14 +37,14 @@ impl fmt::Display for ForeignRefusal {
     }
 }
 
-/// Why a storage did not do what it was asked.
+/// Why a call of a storage failed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum StorageError {
-    /// The disk would have to be waited for; ask again with [`Patience::Wait`].
-    #[error("the answer is not in memory")]
+    /// The call would wait for the disk; repeat it with [`Patience::Wait`].
+    #[error("the data are not in memory")]
     WouldBlock,
-    /// The object never was, or is deleted. Python: `POSKeyError(oid)`.
+    /// The object never existed, or is deleted. Python: `POSKeyError(oid)`.
     #[error("no object {0}")]
     NoSuchObject(Oid),
     /// The object has no such revision. Python (MappingStorage): `POSKeyError(oid, serial)`.
@@ -53,26 +53,26 @@ pub enum StorageError {
     /// The revision has no blob. Python: `POSKeyError("No blob file at …", oid, serial)`.
     #[error("no blob file at {path} for object {oid} at {serial}")]
     NoSuchBlob {
-        /// The object.
+        /// Oid of the object.
         oid: Oid,
-        /// The revision.
+        /// Tid of the revision.
         serial: Tid,
-        /// Where it should be.
+        /// Path of the missing file.
         path: String,
     },
-    /// A copied transaction brings a blob for a revision that has one.
-    #[error("object {oid} has a blob at {serial} already")]
+    /// A copied transaction has a blob for a revision that already has one.
+    #[error("object {oid} already has a blob at {serial}")]
     BlobExists {
-        /// The object.
+        /// Oid of the object.
         oid: Oid,
-        /// The revision.
+        /// Tid of the revision.
         serial: Tid,
     },
-    /// The file that a client says it put into a shared directory is not there. Python:
+    /// The file that a client says it put into a shared directory does not exist. Python:
     /// `FileNotFoundError`.
     #[error("no such file: {path}")]
     NoSuchUpload {
-        /// Where it should be.
+        /// Path of the missing file.
         path: String,
     },
     /// `record_iternext` past the last oid; `true` if the storage is empty. Python: `ValueError`.
@@ -84,93 +84,93 @@ pub enum StorageError {
     /// A record was replaced since the client read it.
     #[error("object {oid} was read at {read} but is at {committed}")]
     Conflict {
-        /// The object.
+        /// Oid of the object.
         oid: Oid,
-        /// What is current.
+        /// Serial of the current revision.
         committed: Tid,
-        /// What the client had read.
+        /// Serial that the client had read.
         read: Tid,
     },
     /// A record that the transaction depends on was replaced.
     #[error("object {oid} was read at {read} but is at {committed}")]
     ReadConflict {
-        /// The object.
+        /// Oid of the object.
         oid: Oid,
-        /// What is current.
+        /// Serial of the current revision.
         committed: Tid,
-        /// What the client had read.
+        /// Serial that the client had read.
         read: Tid,
     },
     /// `UndoError(reason, oid)`.
     #[error("{reason}")]
     Undo {
-        /// In Python's words.
+        /// The text that Python's ZODB gives.
         reason: String,
-        /// The object, if it is about one.
+        /// The object that cannot be undone, if the reason concerns one.
         oid: Option<Oid>,
     },
     /// `MultipleUndoErrors`.
-    #[error("{} objects were changed since", .0.len())]
+    #[error("{} objects were changed by later transactions", .0.len())]
     UndoFailures(Vec<(Oid, String)>),
-    /// The storage, or this opening of it, takes no commits.
+    /// The storage is read-only, or was opened so.
     #[error("the storage is read-only")]
     ReadOnly,
     /// A metadata field is over 65,535 bytes; the text is Python's ("user name too long", …).
-    #[error("{field}: {len} bytes, at most 65535 fit")]
+    #[error("{field}: {len} bytes exceed the maximum of 65535")]
     MetadataTooLong {
-        /// Python's words.
+        /// The text that Python's ZODB gives.
         field: &'static str,
-        /// Its length.
+        /// Length of the field in bytes.
         len: usize,
     },
     /// A record of no bytes cannot be represented in a FileStorage.
     #[error("object {0}: a record may not be empty")]
     EmptyRecord(Oid),
-    /// The configured quota is used up.
-    #[error("the storage quota of {quota} bytes is used up")]
+    /// The configured quota is exceeded.
+    #[error("the storage quota of {quota} bytes is used up; pack the database or raise the quota")]
     Quota {
-        /// The setting.
+        /// The configured number of bytes.
         quota: u64,
     },
-    /// One pack at a time.
-    #[error("already packing")]
+    /// A pack is already running.
+    #[error("a pack is already running; wait until it ends")]
     AlreadyPacking,
-    /// Pack found something that it will not touch.
+    /// A pack refuses the time or the database, for this reason.
     #[error("pack: {0}")]
     Pack(String),
-    /// The storage has no such operation.
-    #[error("this storage has no {0}")]
+    /// The storage does not support the operation.
+    #[error("this storage does not support {0}")]
     Unsupported(&'static str),
-    /// Bytes of the file contradict its format.
+    /// The bytes of a file contradict its format.
     #[error("{file} is damaged at byte {position}: {what}")]
     Corrupt {
-        /// The file.
+        /// Name of the file.
         file: String,
-        /// Where.
+        /// Position of the damage.
         position: u64,
-        /// What is wrong there.
+        /// Description of the damage.
         what: String,
     },
-    /// The operating system refused.
+    /// The operating system returned an error.
     #[error("{doing}: {text}")]
     Disk {
-        /// What was tried, with the file's name.
+        /// The operation, with the name of the file.
         doing: String,
-        /// The system's text.
+        /// The system's error text.
         text: String,
-        /// `errno`, when there is one.
+        /// `errno`, if there is one.
         code: Option<i32>,
     },
-    /// The server behind a proxy says no, in a way that there is no variant for.
+    /// The server behind a proxy refused with an exception that has no variant here.
     #[error("the server refused: {0}")]
     Refused(ForeignRefusal),
-    /// The server behind a proxy is out of reach. Python: `ClientDisconnected`.
-    #[error("the server behind this one is out of reach: {0}")]
+    /// The proxy cannot reach its server. Python: `ClientDisconnected`.
+    #[error("cannot reach the server behind this one: {0}")]
     Unreachable(String),
-    /// The server behind a proxy was lost in the middle of a commit. Python: `ClientDisconnected`.
-    #[error("the server behind this one was lost during the commit, which may be done or not: {0}")]
+    /// The proxy lost the connection to its server during a commit. Python: `ClientDisconnected`.
+    #[error("the connection to the server behind this one was lost during the commit, which may be done or not: {0}")]
     Uncertain(String),
-    /// An earlier failure left the file in a state that only a restart can judge.
-    #[error("the storage takes no commits after an earlier failure: {0}")]
+    /// An earlier failure left the file in a state that only the next opening can determine.
+    #[error("the storage refuses commits after an earlier failure until it is restarted: {0}")]
     Broken(String),
 }

@@ -1,4 +1,4 @@
-//! What is too large for memory: temporary files, records in them, and blobs.
+//! Data too large for memory: temporary files, records in them, and blobs.
 
 use alloc::sync::Arc;
 use core::any::Any;
@@ -10,42 +10,42 @@ use super::{Patience, StorageError};
 use crate::ids::{Oid, Tid};
 
 /// A temporary file of a storage: records that do not fit into memory, or an upload that may become
-/// a blob. It is gone with its last owner, unless a commit made a blob of it.
+/// a blob. It is removed when its last owner drops it, unless a commit turned it into a blob.
 pub trait Scratch: Send + Sync + fmt::Debug {
-    /// Writes all chunks one behind the other, from a position on. Always may wait for the disk.
+    /// Writes all chunks one after the other, starting at a position. May always wait for the disk.
     ///
     /// # Errors
     /// `Disk`.
     fn write(&self, at: u64, chunks: &[Bytes]) -> Result<(), StorageError>;
 
-    /// Reads exactly so many bytes. Always may wait for the disk.
+    /// Reads exactly `len` bytes. May always wait for the disk.
     ///
     /// # Errors
-    /// `Disk`, also if there are fewer.
+    /// `Disk`, also if the file ends before.
     fn read(&self, at: u64, len: usize) -> Result<Bytes, StorageError>;
 
-    /// For the storage, which has to find its own file again.
+    /// For the storage, which downcasts it to its own type.
     fn as_any(&self) -> &dyn Any;
 }
 
-/// The bytes of a record on its way into a storage.
+/// The bytes of a record that is passed to a storage.
 #[derive(Clone, Debug)]
 pub enum RecordData {
-    /// In memory.
+    /// The record is in memory.
     Memory(Bytes),
-    /// In a temporary file of the storage that the record is for.
+    /// The record is in a temporary file of the storage that receives it.
     Spooled {
-        /// The file.
+        /// The temporary file.
         file: Arc<dyn Scratch>,
-        /// Where the record begins.
+        /// Position of the record in the file.
         at: u64,
-        /// Its length.
+        /// Length of the record in bytes.
         len: usize,
     },
 }
 
 impl RecordData {
-    /// Length in bytes.
+    /// Length of the record in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
@@ -54,13 +54,13 @@ impl RecordData {
         }
     }
 
-    /// Whether there are no bytes.
+    /// Whether the record has no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The bytes themselves.
+    /// The bytes of the record.
     ///
     /// # Errors
     /// `WouldBlock` for a spooled record, `Disk`.
@@ -79,36 +79,36 @@ impl From<Bytes> for RecordData {
     }
 }
 
-/// The blobs of a storage: for each revision of a blob object a file.
+/// The blobs of a storage: one file for each revision of a blob object.
 pub trait BlobStore: Send + Sync {
-    /// An empty file for an upload, where a commit can make a blob of it. Always may wait.
+    /// Creates an empty file for an upload, which a commit can turn into a blob. May always wait.
     ///
     /// # Errors
     /// `ReadOnly`, `Disk`.
     fn upload(&self) -> Result<Arc<dyn Scratch>, StorageError>;
 
     /// A file that a client has put into the object's directory itself (`storeBlobShared`). `name`
-    /// is a bare file name, the caller has checked it. Always may wait.
+    /// is a bare file name, which the caller has checked. May always wait.
     ///
     /// # Errors
     /// `NoSuchUpload`, `ReadOnly`, `Disk`.
     fn shared_upload(&self, oid: Oid, name: &str) -> Result<Arc<dyn Scratch>, StorageError>;
 
-    /// Opens the blob of exactly that revision. It stays readable when a pack removes it. Always may
-    /// wait.
+    /// Opens the blob of exactly this revision. It stays readable when a pack removes it. May
+    /// always wait.
     ///
     /// # Errors
     /// `NoSuchBlob`, `Disk`.
     fn open(&self, oid: Oid, serial: Tid) -> Result<Arc<dyn BlobFile>, StorageError>;
 }
 
-/// A committed blob, open for reading.
-#[expect(clippy::len_without_is_empty, reason = "nobody asks")]
+/// A committed blob that is open for reading.
+#[expect(clippy::len_without_is_empty, reason = "no caller needs it")]
 pub trait BlobFile: Send + Sync + fmt::Debug {
-    /// Its length in bytes.
+    /// Length of the blob in bytes.
     fn len(&self) -> u64;
 
-    /// Reads from a position on: `len` bytes, fewer only at the end.
+    /// Reads `len` bytes at a position, fewer only at the end.
     ///
     /// # Errors
     /// `WouldBlock`, `Disk`.

@@ -1,7 +1,7 @@
-//! Storages that are laid over another one.
+//! Layers: storages over another storage.
 //!
-//! A type that implements [`StorageLayer`] is a [`Storage`]. It only has to name the storage below; each
-//! method that it does not write itself passes the call on.
+//! A type that implements [`StorageLayer`] is a [`Storage`]. It must name the storage below; each
+//! method that it does not implement passes the call on.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -50,7 +50,7 @@ macro_rules! layer {
         /// ```
         #[expect(missing_docs, clippy::missing_errors_doc, clippy::type_complexity, reason = "each is the method of Storage")]
         pub trait StorageLayer: Send + Sync {
-            /// The storage that this one is laid over.
+            /// The storage below this layer.
             fn below(&self) -> &dyn Storage;
             $(
                 fn $name $(<$life>)? (& $($self_life)? self $(, $argument: $kind)*) $(-> $answer)? {

@@ -1,26 +1,26 @@
-//! What a server needs of a storage.
+//! The interface between a server and its storages.
 //!
 //! A storage is shared by all connections and called from many threads; every method takes `&self`.
-//! Reading goes straight to it. Writing is in two steps that mirror two-phase commit:
+//! Reads are direct calls. Writes have two steps, as in two-phase commit:
 //!
 //! 1. [`Storage::begin_vote`] gives a [`Vote`] that checks a transaction's operations one by one
 //!    against the committed state and reserves room on the disk. The caller holds locks on all
-//!    objects concerned (see `server::locks`), so what was checked stays true. The sealed result is a
-//!    [`Voted`], opaque to everybody but the storage.
+//!    objects concerned (see `server::locks`), so the checks stay valid. The sealed result is a
+//!    [`Voted`], which only the storage can read.
 //! 2. [`Storage::commit`] takes a group of voted transactions with their tids, in tid order, and
-//!    returns when all are durable *and* visible to loads. It is called by one thread at a time.
+//!    returns when all of them are durable *and* visible to loads. One thread at a time calls it.
 //!
 //! Dropping a [`Vote`] or a [`Voted`] aborts it.
 //!
-//! A storage may be the client of another server, which others use too: a proxy
-//! ([`Description::is_proxy`]). That server gives the tids and checks the transactions, so a proxy checks
-//! nothing operation by operation, but everything in [`Vote::settle`]. What others commit comes as
-//! [`News`].
+//! A storage can be a proxy ([`Description::is_proxy`]): the client of another server, which has
+//! other clients too. That server assigns the tids and checks the transactions, so a proxy checks
+//! no single operations, but the whole transaction in [`Vote::check_remotely`]. Commits of other
+//! clients arrive as [`StorageEvent`]s.
 //!
-//! No method waits for the disk when asked with [`Patience::Now`]: it answers
-//! [`StorageError::WouldBlock`] and has no effect, and the caller asks again from a thread that may
-//! wait. Methods without a `patience` argument never touch the disk, unless their documentation says
-//! that they always may.
+//! No method waits for the disk when called with [`Patience::Now`]: it returns
+//! [`StorageError::WouldBlock`] and has no effect, and the caller repeats the call on a thread that
+//! may wait. Methods without a `patience` argument never access the disk, unless their
+//! documentation says that they may always wait.
 
 mod error;
 mod files;
@@ -46,13 +46,13 @@ use crate::time::UnixTime;
 /// Whether the caller's thread may wait for the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
-    /// Answer from memory and page cache, or [`StorageError::WouldBlock`].
+    /// Do not wait: answer from memory and page cache, or return [`StorageError::WouldBlock`].
     Now,
-    /// Take as long as it takes.
+    /// Wait for the disk if necessary.
     Wait,
 }
 
-/// What a storage is, fixed for its life.
+/// The fixed properties of a storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
     /// `getName`: for a FileStorage its path as configured.
@@ -66,11 +66,12 @@ pub struct Description {
     /// `(module, name)` of the Python interfaces that a client may claim, in the order that
     /// Python's storage lists them.
     pub interfaces: Vec<(&'static str, &'static str)>,
-    /// Which keys an entry of `history` has that the storage itself keeps.
+    /// The keys that an entry of `history` has, for the storage that keeps the data.
     pub history: HistoryShape,
-    /// Whether the data are another server's. That one gives the tids, has one transaction at a time
-    /// from each of its clients, and takes commits from others, of which [`Storage::listen`] tells. A
-    /// proxy is served as it is: no other storage can be put over it.
+    /// Whether the storage is the client of another server. That server assigns the tids, handles
+    /// one transaction at a time from each of its clients, and accepts commits of other clients,
+    /// which [`Storage::subscribe`] reports. A proxy must be served directly: no other storage can
+    /// be a layer over it.
     pub is_proxy: bool,
 }
 
@@ -126,13 +127,14 @@ pub struct Revision {
 /// One entry of an object's `history`, newest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistoryEntry {
-    /// The commit.
+    /// Tid of the transaction.
     pub tid: Tid,
-    /// Which keys the entry has: a storage over another one passes on what that one says.
+    /// The keys that the entry has: a storage over another one passes on the shape of the entries
+    /// below.
     pub shape: HistoryShape,
-    /// Who and why.
+    /// The user who committed, as bytes that the client chose.
     pub user: Bytes,
-    /// Who and why.
+    /// The description that the client gave, usually the URL of a request.
     pub description: Bytes,
     /// The pickled extension, empty for none.
     pub extension: Bytes,
@@ -143,47 +145,49 @@ pub struct HistoryEntry {
 /// One transaction, as `iterator` and `undoLog` show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransactionHeader {
-    /// The commit.
+    /// Tid of the transaction.
     pub tid: Tid,
     /// `b' '` for a plain commit, `b'p'` for one that a pack rewrote.
     pub status: u8,
-    /// Who.
+    /// The user who committed, as bytes that the client chose.
     pub user: Bytes,
-    /// Why.
+    /// The description that the client gave, usually the URL of a request.
     pub description: Bytes,
     /// The pickled extension, empty for none.
     pub extension: Bytes,
-    /// For undoLog: length of the transaction in bytes (`tlen`). 0 where a storage has no such thing.
+    /// For undoLog: length of the transaction in bytes (`tlen`). 0 from storages without such a
+    /// length.
     pub size: u64,
 }
 
 /// One record of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// The object.
+    /// Oid of the object.
     pub oid: Oid,
     /// The record's tid (the transaction's, except in files with corrected tids).
     pub tid: Tid,
     /// `None` for a deletion or an undone creation.
     pub data: Option<Bytes>,
-    /// The transaction whose record this one points back to, if it does.
+    /// The transaction whose record this one points back to, if it has a back pointer.
     pub data_txn: Option<Tid>,
 }
 
-/// `record_iternext`: one current record and the oid to go on with.
+/// `record_iternext`: one current record and the oid to continue with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CurrentRecord {
-    /// The object.
+    /// Oid of the object.
     pub oid: Oid,
     /// Its current serial.
     pub serial: Tid,
-    /// Its record.
+    /// The current record.
     pub data: Bytes,
     /// The next greater oid, if there is one.
     pub next: Option<Oid>,
 }
 
-/// A snapshot walk over transactions in file order. Outlives packs: it keeps what it reads open.
+/// Iterates over a snapshot of the transactions, in file order. Packs do not affect it: it keeps
+/// the file open that it reads.
 pub trait TransactionIterator: Send {
     /// The next transaction, or `None` at the end. May wait for the disk.
     ///
@@ -207,24 +211,24 @@ pub trait RecordIterator: Send {
     fn next_record(&mut self) -> Result<Option<Record>, StorageError>;
 }
 
-/// What a transaction says of itself.
+/// The metadata of a transaction that is to be voted.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct TransactionMeta {
-    /// Who.
+    /// The user who committed, as bytes that the client chose.
     pub user: Bytes,
-    /// Why.
+    /// The description that the client gave, usually the URL of a request.
     pub description: Bytes,
     /// A pickled dict, or empty.
     pub extension: Bytes,
     /// Given only when transactions are copied: the tid to commit under.
     pub tid: Option<Tid>,
-    /// `b' '`, or what the copied transaction had.
+    /// `b' '`, or the status of the copied transaction.
     pub status: u8,
-    /// Whether conflicts may be resolved here (`false` under `client-conflict-resolution`).
+    /// Whether the server may resolve conflicts (`false` under `client-conflict-resolution`).
     pub resolve_conflicts: bool,
 }
 
-/// A transaction being checked. Operations come in the order in which the client sent them.
+/// A transaction whose operations are being checked, in the order in which the client sent them.
 /// After an error other than [`StorageError::Conflict`] the vote must be dropped.
 pub trait Vote {
     /// Writes a record. `serial` is the revision the client read; ignored for an unknown oid.
@@ -233,8 +237,8 @@ pub trait Vote {
     /// [`StorageError::Conflict`] (the vote stays usable), `WouldBlock`, `Quota`, `EmptyRecord`.
     fn store(&mut self, oid: Oid, serial: Tid, data: RecordData) -> Result<(), StorageError>;
 
-    /// Writes a record with its blob, a file that this storage's [`BlobStore`] gave. The file stays
-    /// where it is until the commit, so the same one can be voted again.
+    /// Writes a record with its blob, a file that this storage's [`BlobStore`] created. The file
+    /// does not move until the commit, so it can be voted again.
     ///
     /// # Errors
     /// As for [`Vote::store`], and `Unsupported` from storages without blobs.
@@ -255,7 +259,7 @@ pub trait Vote {
     /// `NoSuchObject`, `Conflict`, `WouldBlock`, `Quota`.
     fn delete(&mut self, oid: Oid, serial: Tid) -> Result<(), StorageError>;
 
-    /// Refuses unless `serial` is current.
+    /// Checks that `serial` is the current revision.
     ///
     /// # Errors
     /// `ReadConflict`, `NoSuchObject`, `WouldBlock`.
@@ -277,7 +281,7 @@ pub trait Vote {
     /// Writes a record and its blob, as [`Vote::restore`] and [`Vote::store_blob`]; both get this tid.
     ///
     /// # Errors
-    /// As for these two; sealing refuses a revision that has a blob already with `BlobExists`.
+    /// As for these two; `seal` refuses a revision that already has a blob with `BlobExists`.
     fn restore_blob(
         &mut self,
         oid: Oid,
@@ -290,31 +294,31 @@ pub trait Vote {
         Err(StorageError::Unsupported("restoreBlob"))
     }
 
-    /// Undoes a transaction; returns the oids it touched, in file order.
+    /// Undoes a transaction; returns the oids of its records, in file order.
     ///
     /// # Errors
     /// `Undo`, `UndoFailures`, `WouldBlock`.
     fn undo(&mut self, tid: Tid) -> Result<Vec<Oid>, StorageError>;
 
-    /// Checks what could not be checked operation by operation, because another server does that.
-    /// Returns the objects whose records are not what was stored: merged there, or undone. Called
-    /// once, after the last operation and before [`Vote::seal`]. Always may wait; a storage that has to
-    /// says so when the vote begins.
+    /// Lets the server behind a proxy check the transaction. Returns the objects whose records
+    /// differ from those stored, because that server resolved a conflict or undid a change. Called
+    /// once, after the last operation and before [`Vote::seal`]. May always wait; a storage that
+    /// has to wait refuses to begin the vote with [`Patience::Now`].
     ///
     /// # Errors
-    /// Those of all operations. The vote must be dropped.
+    /// Those of all operations; after an error the vote must be dropped.
     fn settle(&mut self) -> Result<Vec<Oid>, StorageError> {
         Ok(Vec::new())
     }
 
-    /// Reserves room on the disk. After this, `commit` fails only if the hardware does.
+    /// Reserves disk space. After this, `commit` fails only if the disk fails.
     ///
     /// # Errors
     /// `Disk` (no space), `WouldBlock`.
     fn seal(self: Box<Self>) -> Result<Voted, StorageError>;
 }
 
-/// A voted transaction. Only the storage that made it knows what is inside.
+/// A voted transaction. Only the storage that created it can read its content.
 pub struct Voted(pub Box<dyn Any + Send>);
 
 impl core::fmt::Debug for Voted {
@@ -323,60 +327,60 @@ impl core::fmt::Debug for Voted {
     }
 }
 
-/// A voted transaction that got its tid.
+/// A voted transaction with its tid.
 #[derive(Debug)]
 pub struct Finishing {
-    /// The tid to commit under, greater than all before it (unless copied with a tid of its own). A
-    /// proxy does not look at it.
+    /// The tid to commit under, greater than all before it (unless the transaction is copied with
+    /// its tid). A proxy ignores it.
     pub tid: Tid,
-    /// What `seal` returned.
+    /// The result of [`Vote::seal`].
     pub voted: Voted,
 }
 
 /// A transaction that is durable and visible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Committed {
-    /// Its tid: the one that was given, or for a proxy, that of the server.
+    /// Its tid: the given one, or for a proxy, that of the server behind it.
     pub tid: Tid,
-    /// The figures after it.
+    /// Number of objects and bytes after the transaction.
     pub info: Info,
 }
 
-/// A pack that has done all it can without stopping writers.
+/// A pack that has done everything that can run beside writers.
 pub trait PreparedPack: Send {
-    /// Copies what was committed meanwhile and switches to the packed file. The caller keeps all
-    /// writers out meanwhile. Always may wait for the disk.
+    /// Copies the transactions committed meanwhile and switches to the packed file. The caller
+    /// holds back all writers during the call. May always wait for the disk.
     ///
     /// # Errors
-    /// `Disk`, `Corrupt`; the storage is then what it was before.
+    /// `Disk`, `Corrupt`; the storage then stays as it was before.
     fn finish(self: Box<Self>) -> Result<(), StorageError>;
 }
 
-/// How far a pack has come.
+/// The progress of a pack.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PackProgress {
-    /// What it does now.
+    /// The current step.
     pub step: PackStep,
-    /// How much of this step is done, from 0 to 1. Commits that come meanwhile make a step longer.
+    /// How much of this step is done, from 0 to 1. Commits during the pack make a step longer.
     pub done: f64,
 }
 
-/// What a pack does, in this order.
+/// The steps of a pack, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PackStep {
     /// Finding each object's revision as of the pack time.
     Survey,
-    /// Finding what can be reached.
+    /// Finding the reachable objects.
     Mark,
-    /// Copying what stays.
+    /// Copying the records that stay.
     Copy,
-    /// Waiting until nobody writes, and switching.
+    /// Waiting for the writers, and switching to the new file.
     Switch,
 }
 
-/// A database. See the module's introduction for the rules.
+/// A database. See the documentation of the module for the rules.
 pub trait Storage: Send + Sync {
-    /// What this storage is.
+    /// The fixed properties of the storage.
     fn description(&self) -> Description;
 
     /// Number of objects and bytes as of the last visible commit.
@@ -386,7 +390,7 @@ pub trait Storage: Send + Sync {
     fn last_tid(&self) -> Tid;
 
     /// The newest `count` transactions, oldest first, with the oids of their records (deletions
-    /// included). `None` from storages that keep no such order. Always may wait for the disk.
+    /// included). `None` from storages that do not keep that order. May always wait for the disk.
     ///
     /// # Errors
     /// `Disk`, `Corrupt`.
@@ -396,10 +400,10 @@ pub trait Storage: Send + Sync {
     /// The newest revision of `oid` with a serial less than `before`.
     ///
     /// # Errors
-    /// `NoSuchObject` for an oid that never was, `WouldBlock`, `Disk`, `Corrupt`.
+    /// `NoSuchObject` for an oid that never existed, `WouldBlock`, `Disk`, `Corrupt`.
     fn load_before(&self, oid: Oid, before: Tid, patience: Patience) -> Result<Load, StorageError>;
 
-    /// The record of exactly that revision.
+    /// The record of exactly this revision.
     ///
     /// # Errors
     /// `NoSuchObject` or `NoSuchRevision`, `WouldBlock`, `Disk`, `Corrupt`.
@@ -412,26 +416,26 @@ pub trait Storage: Send + Sync {
     /// `NoSuchObject` (also for a deleted one), `WouldBlock`, `Disk`, `Corrupt`.
     fn current_serial(&self, oid: Oid, patience: Patience) -> Result<Tid, StorageError>;
 
-    /// At most `size` revisions, newest first. Always may wait for the disk.
+    /// At most `size` revisions, newest first. May always wait for the disk.
     ///
     /// # Errors
     /// `NoSuchObject`, `Disk`, `Corrupt`.
     fn history(&self, oid: Oid, size: usize) -> Result<Vec<HistoryEntry>, StorageError>;
 
-    /// The current record of the smallest oid at or after `from`. Always may wait for the disk.
+    /// The current record of the smallest oid at or after `from`. May always wait for the disk.
     ///
     /// # Errors
     /// `NoMoreRecords`, `NoSuchObject` for a deleted one, `Unsupported`.
     fn next_record(&self, from: Oid) -> Result<CurrentRecord, StorageError>;
 
-    /// `count` oids never handed out before, ascending.
+    /// Allocates `count` new oids, in ascending order.
     ///
     /// # Errors
     /// `ReadOnly`, `WouldBlock`.
     fn new_oids(&self, count: usize, patience: Patience) -> Result<Vec<Oid>, StorageError>;
 
-    /// Shows undoable transactions to `visit`, newest first, until it breaks or a packed one is met.
-    /// Always may wait for the disk.
+    /// Passes undoable transactions to `visit`, newest first, until it breaks or a packed
+    /// transaction is next. May always wait for the disk.
     ///
     /// # Errors
     /// `Undo` while packing, `Disk`, `Corrupt`.
@@ -440,8 +444,8 @@ pub trait Storage: Send + Sync {
         visit: &mut dyn FnMut(TransactionHeader) -> ControlFlow<()>,
     ) -> Result<(), StorageError>;
 
-    /// Walks the transactions with `start <= tid <= stop` that exist now. Always may wait for the
-    /// disk.
+    /// Iterates over the transactions with `start <= tid <= stop` that exist now. May always wait
+    /// for the disk.
     ///
     /// # Errors
     /// `Disk`, `Corrupt`.
@@ -461,38 +465,38 @@ pub trait Storage: Send + Sync {
         patience: Patience,
     ) -> Result<Box<dyn Vote + 'a>, StorageError>;
 
-    /// Makes a group durable, then visible, and tells the figures after each. On an error none of the
-    /// group is visible and none will ever be. Always waits for the disk.
+    /// Makes a group durable, then visible, and returns the figures after each transaction. On an
+    /// error no transaction of the group is visible, now or later. Always waits for the disk.
     ///
-    /// A proxy is given one transaction at a time, and has told of all commits before it when this
-    /// returns. If it lost its server it may not know whether the transaction is committed; if it is,
-    /// that comes as [`News`].
+    /// A proxy gets one transaction at a time, and has reported all commits before it when this
+    /// returns. If it lost the connection to its server, the outcome may be unknown; if the
+    /// transaction is committed, the proxy reports it as a [`StorageEvent`].
     ///
     /// # Errors
-    /// `Disk`. If the file could not be brought back to its state before, the storage refuses
-    /// further commits with `Broken`. For a proxy `Unreachable` and `Uncertain`.
+    /// `Disk`. If the file cannot be rolled back to its previous state, the storage refuses further
+    /// commits with `Broken`. For a proxy `Unreachable` and `Uncertain`.
     fn commit(&self, group: Vec<Finishing>) -> Result<Vec<Committed>, StorageError>;
 
-    /// From now on tells of commits that others made, all that are after `since`. Called once, by
-    /// whoever serves the storage; nobody but a proxy has anything to tell.
+    /// From now on reports the commits of other clients of the server behind a proxy, all that are
+    /// after `since`. The server calls it once; other storages than proxies report nothing.
     fn listen(&self, since: Tid, listener: Listener) {
         let _ = (since, listener);
     }
 
-    /// Removes what is not reachable as of `time`, up to the point where writers have to be kept
-    /// out. `None` if there is nothing to do. Commits go on meanwhile. Always waits for the disk.
+    /// Packs to `time`, up to the point where writers must be held back. `None` if there is nothing
+    /// to remove. Commits continue meanwhile. Always waits for the disk.
     ///
     /// # Errors
     /// `ReadOnly`, `AlreadyPacking`, `Unsupported`, `Pack`, `Disk`, `Corrupt`.
     fn pack(&self, time: UnixTime) -> Result<Option<Box<dyn PreparedPack>>, StorageError>;
 
-    /// Its blobs, if it keeps any.
+    /// The blobs of the storage, if it supports them.
     fn blobs(&self) -> Option<&dyn BlobStore> {
         None
     }
 
-    /// An empty temporary file for the records of one big transaction, or nothing from a storage that
-    /// keeps its records in memory anyway. Always may wait.
+    /// Creates an empty temporary file for the records of one big transaction; `None` from a
+    /// storage that keeps all records in memory. May always wait.
     ///
     /// # Errors
     /// `Disk`.
@@ -500,33 +504,34 @@ pub trait Storage: Send + Sync {
         Ok(None)
     }
 
-    /// Whether a pack that has switched left something to be done that does not hinder writers.
+    /// Whether a finished pack left work for [`Storage::clean_up`].
     fn clean_up_due(&self) -> bool {
         false
     }
 
-    /// Does what a pack has left to be done: removes files that nobody needs any more. What it does
-    /// not get done is done at the next opening. Always may wait for the disk.
+    /// Removes the files that a finished pack no longer needs, beside writers. The next opening
+    /// does what remains. May always wait for the disk.
     ///
     /// # Errors
-    /// `Disk`, `Corrupt`; the pack is done all the same.
+    /// `Disk`, `Corrupt`; the pack itself is done.
     fn clean_up(&self) -> Result<(), StorageError> {
         Ok(())
     }
 
-    /// How far the pack has come that is running, if there is one that can tell.
+    /// The progress of a running pack, if the storage measures it.
     fn pack_progress(&self) -> Option<PackProgress> {
         None
     }
 
-    /// Why every commit is refused until the storage is opened anew, if that is so.
+    /// Why the storage refuses all commits until it is opened again, if it does.
     fn broken(&self) -> Option<String> {
         None
     }
 
-    /// Writes what makes the next start fast and lets go of the files. Nothing may be called after.
+    /// Saves the index, which makes the next start fast, and closes the files. No other method may
+    /// be called afterwards.
     ///
     /// # Errors
-    /// `Disk`; the data are safe all the same.
+    /// `Disk`; the committed data are safe.
     fn close(&self) -> Result<(), StorageError>;
 }

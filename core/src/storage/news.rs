@@ -1,35 +1,35 @@
-//! What others do to the data behind a proxy.
+//! Events of the server behind a proxy.
 
 use alloc::sync::Arc;
 use core::fmt;
 
 use crate::ids::{Oid, Tid};
 
-/// What a proxy tells of its server.
+/// A change at the server behind a proxy.
 ///
-/// News come in the order in which things happened there: tids grow, except that during a commit of the
-/// proxy a server may be late with what it tells. A commit is told when it is visible to loads, and never
-/// one that came through the proxy itself and succeeded.
+/// Events arrive in the order of the changes: tids increase, except that during a commit of the
+/// proxy the server may send invalidations late. A commit is reported when it is visible to loads.
+/// A commit that came through the proxy itself and succeeded is not reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
-    /// Somebody else committed.
+    /// Another client of the server committed.
     Changed {
-        /// The commit, or the last of several.
+        /// Tid of the commit, or of the last of several.
         tid: Tid,
-        /// What it changed.
+        /// The objects that it changed.
         oids: Arc<[Oid]>,
     },
-    /// The server is there again after it was out of reach.
+    /// The proxy has reconnected to the server.
     Reset {
-        /// Its newest commit.
+        /// Tid of the server's newest commit.
         tid: Tid,
-        /// Whether commits up to that one may have been missed.
+        /// Whether commits up to `tid` may not have been reported.
         missed: bool,
     },
 }
 
 impl News {
-    /// The newest commit that it speaks of.
+    /// Tid of the newest commit that the event covers.
     #[must_use]
     pub const fn tid(&self) -> Tid {
         match self {
@@ -38,17 +38,17 @@ impl News {
     }
 }
 
-/// Takes news, at once and without waiting for anything of the storage.
+/// Receives the events of a proxy. It must return at once, and must not wait for the storage.
 #[derive(Clone)]
 pub struct Listener(Arc<dyn Fn(News) + Send + Sync>);
 
 impl Listener {
-    /// One that does this.
+    /// A subscriber that calls this function.
     pub fn new(hear: impl Fn(News) + Send + Sync + 'static) -> Self {
         Self(Arc::new(hear))
     }
 
-    /// Tells it.
+    /// Passes an event to the subscriber.
     pub fn hear(&self, news: News) {
         (self.0)(news);
     }
