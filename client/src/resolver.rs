@@ -22,7 +22,7 @@ pub struct Builtin;
 
 impl Resolver for Builtin {
     fn knows(&self, new: &Bytes) -> bool {
-        rzeo_core::resolve::knows(new)
+        rzeo_core::resolve::is_supported(new)
     }
 
     fn resolve(&self, old: &Bytes, committed: &Bytes, new: &Bytes) -> Option<Bytes> {

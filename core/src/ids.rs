@@ -27,14 +27,14 @@ impl fmt::Display for Short {
 }
 
 impl Oid {
-    /// The root object, never handed out by `new_oids`.
+    /// The root object, never allocated by `new_oids`.
     pub const ROOT: Self = Self(0);
 }
 
 impl Tid {
     /// Eight zero bytes: "no transaction", and the serial of an object that is new.
     pub const ZERO: Self = Self(0);
-    /// What clients pass as `before` to mean "the current revision" (`maxtid` in ZODB).
+    /// The value that clients pass as `before` to load the current revision (`maxtid` in ZODB).
     pub const MAX: Self = Self(0x7fff_ffff_ffff_ffff);
 
     /// The smallest tid greater than this one; saturates.
@@ -53,7 +53,7 @@ macro_rules! eight_bytes {
                 self.0.to_be_bytes()
             }
 
-            /// Reads eight bytes of the wire or the disk.
+            /// Reads the eight bytes used on the wire and on disk.
             #[must_use]
             pub const fn from_bytes(bytes: [u8; 8]) -> Self {
                 Self(u64::from_be_bytes(bytes))
@@ -65,7 +65,7 @@ macro_rules! eight_bytes {
                 bytes.try_into().ok().map(Self::from_bytes)
             }
 
-            /// The id as Python's messages spell it, like `0x04d2`.
+            /// The id as Python's messages show it, like `0x04d2`.
             #[must_use]
             pub const fn short(self) -> Short {
                 Short(self.0)

@@ -1,14 +1,14 @@
-//! The two kinds of time, both handed in.
+//! The two kinds of time, which callers pass in.
 //!
-//! [`Instant`] drives timers: a duration since the driver started, so that a test can write it down
-//! and a replay prints the same. [`UnixTime`] is what the wall clock says; it matters only where a
-//! tid is made or compared with an age.
+//! [`Instant`] is for timers: a duration since the driver started, so that a test can write it down
+//! and a replay prints the same. [`UnixTime`] is the time of the wall clock; it is used only to
+//! make a tid or to compare one with an age.
 
 use core::time::Duration;
 
 use crate::ids::Tid;
 
-/// A moment on the driver's own monotonic clock.
+/// A point in time of the driver's monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Instant(pub Duration);
 
@@ -16,7 +16,7 @@ impl Instant {
     /// The moment when the driver started.
     pub const START: Self = Self(Duration::ZERO);
 
-    /// How long ago `earlier` was; nothing if it is later.
+    /// The time since `earlier`; zero if it is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
@@ -36,9 +36,9 @@ pub struct UnixTime(pub f64);
 /// Both clocks, read once by the driver before it feeds a machine.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Default)]
 pub struct Now {
-    /// For timers.
+    /// The time for timers.
     pub instant: Instant,
-    /// For tids.
+    /// The time for new tids.
     pub wall: UnixTime,
 }
 
@@ -54,10 +54,9 @@ const MINUTES_PER_DAY: i64 = 24 * 60;
 const DAYS_BEFORE: [i64; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
 
 impl Tid {
-    /// The tid of a moment. Months have 31 slots, so tids grow with time but not linearly.
+    /// The tid of a time. Months have 31 slots, so tids grow with time but not linearly.
     ///
-    /// Times before 1900 give [`Tid::ZERO`]. Times after the year 5907 have no tid below
-    /// [`Tid::MAX`] and give that.
+    /// Times before 1900 give [`Tid::ZERO`]. Times after the year 5907 result in [`Tid::MAX`].
     #[must_use]
     pub fn from_unix(time: UnixTime) -> Self {
         const YEAR_1900: f64 = -2_208_988_800.0;
@@ -74,7 +73,7 @@ impl Tid {
         Self::from_halves(minute.pack(), fraction(rem_60(time.0)))
     }
 
-    /// The moment of this tid, computed in the same order of double operations as the C `TimeStamp`
+    /// The time of this tid, computed in the same order of double operations as the C `TimeStamp`
     /// of Python's `persistent`, because the result goes over the wire as `time`.
     #[must_use]
     pub fn to_unix(self) -> UnixTime {
@@ -110,8 +109,8 @@ impl Tid {
     }
 }
 
-/// The upper half of a tid, in parts. `month` and `day` count from zero; `day` may be up to 30 in
-/// any month, because a tid read from a file can be anything.
+/// The date and minute in the upper half of a tid. `month` and `day` count from zero; `day` may be
+/// up to 30 in any month, because a tid read from a file can be anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Minute {
     year: i64,

@@ -1,10 +1,11 @@
 //! Plain values, as both encodings carry them.
 //!
-//! A [`Value`] is a tree: what a pickle shares is repeated, and what refers to itself has no value.
-//! Byte strings are slices of the frame or record that they came in; keeping one keeps all of it.
+//! A [`Value`] is a tree: shared parts of a pickle are repeated, and a pickle that contains itself
+//! has no value. Byte strings are slices of the frame or record that they came in; keeping one
+//! keeps all of it in memory.
 //!
-//! Trees are walked recursively (to compare, print, write and drop them), so their depth is bounded
-//! where they are made from bytes, and their size with it: see [`ReadLimits`].
+//! Comparing, printing, writing and dropping a tree is recursive, so readers limit its depth, and
+//! its size too: see [`ReadLimits`].
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -15,76 +16,76 @@ use bytes::Bytes;
 
 use crate::ids::{Oid, Tid};
 
-/// What a message is made of. Byte strings share the frame they came in.
+/// A value in a message. Byte strings share the frame they came in.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// Python's `None`.
     None,
-    /// A boolean.
+    /// Python's `bool`.
     Bool(bool),
-    /// An integer that fits.
+    /// An integer of up to 64 bits.
     Int(i64),
     /// Any other integer: two's complement, little-endian, minimal length.
     BigInt(Bytes),
-    /// A double.
+    /// A Python float.
     Float(f64),
-    /// Bytes.
+    /// Python's `bytes`.
     Bytes(Bytes),
     /// Text. A lone surrogate, which Python's text can hold, is read as U+FFFD.
     Str(String),
     /// A tuple. Msgpack arrays are read as tuples, as Python does.
     Tuple(Vec<Self>),
-    /// A list.
+    /// Python's `list`.
     List(Vec<Self>),
-    /// A dict, in insertion order. A repeated key, which no Python peer writes, is kept: the last
+    /// A dict, in insertion order. Repeated keys, which no Python peer writes, are kept: the last
     /// one counts, see [`Value::item`].
     Dict(Vec<(Self, Self)>),
-    /// Something that only Python could build (pickle only): kept to be named or refused, never
+    /// An object that only Python can build (pickle only): it can be named or refused, but is never
     /// executed.
     Opaque(Box<Opaque>),
 }
 
-/// A pickled thing that is not a plain value.
+/// A pickled object that is not a plain value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Opaque {
     /// A class or function by name.
     Global {
-        /// Its module.
+        /// Module of the class or function.
         module: String,
-        /// Its name there.
+        /// Name of the class or function in the module.
         name: String,
     },
     /// The result of a call (REDUCE, OBJ, INST).
     Call {
-        /// What is called.
+        /// The callable.
         callable: Value,
-        /// With what.
+        /// Its arguments, as a tuple.
         args: Value,
     },
     /// An instance made without calling its class (NEWOBJ).
     New {
-        /// The class.
+        /// The class of the instance.
         class: Value,
-        /// What its `__new__` gets.
+        /// The arguments of its `__new__`, as a tuple.
         args: Value,
     },
     /// An object whose state is set (BUILD).
     Build {
-        /// The object.
+        /// The object that changes.
         object: Value,
-        /// Its state.
+        /// The state to set.
         state: Value,
     },
-    /// An object that is no list and has items appended (APPEND, APPENDS).
+    /// An object other than a list, with items appended (APPEND, APPENDS).
     Extend {
-        /// The object.
+        /// The object that changes.
         object: Value,
         /// The items, in order.
         items: Vec<Value>,
     },
-    /// An object that is no dict and has items set (SETITEM, SETITEMS).
+    /// An object other than a dict, with items set (SETITEM, SETITEMS).
     Update {
-        /// The object.
+        /// The object that changes.
         object: Value,
         /// The items, in order.
         items: Vec<(Value, Value)>,
@@ -94,7 +95,7 @@ pub enum Opaque {
 }
 
 impl Value {
-    /// Text.
+    /// A text value.
     #[must_use]
     pub fn text(text: &str) -> Self {
         Self::Str(text.into())
@@ -112,7 +113,7 @@ impl Value {
         Self::Bytes(Bytes::copy_from_slice(&tid.to_bytes()))
     }
 
-    /// Python's truth.
+    /// The truth value that Python's `bool()` gives.
     #[must_use]
     pub fn is_true(&self) -> bool {
         match self {
@@ -128,7 +129,7 @@ impl Value {
         }
     }
 
-    /// Whether there is no object of a Python class in it: every peer can read it.
+    /// Whether the value contains no Python object, so that every peer can read it.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         match self {
@@ -139,7 +140,7 @@ impl Value {
         }
     }
 
-    /// The name of its Python type, for messages.
+    /// The name of its Python type, for error messages.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -156,7 +157,7 @@ impl Value {
         }
     }
 
-    /// What a dict holds under a text key; `None` also for everything that is not a dict.
+    /// The value of a text key in a dict; `None` also if this is not a dict.
     #[must_use]
     pub fn item(&self, key: &str) -> Option<&Self> {
         let Self::Dict(items) = self else { return None };
@@ -188,18 +189,19 @@ impl From<Opaque> for Value {
     }
 }
 
-/// How much a reader builds from bytes of a stranger.
+/// Limits for readers of untrusted bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadLimits {
-    /// How deep values may be nested. The precedent is serde_json with 128.
+    /// Maximum depth of nested values. serde_json also has 128.
     pub depth_max: u32,
-    /// Memory for what is built, beyond the bytes themselves. Every value counts, so that a message
-    /// of a million one-byte values is measured by what it becomes.
+    /// Maximum bytes of memory for the values, in addition to the input. Every value counts, so
+    /// that a message of a million one-byte values is measured by the memory that it takes.
     pub memory_bytes_max: usize,
 }
 
 impl ReadLimits {
-    /// What no peer in good faith comes near: about one and a half million values in a message.
+    /// The defaults allow about one and a half million values in a message, far more than peers
+    /// send.
     pub const DEFAULT: Self = Self { depth_max: 128, memory_bytes_max: 64 << 20 };
 }
 
@@ -209,11 +211,11 @@ impl Default for ReadLimits {
     }
 }
 
-/// What is left of [`ReadLimits::memory_bytes_max`] while a reader runs.
+/// The unused part of [`ReadLimits::memory_bytes_max`] while a reader runs.
 #[derive(Debug)]
 pub(crate) struct Budget(usize);
 
-/// The budget does not suffice.
+/// The budget is exhausted.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Spent;
 
@@ -227,7 +229,7 @@ impl Budget {
         Ok(())
     }
 
-    /// Room for `count` values, not counting what they own.
+    /// Subtracts the memory of `count` values, without what they own.
     pub(crate) fn spend_values(&mut self, count: usize) -> Result<(), Spent> {
         self.spend(count.checked_mul(size_of::<Value>()).ok_or(Spent)?)
     }

@@ -8,7 +8,7 @@ use rzeo_core::server::{
     ConnId, Hub, HubInput, HubJob, HubOutput, HubRequest, HubSettings, Measured, Urgency,
     perform_for_hub,
 };
-use rzeo_core::storage::{Finishing, Listener, Storage, StorageError};
+use rzeo_core::storage::{Finishing, Storage, StorageError, Subscriber};
 
 use crate::batch_waker::WakeList;
 use crate::clock::Clock;
@@ -69,11 +69,11 @@ impl ServedStorage {
             clock,
         });
         let listening = Arc::downgrade(&shared);
-        shared.storage.listen(
+        shared.storage.subscribe(
             last_tid,
-            Listener::new(move |news| {
+            Subscriber::new(move |news| {
                 if let Some(shared) = listening.upgrade() {
-                    shared.handle(HubInput::News(news));
+                    shared.handle(HubInput::StorageEvent(news));
                 }
             }),
         );

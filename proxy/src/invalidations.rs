@@ -22,7 +22,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rzeo_client::{Observer, ServerInfo};
 use rzeo_core::ids::{Oid, Tid};
-use rzeo_core::storage::{Info, Listener, News};
+use rzeo_core::storage::{Info, StorageEvent, Subscriber};
 
 /// Passes on to the hub what the client observes.
 #[derive(Default)]
@@ -30,30 +30,30 @@ pub(crate) struct InvalidationRelay(Mutex<RelayState>);
 
 #[derive(Default)]
 struct RelayState {
-    listener: Option<Listener>,
+    subscriber: Option<Subscriber>,
     /// The newest commit that is known, ours among them.
     told: Tid,
     /// The newest commit of others.
     others: Tid,
     info: Info,
-    /// Whether the server was lost and the listener has not been told yet that it is back.
+    /// Whether the server was lost and the subscriber has not been told yet that it is back.
     was_lost: bool,
 }
 
 impl InvalidationRelay {
-    /// What was passed on before is known to a listener that begins now.
+    /// What was passed on before is known to a subscriber that begins now.
     pub(crate) fn begin_at(&self, tid: Tid) {
         let mut state = self.0.lock();
         state.told = state.told.max(tid);
         state.others = state.others.max(tid);
     }
 
-    pub(crate) fn listen(&self, since: Tid, listener: Listener) {
+    pub(crate) fn subscribe(&self, since: Tid, subscriber: Subscriber) {
         let mut state = self.0.lock();
         if state.told != since {
-            listener.hear(News::Reset { tid: state.told, missed: true });
+            subscriber.notify(StorageEvent::Reconnected { tid: state.told, may_have_missed: true });
         }
-        state.listener = Some(listener);
+        state.subscriber = Some(subscriber);
     }
 
     pub(crate) fn told(&self) -> Tid {
@@ -66,9 +66,9 @@ impl InvalidationRelay {
 }
 
 impl RelayState {
-    fn tell(&self, news: News) {
-        if let Some(listener) = &self.listener {
-            listener.hear(news);
+    fn tell(&self, news: StorageEvent) {
+        if let Some(subscriber) = &self.subscriber {
+            subscriber.notify(news);
         }
     }
 
@@ -76,7 +76,7 @@ impl RelayState {
         self.told = self.told.max(tid);
         self.others = self.others.max(tid);
         self.was_lost = false;
-        self.tell(News::Reset { tid: self.told, missed });
+        self.tell(StorageEvent::Reconnected { tid: self.told, may_have_missed: missed });
     }
 }
 
@@ -87,7 +87,7 @@ impl Observer for InvalidationRelay {
         if tid > state.others {
             state.others = tid;
             state.told = state.told.max(tid);
-            state.tell(News::Changed { tid, oids: oids.clone() });
+            state.tell(StorageEvent::Invalidated { tid, oids: oids.clone() });
         } else if !oids.is_empty() {
             state.reset(tid, true);
         }
@@ -129,15 +129,15 @@ mod tests {
         let (relay, heard) = (InvalidationRelay::default(), Arc::new(Mutex::new(Vec::new())));
         relay.begin_at(Tid(5));
         let told = heard.clone();
-        relay.listen(Tid(5), Listener::new(move |news| told.lock().push(brief(&news))));
+        relay.subscribe(Tid(5), Subscriber::new(move |news| told.lock().push(brief(&news))));
         (relay, heard)
     }
 
-    fn brief(news: &News) -> String {
+    fn brief(news: &StorageEvent) -> String {
         match news {
-            News::Changed { tid, oids } => format!("{} changed {}", tid.0, oids.len()),
-            News::Reset { tid, missed: true } => format!("{} missed", tid.0),
-            News::Reset { tid, missed: false } => format!("{} back", tid.0),
+            StorageEvent::Invalidated { tid, oids } => format!("{} changed {}", tid.0, oids.len()),
+            StorageEvent::Reconnected { tid, may_have_missed: true } => format!("{} missed", tid.0),
+            StorageEvent::Reconnected { tid, may_have_missed: false } => format!("{} back", tid.0),
         }
     }
 
@@ -182,7 +182,7 @@ mod tests {
         relay.invalidated(Tid(6), &oids(2));
         let heard = Arc::new(Mutex::new(Vec::new()));
         let told = heard.clone();
-        relay.listen(Tid(5), Listener::new(move |news| told.lock().push(brief(&news))));
+        relay.subscribe(Tid(5), Subscriber::new(move |news| told.lock().push(brief(&news))));
         assert_eq!(*heard.lock(), ["6 missed"]);
     }
 

@@ -3,7 +3,7 @@
 //! ```text
 //!   sessions ─► load, vote, commit ─► Proxy ─► rzeo_client::Client ─► server
 //!                                                     │
-//!   Hub ◄─ News ◄─ Listener ◄─────────── InvalidationRelay ◄─ commits of others
+//!   Hub ◄─ StorageEvent ◄─ Subscriber ◄─────────── InvalidationRelay ◄─ commits of others
 //! ```
 //!
 //! [`Proxy::open`] makes a [`Storage`](rzeo_core::storage::Storage), which a host serves like any other.
@@ -23,7 +23,7 @@
 //!
 //! The client has the cache, the connection and the order of what happens; this crate turns its answers
 //! into those of a storage. A load is answered from the cache at once, or by a thread that may wait. A
-//! transaction is sent to the server when all of it is there, in [`Vote::settle`]: begun, stored and
+//! transaction is sent to the server when all of it is there, in [`Vote::check_remotely`]: begun, stored and
 //! voted. From then on it holds the server's lock, until it is committed or dropped.
 //!
 //! When the server is lost, cached records can still be loaded, as of the last announced tid; everything
@@ -35,7 +35,7 @@
 //! hub is locked, and telling the server takes the client's lock, under which invalidations are passed to
 //! the hub.
 //!
-//! [`Vote::settle`]: rzeo_core::storage::Vote::settle
+//! [`Vote::check_remotely`]: rzeo_core::storage::Vote::check_remotely
 
 mod blobs;
 mod errors;

@@ -12,7 +12,7 @@ use rzeo_client::{Access, Client, ClientOptions, ConnectError, Driver, ServerInf
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{
     BlobStore, Committed, CurrentRecord, Description, Finishing, HistoryEntry, HistoryShape, Info,
-    Listener, Load, Patience, PreparedPack, Scratch, Storage, StorageError, TransactionHeader,
+    Load, Patience, PreparedPack, Scratch, Storage, StorageError, Subscriber, TransactionHeader,
     TransactionIterator, TransactionMeta, Vote,
 };
 use rzeo_core::time::UnixTime;
@@ -247,8 +247,8 @@ impl Storage for Proxy {
         group.into_iter().map(commit).collect()
     }
 
-    fn listen(&self, since: Tid, listener: Listener) {
-        self.relay.listen(since, listener);
+    fn subscribe(&self, since: Tid, subscriber: Subscriber) {
+        self.relay.subscribe(since, subscriber);
     }
 
     /// The server packs.

@@ -142,7 +142,7 @@ impl Vote for ProxyVote<'_> {
         Ok(Vec::new())
     }
 
-    fn settle(&mut self) -> Result<Vec<Oid>, StorageError> {
+    fn check_remotely(&mut self) -> Result<Vec<Oid>, StorageError> {
         let begin = self.begin();
         let operations = std::mem::take(&mut self.operations);
         let voted = block_on(async {

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use rzeo_client::{Address, ClientOptions, Driver};
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{
-    Committed, Finishing, Listener, Load, News, Patience, Storage, StorageError, TransactionMeta,
-    Voted,
+    Committed, Finishing, Load, Patience, Storage, StorageError, StorageEvent, Subscriber,
+    TransactionMeta, Voted,
 };
 use rzeo_host::{Host, Settings, StorageSpec};
 use rzeo_net::listen;
@@ -63,12 +63,12 @@ fn drive(driver: Driver) -> std::io::Result<()> {
 }
 
 /// A proxy, and the news that it tells.
-fn proxy(socket: &Path) -> (Proxy, Receiver<News>) {
+fn proxy(socket: &Path) -> (Proxy, Receiver<StorageEvent>) {
     let client =
         ClientOptions { wait_timeout: LONG, ..ClientOptions::new([Address::unix(socket)]) };
     let proxy = Proxy::open(ProxyOptions { client, name: None }, drive).unwrap();
     let (told, news) = channel();
-    proxy.listen(proxy.last_tid(), Listener::new(move |news| told.send(news).unwrap()));
+    proxy.subscribe(proxy.last_tid(), Subscriber::new(move |news| told.send(news).unwrap()));
     (proxy, news)
 }
 
@@ -77,7 +77,7 @@ const LONG: Duration = Duration::from_secs(100_000);
 fn voted(proxy: &Proxy, serial: Tid, data: &'static [u8]) -> Result<Voted, StorageError> {
     let mut vote = proxy.begin_vote(&TransactionMeta::default(), Patience::Wait)?;
     vote.store(OID, serial, Bytes::from_static(data).into())?;
-    vote.settle()?;
+    vote.check_remotely()?;
     vote.seal()
 }
 
@@ -99,7 +99,7 @@ fn what_one_proxy_commits_the_other_tells() {
     let (two, told_by_two) = proxy(&socket);
     assert!(one.description().is_proxy);
     let first = commit(&one, voted(&one, Tid::ZERO, b"1").unwrap());
-    let changed = |tid| News::Changed { tid, oids: [OID].into() };
+    let changed = |tid| StorageEvent::Invalidated { tid, oids: [OID].into() };
     assert_eq!(told_by_two.recv(), Ok(changed(first)));
     assert_eq!((one.last_tid(), two.last_tid()), (first, first));
     let second = commit(&two, voted(&two, first, b"2").unwrap());
@@ -172,7 +172,7 @@ fn a_server_that_is_lost_is_missed_until_it_is_back() {
     assert!(is_lost, "{lost:?}");
     assert!(one.load_before(OID, first.next(), Patience::Now).is_ok(), "it is in the cache");
     let server = Server::start(&socket, &storage);
-    assert_eq!(news.recv(), Ok(News::Reset { tid: first, missed: false }));
+    assert_eq!(news.recv(), Ok(StorageEvent::Reconnected { tid: first, may_have_missed: false }));
     one.close().unwrap();
     server.stop();
 }

@@ -118,7 +118,7 @@ fn until(first: Tid, base: Result<Load, StorageError>) -> Result<Load, StorageEr
             Load::Found(Revision { end, ..revision })
         }
         Ok(Load::Younger { first }) => Load::Younger { first },
-        Ok(Load::Gone { .. }) | Err(StorageError::NoSuchObject(_)) => Load::Younger { first },
+        Ok(Load::Deleted { .. }) | Err(StorageError::NoSuchObject(_)) => Load::Younger { first },
         Err(error) => return Err(error),
     })
 }
@@ -169,13 +169,15 @@ impl Storage for DemoStorage {
             Err(StorageError::NoSuchObject(_)) => base(),
             Ok(Load::Younger { first }) => until(first, base()),
             // After an undone creation in the changes, the base's revision is current again.
-            Ok(Load::Gone { serial, end }) => Ok(match base() {
+            Ok(Load::Deleted { serial, end }) => Ok(match base() {
                 Ok(Load::Found(revision)) => {
                     let end = revision.end.or(end);
                     Load::Found(Revision { end, ..revision })
                 }
                 Err(error) if !is_missing(&error) => return Err(error),
-                Ok(Load::Younger { .. } | Load::Gone { .. }) | Err(_) => Load::Gone { serial, end },
+                Ok(Load::Younger { .. } | Load::Deleted { .. }) | Err(_) => {
+                    Load::Deleted { serial, end }
+                }
             }),
             found => found,
         }
@@ -358,7 +360,7 @@ impl DemoVote<'_> {
     /// client reads the base's revision, but the changes have only the tid of the undo.
     fn read_in_changes(&self, oid: Oid, read: Tid) -> Result<Tid, StorageError> {
         match self.storage.changes.load_before(oid, Tid::MAX, self.patience) {
-            Ok(Load::Gone { serial, .. }) => Ok(serial),
+            Ok(Load::Deleted { serial, .. }) => Ok(serial),
             Err(error) if !is_missing(&error) => Err(error),
             Ok(Load::Found(_) | Load::Younger { .. }) | Err(_) => Ok(read),
         }

@@ -49,16 +49,16 @@ pub enum Access {
 
 /// What a directory entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
+pub struct Metadata {
     /// Whether it is a file, a directory or something else.
-    pub kind: Kind,
+    pub kind: FileKind,
     /// The permissions: the low nine bits of the mode.
     pub mode: u32,
 }
 
 /// The types of directory entries that the storages tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FileKind {
     /// A regular file.
     File,
     /// A directory.
@@ -111,7 +111,7 @@ pub trait Disk: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// The system's.
-    fn look(&self, path: &Path) -> io::Result<Option<Look>>;
+    fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>>;
 
     /// Removes an empty directory.
     ///

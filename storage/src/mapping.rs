@@ -102,7 +102,7 @@ impl Storage for MappingStorage {
             (Some((&serial, Some(data))), end) => {
                 Load::Found(Revision { data: data.clone(), serial, end })
             }
-            (Some((&serial, None)), end) => Load::Gone { serial, end },
+            (Some((&serial, None)), end) => Load::Deleted { serial, end },
             (None, Some(first)) => Load::Younger { first },
             (None, None) => return Err(StorageError::NoSuchObject(oid)),
         })

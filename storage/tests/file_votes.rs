@@ -261,7 +261,7 @@ fn a_restored_record_shares_data_only_if_they_are_the_same() {
     let voted = vote.seal().unwrap();
     finish(&storage, 30, voted);
     assert_eq!(storage.load_serial(A, Tid(30), Patience::Now), Ok(data("other")));
-    let gone = Load::Gone { serial: Tid(30), end: None };
+    let gone = Load::Deleted { serial: Tid(30), end: None };
     assert_eq!(storage.load_before(Oid(2), Tid::MAX, Patience::Now), Ok(gone));
 }
 

@@ -13,7 +13,7 @@ use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{Finishing, Load, Patience, Storage, StorageError, TransactionMeta};
 use rzeo_storage::FileStorage;
 use rzeo_storage::disk::memory::MemoryDisk;
-use rzeo_storage::disk::{Access, Disk, DiskFile, Look};
+use rzeo_storage::disk::{Access, Disk, DiskFile, Metadata};
 use rzeo_storage::file::FileOptions;
 
 /// A disk of whose files only so many bytes from any position on are in memory.
@@ -44,8 +44,8 @@ impl Disk for Forgetful {
         self.0.exists(path)
     }
 
-    fn look(&self, path: &Path) -> io::Result<Option<Look>> {
-        self.0.look(path)
+    fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
+        self.0.metadata(path)
     }
 
     fn remove_directory(&self, path: &Path) -> io::Result<()> {

@@ -154,7 +154,7 @@ fn deletions_are_changes() {
     let VoteOutcome::Ready { voted, changed, .. } = outcome else { panic!("{outcome:?}") };
     assert_eq!(changed, [A]);
     finish(&storage, Tid(300), voted);
-    let gone = Load::Gone { serial: Tid(300), end: None };
+    let gone = Load::Deleted { serial: Tid(300), end: None };
     assert_eq!(storage.load_before(A, Tid::MAX, Patience::Now), Ok(gone));
 }
 

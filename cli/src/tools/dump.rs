@@ -11,7 +11,7 @@ use rzeo_core::record::class_name;
 use rzeo_core::storage::StorageError;
 use rzeo_core::time::UnixTime;
 use rzeo_storage::disk::RealDisk;
-use rzeo_storage::tools::{Gap, PayloadPlace, RecordPlace, Scan, Step, Transaction};
+use rzeo_storage::tools::{Gap, PayloadInfo, RecordInfo, Scan, ScanItem, Transaction};
 use serde_json::{Value, json};
 
 use super::{ToolError, time_of};
@@ -61,9 +61,9 @@ pub(crate) fn run(options: &Options) -> Result<bool, ToolError> {
         scan.skip_to_last(count)?;
     }
     let mut is_whole = true;
-    while let Some(step) = scan.step()? {
+    while let Some(step) = scan.next_item()? {
         match step {
-            Step::Transaction(transaction) => {
+            ScanItem::Transaction(transaction) => {
                 let tid = transaction.header.tid;
                 if options.until.is_some_and(|until| tid > until) {
                     break;
@@ -72,7 +72,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, ToolError> {
                     transaction_out(&mut out, options, &scan, &transaction)?;
                 }
             }
-            Step::Gap(gap) => {
+            ScanItem::Gap(gap) => {
                 is_whole &= gap.unfinished;
                 gap_out(&mut out, options, gap)?;
             }
@@ -88,8 +88,8 @@ fn transaction_out(
     scan: &Scan,
     transaction: &Transaction,
 ) -> Result<(), ToolError> {
-    let wanted = |record: &&RecordPlace| options.oid.is_none_or(|oid| oid == record.oid);
-    let records: Vec<&RecordPlace> = transaction.records.iter().filter(wanted).collect();
+    let wanted = |record: &&RecordInfo| options.oid.is_none_or(|oid| oid == record.oid);
+    let records: Vec<&RecordInfo> = transaction.records.iter().filter(wanted).collect();
     if options.oid.is_some() && records.is_empty() {
         return Ok(());
     }
@@ -107,7 +107,7 @@ fn transaction_out(
 
 /// A record with what its data contain.
 struct Shown<'a> {
-    place: &'a RecordPlace,
+    place: &'a RecordInfo,
     class: Option<String>,
     size: Option<usize>,
     data_txn: Option<Tid>,
@@ -115,7 +115,7 @@ struct Shown<'a> {
 }
 
 impl<'a> Shown<'a> {
-    fn read(scan: &Scan, place: &'a RecordPlace) -> Result<Self, StorageError> {
+    fn read(scan: &Scan, place: &'a RecordInfo) -> Result<Self, StorageError> {
         let read = || Ok((scan.data(place)?, scan.data_txn(place)?));
         let mut shown = Self { place, class: None, size: None, data_txn: None, damage: None };
         match read() {
@@ -140,7 +140,7 @@ impl<'a> Shown<'a> {
             "position": self.place.at,
             "class": self.class,
             "size": self.size,
-            "gone": self.place.payload == PayloadPlace::Gone,
+            "gone": self.place.payload == PayloadInfo::Deleted,
             "data_txn": self.data_txn.map(tid),
             "damage": self.damage,
         })

@@ -1,10 +1,10 @@
 //! The graph that a pickle describes, as nodes in a vector.
 //!
-//! Pickles share parts (by memo and DUP) and may refer to themselves; as nodes that name each other
-//! by number, both are cheap, and nothing is walked recursively to build, copy or drop them. Byte
-//! strings and text stay where they came in and are named by their place. Every node costs a
-//! bounded amount of memory, so a graph is never larger than some fifty times its pickle, whatever
-//! it would be as a tree. The tree is made, bounded, by [`Arena::value`].
+//! Pickles share parts (by memo and DUP) and may refer to themselves; as nodes that refer to each
+//! other by number, both are cheap, and building, copying and dropping them needs no recursion.
+//! Byte strings and text stay in their source and are stored as spans. Every node costs a bounded
+//! amount of memory, so a graph takes at most about fifty times the memory of its pickle, however
+//! large the tree is. [`Arena::value`] builds the tree, within limits.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -16,15 +16,15 @@ use bytes::Bytes;
 use super::{Unreadable, text};
 use crate::value::{Budget, Opaque, ReadLimits, Value};
 
-/// Names a node of an [`Arena`].
+/// Index of a node in an [`Arena`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NodeId(u32);
 
-/// Names a list of nodes that can grow.
+/// Index of a list of nodes that can grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SequenceId(u32);
 
-/// A stretch of a source.
+/// A range of bytes in a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     source: u32,
@@ -40,14 +40,14 @@ impl Span {
     }
 }
 
-/// A stretch of the arena's items.
+/// A range of the arena's items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Items {
     start: u32,
     len: u32,
 }
 
-/// What a pickle builds; see [`Opaque`] for the things that are not plain.
+/// A value that a pickle builds; see [`Opaque`] for those that are not plain.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Node {
     None,
@@ -59,11 +59,12 @@ pub(crate) enum Node {
     Bytes(Span),
     /// UTF-8, except for lone surrogates.
     Text(Span),
-    /// A string of Python 2, which knew no difference: ASCII is text, anything else bytes.
+    /// A string of Python 2, which did not distinguish text from bytes: ASCII is text, anything
+    /// else bytes.
     OldText(Span),
     Tuple(Items),
     List(SequenceId),
-    /// Keys and values by turns.
+    /// Alternating keys and values.
     Dict(SequenceId),
     /// Module and name, two entries of `names` from this one on.
     Global(u32),
@@ -97,9 +98,9 @@ pub(crate) enum Node {
 pub(crate) struct Arena {
     sources: Vec<Bytes>,
     nodes: Vec<Node>,
-    /// What tuples hold.
+    /// The items of tuples.
     items: Vec<NodeId>,
-    /// What lists and dicts hold.
+    /// The items of lists and dicts.
     sequences: Vec<Vec<NodeId>>,
     /// Modules and names of globals.
     names: Vec<Span>,
@@ -120,7 +121,7 @@ impl Arena {
         }
     }
 
-    /// Adds bytes that nodes are going to point into.
+    /// Adds bytes that nodes will refer to.
     pub(super) fn add_source(&mut self, bytes: Bytes) -> Result<u32, Unreadable> {
         if u32::try_from(bytes.len()).is_err() {
             return Err(Unreadable::TooLong { length: bytes.len() });
@@ -172,13 +173,13 @@ impl Arena {
     }
 
     pub(super) fn extend(&mut self, to: SequenceId, items: &[NodeId]) -> Result<(), Unreadable> {
-        // Vectors double.
+        // A vector doubles its capacity when it grows.
         self.spend(2 * size_of_val(items))?;
         self.sequences[place(to.0)].extend_from_slice(items);
         Ok(())
     }
 
-    /// Changes what a node is, for all who share it.
+    /// Replaces a node, for all nodes that refer to it.
     pub(super) fn replace(&mut self, id: NodeId, node: Node) {
         self.nodes[place(id.0)] = node;
     }
@@ -188,7 +189,7 @@ impl Arena {
         self.budget.spend(bytes).map_err(|_| Unreadable::TooLarge { limit })
     }
 
-    /// Every node, in the order in which they were made.
+    /// Every node, in the order of creation.
     pub(crate) fn nodes(&self) -> &[Node] {
         &self.nodes
     }
@@ -211,7 +212,7 @@ impl Arena {
         &self.items[start..start + place(items.len)]
     }
 
-    /// What a list or dict holds; of a dict, keys and values by turns.
+    /// The items of a list or dict; for a dict, alternating keys and values.
     pub(crate) fn sequence(&self, id: SequenceId) -> &[NodeId] {
         &self.sequences[place(id.0)]
     }
@@ -222,7 +223,7 @@ impl Arena {
         (self.bytes(self.names[first]), self.bytes(self.names[first + 1]))
     }
 
-    /// The tree below a node. Shared parts are repeated; the limits bound the whole.
+    /// The tree below a node. Shared parts are repeated; the limits apply to the whole tree.
     pub(crate) fn value(&mut self, id: NodeId) -> Result<Value, Unreadable> {
         self.value_within(id, self.limits.depth_max)
     }
@@ -243,7 +244,7 @@ impl Arena {
         })
     }
 
-    /// `depth` counts what may be nested within.
+    /// `depth` is the number of further levels that may be nested.
     fn container(&mut self, node: Node, depth: u32) -> Result<Value, Unreadable> {
         let opaque = match node {
             Node::Tuple(items) => {

@@ -1,4 +1,4 @@
-//! Operands of opcodes, out of the bytes of a pickle.
+//! Reads the operands of opcodes from the bytes of a pickle.
 
 use core::ops::Range;
 
@@ -16,7 +16,7 @@ impl<'a> Cursor<'a> {
         Self { bytes, at: 0 }
     }
 
-    /// How many bytes were read.
+    /// Number of bytes read so far.
     pub(super) const fn at(&self) -> usize {
         self.at
     }
@@ -43,7 +43,7 @@ impl<'a> Cursor<'a> {
         self.array().map(f64::from_be_bytes)
     }
 
-    /// The next bytes, where they are.
+    /// The range of the next `len` bytes.
     pub(super) fn span(&mut self, len: usize) -> Result<Range<usize>, Unreadable> {
         let start = self.at;
         match start.checked_add(len) {
@@ -55,20 +55,20 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Bytes behind one byte of length.
+    /// The range of bytes after one byte of length.
     pub(super) fn span_u8(&mut self) -> Result<Range<usize>, Unreadable> {
         let len = self.u8()?;
         self.span(len.into())
     }
 
-    /// Bytes behind four bytes of length.
+    /// The range of bytes after four bytes of length.
     pub(super) fn span_u32(&mut self) -> Result<Range<usize>, Unreadable> {
         let at = self.at;
         let len = self.u32()?;
         self.span(usize::try_from(len).map_err(|_| Unreadable::Truncated { at })?)
     }
 
-    /// Bytes behind four bytes of length that pickle declares as signed.
+    /// The range of bytes after four bytes of signed length.
     pub(super) fn span_i32(&mut self) -> Result<Range<usize>, Unreadable> {
         let at = self.at;
         let length = self.i32()?;

@@ -1,9 +1,9 @@
-//! The short way for what Python peers really send: pickles in fast mode, which have no memo.
+//! The fast path for the pickles that Python peers send: those in fast mode, which have no memo.
 //!
-//! Values are built on the stack at once, without the detour through the arena of the general
-//! machine; most messages take well under a microsecond. Whatever is not as expected, be it a rare
-//! opcode or an error, ends in `None`, and the general machine reads the pickle from its start; so
-//! this file knows no errors, and the two agree by construction on everything but plain values.
+//! Values are built directly on the stack, without the arena of the general machine; most messages
+//! take well under a microsecond. A rare opcode or an error results in `None`, and the general
+//! machine reads the pickle from its start. So this file returns no errors, and the two can differ
+//! only in plain values.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -20,7 +20,7 @@ struct Direct<'a> {
     input: &'a Bytes,
     cursor: Cursor<'a>,
     stack: Vec<Value>,
-    /// How deep each value of the stack is nested: 0 for a scalar, 1 for an empty list.
+    /// Depth of each value on the stack: 0 for a scalar, 1 for an empty list.
     depths: Vec<u32>,
     marks: Vec<usize>,
     budget: Budget,
@@ -120,7 +120,7 @@ impl Direct<'_> {
         if self.stack.len() > self.fence() { self.stack.pop() } else { None }
     }
 
-    /// What lies below is out of reach until the last mark is taken.
+    /// Height of the last mark: values below it cannot be popped until the mark is.
     fn fence(&self) -> usize {
         self.marks.last().copied().unwrap_or(0)
     }
@@ -147,7 +147,7 @@ impl Direct<'_> {
         Some(())
     }
 
-    /// Moves everything from `start` on, keys and values by turns, into the dict below.
+    /// Moves everything from `start` on, alternating keys and values, into the dict below.
     fn set_items(&mut self, start: usize) -> Option<()> {
         self.deepen_below(start)?;
         let (below, above) = self.stack.split_at_mut(start);
@@ -161,7 +161,7 @@ impl Direct<'_> {
         Some(())
     }
 
-    /// Makes the container below `start` as deep as what it is about to take in.
+    /// Sets the depth of the container below `start` for the values that it will contain.
     fn deepen_below(&mut self, start: usize) -> Option<()> {
         if start <= self.fence() {
             return None;

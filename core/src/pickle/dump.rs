@@ -2,8 +2,8 @@
 //!
 //! Python's pickler gives every tuple, list, dict, text, byte string and class a memo slot when it
 //! is first written, whether or not it is needed again, and refers to the slot when it meets *the
-//! same object* again. Which equal values were one object cannot be known here, except for those
-//! that CPython never makes twice: text of one Latin-1 character, byte strings of up to one byte,
+//! same object* again. This module cannot know which equal values were one object, except for those
+//! that CPython never creates twice: text of one Latin-1 character, byte strings of up to one byte,
 //! both when empty, and classes. With these the bytes are those that Python would write for what it
 //! read from a message.
 
@@ -28,7 +28,7 @@ pub fn dump(value: &Value) -> Result<Bytes, Unwritable> {
     Ok(dump.out.into())
 }
 
-/// What exists only once in a Python process.
+/// A value that exists only once in a Python process.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Single<'a> {
     Bytes(&'a [u8]),
@@ -118,7 +118,7 @@ impl<'a> Dump<'a> {
         }
     }
 
-    /// Writes what the next opcode changes: nothing that stands elsewhere, too.
+    /// Writes an object that the next opcode changes: always a new one, never a shared one.
     fn changed(&mut self, object: &'a Value) -> Result<(), Unwritable> {
         match object {
             Value::Bytes(_) | Value::Str(_) => {}
@@ -144,7 +144,7 @@ impl<'a> Dump<'a> {
         Ok(())
     }
 
-    /// Writes what exists only once, or its slot if it was written before.
+    /// Writes a value that exists only once, or its slot if it was written before.
     fn once(
         &mut self,
         single: Single<'a>,
@@ -160,7 +160,7 @@ impl<'a> Dump<'a> {
         Ok(())
     }
 
-    /// Gives what was just written the next slot.
+    /// Gives the value that was just written the next slot.
     fn put(&mut self) {
         emit::put(&mut self.out, self.slots);
         self.slots += 1;
@@ -173,7 +173,7 @@ impl Sink for Dump<'_> {
     }
 }
 
-/// Whether CPython has only one such text.
+/// Whether CPython has only one text object with this content.
 fn is_single(text: &str) -> bool {
     let mut chars = text.chars();
     chars.next().is_none_or(|first| first <= '\u{ff}') && chars.next().is_none()

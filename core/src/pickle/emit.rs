@@ -12,16 +12,16 @@ use super::error::PROTOCOL;
 use super::opcode as op;
 use crate::value::{Opaque, Value};
 
-/// Items of a list or dict that Python's pickler puts behind one mark.
+/// Maximum number of items that Python's pickler writes after one mark.
 pub(crate) const BATCH: usize = 1000;
 
-/// What adds items to a list: one, and those behind a mark.
+/// The opcodes that add one item, and all items after a mark, to a list.
 pub(crate) const LIST: [u8; 2] = [op::APPEND, op::APPENDS];
 
-/// The same for a dict.
+/// The opcodes that add one item, and all items after a mark, to a dict.
 pub(crate) const DICT: [u8; 2] = [op::SETITEM, op::SETITEMS];
 
-/// Where encoded bytes go.
+/// A destination for encoded bytes.
 pub(crate) trait Sink {
     /// Appends a copy.
     fn put(&mut self, bytes: &[u8]);
@@ -48,29 +48,29 @@ impl Sink for Count {
     }
 }
 
-/// A value that an encoding has no way to say, or that the peer would not understand.
+/// A value that cannot be encoded, or that the peer cannot read.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Unwritable {
-    /// A class, an object or a reference, where there is only room for plain values.
-    #[error("objects are not sent")]
+    /// A class, an object or a reference, where only plain values are allowed.
+    #[error("a Python object cannot be sent in a message")]
     Opaque,
     /// Bytes, text or a container too long for its length field.
-    #[error("{length} bytes or items are more than a length field holds")]
+    #[error("{length} bytes or items exceed the maximum of the length field")]
     TooLong {
-        /// How many.
+        /// Number of bytes or items.
         length: usize,
     },
     /// Msgpack has no integers above 64 bits.
-    #[error("an integer of {length} bytes is too wide")]
+    #[error("an integer of {length} bytes exceeds the maximum of 8 bytes")]
     IntTooWide {
-        /// Its length.
+        /// Its length in bytes.
         length: usize,
     },
     /// Python's msgpack reader accepts only text and bytes as keys.
     #[error("a dict key is neither text nor bytes, but {kind}")]
     BadKey {
-        /// What it is instead.
+        /// Type of the key.
         kind: &'static str,
     },
 }
@@ -83,7 +83,7 @@ pub(crate) fn write(sink: &mut impl Sink, value: &Value) -> Result<(), Unwritabl
     Ok(())
 }
 
-/// Writes what leaves a value on the stack.
+/// Writes the opcodes that push a value on the stack.
 pub(crate) fn write_value(sink: &mut impl Sink, value: &Value) -> Result<(), Unwritable> {
     match value {
         Value::None => sink.put(&[op::NONE]),
@@ -139,7 +139,7 @@ fn write_opaque(sink: &mut impl Sink, opaque: &Opaque) -> Result<(), Unwritable>
     }
 }
 
-/// Two values, and the opcode that makes one of them.
+/// Writes two values, and the opcode that combines them into one.
 fn combined(
     sink: &mut impl Sink,
     first: &Value,
@@ -180,7 +180,7 @@ pub(crate) fn int(sink: &mut impl Sink, number: i64) {
     sink.put(&bytes[..len.into()]);
 }
 
-/// How many bytes of a little-endian number are needed, its sign included.
+/// Number of bytes that a little-endian number needs, its sign included.
 fn signed_len(bytes: &[u8; 8]) -> u8 {
     let negative = bytes[7] & 0x80 != 0;
     let padding = if negative { 0xff } else { 0 };
@@ -271,7 +271,7 @@ fn memo(sink: &mut impl Sink, slot: u32, [short, long]: [u8; 2]) {
     }
 }
 
-/// The opcode that makes a tuple of so many values; from four on they stand behind a mark.
+/// The opcode that makes a tuple of `len` values; four or more are written after a mark.
 pub(crate) const fn tuple_opcode(len: usize) -> u8 {
     match len {
         0 => op::EMPTY_TUPLE,
@@ -283,7 +283,7 @@ pub(crate) const fn tuple_opcode(len: usize) -> u8 {
 }
 
 /// Writes the items of a list or dict as the C pickler does: a single one by the first opcode,
-/// otherwise batches behind marks by the second.
+/// otherwise batches after marks by the second.
 pub(crate) fn batches<'a, S: Sink, T>(
     sink: &mut S,
     items: &'a [T],
@@ -303,8 +303,8 @@ pub(crate) fn batches<'a, S: Sink, T>(
     Ok(())
 }
 
-/// Writes the items of an object that only behaves like a list or dict. The C pickler does not know how
-/// many there are, so the last batch may also be a single one.
+/// Writes the items of an object that only behaves like a list or dict. The C pickler does not know
+/// their number in advance, so the last batch may have a single item.
 pub(crate) fn iterated<'a, S: Sink, T>(
     sink: &mut S,
     items: &'a [T],

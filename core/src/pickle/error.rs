@@ -1,4 +1,4 @@
-//! Why bytes are not read as a pickle.
+//! Errors in pickles.
 
 use thiserror::Error;
 
@@ -10,92 +10,92 @@ pub(super) const PROTOCOL: u8 = 3;
 #[non_exhaustive]
 pub enum Unreadable {
     /// The bytes end before STOP.
-    #[error("the pickle ends too early, in what begins at byte {at}")]
+    #[error("the pickle ends within the opcode or operand at byte {at}")]
     Truncated {
-        /// Where the missing operand or opcode begins.
+        /// Position of the incomplete opcode or operand.
         at: usize,
     },
-    /// Written for a newer Python.
-    #[error("pickle protocol {protocol} is above {PROTOCOL}")]
+    /// The pickle has a newer protocol.
+    #[error("pickle protocol {protocol} exceeds the maximum of {PROTOCOL}")]
     ProtocolTooNew {
-        /// What the header says.
+        /// The protocol in the header.
         protocol: u8,
     },
-    /// No opcode of protocols 0 to 3.
+    /// The opcode is not one of protocols 0 to 3.
     #[error("unknown opcode {opcode:#04x} at byte {at}")]
     UnknownOpcode {
-        /// The opcode.
+        /// Value of the opcode byte.
         opcode: u8,
-        /// Where it is.
+        /// Position of the opcode.
         at: usize,
     },
     /// An opcode needs more values than there are, or than there are above the last mark.
-    #[error("opcode {opcode:#04x} at byte {at} finds too few values")]
+    #[error("opcode {opcode:#04x} at byte {at} needs more values than there are")]
     StackUnderflow {
-        /// The opcode.
+        /// Value of the opcode byte.
         opcode: u8,
-        /// Where it is.
+        /// Position of the opcode.
         at: usize,
     },
     /// An opcode takes everything above a mark, and there is none.
     #[error("no mark for the opcode at byte {at}")]
     NoMark {
-        /// Where the opcode is.
+        /// Position of the opcode.
         at: usize,
     },
-    /// A memo slot is read that was never written.
+    /// An opcode reads a memo slot that was never written.
     #[error("memo slot {slot} is empty at byte {at}")]
     MemoMissing {
-        /// The slot.
+        /// Number of the slot.
         slot: u64,
-        /// Where it is read.
+        /// Position of the opcode.
         at: usize,
     },
     /// A length below zero.
     #[error("length {length} at byte {at} is negative")]
     NegativeLength {
-        /// The length.
+        /// The negative length.
         length: i32,
-        /// Where it is.
+        /// Position of the opcode.
         at: usize,
     },
-    /// The line after an opcode of protocol 0 is not what it should be.
+    /// The line after an opcode of protocol 0 is malformed.
     #[error("the line of the opcode at byte {at} is malformed")]
     BadLine {
-        /// Where the opcode is.
+        /// Position of the opcode.
         at: usize,
     },
-    /// Keys and values do not pair up.
+    /// A dict key has no value.
     #[error("a key without a value for the opcode at byte {at}")]
     OddItems {
-        /// Where the opcode is.
+        /// Position of the opcode.
         at: usize,
     },
-    /// Text that is not UTF-8, even if lone surrogates are allowed.
+    /// A text is not UTF-8, even with lone surrogates allowed.
     #[error("text is not UTF-8")]
     NotUtf8,
     /// An object by its number in Python's `copyreg`.
     #[error("extension code {code} is not in any registry")]
     ExtensionCode {
-        /// The number.
+        /// The number in the registry.
         code: u32,
     },
-    /// Values within values within values; perhaps within themselves.
-    #[error("values are nested deeper than {limit}")]
+    /// Values are nested too deep, or contain themselves.
+    #[error("values are nested deeper than the maximum of {limit} levels")]
     TooDeep {
         /// [`ReadLimits::depth_max`].
         limit: u32,
     },
-    /// What is built takes too much memory.
-    #[error("values take more than {limit} bytes of memory")]
+    /// The values take too much memory.
+    #[error("values take more than the maximum of {limit} bytes of memory")]
     TooLarge {
         /// [`ReadLimits::memory_bytes_max`].
         limit: usize,
     },
-    /// More bytes than the machine can number.
-    #[error("{length} bytes are too long for a pickle")]
+    /// The pickle is longer than the reader supports.
+    #[error("the pickle has {length} bytes, which exceeds the maximum of 4 GiB")]
     TooLong {
-        /// How many.
+        /// Length of the pickle in bytes.
         length: usize,
     },
 }

@@ -1,12 +1,12 @@
 //! The general pickle machine: a stack, marks, and a memo, over the nodes of an [`Arena`].
 //!
-//! It knows every opcode of protocols 0 to 3 and executes nothing: classes are names, calls are
-//! recorded. One machine reads several pickles in a row with one memo, as the records of a ZODB
-//! need it (class first, then state).
+//! It reads every opcode of protocols 0 to 3 and executes nothing: classes are names, calls are
+//! recorded. One machine reads several consecutive pickles with one memo, as required for records
+//! (class first, then state).
 //!
-//! Where Python would look at what an object is, this machine keeps what was asked of it: APPENDS
-//! on something that is no list makes a [`Node::Extend`]. So everything is accepted that Python
-//! accepts with the right classes at hand, and more.
+//! Where Python looks at the type of an object, this machine records the operation: APPENDS on an
+//! object that is not a list makes a [`Node::Extend`]. So the machine accepts everything that
+//! Python accepts with the right classes installed, and more.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -25,7 +25,7 @@ pub(crate) struct Machine<'a> {
     arena: &'a mut Arena,
     source: u32,
     cursor: Cursor<'a>,
-    /// Where the opcode in hand is.
+    /// Position of the current opcode.
     at: usize,
     opcode: u8,
     stack: Vec<NodeId>,
@@ -51,7 +51,7 @@ impl<'a> Machine<'a> {
         })
     }
 
-    /// Reads up to the next STOP. The memo stays.
+    /// Reads up to the next STOP, and keeps the memo.
     pub(crate) fn load(&mut self) -> Result<NodeId, Unreadable> {
         self.stack.clear();
         self.marks.clear();
@@ -65,7 +65,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// What every reference so far refers to, in order of appearance.
+    /// The values of all references so far, in order of appearance.
     pub(crate) fn into_references(self) -> Vec<NodeId> {
         self.references
     }
@@ -193,7 +193,7 @@ impl<'a> Machine<'a> {
         self.push_node(node)
     }
 
-    /// A stretch of the input as the arena names it.
+    /// A range of the input as a span of the arena.
     fn own(
         &mut self,
         read: impl FnOnce(&mut Cursor<'a>) -> Result<Range<usize>, Unreadable>,
@@ -261,7 +261,7 @@ impl<'a> Machine<'a> {
         let items = if self.opcode == op::APPEND { self.above(1)? } else { self.above_mark()? };
         let id = self.top()?;
         if items.is_empty() {
-            // Python does not even look at what it would append to.
+            // Python does not look at the object before the loop over the items.
             return Ok(());
         }
         if let Node::List(list) | Node::Extend { items: list, .. } = self.arena.node(id) {
@@ -330,7 +330,7 @@ impl<'a> Machine<'a> {
         })
     }
 
-    /// `zodbpickle.binary(bytes)` is what Python 2 wrote for bytes; in Python 3 it is `bytes`.
+    /// Python 2 wrote `zodbpickle.binary(bytes)` for bytes; in Python 3 the result is `bytes`.
     fn binary(&self, callable: NodeId, args: NodeId) -> Option<NodeId> {
         let Node::Global(class) = self.arena.node(callable) else { return None };
         let Node::Tuple(args) = self.arena.node(args) else { return None };
@@ -347,7 +347,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// Makes room for a node that stands for what this one is to become.
+    /// Copies a node to a new id, so that its old id can become a different node.
     fn move_away(&mut self, id: NodeId) -> Result<NodeId, Unreadable> {
         self.arena.add(self.arena.node(id))
     }
@@ -399,19 +399,19 @@ impl<'a> Machine<'a> {
         self.stack[self.fence()..].last().copied().ok_or_else(|| self.underflow())
     }
 
-    /// Takes the topmost nodes.
+    /// Pops the topmost nodes.
     fn above(&mut self, count: usize) -> Result<Vec<NodeId>, Unreadable> {
         let start = self.stack.len().checked_sub(count).filter(|start| *start >= self.fence());
         start.map(|start| self.stack.split_off(start)).ok_or_else(|| self.underflow())
     }
 
-    /// Takes the last mark and what is above it.
+    /// Pops the last mark and all nodes above it.
     fn above_mark(&mut self) -> Result<Vec<NodeId>, Unreadable> {
         let mark = self.marks.pop().ok_or(Unreadable::NoMark { at: self.at })?;
         Ok(self.stack.split_off(mark))
     }
 
-    /// What lies below is out of reach until the last mark is taken.
+    /// Height of the last mark: nodes below it cannot be popped until the mark is.
     fn fence(&self) -> usize {
         self.marks.last().copied().unwrap_or(0)
     }
@@ -421,8 +421,8 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// Numbered nodes. Python numbers them from 0; whoever numbers them otherwise pays for a map rather
-/// than getting a vector of that length.
+/// The memo. Python numbers the slots from 0; other numbers go to a map, so that a great number
+/// does not allocate a long vector.
 #[derive(Default)]
 struct Memo {
     dense: Vec<NodeId>,
@@ -430,7 +430,7 @@ struct Memo {
 }
 
 impl Memo {
-    /// What a slot costs at most.
+    /// Maximum bytes of memory for a slot.
     const SLOT_BYTES: usize = 24;
 
     fn put(&mut self, slot: u64, id: NodeId) {

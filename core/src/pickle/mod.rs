@@ -1,9 +1,9 @@
 //! Pickles, read and written without Python.
 //!
-//! A pickle is a program for a stack machine. Python runs it; here it is only read: numbers, text,
-//! byte strings, tuples, lists and dicts become values, and everything else (classes, calls,
-//! persistent references) is kept by name, to be recognized, compared, written back or refused. No
-//! pickle can make this code do anything but allocate, and that is bounded.
+//! A pickle is a program for a stack machine. Python runs it; this module only reads it: numbers,
+//! text, byte strings, tuples, lists and dicts become values, and everything else (classes, calls,
+//! persistent references) is kept by name, for the caller to recognize, compare, write back or
+//! refuse. A pickle can only cause allocations, and these have limits.
 //!
 //! ```text
 //!   wire messages ───► direct ──(anything unusual)──► machine ──► arena ──► Value
@@ -11,11 +11,10 @@
 //!                                                                         conflict resolution
 //! ```
 //!
-//! Two writers give the two dialects that Python's peers write: `emit` in "fast" mode, without
-//! memo, for messages, and `dump` with a memo, for what is stored in files.
+//! Two writers produce the two forms that Python's peers write: `emit` in "fast" mode, without
+//! memo, for messages, and `dump` with a memo, for data in files.
 //!
-//! Not here: protocols above 3, which ZODB refuses as well, and the registry behind extension
-//! codes.
+//! Not supported: protocols above 3, which ZODB refuses too, and the registry of extension codes.
 
 pub(crate) mod arena;
 mod cursor;
@@ -50,7 +49,7 @@ pub fn load(input: &Bytes, limits: &ReadLimits) -> Result<Value, Unreadable> {
     load_general(input, limits)
 }
 
-/// Without the short way.
+/// Reads with the general machine only.
 fn load_general(input: &Bytes, limits: &ReadLimits) -> Result<Value, Unreadable> {
     let mut arena = Arena::new(*limits);
     let root = Machine::new(&mut arena, input)?.load()?;

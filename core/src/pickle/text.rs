@@ -1,11 +1,11 @@
-//! Text in its several spellings: UTF-8 that may hold lone surrogates, and what the opcodes of
-//! protocol 0 write as lines.
+//! Decodes text: UTF-8 that may hold lone surrogates, and the lines that opcodes of protocol 0
+//! have.
 
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// Digits beyond which a decimal number is refused: what Python's `int()` accepts by default.
+/// Maximum digits of a decimal number, as in Python's `int()` by default.
 const DIGITS_MAX: usize = 4300;
 
 /// Python writes a lone surrogate as the three bytes that UTF-8 would have for it if it were a
@@ -57,7 +57,7 @@ pub(super) fn decimal(line: &[u8]) -> Option<Vec<u8>> {
         }
         limbs.push(low(carry));
     }
-    // Room for the sign.
+    // One more limb for the sign.
     limbs.push(0);
     if negative {
         let mut carry = true;
@@ -68,7 +68,7 @@ pub(super) fn decimal(line: &[u8]) -> Option<Vec<u8>> {
     Some(limbs.into_iter().flat_map(u32::to_le_bytes).collect())
 }
 
-/// The lower half.
+/// The lower half of a 64-bit number.
 #[expect(clippy::cast_possible_truncation, reason = "the upper half is taken separately")]
 const fn low(wide: u64) -> u32 {
     wide as u32

@@ -1,14 +1,14 @@
 //! Buckets, sets, and the small trees made of one.
 //!
-//! A leaf's state is a tuple of its items in ascending order (keys and values by turns, or keys
-//! alone), and a reference to the next leaf if there is one. A tree with a single leaf that has no
-//! oid of its own holds that leaf's state inside two more tuples; larger trees hold references to
-//! their nodes, and no change to those can be merged.
+//! A leaf's state is a tuple of its items in ascending order (alternating keys and values, or keys
+//! alone), and a reference to the next leaf if there is one. A tree with a single leaf without an
+//! oid holds that leaf's state inside two more tuples; larger trees hold references to their nodes,
+//! and changes to those cannot be merged.
 //!
-//! The merge walks the items of all three states at once, in order, and looks at where they differ:
-//! what one side changed, added or deleted is taken over, what both sides touched is a conflict.
-//! Two peculiarities come from the tree above, which the merge cannot change: a leaf must not
-//! become empty, and its first key must not be deleted, for the parent knows the leaf by it.
+//! The merge goes through the items of all three states at once, in order, and compares them: it
+//! takes over what one side changed, added or deleted; what both sides changed is a conflict. Two
+//! restrictions come from the parent in the tree, which the merge cannot change: a leaf must not
+//! become empty, and its first key must not be deleted, because the parent stores that key.
 //!
 //! ```text
 //!   old       a  b  c  d            b is changed in committed, c deleted in new, e added in new
@@ -20,13 +20,13 @@ use alloc::vec::Vec;
 use core::cmp::Ordering;
 
 use super::compare::Compare;
-use super::names::Kind;
+use super::names::ClassKind;
 use super::reference;
 use super::states::States;
 use super::write::Part;
 use crate::pickle::arena::{Arena, Node, NodeId};
 
-/// What keys and values are in the classes of one module.
+/// The types of keys and values in the classes of one module.
 #[derive(Clone, Copy)]
 pub(super) struct Family {
     key: Domain,
@@ -47,15 +47,15 @@ enum Domain {
 }
 
 impl Family {
-    pub(super) fn new(prefix: [u8; 2], kind: Kind) -> Self {
+    pub(super) fn new(prefix: [u8; 2], kind: ClassKind) -> Self {
         let [key, value] = prefix.map(Domain::of);
-        let has_values = matches!(kind, Kind::Bucket | Kind::BTree);
+        let has_values = matches!(kind, ClassKind::Bucket | ClassKind::BTree);
         Self { key, value: has_values.then_some(value) }
     }
 }
 
 impl Domain {
-    /// By its letter in the name of the module.
+    /// The type for its letter in the name of the module.
     const fn of(letter: u8) -> Self {
         match letter {
             b'I' => Self::Int(i32::MIN as i128, i32::MAX as i128),
@@ -93,7 +93,7 @@ impl Domain {
     }
 }
 
-/// Integers up to 72 bits, which is more than any of BTrees holds. A boolean is one.
+/// Integers up to 72 bits, which is more than BTrees can hold. Booleans are integers.
 fn int(arena: &Arena, node: Node) -> Option<i128> {
     match node {
         Node::Bool(truth) => Some(truth.into()),
@@ -109,13 +109,13 @@ fn int(arena: &Arena, node: Node) -> Option<i128> {
     }
 }
 
-/// Rounds to nearest; what is too large becomes infinite, as in C.
+/// Rounds to nearest; values that are too large become infinite, as in C.
 #[expect(clippy::cast_possible_truncation, reason = "BTrees round values to single precision")]
 fn single(double: f64) -> f32 {
     double as f32
 }
 
-/// C converts integers to single precision at once, not by way of a double.
+/// C converts integers directly to single precision, not by way of a double.
 #[expect(clippy::cast_precision_loss, reason = "BTrees round values to single precision")]
 fn single_of_int(int: i64) -> f32 {
     int as f32
@@ -139,11 +139,11 @@ impl Cell {
     }
 }
 
-/// A leaf that was loaded.
+/// The state of a leaf, loaded.
 #[derive(Default)]
 struct Leaf {
     items: Vec<Item>,
-    /// What the reference to the next leaf refers to.
+    /// The target of the reference to the next leaf.
     next: Option<NodeId>,
 }
 
@@ -169,7 +169,7 @@ pub(super) fn merge_trees(arena: &Arena, family: Family, states: States<NodeId>)
     Some(Part::Tuple([Part::Tuple([leaf].into())].into()))
 }
 
-/// The item of a tuple of one.
+/// The item of a tuple with one item.
 fn only(arena: &Arena, id: NodeId) -> Option<NodeId> {
     let Node::Tuple(items) = arena.node(id) else { return None };
     match *arena.tuple(items) {
@@ -210,7 +210,7 @@ impl Leaf {
 }
 
 /// A position among the items of a leaf. BTrees count the items that an iterator has given, which
-/// matters for the rule about the first key.
+/// the rule about the first key depends on.
 #[derive(Clone, Copy)]
 struct Cursor<'a> {
     rest: &'a [Item],
@@ -232,7 +232,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// A merge under way.
+/// The state of a merge.
 struct Merge<'a> {
     arena: &'a Arena,
     compare: Compare<'a>,
@@ -243,13 +243,13 @@ struct Merge<'a> {
     merged: Vec<Part>,
 }
 
-/// What became of an item of the old state on one side.
-enum Fate {
-    /// The side has something smaller first.
+/// What one side did at the position of an item of the old state.
+enum ItemChange {
+    /// The side has a smaller key before it.
     Inserted,
-    /// The side still has the key.
+    /// The side kept the key.
     Kept,
-    /// The side has only greater keys.
+    /// The side deleted the key.
     Deleted,
 }
 
@@ -302,12 +302,12 @@ impl<'a> Merge<'a> {
         Some(Part::Tuple(state))
     }
 
-    /// One step while all three states have items left.
+    /// One step while all three states have more items.
     fn three(&mut self, old: Item, committed: Item, new: Item) -> Option<()> {
         let in_committed = self.fate(old, committed)?;
         let in_new = self.fate(old, new)?;
         match (in_committed, in_new) {
-            (Fate::Kept, Fate::Kept) => {
+            (ItemChange::Kept, ItemChange::Kept) => {
                 if self.same_value(old, committed)? {
                     self.take_new();
                     self.committed.advance();
@@ -319,9 +319,9 @@ impl<'a> Merge<'a> {
                 }
                 self.old.advance();
             }
-            (Fate::Kept, Fate::Inserted) => self.take_new(),
-            (Fate::Inserted, Fate::Kept) => self.take_committed(),
-            (Fate::Kept, Fate::Deleted) => {
+            (ItemChange::Kept, ItemChange::Inserted) => self.take_new(),
+            (ItemChange::Inserted, ItemChange::Kept) => self.take_committed(),
+            (ItemChange::Kept, ItemChange::Deleted) => {
                 // 2: changed and deleted; 13: the first key is deleted
                 if !self.same_value(old, committed)? || self.new.is_first {
                     return None;
@@ -329,7 +329,7 @@ impl<'a> Merge<'a> {
                 self.old.advance();
                 self.committed.advance();
             }
-            (Fate::Deleted, Fate::Kept) => {
+            (ItemChange::Deleted, ItemChange::Kept) => {
                 // 3: deleted and changed; 13: the first key is deleted
                 if !self.same_value(old, new)? || self.committed.is_first {
                     return None;
@@ -341,8 +341,8 @@ impl<'a> Merge<'a> {
                 let order = self.order(committed, new)?;
                 match (in_committed, in_new, order) {
                     (_, _, Ordering::Equal) => return None, // 4: both inserted the key
-                    (Fate::Inserted, _, Ordering::Less) => self.take_committed(),
-                    (Fate::Inserted, _, Ordering::Greater) | (_, Fate::Inserted, _) => {
+                    (ItemChange::Inserted, _, Ordering::Less) => self.take_committed(),
+                    (ItemChange::Inserted, _, Ordering::Greater) | (_, ItemChange::Inserted, _) => {
                         self.take_new();
                     }
                     _ => return None, // 5: both deleted the key
@@ -352,7 +352,7 @@ impl<'a> Merge<'a> {
         Some(())
     }
 
-    /// What both sides have after the end of the old state.
+    /// The rest of both sides after the end of the old state.
     fn two_added(&mut self) -> Option<()> {
         while let (Some(committed), Some(new)) = (self.committed.item(), self.new.item()) {
             match self.order(committed, new)? {
@@ -364,31 +364,32 @@ impl<'a> Merge<'a> {
         Some(())
     }
 
-    /// What is left when the new state is at its end: it deleted the rest.
+    /// The rest of the old and committed states after the end of the new state, which deleted the
+    /// rest.
     fn old_and_committed(&mut self) -> Option<()> {
         while let (Some(old), Some(committed)) = (self.old.item(), self.committed.item()) {
             match self.fate(old, committed)? {
-                Fate::Inserted => self.take_committed(),
-                Fate::Kept if self.same_value(old, committed)? => {
+                ItemChange::Inserted => self.take_committed(),
+                ItemChange::Kept if self.same_value(old, committed)? => {
                     self.old.advance();
                     self.committed.advance();
                 }
-                Fate::Kept | Fate::Deleted => return None, // 7
+                ItemChange::Kept | ItemChange::Deleted => return None, // 7
             }
         }
         Some(())
     }
 
-    /// What is left when the committed state is at its end.
+    /// The rest of the old and new states after the end of the committed state.
     fn old_and_new(&mut self) -> Option<()> {
         while let (Some(old), Some(new)) = (self.old.item(), self.new.item()) {
             match self.fate(old, new)? {
-                Fate::Inserted => self.take_new(),
-                Fate::Kept if self.same_value(old, new)? => {
+                ItemChange::Inserted => self.take_new(),
+                ItemChange::Kept if self.same_value(old, new)? => {
                     self.old.advance();
                     self.new.advance();
                 }
-                Fate::Kept | Fate::Deleted => return None, // 8
+                ItemChange::Kept | ItemChange::Deleted => return None, // 8
             }
         }
         Some(())
@@ -411,11 +412,11 @@ impl<'a> Merge<'a> {
         self.merged.extend(cells.flatten().map(Cell::part));
     }
 
-    fn fate(&self, old: Item, side: Item) -> Option<Fate> {
+    fn fate(&self, old: Item, side: Item) -> Option<ItemChange> {
         Some(match self.order(old, side)? {
-            Ordering::Greater => Fate::Inserted,
-            Ordering::Equal => Fate::Kept,
-            Ordering::Less => Fate::Deleted,
+            Ordering::Greater => ItemChange::Inserted,
+            Ordering::Equal => ItemChange::Kept,
+            Ordering::Less => ItemChange::Deleted,
         })
     }
 
@@ -423,7 +424,7 @@ impl<'a> Merge<'a> {
         self.order_of_cells(a.key, b.key)
     }
 
-    /// Always so in sets.
+    /// Whether two items have the same value; always true in sets.
     fn same_value(&self, a: Item, b: Item) -> Option<bool> {
         match (a.value, b.value) {
             (Some(a), Some(b)) => Some(self.order_of_cells(a, b)?.is_eq()),

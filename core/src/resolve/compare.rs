@@ -1,12 +1,11 @@
-//! Python's `<` and `==`, as far as they can be known.
+//! Python's `<` and `==`, as far as they can be computed without Python.
 //!
-//! `None` as an answer means that Python would raise an exception, or might, or that the comparison
-//! is not worth the trouble; the conflict stands then. In particular
+//! The answer `None` means that Python raises an exception, or may raise one, or that the
+//! comparison takes too long; then the conflict is not resolved. In particular
 //!
 //! - `None` comes before everything else, but only as a whole key or value, by BTrees' own rule;
 //!   inside tuples its comparison raises;
-//! - two references that are not certainly to one object cannot be compared at all, not even as
-//!   different;
+//! - two references that may lead to different objects cannot be compared, not even as different;
 //! - of different types, numbers can be compared with each other; others are different, but in no
 //!   order.
 
@@ -17,14 +16,14 @@ use super::known::Known;
 use super::reference;
 use crate::pickle::arena::{Arena, Node, NodeId};
 
-/// How deep values may be nested to be compared.
+/// Maximum depth of nested values that are compared.
 const DEPTH_MAX: u32 = 100;
 
-/// How many pairs of values one resolution compares before it gives up: some thousands for every
-/// item of a leaf.
+/// Maximum number of pairs of values compared in one resolution: some thousands for every item of a
+/// leaf.
 const STEPS_MAX: usize = 1_000_000;
 
-/// Text and byte strings that can be compared in about the time of any other step.
+/// Maximum bytes of text or byte strings compared in one step.
 const BYTES_PER_STEP: usize = 1024;
 
 /// Compares nodes of one arena.
@@ -33,7 +32,7 @@ pub(super) struct Compare<'a> {
     steps: Cell<usize>,
 }
 
-/// A value by what it can be compared with.
+/// A value, classified by the values that it can be compared with.
 #[derive(Clone, Copy)]
 enum Shape<'a> {
     None,
@@ -42,10 +41,10 @@ enum Shape<'a> {
     Bytes(&'a [u8]),
     Tuple(&'a [NodeId]),
     List(&'a [NodeId]),
-    /// Keys and values by turns.
+    /// Alternating keys and values.
     Dict(&'a [NodeId]),
     Set(&'a [NodeId]),
-    /// Class and arguments of something that is equal to what is written alike.
+    /// Class and arguments of an object that is equal to one with the same pickle.
     Exact(NodeId, &'a [NodeId]),
     /// Class and state of a date or time.
     Moment(NodeId, &'a [u8]),
@@ -106,7 +105,7 @@ impl<'a> Compare<'a> {
                 reference::same_spelling(self.arena, class, other).then_some(a < b)
             }
             (Shape::Exact(..), Shape::Exact(..)) | (Shape::Reference(_), Shape::Reference(_)) => {
-                // Equal to itself is all that is known of these, and then it is not less.
+                // For these only equality with itself is known, and an equal value is not less.
                 self.equal(a, b, depth)?.then_some(false)
             }
             _ => None,
@@ -163,7 +162,7 @@ impl<'a> Compare<'a> {
         }
     }
 
-    /// Whether items are equal as far as both go.
+    /// Whether items are equal up to the end of the shorter list.
     fn all_equal(&self, a: &[NodeId], b: &[NodeId], depth: u32) -> Option<bool> {
         for (a, b) in a.iter().zip(b) {
             if !self.equal(*a, *b, depth)? {
@@ -281,7 +280,7 @@ fn int_with_float(int: i64, float: f64) -> Option<Ordering> {
     int.cmp(&whole).then(0.0.partial_cmp(&fraction)?).into()
 }
 
-/// Any number beyond 64 bits compared with any within.
+/// The order of a number beyond 64 bits and one within.
 fn sign_of_big(bytes: &[u8]) -> Ordering {
     if is_negative(bytes) { Ordering::Less } else { Ordering::Greater }
 }

@@ -1,7 +1,7 @@
-//! What Python can load, whatever code it has besides its standard library.
+//! Finds out whether Python can load a state with only its standard library.
 //!
-//! A pickle may be fine as far as its opcodes go and still fail to load: by calling a class that is
-//! not installed, or with a list as a dict's key. Python's resolution fails then, and so must ours.
+//! A pickle with valid opcodes can still fail to load: because it calls a class that is not
+//! installed, or has a list as a dict's key. Then Python's resolution fails, and so must this one.
 
 use crate::pickle::arena::{Arena, Node, NodeId};
 use crate::pickle::text;
@@ -9,22 +9,22 @@ use crate::pickle::text;
 use super::names;
 use super::reference::Reference;
 
-/// How deep tuples that are dict keys may be nested here; Python knows no such limit.
+/// Maximum depth of nested tuples in dict keys; Python has no such limit.
 const KEY_DEPTH_MAX: u32 = 16;
 
-/// Looks at keys as often as this for every node of a graph; shared tuples are looked at again.
+/// Maximum number of key checks for each node of a graph; shared tuples are checked again.
 const STEPS_PER_NODE: usize = 16;
 
 /// An object of the standard library.
 #[derive(Clone, Copy)]
 pub(super) enum Known<'a> {
-    /// A decimal number or time span: equal when written alike, and not smaller than itself.
+    /// A decimal number or time span: equal if the pickles are, and not smaller than itself.
     Exact(&'a [NodeId]),
     /// A date or time without time zone; with others of its class it compares as its state does.
     Moment(&'a [u8]),
     /// A set or frozen set of these.
     Set(&'a [NodeId]),
-    /// Nothing that should be compared.
+    /// An object that cannot be compared.
     Unordered,
 }
 
@@ -52,7 +52,7 @@ impl Check<'_> {
             | Node::Bytes(_)
             | Node::Tuple(_)
             | Node::List(_) => true,
-            // Names are text, without the surrogates that other text may have.
+            // Names are text without lone surrogates, which other text may have.
             Node::Global(names) => {
                 let (module, name) = arena.global(names);
                 [module, name].iter().all(|text| core::str::from_utf8(text).is_ok())
@@ -80,7 +80,8 @@ impl Check<'_> {
         }
     }
 
-    /// Whether Python takes it as the key of a dict or the member of a set. References it does not.
+    /// Whether Python accepts it as a dict key or a member of a set. Python does not accept
+    /// references.
     fn is_hashable(&mut self, id: NodeId, depth: u32) -> bool {
         let Some(steps) = self.steps.checked_sub(1) else { return false };
         self.steps = steps;

@@ -1,8 +1,8 @@
 //! `BTrees.Length`: a number that many transactions change at once.
 //!
-//! The state is the number itself, and both changes count: committed + new - old, as Python
-//! computes it, with integers of any size. Booleans are integers; with a float it all becomes
-//! floats.
+//! The state is the number itself, and the result adds both changes: committed + new - old, as
+//! Python computes it, with integers of any size. Booleans are integers; if one number is a float,
+//! the result is a float.
 
 use alloc::vec::Vec;
 
@@ -55,7 +55,7 @@ impl Number {
         }
     }
 
-    /// `None` for integers beyond 64 bits, which are not worth a conversion.
+    /// `None` for integers beyond 64 bits, which are not supported together with floats.
     #[expect(clippy::cast_precision_loss, reason = "Python rounds to nearest as well")]
     fn to_float(&self) -> Option<f64> {
         match self {

@@ -1,22 +1,22 @@
 //! Conflict resolution, without Python.
 //!
-//! When a transaction stores an object that another has changed since, a class may know how to
-//! merge the two changes, given three states: the one both started from, the committed one, and the
-//! new one. Classes that know how are Python code; those that matter to everybody, `Length` and the
-//! leaves and small trees of `BTrees`, are also known here. For any other class the answer is that
-//! the conflict cannot be resolved, which is always safe: the client tries again.
+//! When a transaction stores an object that another transaction has changed since it was read, its
+//! class may be able to merge the two changes, given three states: the one both started from, the
+//! committed one, and the new one. Such classes are Python code; this module implements the common
+//! ones: `Length` and the leaves and small trees of `BTrees`. Conflicts of other classes are not
+//! resolved, which is always safe: the client tries again.
 //!
 //! Wrongly *resolving* a conflict is not safe, so the rule is: resolve only where Python, whatever
 //! other code it has, certainly does, and then to an equal state. Therefore
 //!
-//! - states may hold only what Python can certainly load (`known`): plain values, references, and
+//! - states must hold only what Python can certainly load (`known`): plain values, references, and
 //!   objects of a few classes of the standard library, but no instances of unknown classes;
 //! - keys and values are compared as Python compares them, and when that is not certain, or would
 //!   raise an exception, there is no resolution (`compare`);
-//! - what is merged is the pickled graph itself, node by node: what two items share in one of the
-//!   states, they share in the result (`write`).
+//! - the merge works on the pickled graph, node by node: objects shared by two items of one state
+//!   are shared in the result (`write`).
 //!
-//! References are compared by what they refer to, never by the objects behind them.
+//! References are compared by their oids, never by the state of the objects.
 
 mod buckets;
 mod compare;
@@ -32,13 +32,13 @@ mod write;
 use bytes::Bytes;
 
 use self::buckets::Family;
-use self::names::Kind;
+use self::names::ClassKind;
 use self::states::States;
 use crate::pickle::arena::{Arena, Node, NodeId};
 use crate::record::{Parts, RECORD_LIMITS, class_of};
 
-/// Merges `committed` and `new`, both made from `old`. All are whole records; so is the result,
-/// which has the class of `new`. `None` if the conflict stands.
+/// Merges `committed` and `new`, both made from `old`. All are complete records; so is the result,
+/// which has the class of `new`. `None` if the conflict cannot be resolved.
 #[must_use]
 pub fn resolve(old: &Bytes, committed: &Bytes, new: &Bytes) -> Option<Bytes> {
     let mut arena = Arena::new(RECORD_LIMITS);
@@ -52,27 +52,27 @@ pub fn resolve(old: &Bytes, committed: &Bytes, new: &Bytes) -> Option<Bytes> {
     let states = States { old, committed, new: new.state };
     let merged = match class {
         Class::Length => length::merge(&arena, states)?,
-        Class::BTrees(family, Kind::Bucket | Kind::Set) => {
+        Class::BTrees(family, ClassKind::Bucket | ClassKind::Set) => {
             buckets::merge_leaves(&arena, family, states)?
         }
-        Class::BTrees(family, Kind::BTree | Kind::TreeSet) => {
+        Class::BTrees(family, ClassKind::BTree | ClassKind::TreeSet) => {
             buckets::merge_trees(&arena, family, states)?
         }
     };
     write::record(&arena, new.class, &merged)
 }
 
-/// Whether the record is of a class that [`resolve`] knows. Whether a conflict can be resolved depends
-/// on the states, too.
+/// Whether [`resolve`] supports the class of the record. Whether a conflict can be resolved depends
+/// also on the states.
 #[must_use]
-pub fn knows(record: &Bytes) -> bool {
+pub fn is_supported(record: &Bytes) -> bool {
     let mut arena = Arena::new(RECORD_LIMITS);
     Parts::read(&mut arena, record).is_ok_and(|parts| Class::of(&arena, parts.class).is_some())
 }
 
-/// The classes that can be resolved.
+/// The classes whose conflicts can be resolved.
 enum Class {
-    BTrees(Family, Kind),
+    BTrees(Family, ClassKind),
     Length,
 }
 
@@ -90,7 +90,7 @@ impl Class {
     }
 }
 
-/// Whether the class stands alone or with no arguments; nothing is known of arguments to BTrees.
+/// Whether the class is stored alone or with no arguments; arguments to BTrees are not supported.
 fn is_made_without_arguments(arena: &Arena, class: NodeId) -> bool {
     let Node::Tuple(form) = arena.node(class) else { return true };
     let [_, args] = arena.tuple(form) else { return false };

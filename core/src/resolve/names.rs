@@ -1,12 +1,12 @@
-//! What the classes of BTrees are called.
+//! The names of the classes of BTrees.
 //!
-//! There is a module for every pair of key and value types, with four persistent classes each. They
-//! were pickled under several names over the years: with and without the pair before the class's
-//! name, and in modules with and without an underscore.
+//! There is a module for every pair of key and value types, with four persistent classes each.
+//! Pickles have several names for them: with and without the pair before the class's name, and in
+//! modules with and without an underscore.
 
-/// What a class of BTrees is.
+/// The four kinds of classes in a module of BTrees.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ClassKind {
     Bucket,
     Set,
     BTree,
@@ -18,7 +18,7 @@ pub(super) struct Names {
     /// One letter for the keys, one for the values.
     pub(super) prefix: [u8; 2],
     module: &'static str,
-    classes: [(&'static str, Kind); 4],
+    classes: [(&'static str, ClassKind); 4],
 }
 
 macro_rules! names {
@@ -30,10 +30,10 @@ macro_rules! names {
             },
             module: concat!("BTrees.", $prefix, "BTree"),
             classes: [
-                (concat!($prefix, "Bucket"), Kind::Bucket),
-                (concat!($prefix, "Set"), Kind::Set),
-                (concat!($prefix, "BTree"), Kind::BTree),
-                (concat!($prefix, "TreeSet"), Kind::TreeSet),
+                (concat!($prefix, "Bucket"), ClassKind::Bucket),
+                (concat!($prefix, "Set"), ClassKind::Set),
+                (concat!($prefix, "BTree"), ClassKind::BTree),
+                (concat!($prefix, "TreeSet"), ClassKind::TreeSet),
             ],
         }),*]
     };
@@ -45,12 +45,12 @@ const NAMES: &[Names] = names!(
 );
 
 /// Recognizes a class of BTrees by any of its names.
-pub(super) fn btrees_class(module: &[u8], name: &[u8]) -> Option<(&'static Names, Kind)> {
+pub(super) fn btrees_class(module: &[u8], name: &[u8]) -> Option<(&'static Names, ClassKind)> {
     let (names, (_, kind)) = find(module, name)?;
     Some((names, kind))
 }
 
-/// The names under which Python pickles a class today.
+/// The names under which current versions pickle a class.
 pub(super) fn present<'a>((module, name): (&'a [u8], &'a [u8])) -> (&'a [u8], &'a [u8]) {
     match find(module, name) {
         Some((names, (name, _))) => (names.module.as_bytes(), name.as_bytes()),
@@ -59,7 +59,7 @@ pub(super) fn present<'a>((module, name): (&'a [u8], &'a [u8])) -> (&'a [u8], &'
     }
 }
 
-fn find(module: &[u8], name: &[u8]) -> Option<(&'static Names, (&'static str, Kind))> {
+fn find(module: &[u8], name: &[u8]) -> Option<(&'static Names, (&'static str, ClassKind))> {
     let module = module.strip_prefix(b"BTrees.")?;
     let module = module.strip_prefix(b"_").unwrap_or(module);
     let prefix = module.strip_suffix(b"BTree")?;

@@ -3,17 +3,17 @@
 use super::names;
 use crate::pickle::arena::{Arena, Node, NodeId};
 
-/// What a reference says, whatever its form; see [`crate::record::references`] for the forms.
+/// The content of a reference in any of its forms; see [`crate::record::references`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Reference<'a> {
     oid: &'a [u8],
-    /// The other database, if it is one.
+    /// The name of the other database, for a reference to one.
     database: Option<&'a [u8]>,
     weak: bool,
 }
 
 impl<'a> Reference<'a> {
-    /// What is behind a [`Node::Reference`]; `None` for forms that Python does not know.
+    /// Parses the value of a [`Node::Reference`]; `None` for forms that Python does not accept.
     pub(super) fn read(arena: &'a Arena, id: NodeId) -> Option<Self> {
         match arena.node(id) {
             Node::Tuple(items) => match arena.tuple(items) {
@@ -58,8 +58,8 @@ impl<'a> Reference<'a> {
     }
 }
 
-/// Whether two references certainly refer to the same object. Of weak references this is known only
-/// if they are spelled alike.
+/// Whether two references certainly refer to the same object. For weak references this is known
+/// only if their pickles are equal.
 pub(super) fn same(arena: &Arena, a: NodeId, b: NodeId) -> bool {
     if same_spelling(arena, a, b) {
         return true;
@@ -70,7 +70,7 @@ pub(super) fn same(arena: &Arena, a: NodeId, b: NodeId) -> bool {
     }
 }
 
-/// Whether two references are written alike, classes included. Python makes one object of such.
+/// Whether two references have equal pickles, classes included. Python makes one object of these.
 pub(super) fn same_spelling(arena: &Arena, a: NodeId, b: NodeId) -> bool {
     match (arena.node(a), arena.node(b)) {
         (Node::Bytes(a), Node::Bytes(b)) => arena.bytes(a) == arena.bytes(b),

@@ -1,6 +1,6 @@
-//! The states that a conflict is between.
+//! The states of a conflict.
 
-/// The three states of a conflict.
+/// The state that both transactions read, the committed one, and the new one.
 #[derive(Clone, Copy)]
 pub(super) struct States<T> {
     pub(super) old: T,

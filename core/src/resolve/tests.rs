@@ -13,11 +13,11 @@ fn record(class: &str, state: &[u8]) -> Bytes {
         .into()
 }
 
-/// What becomes of a conflict between states of one class.
+/// The resolved state of a conflict between states of one class.
 fn merged(class: &str, states: [&[u8]; 3]) -> Option<Value> {
     let [old, committed, new] = states.map(|state| record(class, state));
     let merged = resolve(&old, &committed, &new)?;
-    let (_, state) = values(&merged, &ReadLimits::DEFAULT).expect("we can read what we write");
+    let (_, state) = values(&merged, &ReadLimits::DEFAULT).expect("written records can be read");
     Some(state)
 }
 
@@ -54,12 +54,12 @@ fn names_of_classes_are_text() {
 fn only_known_classes_are_resolved() {
     for class in ["BTrees.OOBTree Nope", "m C", "BTrees.XXBTree XXSet", "BTrees.Length Len"] {
         assert_eq!(merged(class, [b"K\x01", b"K\x02", b"K\x03"]), None, "{class}");
-        assert!(!knows(&record(class, b"N")), "{class}");
+        assert!(!is_supported(&record(class, b"N")), "{class}");
     }
     for class in ["BTrees.Length Length", "BTrees.OOBTree OOBucket"] {
-        assert!(knows(&record(class, b"N")), "{class}");
+        assert!(is_supported(&record(class, b"N")), "{class}");
     }
-    assert!(!knows(&Bytes::from_static(b"no record")));
+    assert!(!is_supported(&Bytes::from_static(b"no record")));
     let with_arguments = b"\x80\x03cBTrees.Length\nLength\nK\x01\x85\x86.\x80\x03K\x01.";
     let with_arguments = Bytes::from_static(with_arguments);
     assert_eq!(resolve(&with_arguments, &with_arguments, &with_arguments), None);

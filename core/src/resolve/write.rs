@@ -1,8 +1,8 @@
-//! The record of a merged state.
+//! Writes the record of a merged state.
 //!
-//! Written as zodbpickle writes records: two pickles with one memo, in which everything that can be
-//! referred to gets a slot. A node that the merged items share is written once, so that it is one
-//! object again when Python loads it.
+//! The record has the form that zodbpickle writes: two pickles with one memo, in which every
+//! shareable value gets a slot. A node that merged items share is written once, so that Python
+//! loads one object.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -14,7 +14,7 @@ use crate::pickle::arena::{Arena, Node, NodeId};
 use crate::pickle::emit::{self, Sink, Unwritable};
 use crate::pickle::opcode as op;
 
-/// How deep values may be nested to be written.
+/// Maximum depth of nested values that are written.
 const DEPTH_MAX: u32 = 100;
 
 /// A part of the merged state.
@@ -22,9 +22,9 @@ pub(super) enum Part {
     Float(f64),
     /// Little-endian two's complement of any length.
     Int(Bytes),
-    /// Something from one of the three states.
+    /// A node of one of the three states.
     Node(NodeId),
-    /// A persistent reference to what the node says.
+    /// A persistent reference with the content of the node.
     Reference(NodeId),
     Tuple(Vec<Self>),
 }
@@ -47,14 +47,14 @@ struct Writer<'a> {
     arena: &'a Arena,
     out: Vec<u8>,
     slots: u32,
-    /// Slots of what was written.
+    /// Memo slots of the nodes written so far.
     nodes: BTreeMap<NodeId, u32>,
-    /// Slots of classes, which are one however often they are named.
+    /// Memo slots of classes; a class is one object, however many nodes name it.
     globals: BTreeMap<(&'a [u8], &'a [u8]), u32>,
 }
 
-/// Whether a class may stand here. In references classes are only names; elsewhere Python would
-/// have to import them, and whether it can is not known.
+/// Whether a class is allowed at a position. In references classes are only names; elsewhere Python
+/// has to import them, which may fail.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Globals {
     Allowed,
@@ -189,7 +189,7 @@ impl<'a> Writer<'a> {
         self.put();
     }
 
-    /// Gives what was just written the next slot.
+    /// Gives the value that was just written the next slot.
     fn put(&mut self) {
         emit::put(&mut self.out, self.slots);
         self.slots += 1;

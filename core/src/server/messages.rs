@@ -17,7 +17,7 @@ use super::log_line::LogLine;
 use super::peer::PeerInfo;
 use super::storage_calls::{StorageCall, StorageReply};
 use crate::ids::{Oid, Tid};
-use crate::storage::{Committed, Finishing, Info, News, StorageError, Voted};
+use crate::storage::{Committed, Finishing, Info, StorageError, StorageEvent, Voted};
 use crate::time::UnixTime;
 use crate::wire::refusal::Refusal;
 use crate::wire::reply::Status;
@@ -207,9 +207,9 @@ pub enum HubInput {
     Request(ConnId, HubRequest),
     /// The group is durable and visible; or none of it is.
     Committed(Result<Vec<Committed>, StorageError>),
-    /// Something happened on the server behind the storage. News of what happened before a transaction
+    /// Something happened on the server behind the storage. StorageEvent of what happened before a transaction
     /// of a group are fed before the result of the group.
-    News(News),
+    StorageEvent(StorageEvent),
     /// The answer to a job.
     Done(HubJobDone),
 }

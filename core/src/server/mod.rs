@@ -9,7 +9,7 @@
 //!                                 │ Commit(group)      Hub: peers, object locks,
 //!   Ask ─► Hub ──► Deliver ─► inbox of a Session            groups on their way to the disk,
 //!           ▲ └──► Commit, Perform ─► writer, workers       recent invalidations
-//!           └───── Committed, Packed, News
+//!           └───── Committed, Packed, StorageEvent
 //! ```
 //!
 //! A session asks the storage for loads itself, so loads run on as many cores as there are
@@ -26,7 +26,7 @@
 //! * Run [`StorageCall`]s with [`perform`], anywhere and in any order, and feed the answers.
 //! * Give a group to [`Storage::commit`](crate::storage::Storage::commit), and when it returns, feed the
 //!   result to the hub before the next group is given.
-//! * Feed the news of a storage ([`Storage::listen`](crate::storage::Storage::listen)) at once and in its
+//! * Feed the news of a storage ([`Storage::subscribe`](crate::storage::Storage::subscribe)) at once and in its
 //!   order: before the result of a group that was returned later.
 //! * On [`Output::Close`], close the socket after what was transmitted; the session is finished.
 //!

@@ -256,7 +256,7 @@ impl Checking<'_> {
         if !self.conflicts.is_empty() {
             return Ok(());
         }
-        match self.vote.settle() {
+        match self.vote.check_remotely() {
             Ok(settled) => {
                 let known: BTreeSet<Oid> = self.changed.iter().copied().collect();
                 self.changed.extend(settled.iter().filter(|oid| !known.contains(oid)));

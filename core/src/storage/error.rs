@@ -168,7 +168,9 @@ pub enum StorageError {
     #[error("cannot reach the server behind this one: {0}")]
     Unreachable(String),
     /// The proxy lost the connection to its server during a commit. Python: `ClientDisconnected`.
-    #[error("the connection to the server behind this one was lost during the commit, which may be done or not: {0}")]
+    #[error(
+        "the connection to the server behind this one was lost during the commit, which may be done or not: {0}"
+    )]
     Uncertain(String),
     /// An earlier failure left the file in a state that only the next opening can determine.
     #[error("the storage refuses commits after an earlier failure until it is restarted: {0}")]

@@ -12,9 +12,9 @@ use core::ops::ControlFlow;
 use bytes::Bytes;
 
 use super::{
-    BlobStore, Committed, CurrentRecord, Description, Finishing, HistoryEntry, Info, Listener,
-    Load, PackProgress, Patience, PreparedPack, Scratch, Storage, StorageError, TransactionHeader,
-    TransactionIterator, TransactionMeta, Vote,
+    BlobStore, Committed, CurrentRecord, Description, Finishing, HistoryEntry, Info, Load,
+    PackProgress, Patience, PreparedPack, Scratch, Storage, StorageError, Subscriber,
+    TransactionHeader, TransactionIterator, TransactionMeta, Vote,
 };
 use crate::ids::{Oid, Tid};
 use crate::time::UnixTime;
@@ -95,7 +95,7 @@ layer! {
         patience: Patience,
     ) -> Result<Box<dyn Vote + 'a>, StorageError>;
     fn commit(&self, group: Vec<Finishing>) -> Result<Vec<Committed>, StorageError>;
-    fn listen(&self, since: Tid, listener: Listener);
+    fn subscribe(&self, since: Tid, subscriber: Subscriber);
     fn pack(&self, time: UnixTime) -> Result<Option<Box<dyn PreparedPack>>, StorageError>;
     fn blobs(&self) -> Option<&dyn BlobStore>;
     fn scratch(&self) -> Result<Option<Arc<dyn Scratch>>, StorageError>;

@@ -23,9 +23,9 @@
 //! documentation says that they may always wait.
 
 mod error;
+mod event;
 mod files;
 mod layer;
-mod news;
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -37,9 +37,9 @@ use core::ops::ControlFlow;
 use bytes::Bytes;
 
 pub use self::error::{ForeignRefusal, StorageError};
+pub use self::event::{StorageEvent, Subscriber};
 pub use self::files::{BlobFile, BlobStore, RecordData, Scratch};
 pub use self::layer::StorageLayer;
-pub use self::news::{Listener, News};
 use crate::ids::{Oid, Tid};
 use crate::time::UnixTime;
 
@@ -105,7 +105,7 @@ pub enum Load {
     },
     /// The revision found is a deletion or an undone creation, written by `serial` and current
     /// until `end`.
-    Gone {
+    Deleted {
         /// Serial of the deletion.
         serial: Tid,
         /// The commit that replaced it.
@@ -307,7 +307,7 @@ pub trait Vote {
     ///
     /// # Errors
     /// Those of all operations; after an error the vote must be dropped.
-    fn settle(&mut self) -> Result<Vec<Oid>, StorageError> {
+    fn check_remotely(&mut self) -> Result<Vec<Oid>, StorageError> {
         Ok(Vec::new())
     }
 
@@ -479,8 +479,8 @@ pub trait Storage: Send + Sync {
 
     /// From now on reports the commits of other clients of the server behind a proxy, all that are
     /// after `since`. The server calls it once; other storages than proxies report nothing.
-    fn listen(&self, since: Tid, listener: Listener) {
-        let _ = (since, listener);
+    fn subscribe(&self, since: Tid, subscriber: Subscriber) {
+        let _ = (since, subscriber);
     }
 
     /// Packs to `time`, up to the point where writers must be held back. `None` if there is nothing

@@ -129,7 +129,8 @@ impl Blobs {
             directories.add(&path).map_err(|error| {
                 failed(|| format!("make the directory {}", path.display()), &error)
             })?;
-            let mode = shared.disk.look(&path).ok().flatten().map_or(NO_MODE, |found| found.mode);
+            let mode =
+                shared.disk.metadata(&path).ok().flatten().map_or(NO_MODE, |found| found.mode);
             let upload = self.upload_of(&planned.upload)?;
             upload.secure(&shared.directory.temporary(), || self.new_name())?;
             upload.settle(mode)?;

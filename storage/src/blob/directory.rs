@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::StorageError;
 
-use crate::disk::{Access, Disk, Kind, failed};
+use crate::disk::{Access, Disk, FileKind, failed};
 
 /// The file that names the layout.
 pub(super) const MARKER: &str = ".layout";
@@ -134,8 +134,8 @@ impl BlobDirectory {
                     let number = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
                     let fits = number.filter(|number| levels == 1 || *number <= u8::MAX.into());
                     let is_directory = || {
-                        let found = disk.look(&path.join(&name));
-                        found.map(|found| found.is_some_and(|it| it.kind == Kind::Directory))
+                        let found = disk.metadata(&path.join(&name));
+                        found.map(|found| found.is_some_and(|it| it.kind == FileKind::Directory))
                     };
                     if let Some(number) = fits
                         && is_directory()?
@@ -208,7 +208,7 @@ fn missing<'a>(disk: &dyn Disk, path: &'a Path) -> io::Result<Vec<&'a Path>> {
         let Some(above) = directory.parent() else { break };
         missing.push(above);
         // A directory that exists may have a name that is not durable.
-        if above.as_os_str().is_empty() || disk.look(above)?.is_some() {
+        if above.as_os_str().is_empty() || disk.metadata(above)?.is_some() {
             break;
         }
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::disk::{Access, Disk, Kind};
+use crate::disk::{Access, Disk, FileKind};
 
 /// Bytes copied at once.
 const COPIED_BYTES: usize = 1 << 20;
@@ -43,15 +43,15 @@ pub(super) fn copy(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
 
 /// Removes a file, a symbolic link (not its target), or a directory with everything in it.
 pub(super) fn remove_tree(disk: &dyn Disk, path: &Path) -> io::Result<()> {
-    match disk.look(path)?.map(|found| found.kind) {
+    match disk.metadata(path)?.map(|found| found.kind) {
         None => Ok(()),
-        Some(Kind::Directory) => {
+        Some(FileKind::Directory) => {
             for name in disk.names(path)? {
                 remove_tree(disk, &path.join(name))?;
             }
             disk.remove_directory(path)
         }
-        Some(Kind::File | Kind::Other) => disk.remove(path),
+        Some(FileKind::File | FileKind::Other) => disk.remove(path),
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::disk::{Disk, Kind};
+use crate::disk::{Disk, FileKind};
 
 /// Maximum number of directories remembered as durable.
 const DURABLE_MAX: usize = 10_000;
@@ -107,8 +107,8 @@ impl Known {
         if self.durable.contains(path) {
             return Ok(());
         }
-        let missing = match disk.look(path)? {
-            Some(found) if found.kind == Kind::Directory => false,
+        let missing = match disk.metadata(path)? {
+            Some(found) if found.kind == FileKind::Directory => false,
             Some(_) => return Err(io::ErrorKind::NotADirectory.into()),
             None => true,
         };

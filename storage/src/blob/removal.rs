@@ -29,7 +29,7 @@ use rzeo_core::storage::StorageError;
 use super::directory::{BlobDirectory, MARKER, SUFFIX, TEMPORARY};
 use super::files::{copy, link_or_copy, read_whole, remove_tree, with_suffix};
 use super::object_directories::ObjectDirectories;
-use crate::disk::{Access, Disk, DiskFile, Kind, failed, remove_if_there};
+use crate::disk::{Access, Disk, DiskFile, FileKind, failed, remove_if_there};
 
 /// Bytes of a list gathered before each write.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -141,7 +141,7 @@ impl Remover<'_> {
         let fail = |error: io::Error| self.failed(&error);
         let list = self.directory.removal_list();
         let (old, gone) = (with_suffix(base, ".old"), with_suffix(base, ".old.gone"));
-        let there = |path: &Path| self.disk.look(path).map(|found| found.is_some());
+        let there = |path: &Path| self.disk.metadata(path).map(|found| found.is_some());
         if let Some(text) = read_whole(self.disk, &list).map_err(fail)? {
             let removable = self.removable(&text)?;
             let under_way = there(&gone).map_err(fail)?;
@@ -204,7 +204,7 @@ impl Remover<'_> {
     /// Renames the previous `BLOBS.old`, to start a new one.
     fn put_aside(&self, old: &Path, gone: &Path) -> io::Result<()> {
         remove_tree(self.disk, gone)?;
-        if self.disk.look(old)?.is_some() {
+        if self.disk.metadata(old)?.is_some() {
             self.disk.rename(old, gone)?;
         } else {
             self.disk.create_directory(gone)?;
@@ -257,11 +257,11 @@ impl Remover<'_> {
         for name in self.disk.names(from)? {
             self.check_open()?;
             let (path, target) = (from.join(&name), to.join(&name));
-            match self.disk.look(&path)?.map(|found| found.kind) {
-                Some(Kind::Directory) if name != TEMPORARY => {
+            match self.disk.metadata(&path)?.map(|found| found.kind) {
+                Some(FileKind::Directory) if name != TEMPORARY => {
                     self.link_all(&path, &target)?;
                 }
-                Some(Kind::File) if name.as_encoded_bytes().ends_with(SUFFIX.as_bytes()) => {
+                Some(FileKind::File) if name.as_encoded_bytes().ends_with(SUFFIX.as_bytes()) => {
                     self.disk.create_directory(to)?;
                     match self.disk.link(&path, &target) {
                         Ok(()) => {}
@@ -273,7 +273,7 @@ impl Remover<'_> {
                         }
                     }
                 }
-                Some(Kind::Directory | Kind::File | Kind::Other) | None => {}
+                Some(FileKind::Directory | FileKind::File | FileKind::Other) | None => {}
             }
         }
         Ok(())

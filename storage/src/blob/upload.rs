@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use rzeo_core::storage::{Scratch, StorageError};
 
-use crate::disk::{Access, Disk, DiskFile, Kind, failed, remove_if_there};
+use crate::disk::{Access, Disk, DiskFile, FileKind, failed, remove_if_there};
 
 /// Maximum number of uploads of a storage whose files are open at once.
 const OPEN_MAX: usize = 64;
@@ -131,7 +131,7 @@ impl Upload {
         let settle = || {
             // A client may have created the file, so its name can be a link or a device.
             let file = self.disk.open(&path, Access::ReadPlain)?;
-            let found = self.disk.look(&path)?.filter(|found| found.kind == Kind::File);
+            let found = self.disk.metadata(&path)?.filter(|found| found.kind == FileKind::File);
             let mode = found.ok_or(io::ErrorKind::NotFound)?.mode;
             let settled = mode & !WRITE | directory_mode & READ;
             if settled != mode {

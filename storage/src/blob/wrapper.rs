@@ -226,7 +226,7 @@ impl Vote for BlobVote<'_> {
                 Load::Found(before) if is_blob_record(&before.data) => {
                     self.plan.put(*oid, self.storage.blobs.copy_of(*oid, before.serial)?);
                 }
-                Load::Found(_) | Load::Younger { .. } | Load::Gone { .. } => {
+                Load::Found(_) | Load::Younger { .. } | Load::Deleted { .. } => {
                     self.plan.forget(*oid);
                 }
             }

@@ -138,7 +138,7 @@ fn undoing_the_first_change_uncovers_the_base() {
     // What only the changes have is gone.
     store(&demo, 60, 2, 0, "mine");
     commit(&demo, 70, |vote| vote.undo(Tid(60))).unwrap();
-    assert_eq!(load(&demo, 2, Tid::MAX), Ok(Load::Gone { serial: Tid(70), end: None }));
+    assert_eq!(load(&demo, 2, Tid::MAX), Ok(Load::Deleted { serial: Tid(70), end: None }));
 }
 
 #[test]

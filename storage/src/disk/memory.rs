@@ -13,7 +13,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rustix::io::Errno;
 
-use super::{Access, Disk, DiskFile, Kind, Look, SECTOR_BYTES};
+use super::{Access, Disk, DiskFile, FileKind, Metadata, SECTOR_BYTES};
 
 /// A disk in memory; clones share it.
 #[derive(Clone, Debug, Default)]
@@ -416,12 +416,12 @@ impl Disk for MemoryDisk {
         Ok(self.0.lock().names.has(path))
     }
 
-    fn look(&self, path: &Path) -> io::Result<Option<Look>> {
+    fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
         let state = self.0.lock();
         if let Some(content) = state.names.files.get(path) {
-            return Ok(Some(Look { kind: Kind::File, mode: content.lock().mode }));
+            return Ok(Some(Metadata { kind: FileKind::File, mode: content.lock().mode }));
         }
-        let directory = Look { kind: Kind::Directory, mode: 0o755 };
+        let directory = Metadata { kind: FileKind::Directory, mode: 0o755 };
         Ok(state.names.directories.contains(path).then_some(directory))
     }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::{Access, Disk, DiskFile, Kind, Look};
+use super::{Access, Disk, DiskFile, FileKind, Metadata};
 
 /// Maximum number of slices in one `pwritev` (`IOV_MAX`).
 const SLICES_MAX: usize = 1024;
@@ -60,17 +60,17 @@ impl Disk for RealDisk {
         path.try_exists()
     }
 
-    fn look(&self, path: &Path) -> io::Result<Option<Look>> {
+    fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
         let found = match std::fs::symlink_metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             found => found?,
         };
         let kind = match found.file_type() {
-            kind if kind.is_file() => Kind::File,
-            kind if kind.is_dir() => Kind::Directory,
-            _ => Kind::Other,
+            kind if kind.is_file() => FileKind::File,
+            kind if kind.is_dir() => FileKind::Directory,
+            _ => FileKind::Other,
         };
-        Ok(Some(Look { kind, mode: found.permissions().mode() & PERMISSIONS }))
+        Ok(Some(Metadata { kind, mode: found.permissions().mode() & PERMISSIONS }))
     }
 
     fn remove_directory(&self, path: &Path) -> io::Result<()> {
@@ -249,14 +249,14 @@ mod tests {
     fn modes_are_set_and_shown() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("f");
-        assert_eq!(RealDisk.look(&path).unwrap(), None);
+        assert_eq!(RealDisk.metadata(&path).unwrap(), None);
         let file = RealDisk.open(&path, Access::CreateNew).unwrap();
-        let look = |mode| Some(Look { kind: Kind::File, mode });
-        assert_eq!(RealDisk.look(&path).unwrap(), look(0o600));
+        let metadata = |mode| Some(Metadata { kind: FileKind::File, mode });
+        assert_eq!(RealDisk.metadata(&path).unwrap(), metadata(0o600));
         file.set_mode(0o444).unwrap();
-        assert_eq!(RealDisk.look(&path).unwrap(), look(0o444));
-        let found = RealDisk.look(directory.path()).unwrap().unwrap();
-        assert_eq!(found.kind, Kind::Directory);
+        assert_eq!(RealDisk.metadata(&path).unwrap(), metadata(0o444));
+        let found = RealDisk.metadata(directory.path()).unwrap().unwrap();
+        assert_eq!(found.kind, FileKind::Directory);
         assert!(RealDisk.remove_directory(directory.path()).is_err(), "it is not empty");
     }
 

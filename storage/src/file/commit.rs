@@ -265,7 +265,7 @@ impl<'a> RoundBytes<'a> {
                 self.pieces.push(Piece::Spooled { file, at: *at, len: *len });
             }
             Content::Back(back) => self.put(&back.to_be_bytes()),
-            Content::Gone => self.put(&[0; POINTER]),
+            Content::Deleted => self.put(&[0; POINTER]),
         }
     }
 

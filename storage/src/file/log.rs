@@ -57,7 +57,7 @@ pub(crate) enum Payload {
     /// The position of an earlier record with the same state.
     Back(u64),
     /// The object does not exist as of this record.
-    Gone,
+    Deleted,
 }
 
 impl DataFile {
@@ -227,7 +227,7 @@ impl<'a> RecordReader<'a> {
             return self.own_data().map(Payload::Data);
         }
         Ok(match self.pointer()? {
-            0 => Payload::Gone,
+            0 => Payload::Deleted,
             back => Payload::Back(back),
         })
     }

@@ -36,7 +36,7 @@ pub(super) fn load_before(
     let serial = reader.head().tid;
     Ok(match reader.data()? {
         Some(data) => Load::Found(Revision { data, serial, end }),
-        None => Load::Gone { serial, end },
+        None => Load::Deleted { serial, end },
     })
 }
 
@@ -92,7 +92,7 @@ pub(super) fn current_serial(
 ) -> Result<Tid, StorageError> {
     let (log, at) = locate(state, oid)?;
     let reader = RecordReader::new(&log, oid, at, patience)?;
-    let gone = reader.head().data_len == 0 && reader.payload()? == Payload::Gone;
+    let gone = reader.head().data_len == 0 && reader.payload()? == Payload::Deleted;
     if gone { Err(StorageError::NoSuchObject(oid)) } else { Ok(reader.head().tid) }
 }
 

@@ -40,7 +40,7 @@ impl FileVote<'_> {
         let content = match (shared, data) {
             (Some(at), _) => Content::Back(at),
             (None, Some(data)) => Content::Data(data),
-            (None, None) => Content::Gone,
+            (None, None) => Content::Deleted,
         };
         self.plan(Planned { oid, tid: Some(tid), content });
         Ok(())

@@ -87,7 +87,7 @@ pub(crate) enum ScannedPayload {
     /// The position of an earlier record with the same data.
     Back(u64),
     /// The record deletes the object.
-    Gone,
+    Deleted,
 }
 
 /// A contradiction in a transaction.
@@ -180,7 +180,7 @@ fn check_records(
         };
         let payload = match record.data_len {
             0 => match window.number(at + RECORD_HEAD as u64)? {
-                Some(0) | None => ScannedPayload::Gone,
+                Some(0) | None => ScannedPayload::Deleted,
                 Some(back) => ScannedPayload::Back(back),
             },
             len => ScannedPayload::Data(len),

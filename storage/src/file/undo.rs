@@ -156,7 +156,7 @@ impl Undoing<'_> {
             return Ok(match planned {
                 Content::Data(data) => Current::Here(data.bytes(Patience::Wait)?),
                 Content::Back(back) => Current::At(*back),
-                Content::Gone => Current::Nowhere,
+                Content::Deleted => Current::Nowhere,
             });
         }
         let Some(at) = self.vote.storage.state.read().index.position(oid) else {
@@ -168,14 +168,14 @@ impl Undoing<'_> {
         Ok(match RecordReader::new(self.log, oid, at, Patience::Wait)?.payload()? {
             Payload::Data(_) => Current::At(at),
             Payload::Back(back) => Current::At(back),
-            Payload::Gone => Current::Nowhere,
+            Payload::Deleted => Current::Nowhere,
         })
     }
 
     /// The state of the object before: that of the predecessor, or none.
     fn before(&self, oid: Oid, prev: u64) -> Result<Content, Refusal> {
         if prev == 0 {
-            return Ok(Content::Gone);
+            return Ok(Content::Deleted);
         }
         // So that damage does not spread, checks that the pointer leads to a record of this object.
         RecordReader::new(self.log, oid, prev, Patience::Wait)?;

@@ -41,7 +41,7 @@ pub(super) enum Content {
     /// The position of an earlier record with the same state.
     Back(u64),
     /// The record deletes the object.
-    Gone,
+    Deleted,
 }
 
 /// The header of a transaction with its metadata.
@@ -86,7 +86,7 @@ impl Planned {
     fn payload_bytes(&self) -> usize {
         match &self.content {
             Content::Data(data) => data.len(),
-            Content::Back(_) | Content::Gone => POINTER,
+            Content::Back(_) | Content::Deleted => POINTER,
         }
     }
 
@@ -94,7 +94,7 @@ impl Planned {
     pub(super) fn data_len(&self) -> u64 {
         match &self.content {
             Content::Data(data) => data.len() as u64,
-            Content::Back(_) | Content::Gone => 0,
+            Content::Back(_) | Content::Deleted => 0,
         }
     }
 }
@@ -217,7 +217,7 @@ impl Vote for FileVote<'_> {
             return Err(StorageError::Conflict { oid, committed, read });
         }
         self.blobs.forget(oid);
-        self.plan_within_quota(Planned { oid, tid: None, content: Content::Gone })
+        self.plan_within_quota(Planned { oid, tid: None, content: Content::Deleted })
     }
 
     fn check_current(&mut self, oid: Oid, read: Tid) -> Result<(), StorageError> {

@@ -175,7 +175,7 @@ fn what_was_deleted_is_gone_after_a_pack() {
     vote.delete(Oid(3), storage.last_tid()).unwrap();
     let (tid, voted) = (Tid::from_unix(UnixTime(3000.0)), vote.seal().unwrap());
     storage.commit(vec![Finishing { tid, voted }]).unwrap();
-    let gone = Load::Gone { serial: tid, end: None };
+    let gone = Load::Deleted { serial: tid, end: None };
     assert_eq!(storage.load_before(Oid(3), Tid::MAX, Patience::Now), Ok(gone));
     pack(&storage, 3500.0).unwrap();
     assert_eq!(oids(&storage), [0, 1]);

@@ -20,7 +20,7 @@ use rzeo_core::record::{Dangling, class_name, is_blob_record, references};
 use rzeo_core::storage::StorageError;
 
 use super::blob_files::{self, Revisions};
-use super::{Gap, PayloadPlace, RecordPlace, Scan, Step, Transaction};
+use super::{Gap, PayloadInfo, RecordInfo, Scan, ScanItem, Transaction};
 use crate::blob::BlobDirectory;
 use crate::disk::Disk;
 use crate::file::index::Index;
@@ -148,13 +148,13 @@ pub fn check(
     };
     checking.load_index(disk, path);
     let total = if options.structure_only { scan.end() } else { 2 * scan.end() };
-    while let Some(step) = scan.step()? {
+    while let Some(step) = scan.next_item()? {
         match step {
-            Step::Transaction(transaction) => {
+            ScanItem::Transaction(transaction) => {
                 checking.transaction(&scan, &transaction)?;
                 observer.transaction(checking.report.transactions - 1, &transaction);
             }
-            Step::Gap(gap) => checking.gap(gap),
+            ScanItem::Gap(gap) => checking.gap(gap),
         }
         checking.compare_index(scan.position());
         observer.progress(scan.position(), total);
@@ -255,15 +255,15 @@ impl Checking<'_> {
         for record in &transaction.records {
             self.index.insert(record.oid, record.at);
             match record.payload {
-                PayloadPlace::Gone => self.deleted.insert(record.oid),
-                PayloadPlace::Data(_) | PayloadPlace::Back(_) => self.deleted.remove(&record.oid),
+                PayloadInfo::Deleted => self.deleted.insert(record.oid),
+                PayloadInfo::Data(_) | PayloadInfo::Back(_) => self.deleted.remove(&record.oid),
             };
         }
         Ok(())
     }
 
-    fn record(&mut self, scan: &Scan, record: &RecordPlace, tid: Tid) -> Result<(), StorageError> {
-        let RecordPlace { oid, at, prev, .. } = *record;
+    fn record(&mut self, scan: &Scan, record: &RecordInfo, tid: Tid) -> Result<(), StorageError> {
+        let RecordInfo { oid, at, prev, .. } = *record;
         let replaced = self.index.position(oid);
         let is_skipped = self.skipped.iter().any(|skipped| skipped.contains(&prev));
         if prev != 0 && replaced != Some(prev) && !is_skipped {
@@ -294,7 +294,7 @@ impl Checking<'_> {
         Ok(())
     }
 
-    fn data(&mut self, record: &RecordPlace, data: &Bytes) {
+    fn data(&mut self, record: &RecordInfo, data: &Bytes) {
         if is_blob_record(data) {
             self.report.blobs += 1;
             if self.options.blobs.is_some() {

@@ -36,7 +36,7 @@ pub struct Scan {
 
 /// The next part of a data file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum ScanItem {
     /// A complete transaction.
     Transaction(Transaction),
     /// Bytes that are not a transaction.
@@ -51,7 +51,7 @@ pub struct Transaction {
     /// Its metadata. `size` is the length that the header has, without the trailing copy of it.
     pub header: TransactionHeader,
     /// Its records, in file order; empty if it is marked as undone, as old versions of ZODB did.
-    pub records: Vec<RecordPlace>,
+    pub records: Vec<RecordInfo>,
 }
 
 impl Transaction {
@@ -64,7 +64,7 @@ impl Transaction {
 
 /// A record and its position in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RecordPlace {
+pub struct RecordInfo {
     /// The object whose record it is.
     pub oid: Oid,
     /// The record's tid, which should be its transaction's.
@@ -74,18 +74,18 @@ pub struct RecordPlace {
     /// Position of the record that this one replaced, or 0.
     pub prev: u64,
     /// What follows the record's header.
-    pub payload: PayloadPlace,
+    pub payload: PayloadInfo,
 }
 
 /// What follows a record's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PayloadPlace {
+pub enum PayloadInfo {
     /// Data of this many bytes.
     Data(u64),
     /// The position of an earlier record with the same data.
     Back(u64),
     /// The record deletes the object.
-    Gone,
+    Deleted,
 }
 
 /// Bytes that are not a transaction.
@@ -160,8 +160,8 @@ impl Scan {
     fn count_to_last(&mut self, count: usize) -> Result<(), StorageError> {
         let mut starts = std::collections::VecDeque::new();
         self.at = FIRST;
-        while let Some(step) = self.step()? {
-            if let Step::Transaction(transaction) = step {
+        while let Some(step) = self.next_item()? {
+            if let ScanItem::Transaction(transaction) = step {
                 starts.push_back(transaction.at);
                 if starts.len() > count {
                     starts.pop_front();
@@ -176,21 +176,21 @@ impl Scan {
     ///
     /// # Errors
     /// `Disk`.
-    pub fn step(&mut self) -> Result<Option<Step>, StorageError> {
+    pub fn next_item(&mut self) -> Result<Option<ScanItem>, StorageError> {
         let at = self.at;
         if at >= self.log.end {
             return Ok(None);
         }
         match scan::check(&mut self.window, at, &mut self.found)? {
-            Ok(head) => self.transaction(at, head).map(Step::Transaction).map(Some),
-            Err(flaw) => self.gap(at, flaw).map(Step::Gap).map(Some),
+            Ok(head) => self.transaction(at, head).map(ScanItem::Transaction).map(Some),
+            Err(flaw) => self.gap(at, flaw).map(ScanItem::Gap).map(Some),
         }
     }
 
     fn transaction(&mut self, at: u64, head: TransactionHead) -> Result<Transaction, StorageError> {
         self.at = head.end(at).expect("the scan found the transaction within the file");
         let header = history::header(&self.log, at, head)?;
-        let records = self.found.iter().map(RecordPlace::from).collect();
+        let records = self.found.iter().map(RecordInfo::from).collect();
         Ok(Transaction { at, header, records })
     }
 
@@ -223,10 +223,10 @@ impl Scan {
     ///
     /// # Errors
     /// `Corrupt` if a pointer does not lead to a record of the object, `Disk`.
-    pub fn data(&self, record: &RecordPlace) -> Result<Option<Bytes>, StorageError> {
+    pub fn data(&self, record: &RecordInfo) -> Result<Option<Bytes>, StorageError> {
         match record.payload {
-            PayloadPlace::Gone => Ok(None),
-            PayloadPlace::Data(_) | PayloadPlace::Back(_) => {
+            PayloadInfo::Deleted => Ok(None),
+            PayloadInfo::Data(_) | PayloadInfo::Back(_) => {
                 self.reader(record.oid, record.at)?.data()
             }
         }
@@ -236,8 +236,8 @@ impl Scan {
     ///
     /// # Errors
     /// `Corrupt` if the pointer does not lead to a record of the object, `Disk`.
-    pub fn data_txn(&self, record: &RecordPlace) -> Result<Option<Tid>, StorageError> {
-        let PayloadPlace::Back(back) = record.payload else { return Ok(None) };
+    pub fn data_txn(&self, record: &RecordInfo) -> Result<Option<Tid>, StorageError> {
+        let PayloadInfo::Back(back) = record.payload else { return Ok(None) };
         let mut reader = self.reader(record.oid, record.at)?;
         reader.go_back(back)?;
         Ok(Some(reader.head().tid))
@@ -248,12 +248,12 @@ impl Scan {
     }
 }
 
-impl From<&ScannedRecord> for RecordPlace {
+impl From<&ScannedRecord> for RecordInfo {
     fn from(found: &ScannedRecord) -> Self {
         let payload = match found.payload {
-            ScannedPayload::Data(len) => PayloadPlace::Data(len),
-            ScannedPayload::Back(at) => PayloadPlace::Back(at),
-            ScannedPayload::Gone => PayloadPlace::Gone,
+            ScannedPayload::Data(len) => PayloadInfo::Data(len),
+            ScannedPayload::Back(at) => PayloadInfo::Back(at),
+            ScannedPayload::Deleted => PayloadInfo::Deleted,
         };
         Self { oid: found.oid, tid: found.tid, at: found.at, prev: found.prev, payload }
     }

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{Finishing, Patience, RecordData, Storage, StorageError, TransactionMeta};
 
-use super::{Gap, Observer, RecordPlace, Scan, Step, Transaction};
+use super::{Gap, Observer, RecordInfo, Scan, ScanItem, Transaction};
 use crate::file::FileStorage;
 use crate::file::format::Status;
 
@@ -100,14 +100,14 @@ pub fn repair(
         group_bytes: 0,
         done: Repaired::default(),
     };
-    while let Some(step) = scan.step()? {
+    while let Some(step) = scan.next_item()? {
         match step {
-            Step::Transaction(transaction) if transaction.is_undone() => copy.done.undone += 1,
-            Step::Transaction(transaction) => {
+            ScanItem::Transaction(transaction) if transaction.is_undone() => copy.done.undone += 1,
+            ScanItem::Transaction(transaction) => {
                 copy.transaction(scan, &transaction, false)?;
                 observer.transaction(copy.done.transactions, &transaction);
             }
-            Step::Gap(gap) => {
+            ScanItem::Gap(gap) => {
                 copy.done.lost.push(Lost::Gap(gap));
                 copy.salvage(scan, &gap)?;
             }
@@ -215,7 +215,7 @@ impl Copy<'_> {
         Ok(())
     }
 
-    fn read(&self, scan: &Scan, record: &RecordPlace) -> Result<Readable, StorageError> {
+    fn read(&self, scan: &Scan, record: &RecordInfo) -> Result<Readable, StorageError> {
         let data = scan.data(record)?.map(RecordData::from);
         // If the source is lost, the record gets the data instead.
         let source = scan.data_txn(record)?.filter(|source| self.known.contains(source));

@@ -6,7 +6,7 @@
 
 use rzeo_core::storage::StorageError;
 
-use super::{Gap, PayloadPlace, RecordPlace, Scan, Transaction};
+use super::{Gap, PayloadInfo, RecordInfo, Scan, Transaction};
 use crate::file::format::{POINTER, RECORD_HEAD, TRANSACTION_HEAD, TransactionHead};
 use crate::file::history;
 
@@ -52,7 +52,7 @@ impl Scan {
         transaction: u64,
         head: TransactionHead,
         end: u64,
-    ) -> Result<Vec<RecordPlace>, StorageError> {
+    ) -> Result<Vec<RecordInfo>, StorageError> {
         let mut records = Vec::new();
         let mut at = transaction + head.head_len();
         while at < end {
@@ -66,13 +66,13 @@ impl Scan {
             };
             let payload = match record.data_len {
                 0 => match self.window.number(at + RECORD_HEAD as u64)? {
-                    Some(0) | None => PayloadPlace::Gone,
-                    Some(back) => PayloadPlace::Back(back),
+                    Some(0) | None => PayloadInfo::Deleted,
+                    Some(back) => PayloadInfo::Back(back),
                 },
-                len => PayloadPlace::Data(len),
+                len => PayloadInfo::Data(len),
             };
             let (oid, tid, prev) = (record.oid, record.tid, record.prev);
-            records.push(RecordPlace { oid, tid, at, prev, payload });
+            records.push(RecordInfo { oid, tid, at, prev, payload });
             at = next;
         }
         Ok(records)

@@ -17,7 +17,7 @@ use crate::server::ids::ConnId;
 use crate::server::invalidation::Invalidation;
 use crate::server::log_line::LogLevel;
 use crate::server::messages::{Changes, Notice};
-use crate::storage::News;
+use crate::storage::StorageEvent;
 use crate::time::Now;
 
 /// The newest visible commit, and the recent ones before it.
@@ -60,18 +60,25 @@ impl Announcements {
     }
 
     /// Something happened on the server behind a proxy storage.
-    pub(super) fn announce_external(&mut self, peers: &Peers, out: &mut HubOutbox, news: News) {
+    pub(super) fn announce_external(
+        &mut self,
+        peers: &Peers,
+        out: &mut HubOutbox,
+        news: StorageEvent,
+    ) {
         match news {
-            News::Changed { tid, oids } if tid > self.last_tid => {
+            StorageEvent::Invalidated { tid, oids } if tid > self.last_tid => {
                 self.announce(peers, out, (tid, &oids), None);
             }
             // No connection can be told of this any more without being told wrong.
-            News::Changed { tid, .. } => {
+            StorageEvent::Invalidated { tid, .. } => {
                 let text = format!("commit {tid} is told after {}: a bug", self.last_tid);
                 out.log(LogLevel::Error, &text);
                 self.reset(peers, out, self.last_tid, true);
             }
-            News::Reset { tid, missed } => self.reset(peers, out, tid, missed),
+            StorageEvent::Reconnected { tid, may_have_missed: missed } => {
+                self.reset(peers, out, tid, missed)
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Commits that others make on the server behind a proxy storage, while they wait to be announced.
 //!
 //! ```text
-//!   others' commits there ──► News ──┬─ no group is written ──► announced
+//!   others' commits there ──► StorageEvent ──┬─ no group is written ──► announced
 //!                                    └─ a group is written ───► queue ──► before or after it, by tid
 //! ```
 //!
@@ -16,23 +16,23 @@
 use alloc::collections::VecDeque;
 
 use crate::ids::Tid;
-use crate::storage::News;
+use crate::storage::StorageEvent;
 
 /// The queue, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct ExternalCommits {
-    queue: VecDeque<News>,
+    queue: VecDeque<StorageEvent>,
 }
 
 impl ExternalCommits {
-    pub(super) fn push(&mut self, news: News) {
+    pub(super) fn push(&mut self, news: StorageEvent) {
         let index = self.queue.partition_point(|other| other.tid() <= news.tid());
         self.queue.insert(index, news);
     }
 
     /// The oldest, if it is older than a commit that is announced next; without one, whatever waits.
-    pub(super) fn pop_before(&mut self, tid: Option<Tid>) -> Option<News> {
-        let is_due = |news: &News| tid.is_none_or(|tid| news.tid() < tid);
+    pub(super) fn pop_before(&mut self, tid: Option<Tid>) -> Option<StorageEvent> {
+        let is_due = |news: &StorageEvent| tid.is_none_or(|tid| news.tid() < tid);
         if self.queue.front().is_some_and(is_due) { self.queue.pop_front() } else { None }
     }
 }
@@ -45,7 +45,7 @@ mod tests {
     fn news_leave_in_the_order_of_their_tids() {
         let mut commits = ExternalCommits::default();
         for tid in [5, 8, 6] {
-            commits.push(News::Changed { tid: Tid(tid), oids: [].into() });
+            commits.push(StorageEvent::Invalidated { tid: Tid(tid), oids: [].into() });
         }
         let mut pop = |before: Option<u64>| commits.pop_before(before.map(Tid)).map(|n| n.tid());
         assert_eq!([pop(Some(7)), pop(Some(7)), pop(Some(7))], [Some(Tid(5)), Some(Tid(6)), None]);

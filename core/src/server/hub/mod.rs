@@ -95,7 +95,7 @@ impl Hub {
         match input {
             HubInput::Request(conn, request) => self.request(now, conn, request),
             HubInput::Committed(result) => self.committed(now, result),
-            HubInput::News(news) => {
+            HubInput::StorageEvent(news) => {
                 self.external.push(news);
                 if !self.groups.is_writing() {
                     self.announce_external(None);

@@ -101,7 +101,7 @@ impl Loads {
             Ok(Load::Younger { first }) if first > self.known => Err(no_such_object(oid)),
             // It was created at `before` or later.
             Ok(Load::Younger { .. }) => Ok(Reply::Nil),
-            Ok(Load::Gone { .. }) => Err(no_such_object(oid)),
+            Ok(Load::Deleted { .. }) => Err(no_such_object(oid)),
             Err(error) => Err(error.into()),
         }
     }

@@ -56,17 +56,17 @@ fn directories_are_made_and_renamed_durably_or_not() {
     disk.create_directory(path("d/e")).unwrap();
     assert_eq!(disk.bytes("c/b/f").unwrap(), b"x");
     assert_eq!(disk.names(path("c")).unwrap(), ["b"]);
-    assert!(disk.look(path("a")).unwrap().is_none());
+    assert!(disk.metadata(path("a")).unwrap().is_none());
     assert!(disk.remove_directory(path("c/b")).is_err(), "it is not empty");
     let crashed = disk.crash(&mut OnlySynced);
     assert_eq!(crashed.bytes("a/b/f").unwrap(), b"x");
-    assert!(crashed.look(path("d")).unwrap().is_none());
+    assert!(crashed.metadata(path("d")).unwrap().is_none());
     disk.remove_directory(path("d/e")).unwrap();
     disk.sync_directory(path("d")).unwrap();
     let crashed = disk.crash(&mut OnlySynced);
     assert_eq!(crashed.bytes("c/b/f").unwrap(), b"x");
-    assert!(crashed.look(path("d")).unwrap().is_some());
-    assert!(crashed.look(path("d/e")).unwrap().is_none());
+    assert!(crashed.metadata(path("d")).unwrap().is_some());
+    assert!(crashed.metadata(path("d/e")).unwrap().is_none());
 }
 
 #[test]

@@ -214,7 +214,7 @@ impl Copier {
             self.moves.late(found.at, new_at);
             let new_place = match found.payload {
                 ScannedPayload::Back(back) => self.moves.new_place(back),
-                ScannedPayload::Gone => Some(0),
+                ScannedPayload::Deleted => Some(0),
                 ScannedPayload::Data(_) => None,
             };
             let payload = match new_place {

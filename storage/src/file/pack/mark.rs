@@ -82,7 +82,7 @@ impl Marker<'_> {
                         }
                         older.insert(back)
                     }
-                    ScannedPayload::Back(_) | ScannedPayload::Gone => false,
+                    ScannedPayload::Back(_) | ScannedPayload::Deleted => false,
                 };
                 if is_new && follow {
                     self.refer(record.oid, record.at)?;

@@ -85,7 +85,7 @@ pub(super) fn survey(
                     deleted.remove(record.oid);
                     last.insert(record.oid, record.at);
                 }
-                ScannedPayload::Gone => {
+                ScannedPayload::Deleted => {
                     last.remove(record.oid);
                     deleted.insert(record.oid, record.at);
                 }

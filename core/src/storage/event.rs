@@ -11,51 +11,51 @@ use crate::ids::{Oid, Tid};
 /// proxy the server may send invalidations late. A commit is reported when it is visible to loads.
 /// A commit that came through the proxy itself and succeeded is not reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum StorageEvent {
     /// Another client of the server committed.
-    Changed {
+    Invalidated {
         /// Tid of the commit, or of the last of several.
         tid: Tid,
         /// The objects that it changed.
         oids: Arc<[Oid]>,
     },
     /// The proxy has reconnected to the server.
-    Reset {
+    Reconnected {
         /// Tid of the server's newest commit.
         tid: Tid,
         /// Whether commits up to `tid` may not have been reported.
-        missed: bool,
+        may_have_missed: bool,
     },
 }
 
-impl News {
+impl StorageEvent {
     /// Tid of the newest commit that the event covers.
     #[must_use]
     pub const fn tid(&self) -> Tid {
         match self {
-            Self::Changed { tid, .. } | Self::Reset { tid, .. } => *tid,
+            Self::Invalidated { tid, .. } | Self::Reconnected { tid, .. } => *tid,
         }
     }
 }
 
 /// Receives the events of a proxy. It must return at once, and must not wait for the storage.
 #[derive(Clone)]
-pub struct Listener(Arc<dyn Fn(News) + Send + Sync>);
+pub struct Subscriber(Arc<dyn Fn(StorageEvent) + Send + Sync>);
 
-impl Listener {
+impl Subscriber {
     /// A subscriber that calls this function.
-    pub fn new(hear: impl Fn(News) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(hear))
+    pub fn new(notify: impl Fn(StorageEvent) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(notify))
     }
 
     /// Passes an event to the subscriber.
-    pub fn hear(&self, news: News) {
-        (self.0)(news);
+    pub fn notify(&self, event: StorageEvent) {
+        (self.0)(event);
     }
 }
 
-impl fmt::Debug for Listener {
+impl fmt::Debug for Subscriber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Listener")
+        f.write_str("Subscriber")
     }
 }
