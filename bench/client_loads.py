@@ -1,4 +1,4 @@
-"""Loads per second of Python's own ZEO client, for rzeo-bench.
+"""Loads per second of Python's ZEO client, for rzeo-bench.
 
     client_loads.py HOST PORT OBJECTS SECONDS
 
@@ -32,7 +32,7 @@ def warm(address, oids, seconds):
     return rate
 
 
-# Too small for any record, so that each is asked for.
+# The cache is too small for any record, so that the client requests each one.
 TINY = 1000
 
 

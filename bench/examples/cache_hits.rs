@@ -1,4 +1,4 @@
-//! What a hit in the client's cache costs, and a miss, and a record that comes and drives out another.
+//! The time of a hit in the client's cache, of a miss, and of a new record that evicts another.
 //!
 //!     cargo run --release -p rzeo-bench --example cache_hits
 
@@ -42,13 +42,13 @@ fn store(cache: &mut Cache, oid: u64) {
     cache.store(Oid(oid), Revision { data, serial: Tid(1), end: None });
 }
 
-/// Any number, without a pattern that a processor could guess.
+/// A pseudo-random number, so that the processor cannot predict the access.
 fn somewhere(n: u32) -> u64 {
     let mixed = (u64::from(n) ^ 0x5bd1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 20
 }
 
-/// -> nanoseconds for one time, in the best of all rounds: others use the machine, too
+/// Nanoseconds for one step, in the best of all rounds, because other programs use the machine too.
 fn measure(mut step: impl FnMut(u32)) -> f64 {
     let round = |round| {
         let start = Instant::now();

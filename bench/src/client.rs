@@ -1,4 +1,4 @@
-//! Clients that do nothing but wait for answers: blocking sockets, one thread a connection.
+//! Minimal clients: blocking sockets, one thread for each connection.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -47,7 +47,7 @@ impl Client {
         }
     }
 
-    /// The next frame that answers a call; others are notices.
+    /// The next frame with a reply; skips notifications.
     fn reply(&mut self) -> io::Result<Bytes> {
         loop {
             let frame = self.frame()?;
@@ -87,7 +87,9 @@ impl Client {
         self.stream.write_all(&batch)?;
         self.call("vote", vec![txn.clone()])?;
         match self.call("tpc_finish", vec![txn])? {
-            Value::Bytes(tid) => Tid::from_slice(&tid).ok_or_else(|| io::Error::other("no tid")),
+            Value::Bytes(tid) => {
+                Tid::from_slice(&tid).ok_or_else(|| io::Error::other("the reply is not a tid"))
+            }
             other => Err(io::Error::other(format!("tpc_finish: {other:?}"))),
         }
     }
@@ -116,14 +118,14 @@ pub(crate) fn load_request(oid: Oid) -> Vec<u8> {
     message(&Value::Tuple(args.clone()), Flag::Call, "loadBefore", args)
 }
 
-/// Fills a database.
+/// Stores [`OBJECTS`] records in a new database.
 pub(crate) fn populate(address: SocketAddr) -> io::Result<()> {
     let oids: Vec<Oid> = (0..OBJECTS).map(Oid).collect();
     Client::connect(address)?.commit(&oids, Tid::ZERO)?;
     Ok(())
 }
 
-/// Runs one worker per connection and adds up what they did per second.
+/// Runs one worker per connection and adds up their operations per second.
 fn run(
     connections: usize,
     time: Duration,
@@ -171,16 +173,22 @@ pub(crate) fn loads(
     })
 }
 
-/// Commits per second, each connection writing objects of its own.
+/// Commits per second, where each connection writes its own objects.
 pub(crate) fn commits(address: SocketAddr, connections: usize, time: Duration) -> io::Result<f64> {
     run(connections, time, |worker, end| {
         let mut client = Client::connect(address)?;
         let oids = client.call("new_oids", vec![Value::Int(1)])?;
-        let Value::List(oids) = oids else { return Err(io::Error::other("new_oids: no list")) };
-        let Some(Value::Bytes(oid)) = oids.first() else {
-            return Err(io::Error::other(format!("worker {worker}: new_oids gave nothing")));
+        let Value::List(oids) = oids else {
+            return Err(io::Error::other("the reply to new_oids is not a list"));
         };
-        let oid = Oid::from_slice(oid).ok_or_else(|| io::Error::other("no oid"))?;
+        let Some(Value::Bytes(oid)) = oids.first() else {
+            return Err(io::Error::other(format!(
+                "worker {worker}: the reply to new_oids is empty"
+            )));
+        };
+        let oid = Oid::from_slice(oid).ok_or_else(|| {
+            io::Error::other("the reply to new_oids holds a value that is not an oid")
+        })?;
         let mut serial = Tid::ZERO;
         let mut done = 0;
         while Instant::now() < end {

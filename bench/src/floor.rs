@@ -1,4 +1,4 @@
-//! What the machine can do without any database in between.
+//! The floor: the speed of the machine without a database.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -15,11 +15,11 @@ use crate::client::RECORD_BYTES;
 /// Bytes that one commit of one record adds to a FileStorage.
 const COMMIT_BYTES: usize = 23 + 42 + RECORD_BYTES + 8;
 
-/// `Z5`.
+/// Bytes of the payload of a handshake, such as `Z5`.
 const HANDSHAKE_BYTES: usize = 2;
 
 /// Answers every request with a record read from a file, with a thread per connection and one write
-/// for all requests that arrived together. It looks nothing up and understands nothing.
+/// for all requests that arrived together. It does not look at the requests.
 pub(crate) fn start_loads() -> io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
@@ -50,7 +50,7 @@ fn answer(mut stream: TcpStream) -> io::Result<()> {
             count => deframer.push(&buffer[..count]),
         }
         while let Some(frame) = deframer.next_frame().map_err(io::Error::other)? {
-            // A handshake needs no answer; `register` gets a record too, and nobody minds.
+            // A handshake needs no reply; `register` gets a record, which the client ignores.
             if frame.len() > HANDSHAKE_BYTES {
                 let position = positions.next().expect("a cycle has no end");
                 file.read_exact_at(&mut reply[record.clone()], position)?;
@@ -77,7 +77,7 @@ fn reply() -> Vec<u8> {
     chunks.flat_map(|chunk: Bytes| chunk.to_vec()).collect()
 }
 
-/// One thread that appends and syncs.
+/// Commits per second of one thread that appends and syncs.
 pub(crate) fn commits(time: Duration) -> io::Result<f64> {
     let mut file = tempfile::tempfile_in(".")?;
     let bytes = vec![1; COMMIT_BYTES];

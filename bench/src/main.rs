@@ -1,10 +1,10 @@
-//! Loads and commits per second of rzeo, of Python's ZEO and of a floor, taken in turns in one run;
-//! then of the Rust client and of Python's.
+//! Loads and commits per second of rzeo, of Python's ZEO and of a floor, measured in turns in one
+//! run; then of the Rust client and of Python's.
 //!
-//! Absolute times on a shared machine mean little, so what counts are the ratios, and each figure is
-//! the median of several rounds in which the three alternate. The floor of loads is a thread per
-//! connection that reads a record from a file for every request and sends it; the floor of commits is
-//! one thread that appends as many bytes as a commit takes and syncs, for each commit alone.
+//! Absolute times on a shared machine are not reliable, so the ratios count, and each figure is the
+//! median of several rounds in which the three alternate. The floor of loads is a thread per
+//! connection that reads a record from a file for every request and sends it; the floor of commits
+//! is one thread that, for each commit, appends as many bytes as a commit takes and syncs.
 
 mod client;
 mod floor;
@@ -16,22 +16,22 @@ use std::time::Duration;
 
 use clap::Parser;
 
-/// Compares rzeo with Python's ZEO and with the machine.
+/// Compare the speed of rzeo with Python's ZEO and with the floor of the machine
 #[derive(Parser)]
 struct Args {
-    /// The command that starts rzeo; it gets `-C FILE --address-file FILE`.
+    /// Start rzeo with this command; `-C FILE --address-file FILE` is appended
     #[arg(long, default_value = "target/release/rzeo serve")]
     rzeo: String,
-    /// The Python that has ZEO installed.
+    /// Run Python's ZEO with this interpreter
     #[arg(long, default_value = ".venv/bin/python")]
     python: String,
-    /// Seconds for each measurement.
+    /// Measure for this many seconds each
     #[arg(long, default_value_t = 1.0)]
     seconds: f64,
-    /// Rounds of each measurement; the median counts.
+    /// Repeat each measurement this many times and print the median
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Compare the clients only.
+    /// Compare only the clients
     #[arg(long)]
     clients: bool,
 }
@@ -47,7 +47,7 @@ fn main() -> std::io::Result<()> {
     compare_clients(&args, rzeo.address, time)
 }
 
-/// Both servers and the floor, in turns.
+/// Measures both servers and the floor, in turns.
 fn compare_servers(args: &Args, rzeo: SocketAddr, time: Duration) -> std::io::Result<()> {
     let python = servers::start_python(&args.python)?;
     client::populate(python.address)?;
@@ -80,7 +80,7 @@ fn compare_servers(args: &Args, rzeo: SocketAddr, time: Duration) -> std::io::Re
     Ok(())
 }
 
-/// Both clients on rzeo, in turns.
+/// Measures both clients with rzeo, in turns.
 fn compare_clients(args: &Args, address: SocketAddr, time: Duration) -> std::io::Result<()> {
     let [mut warm, mut cold, mut prefetched] = [const { [const { Vec::new() }; 2] }; 3];
     for _ in 0..args.rounds {
@@ -95,7 +95,7 @@ fn compare_clients(args: &Args, address: SocketAddr, time: Duration) -> std::io:
     println!("loads of 1 KB by a client        Rust     Python   Rust/Python");
     for (what, figures) in [
         ("from its cache", warm),
-        ("64 at once, past its cache", cold),
+        ("64 at once, not cached", cold),
         ("the same, prefetched", prefetched),
     ] {
         let [rust, python] = figures.map(median);
@@ -104,7 +104,7 @@ fn compare_clients(args: &Args, address: SocketAddr, time: Duration) -> std::io:
     Ok(())
 }
 
-/// The medians of several rounds.
+/// The median of each figure over several rounds.
 fn rounds(
     count: usize,
     mut round: impl FnMut() -> std::io::Result<[std::io::Result<f64>; 3]>,

@@ -1,7 +1,7 @@
-//! Loads per second of the Rust client and of Python's: from their caches, and past them.
+//! Loads per second of the Rust client and of Python's: of cached objects, and of others.
 //!
-//! Both ask the same server, rzeo. Past the cache, 64 loads are wanted at once: of Python's client by 64
-//! threads, and by its `prefetch`, which is faster but gives the records to nobody.
+//! Both use the same server, rzeo. Of objects that are not cached, 64 are loaded at once: with
+//! Python's client by 64 threads, and by its `prefetch`, which is faster but only fills the cache.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,17 +16,18 @@ use rzeo_tokio::{Client, ClientOptions};
 
 use crate::client::OBJECTS;
 
-/// Loads that are wanted at once.
+/// Number of concurrent loads.
 const IN_FLIGHT: usize = 64;
 
-/// What a client does in a second: loads from its cache, loads past it, and prefetches of them.
+/// Operations per second of a client: loads of cached objects, loads of others, and prefetches of
+/// others.
 pub(crate) struct Figures {
     pub(crate) warm: f64,
     pub(crate) cold: f64,
     pub(crate) prefetched: f64,
 }
 
-/// Of the Rust client. Its prefetches are not measured: they cannot be slower than loads.
+/// Measures the Rust client. Its prefetches are not measured: they cannot be slower than loads.
 pub(crate) fn rust(address: SocketAddr, time: Duration) -> io::Result<Figures> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -36,7 +37,7 @@ pub(crate) fn rust(address: SocketAddr, time: Duration) -> io::Result<Figures> {
         }
         let warm = warm(&client, time).await?;
         client.close().await;
-        // Too small for any record, so that each is asked for.
+        // The cache is too small for any record, so that the client requests each one.
         let client = connect(address, 1000).await?;
         let cold = cold(&client, time).await?;
         client.close().await;
@@ -81,7 +82,7 @@ async fn cold(client: &Client, time: Duration) -> io::Result<f64> {
     Ok(done / started.elapsed().as_secs_f64())
 }
 
-/// Of Python's client.
+/// Measures Python's client.
 pub(crate) fn python(python: &str, address: SocketAddr, time: Duration) -> io::Result<Figures> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/client_loads.py");
     let output = Command::new(python)

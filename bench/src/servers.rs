@@ -1,4 +1,4 @@
-//! Starts the two servers on databases of their own.
+//! Starts the two servers, each with its own database.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// How long a server may take to start.
+/// Timeout for the start of a server.
 const START_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// A running server; ends when it is dropped.
@@ -20,13 +20,13 @@ pub(crate) struct Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The server may have stopped already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// rzeo, or anything that takes its arguments.
+/// Starts rzeo, or another command with the same arguments.
 pub(crate) fn start_rzeo(command: &str) -> io::Result<Running> {
     let mut words = command.split_whitespace();
     let program = words.next().ok_or_else(|| io::Error::other("no command for rzeo"))?;
@@ -35,7 +35,7 @@ pub(crate) fn start_rzeo(command: &str) -> io::Result<Running> {
     start(command)
 }
 
-/// Python's own server.
+/// Starts Python's server.
 pub(crate) fn start_python(python: &str) -> io::Result<Running> {
     let mut command = Command::new(python);
     command.args(["-m", "ZEO.runzeo"]);
@@ -43,7 +43,8 @@ pub(crate) fn start_python(python: &str) -> io::Result<Running> {
 }
 
 fn start(mut command: Command) -> io::Result<Running> {
-    // On the disk of the project, not in a temporary directory that may be in memory.
+    // The directory is on the disk of the project, because the system's temporary directory may be
+    // in memory.
     let directory = tempfile::tempdir_in(".")?;
     let address = free_address()?;
     let config = write_config(directory.path(), address)?;

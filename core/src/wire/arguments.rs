@@ -1,8 +1,8 @@
-//! Taking a call's arguments one by one.
+//! Takes the arguments of a call one by one.
 //!
-//! Python's servers look at an argument's type only where they use it; here number and types are
-//! checked on arrival, so what is inside the server is typed. What does not fit is answered in
-//! Python's words, as far as Python has any.
+//! Python's servers check the type of an argument where they use it; here number and types are
+//! checked on arrival, so that all later code is typed. The error texts are those of Python where
+//! Python has one.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -22,11 +22,11 @@ pub struct TxnHandle(pub Value);
 pub enum NotACall {
     /// No such method; the connection ends.
     UnknownMethod,
-    /// The arguments do not fit; the text goes back in a `TypeError`.
+    /// The arguments have the wrong number or types; the text is the reply's `TypeError`.
     Arguments(String),
 }
 
-/// The parameters of a method: those that must be given, and how many more may be.
+/// The parameters of a method: the required ones, and the number of optional ones.
 struct Signature {
     required: &'static [&'static str],
     optional: usize,
@@ -68,7 +68,7 @@ fn signature(name: &str) -> Option<Signature> {
     }
 }
 
-/// Python's words for a wrong number of arguments; `self` counts there, so it counts here.
+/// Python's error text for a wrong number of arguments, in which `self` counts.
 fn check_count(name: &str, signature: &Signature, given: usize) -> Result<(), NotACall> {
     let required = signature.required.len();
     if given < required {
@@ -106,15 +106,14 @@ fn enumerate(names: &[&str]) -> String {
     }
 }
 
-/// The arguments of a call that are not taken yet.
+/// The remaining arguments of a call.
 pub(super) struct Arguments<'a> {
     name: &'a str,
     values: IntoIter<Value>,
 }
 
 impl<'a> Arguments<'a> {
-    /// The arguments of a call of this method, if there is such a method and they are as many as it
-    /// takes.
+    /// The arguments of a call, if the method exists and their number is valid.
     pub(super) fn new(name: &'a str, args: Value) -> Result<Self, NotACall> {
         let signature = signature(name).ok_or(NotACall::UnknownMethod)?;
         let (Value::Tuple(values) | Value::List(values)) = args else {
@@ -162,8 +161,8 @@ impl<'a> Arguments<'a> {
         self.eight("a tid of 8 bytes").map(Tid::from_bytes)
     }
 
-    /// A serial that no revision can have stands for anything that is not a serial: FileStorage
-    /// accepts whatever comes for a new object, and conflicts otherwise.
+    /// Returns a serial that no revision can have for an argument that is not a serial: FileStorage
+    /// ignores the serial of a new object, and reports a conflict for others.
     pub(super) fn serial(&mut self) -> Tid {
         match self.value() {
             Value::Bytes(bytes) => Tid::from_slice(&bytes).unwrap_or(Tid::ZERO),
@@ -183,7 +182,7 @@ impl<'a> Arguments<'a> {
         if self.skip_none() { Ok(None) } else { self.bytes().map(Some) }
     }
 
-    /// Whether the next argument is `None` or left out, which is then taken.
+    /// Takes the next argument if it is `None`; `true` also if there is none left.
     fn skip_none(&mut self) -> bool {
         let none = matches!(self.values.as_slice().first(), None | Some(Value::None));
         if none {
@@ -260,7 +259,7 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// A transaction's status: one character, a blank unless transactions are copied.
+    /// A transaction's status: one character, a space unless transactions are copied.
     pub(super) fn status(&mut self) -> Result<u8, NotACall> {
         match self.values.next() {
             None => Ok(b' '),

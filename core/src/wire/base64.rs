@@ -1,4 +1,4 @@
-//! Base64 of tids, the form in which `undoLog` names transactions and `undoa` takes them.
+//! Base64 of tids: the form of transaction ids in `undoLog` and `undoa`.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::ids::Tid;
 
-/// Twelve characters, the last of them `=`.
+/// Encodes a tid as twelve characters, of which the last is `=`.
 #[must_use]
 pub fn encode(tid: Tid) -> String {
     STANDARD.encode(tid.to_bytes())
@@ -19,11 +19,11 @@ pub fn encode(tid: Tid) -> String {
 pub enum NotATid {
     /// Not base64; Python raises `binascii.Error`.
     Base64,
-    /// Base64 of something else than eight bytes; Python fails an assertion.
+    /// Base64 of a length other than eight bytes; Python fails an assertion.
     Length,
 }
 
-/// The tid that a client names. As Python does, skips what is not of the alphabet.
+/// Decodes a tid. Skips characters outside the alphabet, as Python does.
 ///
 /// # Errors
 /// [`NotATid`].

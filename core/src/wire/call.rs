@@ -1,10 +1,10 @@
-//! What a client may ask: one variant per method of the protocol, with checked arguments.
+//! The requests of clients: one variant per method of the protocol, with checked arguments.
 //!
-//! A call is read in two steps. The envelope gives a name and plain values; [`Call::read`] looks the
-//! name up and checks the arguments' number and types. An unknown name is the peer's fault and ends
-//! the connection (`spec: zeo-protocol 6.1`); wrong arguments are answered as Python answers them,
-//! with a `TypeError` in the same words, because `history(oid, None)` and its like are found in the
-//! field and read by people.
+//! A call is read in two steps. The envelope has a name and plain values; [`Call::read`] looks up
+//! the name and checks the number and types of the arguments. For an unknown name the server closes
+//! the connection (`spec: zeo-protocol 6.1`); for wrong arguments it replies with a `TypeError`
+//! with the same text as Python's, because calls such as `history(oid, None)` occur in practice and
+//! people read the errors.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -17,7 +17,7 @@ use crate::wire::SHARED_FROM;
 use crate::wire::arguments::Arguments;
 pub use crate::wire::arguments::{NotACall, TxnHandle};
 
-/// A request. Names are the wire's, camel-cased.
+/// A request. Variants have the names of the wire methods in camel case.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "fields are the wire arguments")]
 pub enum Call {
@@ -60,9 +60,9 @@ pub enum Call {
     IteratorGc {
         iids: Vec<Value>,
     },
-    /// What the storage answers by itself.
+    /// Calls that the storage answers directly.
     Query(QueryCall),
-    /// The calls of two-phase commit, which wait for each other.
+    /// Calls of two-phase commit, which are answered in order.
     Txn(TxnCall),
     SendBlob {
         oid: Oid,
@@ -70,7 +70,7 @@ pub enum Call {
     },
 }
 
-/// A call that goes straight to the storage.
+/// A call that the storage answers directly.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "fields are the wire arguments")]
 pub enum QueryCall {
@@ -85,7 +85,8 @@ pub enum QueryCall {
     GetTid {
         oid: Oid,
     },
-    /// Both stay values, because an oid of a wrong kind is looked for first, and not found.
+    /// Both are unchecked values: an oid of the wrong type is answered with "not found", as in
+    /// Python.
     History {
         oid: Value,
         size: Value,
@@ -104,7 +105,7 @@ pub enum QueryCall {
     },
 }
 
-/// A call that belongs to a transaction, or to an upload, which has to keep its place among them.
+/// A call of a transaction, or of an upload, which is processed in order with them.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "fields are the wire arguments")]
 pub enum TxnCall {
@@ -180,8 +181,9 @@ impl Call {
         Self::from_arguments(&mut Arguments::new(name, args)?)
     }
 
-    /// Copies what the call keeps of its message if that is a small part of it: records share their
-    /// message's memory, and the others that arrived with it, until they are on the disk.
+    /// Copies the parts of the message that the call keeps if they are a small part of it:
+    /// otherwise a record keeps its message, and others in the same buffer, in memory until it is
+    /// on the disk.
     #[must_use]
     pub fn detached(mut self, message_bytes: usize) -> Self {
         if let Self::Txn(

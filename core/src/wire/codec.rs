@@ -1,12 +1,12 @@
 //! Messages in either of the two encodings.
 //!
-//! Every message is a tuple of four: message id, flag, name, arguments. Which encoding a connection
-//! uses is settled by the client's handshake. What is written is byte for byte what Python's ZEO
-//! would write; what is read may be spelled in any way that Python understands.
+//! Every message is a tuple of four: message id, flag, name, arguments. The client's handshake
+//! decides the encoding of a connection. Written messages are byte for byte those of Python's ZEO;
+//! read messages can have any form that Python accepts.
 //!
-//! A message's length stands before it, and large byte strings in it are chained rather than copied
-//! ([`Outgoing`]), so a message is walked twice: once to be measured, once to be written. What
-//! cannot be written is found by the first walk, before anything is in the output.
+//! The length of a message comes before it, and large byte strings are chained rather than copied
+//! ([`Outgoing`]), so a message is encoded in two passes: the first measures it, the second writes
+//! it. The first pass finds values that cannot be encoded, before anything is in the output.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -17,7 +17,7 @@ use super::{Malformed, Outgoing, Unwritable, msgpack};
 use crate::pickle::{self, Count, Sink, opcode as op};
 use crate::value::{ReadLimits, Value};
 
-/// How messages are encoded.
+/// The encodings of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Codec {
     /// `M5`.
@@ -26,7 +26,7 @@ pub enum Codec {
     Pickle,
 }
 
-/// What kind of message it is, as our side says it.
+/// The kind of a message that this side sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flag {
     /// The result of a call: the integer 0.
@@ -39,12 +39,13 @@ pub enum Flag {
     Call,
 }
 
-/// A message as it came.
+/// A received message.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Envelope {
-    /// The sender's name for the call; comes back as it is.
+    /// The sender's id of the call; the reply has the same.
     pub msgid: Value,
-    /// In a request: one-way. In a reply: an error. By Python's truth.
+    /// The truth value of the flag. In a request: whether it is one-way. In a reply: whether it is
+    /// an error.
     pub flag: bool,
     /// A method, or `.reply`.
     pub name: String,
@@ -56,7 +57,7 @@ impl Codec {
     /// Reads the payload of one frame.
     ///
     /// # Errors
-    /// [`Malformed`]: the stream may still be in step, but its sender is not to be trusted.
+    /// [`Malformed`]: the connection must be closed.
     pub fn read(self, frame: &Bytes, limits: &ReadLimits) -> Result<Envelope, Malformed> {
         let value = self.read_value(frame, limits)?;
         let kind = value.kind();
@@ -71,10 +72,11 @@ impl Codec {
         Ok(Envelope { msgid, flag: flag.is_true(), name, args })
     }
 
-    /// Appends one message as a complete frame, or nothing. Pickles carry objects, too.
+    /// Appends one message as a complete frame, or nothing on an error. The pickle encoding also
+    /// has Python objects.
     ///
     /// # Errors
-    /// [`Unwritable`], for values that the encoding has no room for.
+    /// [`Unwritable`], for values that the encoding cannot represent.
     pub fn write(
         self,
         out: &mut Outgoing,
@@ -89,7 +91,7 @@ impl Codec {
         self.write_parts(out, msgid, flag, name, args)
     }
 
-    /// Reads one value that is not in a message.
+    /// Reads one value outside of a message.
     ///
     /// # Errors
     /// [`Malformed::Pickle`] or [`Malformed::Msgpack`].
@@ -100,10 +102,10 @@ impl Codec {
         }
     }
 
-    /// One value that is not in a message.
+    /// Encodes one value outside of a message.
     ///
     /// # Errors
-    /// [`Unwritable`], for values that the encoding has no room for.
+    /// [`Unwritable`], for values that the encoding cannot represent.
     pub fn write_value(self, value: &Value) -> Result<Bytes, Unwritable> {
         let mut bytes = Vec::new();
         match self {

@@ -1,19 +1,19 @@
-//! Frames out of a stream of bytes.
+//! Cuts a stream of bytes into frames.
 //!
-//! A frame is four bytes of length, big-endian, and as many bytes of payload. The bytes that a
-//! socket gave are copied once, into one growing buffer; the frames are slices of it and keep it
-//! alive, so a record is not copied again on its way into the storage.
+//! A frame is four bytes of length, big-endian, and as many bytes of payload. The bytes read from a
+//! socket are copied once, into one growing buffer; the frames are slices of it and keep it alive,
+//! so a record is not copied again before the storage gets it.
 //!
-//! What a length prefix promises is not believed: the buffer grows with what has really arrived, by
-//! doubling. So a stranger pays for every byte that we hold, and a frame costs the same however it
-//! is chopped.
+//! The length prefix does not determine the size of the buffer: it grows with the bytes received,
+//! by doubling. So a peer cannot make it allocate more than a multiple of what it sends, and the
+//! cost of a frame does not depend on how its bytes are split.
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::Malformed;
 
-/// A longer frame shares its memory with no other: whoever keeps a small part of the next one must not
-/// keep all of this one with it.
+/// Minimum bytes of a frame that gets a buffer of its own: otherwise a small part of the next frame
+/// would keep this one in memory.
 pub(crate) const ALONE_FROM: usize = 128 * 1024;
 
 /// Bytes of the length prefix.
@@ -27,18 +27,18 @@ pub struct Deframer {
 }
 
 impl Deframer {
-    /// A stream from its beginning. Frames longer than `frame_bytes_max` are refused.
+    /// Starts at the beginning of a stream. `frame_bytes_max` is the maximum length of a frame.
     #[must_use]
     pub fn new(frame_bytes_max: u32) -> Self {
         Self { buffer: BytesMut::new(), frame_bytes_max }
     }
 
-    /// From now on frames up to this length are taken.
+    /// Changes the maximum length of a frame.
     pub const fn allow(&mut self, frame_bytes_max: u32) {
         self.frame_bytes_max = frame_bytes_max;
     }
 
-    /// Takes what has arrived, in chunks of any size.
+    /// Appends received bytes, in chunks of any size.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
@@ -71,24 +71,24 @@ impl Deframer {
         Ok(Some(frame))
     }
 
-    /// Takes what has arrived and is not part of a frame already taken: for those who write down a
-    /// stream that cannot be followed, or has ended within a frame.
+    /// Takes the received bytes after the last frame taken: to record a stream that cannot be cut
+    /// into frames, or that has ended within a frame.
     #[must_use]
     pub fn take_rest(&mut self) -> Bytes {
         self.buffer.split().freeze()
     }
 
-    /// How many bytes have arrived that are not part of a frame already taken. Not zero at the end
-    /// of a stream means that it ended within a frame.
+    /// Number of received bytes after the last frame taken. If not zero at the end of a stream, the
+    /// stream ended within a frame.
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.buffer.len()
     }
 }
 
-/// Whether these are the first bytes of a TLS record: a content type (change cipher spec, alert, handshake
-/// or application data), then a version from SSL 3.0 to TLS 1.3. As the length of a frame they would be
-/// more than 320 MB.
+/// Whether these bytes start a TLS record: a content type (change cipher spec, alert, handshake or
+/// application data), then a version from SSL 3.0 to TLS 1.3. Read as the length of a frame they
+/// exceed 320 MB.
 fn is_tls_record(bytes: [u8; PREFIX]) -> bool {
     matches!(bytes, [20..=23, 3, 0..=4, _])
 }

@@ -1,12 +1,12 @@
-//! Greetings: the first frame in each direction, in no encoding (`spec: zeo-protocol 2`).
+//! Handshake: the first frame in each direction, which has no encoding (`spec: zeo-protocol 2`).
 
 use super::Codec;
 
-/// What a monitoring peer sends instead of a greeting.
+/// The frame that a monitoring peer sends instead of a greeting.
 pub const RUOK: &[u8] = b"ruok";
 
 impl Codec {
-    /// What a server announces and a client answers.
+    /// The greeting that a server sends, and with which a client replies.
     #[must_use]
     pub const fn greeting(self) -> &'static [u8] {
         match self {
@@ -15,8 +15,8 @@ impl Codec {
         }
     }
 
-    /// The encoding that a client's greeting asks for. The client decides, whatever was announced.
-    /// `None` is no greeting of ours: another version, another letter, anything else.
+    /// The encoding that a client's greeting selects, whatever the server's greeting was. `None`
+    /// for an unsupported version or encoding, and for any other bytes.
     #[must_use]
     pub const fn chosen_by(greeting: &[u8]) -> Option<Self> {
         match greeting {

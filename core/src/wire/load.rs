@@ -1,17 +1,17 @@
-//! The load and its answer, read and written without the detour through values.
+//! The fast path for loads: reads and writes `loadBefore` and its reply without building values.
 //!
-//! Most messages of most connections are these two, and all peers spell them alike: constant pieces with
-//! ids and a record between them.
+//! Most messages of most connections are these two, and all peers encode them in the same way:
+//! constant pieces with ids and a record between them.
 //!
 //! ```text
 //!   call:   START  oid before  CALL   oid before  CALL_END
 //!   reply:  START  oid before  REPLY  record serial end  REPLY_END
 //! ```
 //!
-//! The first pair is the message's id, by which clients make equal loads one. What is spelled otherwise
-//! is not recognized here and goes the general way, to the same result; what is written is byte for
-//! byte what [`Codec::write`] writes. With this, a server whose records are in memory answers a third
-//! more loads.
+//! The first pair is the message's id, with which clients combine equal loads. Messages in another
+//! form are not recognized here and take the general path, to the same result; written messages are
+//! byte for byte those of [`Codec::write`]. With this path, a server whose records are in memory
+//! answers a third more loads.
 
 use bytes::Bytes;
 
@@ -20,24 +20,24 @@ use crate::ids::{Oid, Tid};
 use crate::pickle::{self, Count, Sink, opcode as op};
 use crate::storage::Revision;
 
-/// The pieces in one encoding. They are constants of a type so that comparing with them is a few
-/// instructions, not a call.
+/// The constant pieces in one encoding. They are associated constants, so that a comparison takes a
+/// few instructions instead of a call.
 trait Spelling {
     const START: &[u8];
-    /// Around two ids that are a pair.
+    /// The pieces before and after a pair of two ids.
     const PAIR: (&[u8], &[u8]);
-    /// Before an id.
+    /// The piece before an id.
     const EIGHT: &[u8];
     const CALL: &[u8];
     const CALL_END: &[u8];
     const REPLY: &[u8];
-    /// In place of the end of a revision that is current.
+    /// The piece for the end of a current revision.
     const NONE: &[u8];
     const REPLY_END: &[u8];
 
     fn put_record(sink: &mut impl Sink, record: &Bytes) -> Result<(), Unwritable>;
 
-    /// How long the record is that follows.
+    /// Length of the record that follows, in bytes.
     fn record_length(rest: &mut Rest<'_>) -> Option<usize>;
 }
 
@@ -92,7 +92,7 @@ impl Spelling for Msgpack {
     }
 }
 
-/// A reply that brings a record.
+/// A reply with a record.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Loaded {
     pub(crate) oid: Oid,
@@ -100,7 +100,7 @@ pub(crate) struct Loaded {
     pub(crate) revision: Revision,
 }
 
-/// A call of `loadBefore` whose arguments are its id, if it is one in the usual spelling.
+/// Reads a call of `loadBefore` in the usual form, whose message id repeats its arguments.
 pub(crate) fn read_call(codec: Codec, frame: &[u8]) -> Option<(Oid, Tid)> {
     match codec {
         Codec::Pickle => Rest(frame).call::<Pickle>(),
@@ -108,7 +108,7 @@ pub(crate) fn read_call(codec: Codec, frame: &[u8]) -> Option<(Oid, Tid)> {
     }
 }
 
-/// A reply that brings a record, if it is one in the usual spelling. The record shares the frame.
+/// Reads a reply with a record in the usual form. The record shares the memory of the frame.
 pub(crate) fn read_reply(codec: Codec, frame: &Bytes) -> Option<Loaded> {
     match codec {
         Codec::Pickle => Rest(frame).reply::<Pickle>(frame),
@@ -116,7 +116,7 @@ pub(crate) fn read_reply(codec: Codec, frame: &Bytes) -> Option<Loaded> {
     }
 }
 
-/// Appends a call of `loadBefore` whose arguments are its id.
+/// Appends a call of `loadBefore` whose message id repeats its arguments.
 pub(crate) fn write_call(codec: Codec, out: &mut Outgoing, oid: Oid, before: Tid) {
     fn write<S: Spelling>(out: &mut Outgoing, pair: (Oid, Tid)) {
         let mut count = Count::default();
@@ -130,7 +130,7 @@ pub(crate) fn write_call(codec: Codec, out: &mut Outgoing, oid: Oid, before: Tid
     }
 }
 
-/// Appends the reply that brings a record, or nothing.
+/// Appends a reply with a record, or nothing on an error.
 ///
 /// # Errors
 /// [`Unwritable::TooLong`].
@@ -194,7 +194,7 @@ fn put_eight<S: Spelling>(sink: &mut impl Sink, eight: [u8; 8]) {
     sink.put(&eight);
 }
 
-/// What is left of a frame.
+/// The rest of a frame.
 struct Rest<'a>(&'a [u8]);
 
 impl Rest<'_> {
@@ -277,7 +277,7 @@ mod tests {
         stream(out)
     }
 
-    /// Whatever is not exactly what is looked for is left to the codec.
+    /// Checks that any other frame is left to the codec.
     fn is_exact(frame: &Bytes, is_read: impl Fn(&Bytes) -> bool) {
         assert!(is_read(frame));
         assert!(!is_read(&frame.slice(..frame.len() - 1)));

@@ -1,4 +1,4 @@
-//! What goes over the wire, from bytes to messages.
+//! The wire protocol, from bytes to messages.
 
 mod arguments;
 pub mod base64;
@@ -25,51 +25,51 @@ pub use crate::pickle::emit::Unwritable;
 /// The port that ZEO servers listen on by convention.
 pub const DEFAULT_PORT: u16 = 8100;
 
-/// Bytes that cannot be read as a message. Only closing is left.
+/// Bytes that cannot be read as a message. The connection must be closed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Malformed {
-    /// The length prefix promises more than we agreed to hold.
-    #[error("a frame of {length} bytes is over the limit of {limit}")]
+    /// The length prefix exceeds the maximum.
+    #[error("a frame of {length} bytes exceeds the maximum of {limit}")]
     FrameTooLong {
-        /// What the prefix says.
+        /// The length in the prefix.
         length: u32,
-        /// The limit.
+        /// The maximum, in bytes.
         limit: u32,
     },
     /// A TLS record where a frame is expected.
     #[error("the peer speaks TLS and this side does not; use TLS on both sides or on neither")]
     Tls,
-    /// A pickle that is none, or is too much.
+    /// A pickle that is malformed or exceeds the limits.
     #[error("unreadable pickle: {0}")]
     Pickle(#[source] pickle::Unreadable),
-    /// Msgpack that is none, or is too much.
+    /// A msgpack value that is malformed or exceeds the limits.
     #[error("unreadable msgpack: {0}")]
     Msgpack(#[source] msgpack::Unreadable),
-    /// A message must be a tuple.
-    #[error("a message is a tuple, not {kind}")]
+    /// The message is not a tuple.
+    #[error("a message must be a tuple, not {kind}")]
     NotATuple {
-        /// What it is instead.
+        /// The type found instead.
         kind: &'static str,
     },
-    /// A message has an id, a flag, a name and arguments.
-    #[error("a message has four parts, not {parts}")]
+    /// The tuple does not have id, flag, name and arguments.
+    #[error("a message must have four items, not {parts}")]
     NotFourParts {
-        /// How many there are.
+        /// Number of items.
         parts: usize,
     },
-    /// The id of a call is kept until it is answered.
-    #[error("the id of a call has {length} bytes, at most {limit} are allowed")]
+    /// The id of a call is too long to be kept until the call is answered.
+    #[error("the id of a call has {length} bytes, which exceeds the maximum of {limit}")]
     IdTooLong {
-        /// How long it is when written.
+        /// Length of the encoded id in bytes.
         length: usize,
-        /// The limit.
+        /// The maximum, in bytes.
         limit: usize,
     },
-    /// The name of a method is text.
-    #[error("the name of a method is text, not {kind}")]
+    /// The name of the method is not text.
+    #[error("the name of a method must be text, not {kind}")]
     NameNotText {
-        /// What it is instead.
+        /// The type found instead.
         kind: &'static str,
     },
 }

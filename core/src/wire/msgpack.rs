@@ -1,8 +1,8 @@
-//! Msgpack, as ZEO's peers write it and as Python's reader is set up.
+//! Msgpack, as ZEO's peers write it, and with the options of Python's reader in ZEO.
 //!
-//! Arrays are read as tuples; map keys are text or bytes; what is left over after a value is an
-//! error. Integers take the least room, bytes and text are told apart, floats are doubles.
-//! Extension types exist in msgpack, but no peer sends any, so they are refused.
+//! Arrays are read as tuples; map keys are text or bytes; bytes after the value are an error.
+//! Integers have the shortest form, bytes and text are distinct, floats are doubles. Peers do not
+//! send extension types, so the reader refuses them.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -15,59 +15,59 @@ use crate::pickle::Sink;
 use crate::pickle::emit::Unwritable;
 use crate::value::{Budget, ReadLimits, Value};
 
-/// Bytes that are not one msgpack value, or one that asks for more than it should.
+/// Bytes that are not exactly one msgpack value, or that exceed the limits.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Unreadable {
     /// The bytes end within a value.
-    #[error("the value ends too early, in what begins at byte {at}")]
+    #[error("the value ends within the part at byte {at}")]
     Truncated {
-        /// Where the incomplete part begins.
+        /// Position of the incomplete part.
         at: usize,
     },
-    /// A marker that stands for nothing, or for an extension type.
+    /// A marker that is unused, or that of an extension type.
     #[error("marker {marker:#04x} at byte {at} is not used in ZEO")]
     UnknownMarker {
-        /// The marker.
+        /// Value of the marker byte.
         marker: u8,
-        /// Where it is.
+        /// Position of the marker.
         at: usize,
     },
     /// Text that is not UTF-8.
     #[error("text at byte {at} is not UTF-8")]
     NotUtf8 {
-        /// Where the text begins.
+        /// Position of the text.
         at: usize,
     },
-    /// A map key that Python would not accept.
+    /// A map key that Python does not accept.
     #[error("the map key at byte {at} is neither text nor bytes, but {kind}")]
     BadKey {
-        /// Where the key begins.
+        /// Position of the key.
         at: usize,
-        /// What it is instead.
+        /// Type of the key.
         kind: &'static str,
     },
-    /// Arrays within maps within arrays.
-    #[error("values are nested deeper than {limit}")]
+    /// Values are nested too deep.
+    #[error("values are nested deeper than the maximum of {limit} levels")]
     TooDeep {
         /// [`ReadLimits::depth_max`].
         limit: u32,
     },
-    /// What is built takes too much memory.
-    #[error("values take more than {limit} bytes of memory")]
+    /// The values take too much memory.
+    #[error("values take more than the maximum of {limit} bytes of memory")]
     TooLarge {
         /// [`ReadLimits::memory_bytes_max`].
         limit: usize,
     },
-    /// There is more after the value.
-    #[error("{left} bytes are left over")]
+    /// There are more bytes after the value.
+    #[error("{left} bytes follow the end of the value")]
     LeftOver {
-        /// How many.
+        /// Number of these bytes.
         left: usize,
     },
 }
 
-/// Reads the one value that the bytes are.
+/// Reads one value, which must take all of the bytes.
 ///
 /// # Errors
 /// [`Unreadable`], for malformed bytes and for those beyond the limits.
@@ -88,7 +88,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// `depth` is how many more levels may be nested.
+    /// `depth` is the number of further levels that may be nested.
     fn value(&mut self, depth: u32) -> Result<Value, Unreadable> {
         let at = self.at;
         let [marker] = self.array()?;
@@ -156,7 +156,8 @@ impl Reader<'_> {
         Ok(Value::Dict(items))
     }
 
-    /// Checks a container before room for it is made: its items must at least be able to exist.
+    /// Checks a container before its memory is allocated: the input must be long enough for its
+    /// items.
     fn enter(&mut self, len: usize, each: usize, depth: u32) -> Result<u32, Unreadable> {
         let limit = self.limits.depth_max;
         let depth = depth.checked_sub(1).ok_or(Unreadable::TooDeep { limit })?;
@@ -268,7 +269,7 @@ pub(super) fn text(sink: &mut impl Sink, text: &str) -> Result<(), Unwritable> {
 
 /// The markers of one kind of value, by the width of its length.
 struct Markers {
-    /// Marker and number of lengths that are part of it.
+    /// First marker that includes the length, and the number of these markers.
     within: Option<(u8, u8)>,
     one_byte: Option<u8>,
     two_bytes: u8,

@@ -1,8 +1,8 @@
-//! Bytes on their way to a socket.
+//! The queue of bytes to write to a socket.
 //!
-//! Small things are gathered in one buffer, so that a batch of replies becomes one write. A byte
-//! string of [`SHARED_FROM`] bytes or more is chained as it is: a loaded record goes from the
-//! storage's read to the socket's write without being copied.
+//! Short pieces are gathered in one buffer, so that a batch of replies becomes one write. A byte
+//! string of [`SHARED_FROM`] bytes or more is chained: a loaded record is not copied between the
+//! storage's read and the socket's write.
 
 use alloc::collections::VecDeque;
 
@@ -11,29 +11,29 @@ use bytes::{Bytes, BytesMut};
 use super::Unwritable;
 use crate::pickle::Sink;
 
-/// From this length on a byte string is chained rather than copied. Measured with 1 KB to 64 KB
+/// Minimum bytes of a byte string that is chained rather than copied. Measured with 1 KB to 64 KB
 /// records over loopback: below 16 KiB a copy is cheaper than another entry in a vectored write.
 pub const SHARED_FROM: usize = 16 * 1024;
 
 /// Frames that wait to be written.
 #[derive(Debug, Default)]
 pub struct Outgoing {
-    /// What comes before `tail`.
+    /// The bytes before `tail`.
     chunks: VecDeque<Bytes>,
-    /// What new small things are appended to.
+    /// The buffer that short pieces are appended to.
     tail: BytesMut,
-    /// Total of `chunks` and `tail`.
+    /// Total bytes of `chunks` and `tail`.
     len: usize,
 }
 
 impl Outgoing {
-    /// Nothing to write yet.
+    /// An empty queue.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Appends bytes as they are.
+    /// Appends a copy of the bytes.
     pub fn push_raw(&mut self, bytes: &[u8]) {
         self.tail.extend_from_slice(bytes);
         self.len += bytes.len();
@@ -46,13 +46,14 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Appends a short payload that is in no codec, such as a handshake, with its length before it.
+    /// Appends a short payload without an encoding, such as a handshake, as a frame.
     pub fn push_frame(&mut self, payload: &[u8]) {
         self.push_length(payload.len()).expect("handshakes are short");
         self.push_raw(payload);
     }
 
-    /// The next bytes to write. Everything small between two shared byte strings is one chunk.
+    /// Takes the next bytes to write. All short pieces between two chained byte strings are one
+    /// chunk.
     pub fn take_chunk(&mut self) -> Option<Bytes> {
         let chunk = match self.chunks.pop_front() {
             Some(chunk) => chunk,
@@ -63,13 +64,13 @@ impl Outgoing {
         Some(chunk)
     }
 
-    /// Whether everything was taken.
+    /// Whether all bytes were taken.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// How many bytes wait.
+    /// Number of bytes in the queue.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len

@@ -1,8 +1,8 @@
-//! Refusals: error replies under the names of the Python exceptions they stand for.
+//! Refusals: error replies with the names of Python exceptions.
 //!
-//! A client rebuilds a Python exception from a class name and a payload; a name that it does not
-//! know, or a payload of another shape, leaves the caller waiting for ever
-//! (`spec: zeo-protocol 6.4`). So every refusal is a variant here and the shapes are in one place.
+//! A client creates a Python exception from a class name and a payload; with an unknown name or a
+//! payload of another shape, the call never returns (`spec: zeo-protocol 6.4`). So every refusal is
+//! a variant of one type, and the shapes are in one place.
 
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -16,7 +16,7 @@ use crate::storage::{ForeignRefusal, StorageError};
 use crate::value::Value;
 use crate::wire::call::TxnHandle;
 
-/// A typed "no". The connection lives on, unless the call was one-way.
+/// An error reply to a call. The connection stays open, unless the call was one-way.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -24,44 +24,44 @@ pub enum Refusal {
     PosKey(Vec<Value>),
     /// `ZODB.POSException.ConflictError`.
     Conflict {
-        /// The object.
+        /// Oid of the object.
         oid: Oid,
-        /// `module.Class` of the record that was to be written.
+        /// `module.Class` of the record to be stored.
         class_name: Option<String>,
-        /// What is current.
+        /// Serial of the current revision.
         committed: Tid,
-        /// What the client had read.
+        /// Serial that the client had read.
         read: Tid,
     },
     /// `ZODB.POSException.ReadConflictError`.
     ReadConflict {
-        /// The object.
+        /// Oid of the object.
         oid: Oid,
-        /// What is current.
+        /// Serial of the current revision.
         committed: Tid,
-        /// What the client had read.
+        /// Serial that the client had read.
         read: Tid,
     },
     /// `ZODB.POSException.ReadOnlyError`.
     ReadOnly,
-    /// `ZODB.POSException.StorageTransactionError` about the wrong transaction: the open one, the
-    /// one named.
+    /// `ZODB.POSException.StorageTransactionError` about the wrong transaction: the current one,
+    /// and the one that the call names.
     WrongTransaction(Option<TxnHandle>, TxnHandle),
     /// `ZODB.POSException.StorageTransactionError` with a text.
     Transaction(&'static str),
     /// `ZODB.POSException.UndoError`.
     Undo {
-        /// In Python's words.
+        /// The text that Python's ZODB gives.
         reason: String,
-        /// The object, if it is about one.
+        /// The object that cannot be undone, if the reason concerns one.
         oid: Option<Oid>,
     },
-    /// `ZODB.POSException.MultipleUndoErrors`. The second half of each pair goes out as text, which
-    /// both encodings carry and `str()` on the client shows (`spec: zeo-protocol 6.3`).
+    /// `ZODB.POSException.MultipleUndoErrors`. The second item of each pair is sent as text, which
+    /// both encodings support and `str()` on the client shows (`spec: zeo-protocol 6.3`).
     UndoFailures(Vec<(Oid, String)>),
     /// Any other exception class, with its `args`.
     Other(&'static str, Vec<Value>),
-    /// What the server behind a proxy said, passed on as it is.
+    /// A refusal of the server behind a proxy, passed on unchanged.
     Foreign(ForeignRefusal),
 }
 
@@ -77,7 +77,7 @@ impl Refusal {
         Self::Other("builtins.KeyError", vec![key])
     }
 
-    /// `builtins.AttributeError`, which is how a Python server says "not here".
+    /// `builtins.AttributeError`, with which a Python server refuses an unsupported method.
     #[must_use]
     pub fn missing_method(name: &str) -> Self {
         let text = format!("'ZEOStorage' object has no attribute '{name}'");
@@ -171,7 +171,7 @@ fn conflict(message: &str, oid: Oid, class_name: Value, committed: Tid, read: Ti
     ])
 }
 
-/// As FileStorage fills it: `_reason` and `_oid` hold the first failure, the wrong way round
+/// As FileStorage fills it: `_reason` and `_oid` have the first failure, exchanged
 /// (`spec: filestorage 13`).
 fn undo_failures(failures: &[(Oid, String)]) -> Value {
     let errors = failures
@@ -188,7 +188,7 @@ fn undo_failures(failures: &[(Oid, String)]) -> Value {
     ])
 }
 
-/// `errno` of a file that is not there.
+/// `errno` of a missing file.
 const ENOENT: i64 = 2;
 
 impl From<StorageError> for Refusal {

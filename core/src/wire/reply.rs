@@ -1,7 +1,7 @@
-//! Answers and notices, with the exact shapes that Python clients test for.
+//! Replies and notifications, with the exact shapes that Python clients require.
 //!
-//! Whether something is a list or a tuple matters in the pickle encoding
-//! (`spec: zeo-protocol-gotchas 14`); this is the one place that knows.
+//! The pickle encoding distinguishes lists and tuples (`spec: zeo-protocol-gotchas 14`); this
+//! module decides which of them a reply has.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -22,7 +22,7 @@ use crate::value::{ReadLimits, Value};
 /// The result of a call.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
-    /// `None`: done, or nothing there.
+    /// `None`: the call succeeded without a result, or found nothing.
     Nil,
     /// A tid: `register`, `lastTransaction`, `getTid`, `tpc_finish`.
     Tid(Tid),
@@ -32,7 +32,7 @@ pub enum Reply {
     Number(u64),
     /// `loadBefore`.
     Loaded(Revision),
-    /// `getInvalidations`: the newest tid and what changed up to it.
+    /// `getInvalidations`: the newest tid and the objects changed up to it.
     Changes(Tid, Vec<Oid>),
     /// A list of oids: `new_oids`, `vote`.
     Oids(Vec<Oid>),
@@ -64,7 +64,7 @@ pub struct Status {
     pub commits: u64,
     pub aborts: u64,
     pub active_txns: u64,
-    /// When the commit lock that is held longest was taken, in seconds since 1970.
+    /// When the oldest of the held commit locks was acquired, in seconds since 1970.
     pub lock_time: Option<f64>,
     pub conflicts: u64,
     pub conflicts_resolved: u64,
@@ -77,7 +77,7 @@ pub struct Status {
 }
 
 impl Reply {
-    /// The reply as it goes into the envelope.
+    /// The value for the envelope.
     #[must_use]
     pub fn into_value(self) -> Value {
         match self {
@@ -116,7 +116,7 @@ impl Reply {
     }
 }
 
-/// What the client needs to resolve a conflict.
+/// The data that the client needs to resolve a conflict.
 fn conflict(conflict: ClientConflict) -> Value {
     let serials = Value::Tuple(vec![Value::tid(conflict.committed), Value::tid(conflict.read)]);
     Value::Dict(vec![
@@ -126,8 +126,8 @@ fn conflict(conflict: ClientConflict) -> Value {
     ])
 }
 
-/// `iterator_next`: a header as a tuple, the status as text. An extension that cannot be read is
-/// shown empty: one odd transaction must not stop a copy.
+/// `iterator_next`: a header as a tuple, the status as text. An unreadable extension is sent as
+/// empty: one such transaction must not stop a copy.
 fn transaction(header: TransactionHeader) -> Value {
     Value::Tuple(vec![
         Value::tid(header.tid),
@@ -181,7 +181,7 @@ pub fn mapping_history_entry(entry: &HistoryEntry) -> Value {
     ])
 }
 
-/// What `info` notices and `get_info` share.
+/// The items common to `info` notifications and `get_info`.
 #[must_use]
 pub fn info_items(info: Info) -> Vec<(Value, Value)> {
     vec![(Value::text("length"), count(info.length)), (Value::text("size"), count(info.size))]
@@ -199,7 +199,7 @@ fn extension(pickled: &Bytes) -> Vec<(Value, Value)> {
     }
 }
 
-/// Sets a key as a Python dict does: in place if it is there, at the end if not.
+/// Sets a key as a Python dict does: in place if it exists, otherwise at the end.
 fn set(items: &mut Vec<(Value, Value)>, key: Value, value: Value) {
     match items.iter_mut().find(|(known, _)| *known == key) {
         Some(item) => item.1 = value,

@@ -1,6 +1,6 @@
-//! The answer to `ruok`: the figures of all storages as JSON.
+//! The reply to `ruok`: the figures of all storages as JSON.
 //!
-//! Monitoring tools read it, so it is spelled as Python's `json.dumps` spells it.
+//! Monitoring tools read it, so it has the form of Python's `json.dumps`.
 
 use alloc::format;
 use alloc::string::String;

@@ -56,7 +56,7 @@ impl PreparedPack for Prepared {
         copier.copy_late(&log)?;
         if let Some(oid) = copier.lost(&log, &state.read().index)? {
             return Err(StorageError::Pack(format!(
-                "object {oid}, out of reach at the pack time, was linked again while the pack was running; \
+                "object {oid}, unreachable at the pack time, was linked again while the pack was running; \
                  nothing was changed, pack again"
             )));
         }
