@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use rzeo_core::client::cache::{Cache, ENTRY_BYTES};
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::Revision;
+use rzeo_core::{Oid, Tid};
 
 const RECORD: usize = 400;
 const TIMES: u32 = 100_000;

@@ -5,9 +5,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::value::{ReadLimits, Value};
 use rzeo_core::wire::{Codec, Deframer, Flag, Outgoing};
+use rzeo_core::{Oid, Tid};
 
 /// Objects in the database.
 pub(crate) const OBJECTS: u64 = 1_000;

@@ -6,9 +6,9 @@ use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::value::Value;
 use rzeo_core::wire::{Codec, Deframer, Flag, Outgoing};
+use rzeo_core::{Oid, Tid};
 
 use crate::client::RECORD_BYTES;
 

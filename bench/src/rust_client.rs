@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures_lite::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::{Oid, Tid};
 use rzeo_tokio::rzeo_client::Address;
 use rzeo_tokio::{Client, ClientOptions};
 

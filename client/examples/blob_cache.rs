@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use rzeo_client::blobs::{BlobDir, BlobError, BlobOptions, Download, Fetch, Take, Upload};
-use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::{Oid, Tid};
 
 /// What is kept from one line to the next.
 #[derive(Default)]

@@ -3,8 +3,8 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use rzeo_core::Now;
 use rzeo_core::client::{Call, CallError, Client as Machine};
-use rzeo_core::time::Now;
 
 use crate::shared::{Shared, State};
 use crate::waiters::Awaited;

@@ -13,10 +13,9 @@ use rzeo_core::client::query::{
     UndoLog,
 };
 use rzeo_core::client::{Begin, CallError, Found, Refused, ServerInfo, UndoEntry};
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{CurrentRecord, Revision};
-use rzeo_core::time::UnixTime;
 use rzeo_core::value::Value;
+use rzeo_core::{Oid, Tid, UnixTime};
 use rzeo_net::Address;
 use rzeo_tls::client::ClientTls;
 

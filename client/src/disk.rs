@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use rzeo_core::client::cache::Snapshot;
 use rzeo_core::client::{Answer, BlobPart, CallError, CallId, Input, TxnId};
-use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::{Oid, Tid};
 
 use crate::blobs::{BlobDir, Upload};
 use crate::cache_file::CacheFile;

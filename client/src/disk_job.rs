@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_channel::oneshot;
 use rzeo_core::client::cache::Snapshot;
 use rzeo_core::client::{Answer, BlobPart, CallError, CallId, TxnId};
-use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::{Oid, Tid};
 
 use crate::blobs::{Blob, BlobError, Download, Upload};
 

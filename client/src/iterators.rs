@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use rzeo_core::Tid;
 use rzeo_core::client::query::{IteratorNext, IteratorStart, Query, RecordsNext, RecordsStart};
 use rzeo_core::client::{CallError, IteratorId, TransactionInfo};
-use rzeo_core::ids::Tid;
 use rzeo_core::storage::Record;
 
 use crate::handle::Handle;

@@ -83,16 +83,16 @@ mod unblock;
 mod waiters;
 mod wakers;
 
+pub use rzeo_core::UnixTime;
 pub use rzeo_core::client::cache::Statistics;
 pub use rzeo_core::client::{
     Access, Begin, CallError, LostBecause, Misuse, Reconnect, Refused, Retry, ServerInfo,
     TransactionInfo, UndoEntry,
 };
-pub use rzeo_core::ids::{Oid, Tid};
 pub use rzeo_core::storage::{CurrentRecord, Record, Revision};
-pub use rzeo_core::time::UnixTime;
 pub use rzeo_core::value::Value;
 pub use rzeo_core::wire::DEFAULT_PORT;
+pub use rzeo_core::{Oid, Tid};
 pub use rzeo_net::{Address, AddressError};
 pub use rzeo_tls::client::{ClientFiles, ClientTls, client_config};
 

@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 use futures_core::Stream;
 use parking_lot::Mutex;
 use rzeo_core::client::ServerInfo;
-use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::{Oid, Tid};
 
 use crate::wakers::{Wakers, keep_waker};
 

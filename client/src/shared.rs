@@ -15,10 +15,9 @@ use parking_lot::Mutex;
 use rzeo_core::client::{
     Answer, CallError, CallId, Client as Machine, Conflict, ConnId, Event, Input, Output, TxnId,
 };
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::server::LogLevel;
 use rzeo_core::storage::Revision;
-use rzeo_core::time::{Instant, Now, UnixTime};
+use rzeo_core::{Instant, Now, Oid, Tid, UnixTime};
 use rzeo_net::Address;
 
 use crate::disk_job::DiskJob;

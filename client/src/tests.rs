@@ -9,9 +9,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use rzeo_core::client::CallError;
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::value::{ReadLimits, Value};
 use rzeo_core::wire::{Codec, Deframer, Flag, Outgoing};
+use rzeo_core::{Oid, Tid};
 
 use crate::shared::BACKLOG_BYTES_MAX;
 use crate::{

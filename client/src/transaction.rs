@@ -13,7 +13,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use rzeo_core::client::{CallError, Client as Machine, Misuse, TxnId};
-use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::{Oid, Tid};
 
 use crate::blobs::{Take, Upload};
 use crate::disk_job::DiskJob;

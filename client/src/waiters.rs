@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::task::Waker;
 
 use rzeo_core::client::{Answer, Begun, Call, CallError, CallId, Client as Machine, Reply};
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::Revision;
+use rzeo_core::{Oid, Tid};
 
 use crate::wakers::Wakers;
 

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rzeo_core::Instant;
 use rzeo_core::server::{LogLevel, LogLine};
-use rzeo_core::time::Instant;
 
 /// Minimum time between two log lines about connections refused for the same reason.
 const LOG_EVERY: Duration = Duration::from_secs(10);

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use jiff::Zoned;
-use rzeo_core::time::{Instant, Now, UnixTime};
+use rzeo_core::{Instant, Now, UnixTime};
 
 /// Reads both clocks.
 #[derive(Clone, Copy, Debug)]

@@ -10,8 +10,8 @@ use rzeo_core::server::{
     StorageId, StorageReply, perform,
 };
 use rzeo_core::storage::{Patience, StorageError};
-use rzeo_core::time::{Instant, Now};
 use rzeo_core::wire::Codec;
+use rzeo_core::{Instant, Now};
 
 use crate::admission::{Admission, AdmissionGuard, ConnectionCounts};
 use crate::batch_waker::BatchWaker;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rzeo_core::ids::Tid;
+use rzeo_core::Tid;
 use rzeo_core::server::{Counters, Figures, Measured};
 use rzeo_core::storage::{Description, Info, PackProgress};
 

@@ -14,8 +14,8 @@ use bytes::{Bytes, BytesMut};
 use futures_lite::future::block_on;
 use rzeo_client::blobs::{BlobDir, BlobError};
 use rzeo_client::{BlobFailure, Client};
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{BlobFile, BlobStore, Patience, Scratch, StorageError};
+use rzeo_core::{Oid, Tid};
 use tempfile::TempPath;
 
 use crate::errors::{may_wait, storage_error};

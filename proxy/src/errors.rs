@@ -80,7 +80,7 @@ fn foreign(class: &str, args: Vec<Value>) -> StorageError {
 }
 
 /// A conflict that lacks details, with all keys that a client looks for.
-fn conflict(class: &str, oid: Option<rzeo_core::ids::Oid>) -> StorageError {
+fn conflict(class: &str, oid: Option<rzeo_core::Oid>) -> StorageError {
     let items = [
         ("message", Value::text("database conflict error")),
         ("oid", oid.map_or(Value::None, Value::oid)),
@@ -101,8 +101,8 @@ pub(crate) const fn may_wait(patience: Patience) -> Result<(), StorageError> {
 
 #[cfg(test)]
 mod tests {
-    use rzeo_core::ids::{Oid, Tid};
-    use rzeo_core::wire::refusal::Refusal;
+    use rzeo_core::wire::Refusal;
+    use rzeo_core::{Oid, Tid};
 
     use super::*;
 

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_lite::future::block_on;
 use rzeo_client::{Client, UndoEntry, Value};
-use rzeo_core::ids::Tid;
+use rzeo_core::Tid;
 use rzeo_core::pickle;
 use rzeo_core::storage::{
     ForeignRefusal, HistoryEntry, HistoryShape, StorageError, TransactionHeader,
@@ -105,7 +105,7 @@ fn odd(text: &str) -> StorageError {
 
 #[cfg(test)]
 mod tests {
-    use rzeo_core::ids::Oid;
+    use rzeo_core::Oid;
     use rzeo_core::wire::reply;
 
     use super::*;

@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rzeo_client::{Observer, ServerInfo};
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{Info, StorageEvent, Subscriber};
+use rzeo_core::{Oid, Tid};
 
 /// Passes on to the hub what the client observes.
 #[derive(Default)]

@@ -9,13 +9,12 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use futures_lite::future::block_on;
 use rzeo_client::{Access, Client, ClientOptions, ConnectError, Driver, ServerInfo, Voted};
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{
     BlobStore, Committed, CurrentRecord, Description, Finishing, HistoryEntry, HistoryShape, Info,
     Load, Patience, PreparedPack, Scratch, Storage, StorageError, Subscriber, TransactionHeader,
     TransactionIterator, TransactionMeta, Vote,
 };
-use rzeo_core::time::UnixTime;
+use rzeo_core::{Oid, Tid, UnixTime};
 
 use crate::blobs::{ClientBlobs, TemporaryFile};
 use crate::errors::{self, may_wait, storage_error};

@@ -14,10 +14,10 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_lite::future::block_on;
 use rzeo_client::{Begin, Client, Transaction, Value, Voted as ClientVoted};
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{
     Patience, RecordData, Scratch, StorageError, TransactionMeta, Vote, Voted,
 };
+use rzeo_core::{Oid, Tid};
 
 use crate::blobs::{Upload, blob_error};
 use crate::errors::storage_error;

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rzeo_client::{Address, ClientOptions, Driver};
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{
     Committed, Finishing, Load, Patience, Storage, StorageError, StorageEvent, Subscriber,
     TransactionMeta, Voted,
 };
+use rzeo_core::{Oid, Tid};
 use rzeo_host::{Host, Settings, StorageSpec};
 use rzeo_net::listen;
 use rzeo_proxy::{Proxy, ProxyOptions};

@@ -10,7 +10,7 @@
 //! | … | a group of objects that are changed together |
 
 use bytes::Bytes;
-use rzeo_core::ids::Oid;
+use rzeo_core::Oid;
 use rzeo_core::record;
 use rzeo_core::value::{ReadLimits, Value};
 

@@ -15,8 +15,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::Revision;
+use rzeo_core::{Oid, Tid};
 
 use crate::file_reader::{self, Commit};
 use crate::objects::{self, TICKS, TOTAL};

@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{Finishing, Patience, Storage as _, TransactionMeta};
-use rzeo_core::time::{Now, UnixTime};
+use rzeo_core::{Now, Oid, Tid, UnixTime};
 use rzeo_storage::FileStorage;
 use rzeo_storage::disk::memory::MemoryDisk;
 use rzeo_storage::file::{FileOptions, IndexUse};

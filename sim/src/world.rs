@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use rzeo_core::client::ClientSettings;
 use rzeo_core::client::cache::Cache;
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::server::{CloseReason, Limits, LockScope};
-use rzeo_core::time::{Instant, Now, UnixTime};
 use rzeo_core::wire::Codec;
+use rzeo_core::{Instant, Now, Oid, Tid, UnixTime};
 use rzeo_storage::disk::memory::Fault as CallFault;
 
 use crate::application::{Application, Context, Invalidation, Shared};

@@ -26,13 +26,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{
     BlobFile, BlobStore, Committed, CurrentRecord, Description, Finishing, HistoryEntry, Info,
     Load, PackProgress, Patience, PreparedPack, RecordData, RecordIterator, Revision, Scratch,
     Storage, StorageError, TransactionHeader, TransactionIterator, TransactionMeta, Vote, Voted,
 };
-use rzeo_core::time::UnixTime;
+use rzeo_core::{Oid, Tid, UnixTime};
 
 use crate::MappingStorage;
 

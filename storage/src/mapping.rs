@@ -15,14 +15,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::record::references;
 use rzeo_core::storage::{
     Committed, CurrentRecord, Description, Finishing, HistoryEntry, HistoryShape, Info, Load,
     Patience, PreparedPack, Record, RecordData, RecordIterator, Revision, Storage, StorageError,
     TransactionHeader, TransactionIterator, TransactionMeta, Vote, Voted,
 };
-use rzeo_core::time::UnixTime;
+use rzeo_core::{Oid, Tid, UnixTime};
 
 /// Bytes that Python counts for an object in `getSize`, independent of its records.
 const OBJECT_BYTES: u64 = 50;

@@ -6,9 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{Finishing, Patience, Storage, StorageError, TransactionMeta};
-use rzeo_core::time::UnixTime;
+use rzeo_core::{Oid, Tid, UnixTime};
 use rzeo_storage::disk::memory::{Fault, MemoryDisk};
 use rzeo_storage::file::{FileOptions, FileStorage};
 

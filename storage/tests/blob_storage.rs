@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{
     Finishing, Patience, Scratch, Storage, StorageError, TransactionMeta, Voted,
 };
-use rzeo_core::time::UnixTime;
+use rzeo_core::{Oid, Tid, UnixTime};
 use rzeo_storage::disk::memory::{Fault, MemoryDisk};
 use rzeo_storage::{BlobStorage, MappingStorage};
 

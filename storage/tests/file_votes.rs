@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{
     Finishing, Load, Patience, Storage as _, StorageError, TransactionMeta, Vote, Voted,
 };
+use rzeo_core::{Oid, Tid};
 use rzeo_storage::FileStorage;
 use rzeo_storage::disk::memory::{Fault, MemoryDisk};
 use rzeo_storage::file::FileOptions;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{Finishing, Load, Patience, Storage, StorageError, TransactionMeta};
+use rzeo_core::{Oid, Tid};
 use rzeo_storage::FileStorage;
 use rzeo_storage::disk::memory::MemoryDisk;
 use rzeo_storage::disk::{Access, Disk, DiskFile, Metadata};

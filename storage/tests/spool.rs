@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{
     Finishing, Patience, RecordData, Scratch, Storage, StorageError, TransactionMeta, Voted,
 };
+use rzeo_core::{Oid, Tid};
 use rzeo_storage::FileStorage;
 use rzeo_storage::disk::Disk;
 use rzeo_storage::disk::memory::MemoryDisk;

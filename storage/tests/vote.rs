@@ -3,13 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
 
 use bytes::Bytes;
-use rzeo_core::ids::{Oid, Tid};
-use rzeo_core::server::vote::{
-    ClientConflict, Operation, VoteError, VoteOutcome, VoteRequest, vote,
-};
+use rzeo_core::server::{ClientConflict, Operation, VoteError, VoteOutcome, VoteRequest, vote};
 use rzeo_core::storage::{
     Finishing, Load, Patience, Storage as _, StorageError, TransactionMeta, Voted,
 };
+use rzeo_core::{Oid, Tid};
 use rzeo_storage::MappingStorage;
 
 const A: Oid = Oid(1);

@@ -2,9 +2,9 @@
 
 use std::time::{Instant, SystemTime};
 
+use rzeo_core::UnixTime;
 use rzeo_core::server::{Histogram, PeerInfo};
 use rzeo_core::storage::{PackProgress, PackStep};
-use rzeo_core::time::UnixTime;
 use rzeo_host::{Host, Overview, Sample};
 use serde::Serialize;
 

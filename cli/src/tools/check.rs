@@ -151,7 +151,7 @@ fn as_json(report: &Report) -> serde_json::Value {
     let problems: Vec<_> = (report.problems.iter())
         .map(|problem| json!({ "at": problem.at, "what": problem.what }))
         .collect();
-    let tid = |tid: Option<rzeo_core::ids::Tid>| tid.map(|tid| tid.to_string());
+    let tid = |tid: Option<rzeo_core::Tid>| tid.map(|tid| tid.to_string());
     json!({
         "bytes": report.bytes,
         "transactions": report.transactions,

@@ -6,10 +6,9 @@ use std::str::FromStr;
 
 use jiff::civil::DateTime;
 use jiff::{Timestamp, tz::TimeZone};
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::record::class_name;
 use rzeo_core::storage::StorageError;
-use rzeo_core::time::UnixTime;
+use rzeo_core::{Oid, Tid, UnixTime};
 use rzeo_storage::disk::RealDisk;
 use rzeo_storage::tools::{Gap, PayloadInfo, RecordInfo, Scan, ScanItem, Transaction};
 use serde_json::{Value, json};

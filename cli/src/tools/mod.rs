@@ -24,7 +24,7 @@ use std::io;
 
 use jiff::Timestamp;
 use rzeo_client::CallError;
-use rzeo_core::ids::Tid;
+use rzeo_core::Tid;
 use rzeo_core::storage::StorageError;
 use thiserror::Error;
 

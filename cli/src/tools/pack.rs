@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use jiff::civil::Time;
 use jiff::{Span, Zoned};
 use rzeo_client::{Access, CallError, Client, ClientOptions, ConnectError};
-use rzeo_core::time::UnixTime;
+use rzeo_core::UnixTime;
 use rzeo_net::{Address, AddressError};
 use rzeo_tls::client::ClientTls;
 use thiserror::Error;

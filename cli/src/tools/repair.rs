@@ -6,8 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use rzeo_core::UnixTime;
 use rzeo_core::storage::Storage;
-use rzeo_core::time::UnixTime;
 use rzeo_storage::FileStorage;
 use rzeo_storage::disk::RealDisk;
 use rzeo_storage::file::FileOptions;

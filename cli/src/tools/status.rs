@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use rzeo_core::ids::Tid;
+use rzeo_core::Tid;
 use serde_json::Value;
 
 use super::ToolError;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::{Oid, Tid};
 use tempfile::{Builder, NamedTempFile, TempDir, TempPath};
 
 use super::blob_file::{Blob, any_mode, names, open_if_there, touch};

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::{Oid, Tid};
 
 use super::error::{BlobError, doing};
 

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::{Oid, Tid};
 use tempfile::{Builder, TempPath};
 
 use super::blob_file::{Blob, any_mode, open_if_there};

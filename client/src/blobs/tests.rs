@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::{Oid, Tid};
 use tempfile::{TempDir, tempdir};
 
 use super::*;

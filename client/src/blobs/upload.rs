@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::{Oid, Tid};
 use tempfile::TempPath;
 
 use super::cache::Cache;

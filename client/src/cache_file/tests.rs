@@ -1,8 +1,8 @@
 use std::fs;
 
 use bytes::Bytes;
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::Revision;
+use rzeo_core::{Oid, Tid};
 use tempfile::TempDir;
 
 use super::*;

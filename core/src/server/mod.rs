@@ -66,7 +66,7 @@ mod peer;
 mod session;
 mod settings;
 mod storage_calls;
-pub mod vote;
+pub(crate) mod vote;
 
 pub use caller::Caller;
 pub use close_reason::CloseReason;
@@ -87,3 +87,4 @@ pub use peer::{Moved, PeerInfo, Traffic};
 pub use session::Session;
 pub use settings::{ServerSettings, StorageEntry};
 pub use storage_calls::{StorageCall, StorageReply, perform};
+pub use vote::{ClientConflict, Operation, VoteError, VoteOutcome, VoteRequest, vote};

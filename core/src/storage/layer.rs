@@ -32,7 +32,7 @@ macro_rules! layer {
         /// `commit`.
         ///
         /// ```
-        /// use rzeo_core::ids::{Oid, Tid};
+        /// use rzeo_core::{Oid, Tid};
         /// use rzeo_core::storage::{Load, Patience, Storage, StorageError, StorageLayer};
         ///
         /// /// Hides every object from readers.

@@ -15,7 +15,7 @@ use crate::ids::{Oid, Tid};
 use crate::value::Value;
 use crate::wire::SHARED_FROM;
 use crate::wire::arguments::Arguments;
-pub use crate::wire::arguments::{NotACall, TxnHandle};
+pub(crate) use crate::wire::arguments::{NotACall, TxnHandle};
 
 /// A request. Variants have the names of the wire methods in camel case.
 #[derive(Clone, Debug, PartialEq)]

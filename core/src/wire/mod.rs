@@ -2,23 +2,28 @@
 
 mod arguments;
 pub mod base64;
-pub mod call;
+pub(crate) mod call;
 mod codec;
 mod frame;
-pub mod hello;
+pub(crate) mod hello;
 pub(crate) mod load;
 pub mod msgpack;
 mod outgoing;
-pub mod refusal;
+pub(crate) mod refusal;
 pub mod reply;
-pub mod status;
+pub(crate) mod status;
 
 use thiserror::Error;
 
+pub use self::arguments::{NotACall, TxnHandle};
+pub use self::call::{Call, QueryCall, TxnCall};
 pub use self::codec::{Codec, Envelope, Flag};
 pub(crate) use self::frame::ALONE_FROM;
 pub use self::frame::Deframer;
+pub use self::hello::RUOK;
 pub use self::outgoing::{Outgoing, SHARED_FROM};
+pub use self::refusal::Refusal;
+pub use self::reply::{Reply, Status};
 use crate::pickle;
 pub use crate::pickle::emit::Unwritable;
 

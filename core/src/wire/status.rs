@@ -11,7 +11,7 @@ use crate::value::Value;
 
 /// `{"NAME": {…}, …}`
 #[must_use]
-pub fn to_json(statuses: &[(&str, &Status)]) -> String {
+pub(crate) fn to_json(statuses: &[(&str, &Status)]) -> String {
     let storages: Vec<String> = statuses
         .iter()
         .map(|(name, status)| {

@@ -9,9 +9,9 @@ use std::time::Duration;
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned};
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::value::{ReadLimits, Value};
 use rzeo_core::wire::{Codec, Deframer, Flag, Outgoing};
+use rzeo_core::{Oid, Tid};
 use rzeo_net::Address;
 
 /// How long a read may take.

@@ -18,9 +18,9 @@ use std::time::Duration;
 
 use client::{Client, Dial, local, tls_stream};
 use log::wait_for_line;
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::value::Value;
 use rzeo_core::wire::{Codec, Deframer, Malformed};
+use rzeo_core::{Oid, Tid};
 use rzeo_net::Address;
 use rzeo_storage::MappingStorage;
 use server::{Gate, Running, settings};

@@ -10,7 +10,7 @@
 //! Where the server gave other oids than there, records refer to them by other numbers.
 
 use bytes::Bytes;
-use rzeo_core::time::UnixTime;
+use rzeo_core::UnixTime;
 use rzeo_core::value::Value;
 
 use super::{Expected, Key, Received, Replay};

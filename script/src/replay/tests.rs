@@ -1,6 +1,5 @@
-use rzeo_core::ids::Tid;
-use rzeo_core::time::UnixTime;
 use rzeo_core::wire::Codec;
+use rzeo_core::{Tid, UnixTime};
 
 use super::*;
 use crate::bindings::Bindings;

@@ -1,8 +1,8 @@
 //! Acts for an application, and checks every event that its client reports.
 
 use rzeo_core::client::{Answer, CallError, Event, Found, Refused};
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::Revision;
+use rzeo_core::{Oid, Tid};
 use rzeo_fixtures::client::{ClientRig, Effect};
 
 use crate::application::shared::Shared;

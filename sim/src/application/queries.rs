@@ -9,9 +9,9 @@ use rzeo_core::client::query::{
     NextRecord, Pack, Ping, RecordsNext, RecordsStart, UndoLog,
 };
 use rzeo_core::client::{Answer, BlobPart, CallError, Refused, Request, UndoEntry};
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::Revision;
 use rzeo_core::value::Value;
+use rzeo_core::{Oid, Tid};
 
 use crate::application::query::{Download, Iteration, Query, SnapshotReader, Step};
 use crate::application::shared::Shared;

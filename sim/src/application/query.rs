@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rzeo_core::client::{IteratorId, TransactionInfo};
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::Record;
+use rzeo_core::{Oid, Tid};
 
 use crate::application::shared::Shared;
 

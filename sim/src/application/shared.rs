@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use rzeo_core::client::{CallError, LostBecause, Refused};
-use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::{Oid, Tid};
 
 use crate::coverage::Coverage;
 use crate::objects;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use rzeo_core::client::{CallId, Conflict, TxnId};
-use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::{Oid, Tid};
 use rzeo_fixtures::client::ClientRig;
 use rzeo_fixtures::random::Random;
 

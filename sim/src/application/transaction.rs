@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::Revision;
+use rzeo_core::{Oid, Tid};
 use rzeo_fixtures::random::Random;
 
 use crate::objects;

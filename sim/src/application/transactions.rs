@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use rzeo_core::client::{Answer, Begin, CallError, Conflict, Misuse, Refused, TxnId};
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::Revision;
+use rzeo_core::{Oid, Tid};
 
 use crate::application::shared::Shared;
 use crate::application::state::{Application, Context, FollowUp, LoadPurpose, PendingCall};

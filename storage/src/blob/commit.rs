@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{Patience, Scratch, StorageError, TransactionMeta};
+use rzeo_core::{Oid, Tid};
 
 use super::object_directories::DirectoryReservation;
 use super::store::Blobs;

@@ -7,8 +7,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::StorageError;
+use rzeo_core::{Oid, Tid};
 
 use crate::disk::{Access, Disk, FileKind, failed};
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use rzeo_core::ids::Tid;
+use rzeo_core::Tid;
 use rzeo_core::storage::StorageError;
 
 use super::removal::{IsKnown, RemovalList, Remover};

@@ -23,8 +23,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::StorageError;
+use rzeo_core::{Oid, Tid};
 
 use super::directory::{BlobDirectory, MARKER, SUFFIX, TEMPORARY};
 use super::files::{copy, link_or_copy, read_whole, remove_tree, with_suffix};

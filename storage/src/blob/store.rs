@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{BlobFile, BlobStore, Patience, Scratch, StorageError};
+use rzeo_core::{Oid, Tid};
 
 use super::directory::{BlobDirectory, UPLOAD_PREFIX};
 use super::files::link_or_copy;

@@ -11,13 +11,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::record::is_blob_record;
 use rzeo_core::storage::{
     BlobStore, Committed, Description, Finishing, Load, Patience, PreparedPack, RecordData,
     Scratch, Storage, StorageError, StorageLayer, TransactionMeta, Vote, Voted,
 };
-use rzeo_core::time::UnixTime;
+use rzeo_core::{Oid, Tid, UnixTime};
 
 use super::commit::{Plan, Prepared};
 use super::store::Blobs;

@@ -27,8 +27,8 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{Committed, Finishing, Info, RecordData, Scratch, StorageError};
+use rzeo_core::{Oid, Tid};
 
 use super::FileStorage;
 use super::format::{LEN_AND_STATUS, POINTER, RecordHead, Status, TransactionHead};

@@ -14,7 +14,7 @@
 //! All pointers are absolute positions and lead backwards. This module only converts bytes; it
 //! accepts any 23 or 42 bytes, and its callers check the values.
 
-use rzeo_core::ids::{Oid, Tid};
+use rzeo_core::{Oid, Tid};
 
 /// The first bytes of a file.
 pub(crate) const MAGIC: [u8; 4] = *b"FS30";

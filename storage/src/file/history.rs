@@ -2,8 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{HistoryEntry, HistoryShape, Patience, StorageError, TransactionHeader};
+use rzeo_core::{Oid, Tid};
 
 use super::format::{Status, TransactionHead};
 use super::log::{Log, RecordReader};

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::ops::RangeFrom;
 
-use rzeo_core::ids::Oid;
+use rzeo_core::Oid;
 
 /// Number of low bits of an oid that select the slot in its page.
 const PAGE_BITS: u32 = 10;

@@ -14,7 +14,7 @@ mod old;
 
 use std::path::{Path, PathBuf};
 
-use rzeo_core::ids::Oid;
+use rzeo_core::Oid;
 use rzeo_core::storage::StorageError;
 use thiserror::Error;
 

@@ -3,7 +3,7 @@
 //! An iterator keeps the file and the end that it started with: later commits and packs do not
 //! affect it.
 
-use rzeo_core::ids::Tid;
+use rzeo_core::Tid;
 use rzeo_core::storage::{
     Patience, Record, RecordIterator, StorageError, TransactionHeader, TransactionIterator,
 };

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use rzeo_core::ids::Oid;
+use rzeo_core::Oid;
 use rzeo_core::storage::{Patience, StorageError};
 
 use super::format::{

@@ -42,13 +42,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{
     BlobStore, Committed, CurrentRecord, Description, Finishing, HistoryEntry, HistoryShape, Info,
     Load, PackProgress, Patience, PreparedPack, Scratch, Storage, StorageError, TransactionHeader,
     TransactionIterator, TransactionMeta, Vote,
 };
-use rzeo_core::time::UnixTime;
+use rzeo_core::{Oid, Tid, UnixTime};
 
 pub use self::options::FileOptions;
 pub use self::recover::{Cut, IndexUse, Opening};

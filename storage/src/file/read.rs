@@ -4,8 +4,8 @@
 
 use bytes::Bytes;
 use parking_lot::RwLock;
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{CurrentRecord, Load, Patience, Revision, StorageError};
+use rzeo_core::{Oid, Tid};
 
 use super::log::{Log, Payload, RecordReader};
 use super::state::VisibleState;

@@ -27,7 +27,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rzeo_core::ids::Tid;
+use rzeo_core::Tid;
 use rzeo_core::storage::{Patience, StorageError};
 
 use super::format::{FIRST, MAGIC, MAGIC_PYTHON_2, Status, TransactionHead};

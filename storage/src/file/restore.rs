@@ -7,8 +7,8 @@
 //! the source may mean the other one.)
 
 use bytes::Bytes;
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{Patience, RecordData, StorageError};
+use rzeo_core::{Oid, Tid};
 
 use super::format::{RECORD_HEAD, RecordHead, TransactionHead};
 use super::log::{Log, RecordReader};

@@ -3,8 +3,8 @@
 //! [`check`] reads one transaction and returns either the positions of its records or the first
 //! [`Flaw`]. The caller decides what a flaw means; [`FlawKind`] tells the cases apart.
 
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{Patience, StorageError};
+use rzeo_core::{Oid, Tid};
 
 use super::format::{
     FIRST, POINTER, RECORD_HEAD, RecordHead, Status, TRANSACTION_HEAD, TransactionHead, be64,

@@ -1,6 +1,6 @@
 //! The state that the readers and the writer of a FileStorage share.
 
-use rzeo_core::ids::Tid;
+use rzeo_core::Tid;
 
 use super::index::Index;
 use super::log::Log;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use rzeo_core::ids::Oid;
+use rzeo_core::Oid;
 use rzeo_core::storage::StorageError;
 
 use super::disk_space::DiskSpace;

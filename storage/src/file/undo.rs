@@ -20,10 +20,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::record::is_blob_record;
 use rzeo_core::resolve::resolve;
 use rzeo_core::storage::{Patience, Scratch, StorageError};
+use rzeo_core::{Oid, Tid};
 
 use super::format::{RecordHead, Status};
 use super::log::{Log, Payload, RecordReader};

@@ -12,10 +12,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{
     Patience, RecordData, Scratch, StorageError, TransactionMeta, Vote, Voted,
 };
+use rzeo_core::{Oid, Tid};
 
 use super::FileStorage;
 use super::disk_space::SpaceReservation;

@@ -5,8 +5,8 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::StorageError;
+use rzeo_core::{Oid, Tid};
 
 use crate::blob::{BlobDirectory, Layout};
 use crate::disk::{Disk, failed};

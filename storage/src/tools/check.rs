@@ -15,9 +15,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::record::{Dangling, class_name, is_blob_record, references};
 use rzeo_core::storage::StorageError;
+use rzeo_core::{Oid, Tid};
 
 use super::blob_files::{self, Revisions};
 use super::{Gap, PayloadInfo, RecordInfo, Scan, ScanItem, Transaction};

@@ -14,8 +14,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{Patience, StorageError, TransactionHeader};
+use rzeo_core::{Oid, Tid};
 
 pub use self::check::{CheckOptions, IndexFile, Observer, Problem, Report, check};
 pub use self::repair::{Lost, Repaired, repair};

@@ -9,8 +9,8 @@
 
 use std::collections::BTreeSet;
 
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{Finishing, Patience, RecordData, Storage, StorageError, TransactionMeta};
+use rzeo_core::{Oid, Tid};
 
 use super::{Gap, Observer, RecordInfo, Scan, ScanItem, Transaction};
 use crate::file::FileStorage;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::record::is_blob_record;
 use rzeo_core::storage::Record;
+use rzeo_core::{Oid, Tid};
 
 use super::database::{Header, Source, Target, TransactionCursor};
 use super::prefix_check;

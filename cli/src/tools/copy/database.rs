@@ -3,9 +3,9 @@
 use std::io::Read;
 
 use bytes::Bytes;
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::Record;
 use rzeo_core::value::Value;
+use rzeo_core::{Oid, Tid};
 
 use crate::tools::ToolError;
 

@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::pickle;
 use rzeo_core::storage::{
     BlobFile, Finishing, Patience, Record, RecordData, RecordIterator, Scratch, Storage as _,
     StorageError, TransactionIterator, TransactionMeta,
 };
 use rzeo_core::value::Value;
+use rzeo_core::{Oid, Tid};
 use rzeo_storage::FileStorage;
 use rzeo_storage::file::FileOptions;
 

@@ -23,9 +23,9 @@ use rzeo_client::{
     Access, Address, Begin, BlobFailure, CallError, Client, ClientOptions, RecordIterator, Refused,
     Transaction, TransactionIterator, Value,
 };
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::record::is_blob_record;
 use rzeo_core::storage::Record;
+use rzeo_core::{Oid, Tid};
 use rzeo_tls::client::ClientTls;
 use tempfile::{NamedTempFile, TempDir};
 use tokio::runtime::Runtime;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use clap::Parser as _;
-use rzeo_core::ids::{Oid, Tid};
 use rzeo_core::storage::{Finishing, Patience, Storage as _, TransactionMeta};
+use rzeo_core::{Oid, Tid};
 use rzeo_storage::FileStorage;
 use rzeo_storage::file::FileOptions;
 use tempfile::TempDir;

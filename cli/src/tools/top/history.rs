@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use rzeo_core::ids::Tid;
+use rzeo_core::Tid;
 use serde_json::{Map, Value};
 
 /// As many differences as are kept: two minutes at one a second, and wider than most windows.

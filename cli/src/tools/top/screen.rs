@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use rzeo_core::ids::Tid;
+use rzeo_core::Tid;
 
 use super::history::{COUNTED, Contact, Figures, ServerHistory, Storage};
 

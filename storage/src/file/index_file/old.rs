@@ -4,7 +4,7 @@
 //! holds what the current form has as separate pickles.
 
 use bytes::Bytes;
-use rzeo_core::ids::Oid;
+use rzeo_core::Oid;
 use rzeo_core::pickle;
 use rzeo_core::value::{Opaque, ReadLimits, Value};
 

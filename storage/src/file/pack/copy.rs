@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use rzeo_core::ids::Oid;
+use rzeo_core::Oid;
 use rzeo_core::record::is_blob_record;
 use rzeo_core::storage::{Patience, StorageError};
 

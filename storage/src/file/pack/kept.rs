@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rzeo_core::ids::Oid;
+use rzeo_core::Oid;
 
 use crate::file::index::Index;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rzeo_core::ids::Oid;
+use rzeo_core::Oid;
 use rzeo_core::record::references;
 use rzeo_core::storage::{PackStep, Patience, StorageError};
 

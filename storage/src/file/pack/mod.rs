@@ -39,7 +39,7 @@ mod switch;
 
 use std::sync::Arc;
 
-use rzeo_core::ids::Tid;
+use rzeo_core::Tid;
 use rzeo_core::storage::{PackStep, PreparedPack, StorageError};
 
 use self::copy::Copier;

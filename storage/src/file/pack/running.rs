@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rzeo_core::ids::Tid;
+use rzeo_core::Tid;
 use rzeo_core::storage::{PackProgress, PackStep, StorageError};
 
 use super::progress::Progress;

@@ -1,6 +1,6 @@
 //! The first step: reads up to the pack time, and finds each object's last revision.
 
-use rzeo_core::ids::Tid;
+use rzeo_core::Tid;
 use rzeo_core::storage::{PackStep, StorageError};
 
 use super::progress::Progress;
