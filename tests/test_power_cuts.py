@@ -265,7 +265,7 @@ class PowerCuts:
         done = subprocess.run([self.args.rzeo, 'check', '--quiet', '--blobs',
                                os.path.join(place, 'blobs'), path], capture_output=True, text=True)
         problems = [line for line in done.stdout.splitlines() if line.startswith(place)]
-        back = [line for line in problems if line.endswith('is of no revision')]
+        back = [line for line in problems if line.endswith('belongs to no revision')]
         if self.args.packs and back and problems == back:
             # A pack does not sync the directory of each blob that it removes.
             self.counts['blobs that were packed away and are back'] += len(back)

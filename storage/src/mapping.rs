@@ -150,8 +150,9 @@ impl Storage for MappingStorage {
         stop: Option<Tid>,
     ) -> Result<Box<dyn TransactionIterator>, StorageError> {
         let (start, stop) = (start.unwrap_or(Tid::ZERO), stop.unwrap_or(Tid(u64::MAX)));
-        let walk = if start <= stop { self.state.read().snapshot(start, stop) } else { Vec::new() };
-        Ok(Box::new(MappingTransactions { rest: walk.into_iter(), records: Vec::new() }))
+        let snapshot =
+            if start <= stop { self.state.read().snapshot(start, stop) } else { Vec::new() };
+        Ok(Box::new(MappingTransactions { rest: snapshot.into_iter(), records: Vec::new() }))
     }
 
     fn begin_vote<'a>(
@@ -266,8 +267,8 @@ impl State {
             let data = &checked.records[oid];
             self.revision_bytes += revision_bytes(data.as_ref());
             // A slice of the receive buffer would keep the whole buffer alive.
-            let own = data.as_deref().map(Bytes::copy_from_slice);
-            self.objects.entry(*oid).or_default().insert(tid, own);
+            let copy = data.as_deref().map(Bytes::copy_from_slice);
+            self.objects.entry(*oid).or_default().insert(tid, copy);
         }
         let Checked { meta, oids, .. } = checked;
         self.transactions.insert(tid, Transaction { meta, packed: false, oids });
@@ -280,14 +281,14 @@ impl State {
     fn pack(&mut self, stop: Tid, collects: bool) -> Result<(), StorageError> {
         let replaced = self.replaced_by(stop);
         let reachable = if collects { Some(self.reachable(&replaced)?) } else { None };
-        let mut doomed: BTreeMap<Tid, BTreeSet<Oid>> = BTreeMap::new();
+        let mut obsolete: BTreeMap<Tid, BTreeSet<Oid>> = BTreeMap::new();
         for (oid, revisions) in &self.objects {
             let kept = reachable.as_ref().is_none_or(|reachable| reachable.contains(oid));
             for tid in revisions.keys().filter(|tid| !kept || replaced.contains(&(*oid, **tid))) {
-                doomed.entry(*tid).or_default().insert(*oid);
+                obsolete.entry(*tid).or_default().insert(*oid);
             }
         }
-        for (tid, oids) in doomed {
+        for (tid, oids) in obsolete {
             self.remove(tid, &oids);
         }
         self.last_pack = Some(stop);

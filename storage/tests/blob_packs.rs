@@ -1,4 +1,4 @@
-//! What packs do with the files of blobs, where something gets in their way.
+//! Packs and the files of blobs, with failures and other activity in between.
 
 #![expect(clippy::unwrap_used, reason = "a failing test panics")]
 
@@ -66,7 +66,7 @@ fn old_blobs_are_beside_a_directory_that_was_given_with_a_slash() {
     assert!(!directory.path().join("blobs/.old").exists());
 }
 
-/// As a client's commit of a blob comes: its record first, and again with the blob.
+/// A client's commit of a blob has two records: one without, and one with the blob.
 #[test]
 fn a_blob_with_two_records_is_removed_once() {
     let disk = MemoryDisk::new();
@@ -96,7 +96,7 @@ fn what_could_not_be_removed_is_removed_after_the_next_pack() {
     disk.fail_call(disk.calls(), Fault::Broken);
     storage.clean_up().unwrap_err();
     assert!(has(&storage, 1), "it could not be removed");
-    // Nothing to be packed: the list stays.
+    // There is nothing to pack: the list stays.
     assert!(storage.pack(UnixTime(1e9)).unwrap().is_none());
     store(&storage, 2, 3);
     pack(&storage);

@@ -1,4 +1,4 @@
-//! Blobs for a storage that has none.
+//! BlobStorage: blobs for a storage that has none.
 
 #![expect(clippy::unwrap_used, reason = "a failing test panics")]
 
@@ -124,10 +124,10 @@ fn files_that_clients_put_there_themselves() {
     commit(&storage, 3, vote(&storage, 1, 0, &blob, Patience::Wait).unwrap()).unwrap();
     assert_eq!(content(&storage, 1, 3).unwrap(), "shared");
     assert_eq!(disk.bytes(format!("{directory}/mine.tmp")), None);
-    // As Python's server does when the transaction is given up.
+    // As Python's server does when the transaction is aborted.
     drop(store.shared_upload(Oid(1), "other.tmp").unwrap());
     assert_eq!(disk.bytes(format!("{directory}/other.tmp")), None);
-    // A client may take its file away.
+    // A client can remove its file.
     disk.put(format!("{directory}/third.tmp"), b"x");
     let blob = store.shared_upload(Oid(1), "third.tmp").unwrap();
     rzeo_storage::disk::Disk::remove(&disk, &Path::new(directory).join("third.tmp")).unwrap();

@@ -1,4 +1,4 @@
-//! What a FileStorage checks before it promises to commit, and what the promise is worth.
+//! The checks of a FileStorage's votes, and the guarantees of a successful vote.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
 
@@ -103,7 +103,7 @@ fn a_record_is_never_empty() {
 fn serials_count_for_objects_that_exist_or_did() {
     let disk = MemoryDisk::new();
     let storage = open(&disk);
-    store(&storage, 10, A, Tid(999), "whatever was read of a new object");
+    store(&storage, 10, A, Tid(999), "any serial for a new object");
     let mut vote = begin(&storage, Patience::Now);
     let conflict = |committed, read| {
         Err(StorageError::Conflict { oid: A, committed: Tid(committed), read: Tid(read) })
@@ -174,7 +174,7 @@ fn nothing_is_read_nor_room_made_by_a_thread_that_may_not_wait() {
     let disk = MemoryDisk::new();
     let storage = open(&disk);
     let refused = begin(&storage, Patience::Now).seal().unwrap_err();
-    assert_eq!(refused, StorageError::WouldBlock, "no room was set aside yet");
+    assert_eq!(refused, StorageError::WouldBlock, "no space is reserved yet");
     store(&storage, 10, A, NEW, "x");
     assert!(begin(&storage, Patience::Now).seal().is_ok());
 
@@ -185,7 +185,7 @@ fn nothing_is_read_nor_room_made_by_a_thread_that_may_not_wait() {
     assert_eq!(vote.store(A, Tid(10), data("y").into()), Err(StorageError::WouldBlock));
     assert_eq!(vote.delete(A, Tid(10)), Err(StorageError::WouldBlock));
     assert_eq!(vote.check_current(A, Tid(10)), Err(StorageError::WouldBlock));
-    assert_eq!(vote.store(Oid(2), NEW, data("no need to read for this").into()), Ok(()));
+    assert_eq!(vote.store(Oid(2), NEW, data("no read needed for this").into()), Ok(()));
 }
 
 #[test]
@@ -195,14 +195,15 @@ fn a_full_disk_shows_when_voting() {
     let big = Bytes::from(vec![1; 8 << 20]);
     let mut vote = begin(&storage, Patience::Wait);
     vote.store(A, NEW, big.into()).unwrap();
-    // It asks for more than it needs first, and is given only that.
+    // The first allocation asks for more than needed and fails; the second gets only what is
+    // needed.
     disk.fail_call(disk.calls(), Fault::NoSpace);
     let voted = vote.seal().unwrap();
     let mut vote = begin(&storage, Patience::Wait);
     vote.store(Oid(2), NEW, data("x").into()).unwrap();
     assert_eq!(begin(&storage, Patience::Now).seal().unwrap_err(), StorageError::WouldBlock);
     drop(voted);
-    assert!(begin(&storage, Patience::Now).seal().is_ok(), "what was given up is there again");
+    assert!(begin(&storage, Patience::Now).seal().is_ok(), "an aborted vote releases its space");
     drop(vote);
 }
 
@@ -217,7 +218,7 @@ fn voted_transactions_share_the_room_without_counting_twice() {
         vote.store(A, Tid(10), Bytes::from(vec![1; 1 << 20]).into()).unwrap();
         drop(vote.seal().unwrap());
     }
-    assert_eq!(disk.calls(), calls, "the same room served all of them");
+    assert_eq!(disk.calls(), calls, "all of them used the same space");
 }
 
 #[test]
@@ -227,7 +228,11 @@ fn room_is_let_go_at_the_end() {
     let storage = FileStorage::open_file(&path, FileOptions::default()).unwrap();
     store(&storage, 10, A, NEW, "x");
     let size = storage.info().size;
-    assert_eq!(std::fs::metadata(&path).unwrap().len(), size, "room does not show as length");
+    assert_eq!(
+        std::fs::metadata(&path).unwrap().len(),
+        size,
+        "reserved space does not change the length"
+    );
     storage.close().unwrap();
     let metadata = std::fs::metadata(&path).unwrap();
     assert_eq!(metadata.len(), size);
@@ -298,7 +303,7 @@ fn several_transactions_are_undone_together_newest_first() {
     assert_eq!(storage.load_serial(A, Tid(40), Patience::Now), Ok(data("one")));
 }
 
-/// Loads go on while a group is on its way, and see all of a transaction or nothing.
+/// Loads continue during a commit, and see all of a transaction or nothing.
 #[test]
 fn readers_see_whole_commits_only() {
     const OBJECTS: u64 = 8;
@@ -321,7 +326,8 @@ fn readers_see_whole_commits_only() {
             loop {
                 let known = storage.last_tid();
                 for oid in (1..=OBJECTS).filter(|_| known > Tid::ZERO) {
-                    // The writer may be a hundred commits ahead by now: too far for the impatient.
+                    // The writer may be a hundred commits ahead by now, too many for
+                    // `Patience::Now`.
                     let load = storage.load_before(Oid(oid), known.next(), Patience::Wait);
                     let Ok(Load::Found(revision)) = load else { panic!("{load:?}") };
                     assert_eq!((revision.serial, revision.data), (known, number(known.0)));

@@ -1,4 +1,4 @@
-//! Who does not want to wait gets the right answer, or none.
+//! A call that must not wait returns the right answer, or `WouldBlock`.
 
 #![expect(clippy::unwrap_used, reason = "a failing test panics")]
 
@@ -16,7 +16,7 @@ use rzeo_storage::disk::memory::MemoryDisk;
 use rzeo_storage::disk::{Access, Disk, DiskFile, Metadata};
 use rzeo_storage::file::FileOptions;
 
-/// A disk of whose files only so many bytes from any position on are in memory.
+/// A disk of whose files only this many bytes from any position on are cached.
 #[derive(Clone, Debug)]
 struct Forgetful(MemoryDisk, Arc<AtomicUsize>);
 

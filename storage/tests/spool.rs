@@ -1,4 +1,4 @@
-//! Records that are in a file go to the database without passing through memory as a whole.
+//! Spooled records are copied to the database in pieces, never completely in memory.
 
 #![expect(clippy::unwrap_used, reason = "a failing test panics")]
 
@@ -78,7 +78,7 @@ fn vote(
 
 fn commit(storage: &FileStorage, spool: Option<&Arc<Watched>>) -> Result<(), StorageError> {
     let voted = vote(storage, spool, Patience::Wait)?;
-    // Now that there is room, nothing has to be waited for.
+    // Now that space is reserved, the vote does not wait.
     drop(vote(storage, spool, Patience::Now)?);
     storage.commit(vec![Finishing { tid: Tid(1000), voted }]).map(|_| ())
 }

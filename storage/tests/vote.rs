@@ -34,7 +34,7 @@ fn finish(storage: &MappingStorage, tid: Tid, voted: Voted) {
     storage.commit(vec![Finishing { tid, voted }]).unwrap();
 }
 
-/// A storage in which `A` was read at `FIRST` by somebody, and is at `SECOND` now.
+/// A storage in which a client has read `A` at `FIRST`, and `A` is at `SECOND` now.
 fn contested() -> MappingStorage {
     let storage = MappingStorage::new();
     commit(&storage, FIRST, &[store(A, Tid::ZERO, "a1"), store(B, Tid::ZERO, "b1")]);

@@ -117,17 +117,17 @@ impl Direct<'_> {
     }
 
     fn pop(&mut self) -> Option<Value> {
-        if self.stack.len() > self.fence() { self.stack.pop() } else { None }
+        if self.stack.len() > self.mark_height() { self.stack.pop() } else { None }
     }
 
     /// Height of the last mark: values below it cannot be popped until the mark is.
-    fn fence(&self) -> usize {
+    fn mark_height(&self) -> usize {
         self.marks.last().copied().unwrap_or(0)
     }
 
     /// Makes a tuple of everything from `start` on.
     fn push_tuple(&mut self, start: usize) -> Option<()> {
-        if start < self.fence() {
+        if start < self.mark_height() {
             return None;
         }
         let depth = self.depth_from(start);
@@ -163,7 +163,7 @@ impl Direct<'_> {
 
     /// Sets the depth of the container below `start` for the values that it will contain.
     fn deepen_below(&mut self, start: usize) -> Option<()> {
-        if start <= self.fence() {
+        if start <= self.mark_height() {
             return None;
         }
         self.budget.spend_values(self.stack.len() - start).ok()?;

@@ -75,7 +75,7 @@ impl<'a> Machine<'a> {
             op::PROTO => self.protocol(),
             op::MARK => self.mark(),
             op::POP => self.pop_or_unmark(),
-            op::POP_MARK => self.above_mark().map(drop),
+            op::POP_MARK => self.pop_mark().map(drop),
             op::DUP => self.top().and_then(|top| self.push(top)),
             op::NONE => self.push_node(Node::None),
             op::NEWTRUE => self.push_node(Node::Bool(true)),
@@ -235,30 +235,30 @@ impl<'a> Machine<'a> {
     fn tuple(&mut self) -> Result<(), Unreadable> {
         let items = match self.opcode {
             op::EMPTY_TUPLE => Vec::new(),
-            op::TUPLE => self.above_mark()?,
-            op::TUPLE1 => self.above(1)?,
-            op::TUPLE2 => self.above(2)?,
-            _ => self.above(3)?,
+            op::TUPLE => self.pop_mark()?,
+            op::TUPLE1 => self.pop_many(1)?,
+            op::TUPLE2 => self.pop_many(2)?,
+            _ => self.pop_many(3)?,
         };
         let tuple = self.arena.add_tuple(&items)?;
         self.push(tuple)
     }
 
     fn list(&mut self) -> Result<(), Unreadable> {
-        let items = if self.opcode == op::LIST { self.above_mark()? } else { Vec::new() };
+        let items = if self.opcode == op::LIST { self.pop_mark()? } else { Vec::new() };
         let list = self.arena.add_sequence(&items)?;
         self.push_node(Node::List(list))
     }
 
     fn dict(&mut self) -> Result<(), Unreadable> {
-        let items = if self.opcode == op::DICT { self.above_mark()? } else { Vec::new() };
+        let items = if self.opcode == op::DICT { self.pop_mark()? } else { Vec::new() };
         self.check_pairs(&items)?;
         let dict = self.arena.add_sequence(&items)?;
         self.push_node(Node::Dict(dict))
     }
 
     fn append(&mut self) -> Result<(), Unreadable> {
-        let items = if self.opcode == op::APPEND { self.above(1)? } else { self.above_mark()? };
+        let items = if self.opcode == op::APPEND { self.pop_many(1)? } else { self.pop_mark()? };
         let id = self.top()?;
         if items.is_empty() {
             // Python does not look at the object before the loop over the items.
@@ -274,7 +274,7 @@ impl<'a> Machine<'a> {
     }
 
     fn set_items(&mut self) -> Result<(), Unreadable> {
-        let items = if self.opcode == op::SETITEM { self.above(2)? } else { self.above_mark()? };
+        let items = if self.opcode == op::SETITEM { self.pop_many(2)? } else { self.pop_mark()? };
         self.check_pairs(&items)?;
         let id = self.top()?;
         if items.is_empty() {
@@ -305,14 +305,14 @@ impl<'a> Machine<'a> {
         if self.opcode == op::GLOBAL {
             return self.push(class);
         }
-        let args = self.above_mark()?;
+        let args = self.pop_mark()?;
         let args = self.arena.add_tuple(&args)?;
         self.push_node(Node::Call { callable: class, args })
     }
 
     /// OBJ: class and arguments are above the mark.
     fn object(&mut self) -> Result<(), Unreadable> {
-        let items = self.above_mark()?;
+        let items = self.pop_mark()?;
         let (callable, args) = items.split_first().ok_or_else(|| self.underflow())?;
         let args = self.arena.add_tuple(args)?;
         self.push_node(Node::Call { callable: *callable, args })
@@ -396,23 +396,24 @@ impl<'a> Machine<'a> {
     }
 
     fn top(&self) -> Result<NodeId, Unreadable> {
-        self.stack[self.fence()..].last().copied().ok_or_else(|| self.underflow())
+        self.stack[self.mark_height()..].last().copied().ok_or_else(|| self.underflow())
     }
 
     /// Pops the topmost nodes.
-    fn above(&mut self, count: usize) -> Result<Vec<NodeId>, Unreadable> {
-        let start = self.stack.len().checked_sub(count).filter(|start| *start >= self.fence());
+    fn pop_many(&mut self, count: usize) -> Result<Vec<NodeId>, Unreadable> {
+        let start =
+            self.stack.len().checked_sub(count).filter(|start| *start >= self.mark_height());
         start.map(|start| self.stack.split_off(start)).ok_or_else(|| self.underflow())
     }
 
     /// Pops the last mark and all nodes above it.
-    fn above_mark(&mut self) -> Result<Vec<NodeId>, Unreadable> {
+    fn pop_mark(&mut self) -> Result<Vec<NodeId>, Unreadable> {
         let mark = self.marks.pop().ok_or(Unreadable::NoMark { at: self.at })?;
         Ok(self.stack.split_off(mark))
     }
 
     /// Height of the last mark: nodes below it cannot be popped until the mark is.
-    fn fence(&self) -> usize {
+    fn mark_height(&self) -> usize {
         self.marks.last().copied().unwrap_or(0)
     }
 

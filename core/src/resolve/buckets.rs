@@ -23,7 +23,7 @@ use super::compare::Compare;
 use super::names::ClassKind;
 use super::reference;
 use super::states::States;
-use super::write::Part;
+use super::write::MergedValue;
 use crate::pickle::arena::{Arena, Node, NodeId};
 
 /// The types of keys and values in the classes of one module.
@@ -130,11 +130,11 @@ enum Cell {
 }
 
 impl Cell {
-    fn part(self) -> Part {
+    fn merged_value(self) -> MergedValue {
         match self {
-            Self::Float(float) => Part::Float(float.into()),
-            Self::Int(int) => Part::Int(int.to_le_bytes().to_vec().into()),
-            Self::Object(id) => Part::Node(id),
+            Self::Float(float) => MergedValue::Float(float.into()),
+            Self::Int(int) => MergedValue::Int(int.to_le_bytes().to_vec().into()),
+            Self::Object(id) => MergedValue::Node(id),
         }
     }
 }
@@ -154,19 +154,27 @@ struct Item {
 }
 
 /// Merges buckets or sets with a record of their own.
-pub(super) fn merge_leaves(arena: &Arena, family: Family, states: States<NodeId>) -> Option<Part> {
+pub(super) fn merge_leaves(
+    arena: &Arena,
+    family: Family,
+    states: States<NodeId>,
+) -> Option<MergedValue> {
     let leaves = states.try_map(|state| Leaf::load(arena, family, state))?;
     Merge::new(arena, &leaves).run()
 }
 
 /// Merges trees, if they consist of a single leaf that has no record of its own.
-pub(super) fn merge_trees(arena: &Arena, family: Family, states: States<NodeId>) -> Option<Part> {
+pub(super) fn merge_trees(
+    arena: &Arena,
+    family: Family,
+    states: States<NodeId>,
+) -> Option<MergedValue> {
     let leaves = states.try_map(|state| match arena.node(state) {
         Node::None => Some(Leaf::default()),
         _ => Leaf::load(arena, family, only(arena, only(arena, state)?)?),
     })?;
     let leaf = Merge::new(arena, &leaves).run()?;
-    Some(Part::Tuple([Part::Tuple([leaf].into())].into()))
+    Some(MergedValue::Tuple([MergedValue::Tuple([leaf].into())].into()))
 }
 
 /// The item of a tuple with one item.
@@ -240,7 +248,7 @@ struct Merge<'a> {
     old: Cursor<'a>,
     committed: Cursor<'a>,
     new: Cursor<'a>,
-    merged: Vec<Part>,
+    merged: Vec<MergedValue>,
 }
 
 /// What one side did at the position of an item of the old state.
@@ -269,7 +277,7 @@ impl<'a> Merge<'a> {
 
     /// The state of the merged leaf. The cases are numbered as the reasons of Python's
     /// `BTreesConflictError` are.
-    fn run(mut self) -> Option<Part> {
+    fn run(mut self) -> Option<MergedValue> {
         let both = [self.next.committed, self.next.new];
         if !both.into_iter().all(|next| self.is_old_next(next)) {
             return None; // 0: a leaf was split
@@ -297,9 +305,9 @@ impl<'a> Merge<'a> {
         if self.merged.is_empty() {
             return None; // 10
         }
-        let mut state = Vec::from([Part::Tuple(self.merged)]);
-        state.extend(self.next.old.map(Part::Reference));
-        Some(Part::Tuple(state))
+        let mut state = Vec::from([MergedValue::Tuple(self.merged)]);
+        state.extend(self.next.old.map(MergedValue::Reference));
+        Some(MergedValue::Tuple(state))
     }
 
     /// One step while all three states have more items.
@@ -409,7 +417,7 @@ impl<'a> Merge<'a> {
 
     fn take(&mut self, item: Option<Item>) {
         let cells = item.into_iter().flat_map(|item| [Some(item.key), item.value]);
-        self.merged.extend(cells.flatten().map(Cell::part));
+        self.merged.extend(cells.flatten().map(Cell::merged_value));
     }
 
     fn fate(&self, old: Item, side: Item) -> Option<ItemChange> {

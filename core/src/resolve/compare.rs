@@ -12,7 +12,7 @@
 use core::cell::Cell;
 use core::cmp::Ordering;
 
-use super::known::Known;
+use super::loadable::StandardObject;
 use super::reference;
 use crate::pickle::arena::{Arena, Node, NodeId};
 
@@ -230,11 +230,11 @@ impl<'a> Compare<'a> {
             Node::Tuple(items) => Shape::Tuple(arena.tuple(items)),
             Node::List(items) => Shape::List(arena.sequence(items)),
             Node::Dict(items) => Shape::Dict(arena.sequence(items)),
-            Node::Call { callable, args } => match Known::of(arena, callable, args) {
-                Some(Known::Set(items)) => Shape::Set(items),
-                Some(Known::Exact(args)) => Shape::Exact(callable, args),
-                Some(Known::Moment(state)) => Shape::Moment(callable, state),
-                Some(Known::Unordered) | None => Shape::Unknown,
+            Node::Call { callable, args } => match StandardObject::of(arena, callable, args) {
+                Some(StandardObject::Set(items)) => Shape::Set(items),
+                Some(StandardObject::Exact(args)) => Shape::Exact(callable, args),
+                Some(StandardObject::Moment(state)) => Shape::Moment(callable, state),
+                Some(StandardObject::Unordered) | None => Shape::Unknown,
             },
             Node::Reference(id) => Shape::Reference(id),
             Node::Global(_)

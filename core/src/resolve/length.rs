@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 
 use super::states::States;
-use super::write::Part;
+use super::write::MergedValue;
 use crate::pickle::arena::{Arena, Node, NodeId};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -17,12 +17,12 @@ enum Number {
     Float(f64),
 }
 
-pub(super) fn merge(arena: &Arena, states: States<NodeId>) -> Option<Part> {
+pub(super) fn merge(arena: &Arena, states: States<NodeId>) -> Option<MergedValue> {
     let numbers = states.try_map(|state| number(arena, state))?;
     let sum = numbers.committed.plus(numbers.new)?;
     Some(match sum.plus(numbers.old.negated())? {
-        Number::Int(bytes) => Part::Int(bytes.into()),
-        Number::Float(float) => Part::Float(float),
+        Number::Int(bytes) => MergedValue::Int(bytes.into()),
+        Number::Float(float) => MergedValue::Float(float),
     })
 }
 

@@ -9,7 +9,7 @@
 //! Wrongly *resolving* a conflict is not safe, so the rule is: resolve only where Python, whatever
 //! other code it has, certainly does, and then to an equal state. Therefore
 //!
-//! - states must hold only what Python can certainly load (`known`): plain values, references, and
+//! - states must hold only what Python can certainly load (`loadable`): plain values, references, and
 //!   objects of a few classes of the standard library, but no instances of unknown classes;
 //! - keys and values are compared as Python compares them, and when that is not certain, or would
 //!   raise an exception, there is no resolution (`compare`);
@@ -20,8 +20,8 @@
 
 mod buckets;
 mod compare;
-mod known;
 mod length;
+mod loadable;
 mod names;
 mod reference;
 mod states;
@@ -46,7 +46,7 @@ pub fn resolve(old: &Bytes, committed: &Bytes, new: &Bytes) -> Option<Bytes> {
     let class = Class::of(&arena, new.class)?;
     let old = Parts::read(&mut arena, old).ok()?.state;
     let committed = Parts::read(&mut arena, committed).ok()?.state;
-    if !known::can_load_all(&arena) {
+    if !loadable::can_load_all(&arena) {
         return None;
     }
     let states = States { old, committed, new: new.state };

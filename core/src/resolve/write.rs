@@ -17,8 +17,8 @@ use crate::pickle::opcode as op;
 /// Maximum depth of nested values that are written.
 const DEPTH_MAX: u32 = 100;
 
-/// A part of the merged state.
-pub(super) enum Part {
+/// A value in the merged state.
+pub(super) enum MergedValue {
     Float(f64),
     /// Little-endian two's complement of any length.
     Int(Bytes),
@@ -30,7 +30,7 @@ pub(super) enum Part {
 }
 
 /// Writes a record. `None` if something in it cannot be written with certainty.
-pub(super) fn record(arena: &Arena, class: NodeId, state: &Part) -> Option<Bytes> {
+pub(super) fn record(arena: &Arena, class: NodeId, state: &MergedValue) -> Option<Bytes> {
     let mut writer = Writer {
         arena,
         out: Vec::new(),
@@ -39,7 +39,7 @@ pub(super) fn record(arena: &Arena, class: NodeId, state: &Part) -> Option<Bytes
         globals: BTreeMap::new(),
     };
     writer.pickle(|writer| writer.node(class, Globals::Allowed, DEPTH_MAX)).ok()?;
-    writer.pickle(|writer| writer.part(state)).ok()?;
+    writer.pickle(|writer| writer.merged_value(state)).ok()?;
     Some(writer.out.into())
 }
 
@@ -72,20 +72,20 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn part(&mut self, part: &Part) -> Result<(), Unwritable> {
-        match part {
-            Part::Float(float) => {
+    fn merged_value(&mut self, value: &MergedValue) -> Result<(), Unwritable> {
+        match value {
+            MergedValue::Float(float) => {
                 emit::float(&mut self.out, *float);
                 Ok(())
             }
-            Part::Int(bytes) => emit::integer(&mut self.out, bytes),
-            Part::Node(id) => self.node(*id, Globals::Refused, DEPTH_MAX),
-            Part::Reference(id) => self.reference(*id, DEPTH_MAX),
-            Part::Tuple(parts) => {
+            MergedValue::Int(bytes) => emit::integer(&mut self.out, bytes),
+            MergedValue::Node(id) => self.node(*id, Globals::Refused, DEPTH_MAX),
+            MergedValue::Reference(id) => self.reference(*id, DEPTH_MAX),
+            MergedValue::Tuple(parts) => {
                 if parts.len() > 3 {
                     self.out.put(&[op::MARK]);
                 }
-                parts.iter().try_for_each(|part| self.part(part))?;
+                parts.iter().try_for_each(|part| self.merged_value(part))?;
                 self.out.put(&[emit::tuple_opcode(parts.len())]);
                 self.put();
                 Ok(())

@@ -133,7 +133,7 @@ impl Blobs {
                 shared.disk.metadata(&path).ok().flatten().map_or(NO_MODE, |found| found.mode);
             let upload = self.upload_of(&planned.upload)?;
             upload.secure(&shared.directory.temporary(), || self.new_name())?;
-            upload.settle(mode)?;
+            upload.seal(mode)?;
         }
         Ok(Some(Prepared { uploads: plan.uploads, _directories: directories }))
     }

@@ -22,11 +22,11 @@ const DURABLE_MAX: usize = 10_000;
 pub(super) struct ObjectDirectories {
     disk: Arc<dyn Disk>,
     base: PathBuf,
-    known: Mutex<Known>,
+    states: Mutex<DirectoryStates>,
 }
 
 #[derive(Default)]
-struct Known {
+struct DirectoryStates {
     /// Directories that are durable together with those above them. Not complete.
     durable: BTreeSet<PathBuf>,
     /// Directories that voted transactions need, with the number of those transactions.
@@ -41,7 +41,7 @@ pub(super) struct DirectoryReservation {
 
 impl ObjectDirectories {
     pub(super) fn new(disk: Arc<dyn Disk>, base: &Path) -> Arc<Self> {
-        Arc::new(Self { disk, base: base.to_owned(), known: Mutex::default() })
+        Arc::new(Self { disk, base: base.to_owned(), states: Mutex::default() })
     }
 
     /// A reservation of no directory so far.
@@ -52,17 +52,17 @@ impl ObjectDirectories {
     /// Removes those of the directories above a deleted file that are empty and not reserved.
     pub(super) fn remove_empty_above(&self, file: &Path) -> io::Result<()> {
         // Directories are created under the same lock.
-        let mut known = self.known.lock();
+        let mut states = self.states.lock();
         for directory in file.ancestors().skip(1).take_while(|above| *above != self.base) {
             let is_empty = match self.disk.names(directory) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => false,
                 names => names?.is_empty(),
             };
-            if !is_empty || known.is_reserved(directory) {
+            if !is_empty || states.is_reserved(directory) {
                 break;
             }
             self.disk.remove_directory(directory)?;
-            known.durable.remove(directory);
+            states.durable.remove(directory);
         }
         Ok(())
     }
@@ -71,10 +71,10 @@ impl ObjectDirectories {
 impl DirectoryReservation {
     /// Creates a directory, durably, and reserves it.
     pub(super) fn add(&mut self, path: &Path) -> io::Result<()> {
-        let ObjectDirectories { disk, base, known } = &*self.directories;
-        let mut known = known.lock();
-        known.make(&**disk, base, path)?;
-        *known.reserved.entry(path.to_owned()).or_default() += 1;
+        let ObjectDirectories { disk, base, states } = &*self.directories;
+        let mut states = states.lock();
+        states.make(&**disk, base, path)?;
+        *states.reserved.entry(path.to_owned()).or_default() += 1;
         self.paths.push(path.to_owned());
         Ok(())
     }
@@ -82,12 +82,12 @@ impl DirectoryReservation {
 
 impl Drop for DirectoryReservation {
     fn drop(&mut self) {
-        let mut known = self.directories.known.lock();
+        let mut states = self.directories.states.lock();
         for path in &self.paths {
-            if let Some(count) = known.reserved.get_mut(path) {
+            if let Some(count) = states.reserved.get_mut(path) {
                 *count -= 1;
                 if *count == 0 {
-                    known.reserved.remove(path);
+                    states.reserved.remove(path);
                 }
             }
         }
@@ -100,7 +100,7 @@ impl fmt::Debug for DirectoryReservation {
     }
 }
 
-impl Known {
+impl DirectoryStates {
     /// Creates a directory below `base`, and syncs its name and those above it. An existing
     /// directory may not be durable: another program may have just created it.
     fn make(&mut self, disk: &dyn Disk, base: &Path, path: &Path) -> io::Result<()> {

@@ -76,7 +76,7 @@ impl RemovalList {
     }
 
     /// Makes the list durable, which must happen before the switch.
-    pub(crate) fn settle(&mut self) -> Result<(), StorageError> {
+    pub(crate) fn make_durable(&mut self) -> Result<(), StorageError> {
         self.flush()?;
         let directory = self.path.parent().unwrap_or(Path::new(""));
         (self.file.sync())

@@ -126,9 +126,9 @@ impl Upload {
 
     /// Makes the bytes durable, and sets permissions as Python does: readable for those who can
     /// read its directory, writable for no one.
-    pub(super) fn settle(&self, directory_mode: u32) -> Result<(), StorageError> {
+    pub(super) fn seal(&self, directory_mode: u32) -> Result<(), StorageError> {
         let path = self.path();
-        let settle = || {
+        let seal = || {
             // A client may have created the file, so its name can be a link or a device.
             let file = self.disk.open(&path, Access::ReadPlain)?;
             let found = self.disk.metadata(&path)?.filter(|found| found.kind == FileKind::File);
@@ -145,7 +145,7 @@ impl Upload {
             }
             file.sync()
         };
-        settle().map_err(|error| match error.kind() {
+        seal().map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
                 StorageError::NoSuchUpload { path: path.display().to_string() }
             }

@@ -103,12 +103,12 @@ impl StorageLayer for BlobStorage {
     }
 
     fn commit(&self, group: Vec<Finishing>) -> Result<Vec<Committed>, StorageError> {
-        let own = |Finishing { tid, voted }| {
+        let split = |Finishing { tid, voted }| {
             let ready: Box<CheckedVote> =
                 voted.0.downcast().expect("only our own votes are committed");
             (Finishing { tid, voted: ready.base }, ready.blobs)
         };
-        let (group, blobs): (Vec<_>, Vec<_>) = group.into_iter().map(own).unzip();
+        let (group, blobs): (Vec<_>, Vec<_>) = group.into_iter().map(split).unzip();
         let with_tids = group.iter().zip(&blobs);
         let prepared: Vec<_> =
             with_tids.filter_map(|(one, blobs)| Some((one.tid, blobs.as_ref()?))).collect();

@@ -77,10 +77,10 @@ fn both_sides_look_like_one_database() {
         assert_eq!(history(2, 9).unwrap(), [40]);
         assert!(history(3, 9).is_err());
 
-        let mut walk = demo.iterate(Some(Tid(20)), Some(Tid(30))).unwrap();
+        let mut iterator = demo.iterate(Some(Tid(20)), Some(Tid(30))).unwrap();
         let mut tids = Vec::new();
-        while let Some(header) = walk.next_transaction().unwrap() {
-            let record = walk.records().unwrap().next_record().unwrap().unwrap();
+        while let Some(header) = iterator.next_transaction().unwrap() {
+            let record = iterator.records().unwrap().next_record().unwrap().unwrap();
             assert_eq!(record.tid, header.tid);
             tids.push(header.tid.0);
         }
@@ -109,7 +109,7 @@ fn conflicts_with_the_base_are_found() {
             vote.store(oid, read, bytes("x").into()),
             Err(StorageError::Conflict { oid, committed, read })
         );
-        // The merged record, as whoever resolves conflicts stores it.
+        // The resolved record, as a server stores it.
         vote.store(oid, committed, bytes("merged").into()).unwrap();
         assert_eq!(vote.check_current(oid, committed), Ok(()));
         assert_eq!(

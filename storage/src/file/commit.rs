@@ -52,9 +52,9 @@ pub(super) fn commit(
         return Err(StorageError::Broken(why.clone()));
     }
     let log = storage.log();
-    let placed = place(log.end, group);
-    let blobs = place_blobs(storage, &placed)?;
-    if let Err(error) = write_group(storage, &log, &placed) {
+    let positioned = assign_positions(log.end, group);
+    let blobs = place_blobs(storage, &positioned)?;
+    if let Err(error) = write_group(storage, &log, &positioned) {
         match roll_back(&log) {
             Ok(()) => {
                 storage.disk_space.renew(&log);
@@ -74,9 +74,9 @@ pub(super) fn commit(
     if let Some(blobs) = blobs {
         blobs.keep();
     }
-    // Dropping `placed` releases the reservations, after the end of the file has moved past their
+    // Dropping `positioned` releases the reservations, after the end of the file has moved past their
     // bytes.
-    Ok(show(storage, &placed))
+    Ok(publish(storage, &positioned))
 }
 
 /// Renames the group's blobs, if any, to their final names.
@@ -84,12 +84,12 @@ fn place_blobs<'a>(
     storage: &'a FileStorage,
     group: &[PositionedTransaction],
 ) -> Result<Option<blob::PlacedFiles<'a>>, StorageError> {
-    let with_blobs = |placed: &'_ PositionedTransaction| placed.ready.blobs.is_some();
+    let with_blobs = |positioned: &'_ PositionedTransaction| positioned.ready.blobs.is_some();
     let Some(blobs) = storage.blobs.as_ref().filter(|_| group.iter().any(with_blobs)) else {
         return Ok(None);
     };
     let prepared: Vec<_> = (group.iter())
-        .filter_map(|placed| Some((placed.tid, placed.ready.blobs.as_ref()?)))
+        .filter_map(|positioned| Some((positioned.tid, positioned.ready.blobs.as_ref()?)))
         .collect();
     blobs.place(&prepared).map(Some)
 }
@@ -102,16 +102,16 @@ struct PositionedTransaction {
 }
 
 /// Gives transactions consecutive positions, starting at `from`.
-fn place(from: u64, group: Vec<Finishing>) -> Vec<PositionedTransaction> {
+fn assign_positions(from: u64, group: Vec<Finishing>) -> Vec<PositionedTransaction> {
     let mut at = from;
-    let place = |Finishing { tid, voted }| {
+    let position = |Finishing { tid, voted }| {
         let ready: Box<VotedTransaction> =
             voted.0.downcast().expect("only our own votes are committed");
-        let placed = PositionedTransaction { at, tid, ready };
-        at = placed.end();
-        placed
+        let positioned = PositionedTransaction { at, tid, ready };
+        at = positioned.end();
+        positioned
     };
-    group.into_iter().map(place).collect()
+    group.into_iter().map(position).collect()
 }
 
 impl PositionedTransaction {
@@ -160,7 +160,7 @@ fn write_group(
         return Ok(());
     };
     let mut earlier = BTreeMap::new();
-    for round in group.split_inclusive(|placed| placed.may_tear(end)) {
+    for round in group.split_inclusive(|positioned| positioned.may_tear(end)) {
         let bytes = RoundBytes::new(&storage.state.read(), round, &mut earlier);
         write_round(log, round, &bytes)?;
     }
@@ -175,9 +175,9 @@ fn write_round(
     let file = &log.file.disk_file;
     bytes.write(&**file, round[0].at)?;
     file.sync()?;
-    for placed in round {
-        let head = placed.head().to_bytes();
-        file.write_at(&[&head[LEN_AND_STATUS]], placed.at + LEN_AND_STATUS.start as u64)?;
+    for positioned in round {
+        let head = positioned.head().to_bytes();
+        file.write_at(&[&head[LEN_AND_STATUS]], positioned.at + LEN_AND_STATUS.start as u64)?;
     }
     file.sync()
 }
@@ -189,17 +189,17 @@ fn roll_back(log: &Log) -> io::Result<()> {
 }
 
 /// Step 5: makes the group visible to loads.
-fn show(storage: &FileStorage, group: &[PositionedTransaction]) -> Vec<Committed> {
+fn publish(storage: &FileStorage, group: &[PositionedTransaction]) -> Vec<Committed> {
     let mut state = storage.state.write();
     let mut committed = Vec::with_capacity(group.len());
-    for placed in group {
-        for (at, record) in placed.records() {
+    for positioned in group {
+        for (at, record) in positioned.records() {
             state.index.insert(record.oid, at);
         }
-        state.log.end = placed.end();
-        state.last_tid = placed.tid;
+        state.log.end = positioned.end();
+        state.last_tid = positioned.tid;
         let info = Info { length: state.index.len(), size: state.log.end };
-        committed.push(Committed { tid: placed.tid, info });
+        committed.push(Committed { tid: positioned.tid, info });
     }
     committed
 }
@@ -232,29 +232,29 @@ impl<'a> RoundBytes<'a> {
     ) -> Self {
         let mut bytes = Self::default();
         let end = round.last().map_or(0, PositionedTransaction::end);
-        for placed in round {
-            bytes.put(&placed.pending_head(end).to_bytes());
-            let meta = &placed.ready.frame.meta;
+        for positioned in round {
+            bytes.put(&positioned.pending_head(end).to_bytes());
+            let meta = &positioned.ready.frame.meta;
             bytes.put_data(&meta.user);
             bytes.put_data(&meta.description);
             bytes.put_data(&meta.extension);
-            for (_, record) in placed.records() {
+            for (_, record) in positioned.records() {
                 let prev = earlier.get(&record.oid).copied();
                 let prev = prev.or_else(|| state.index.position(record.oid)).unwrap_or(0);
-                bytes.put_record(placed, record, prev);
+                bytes.put_record(positioned, record, prev);
             }
-            bytes.put(&placed.head().len.to_be_bytes());
-            earlier.extend(placed.records().map(|(at, record)| (record.oid, at)));
+            bytes.put(&positioned.head().len.to_be_bytes());
+            earlier.extend(positioned.records().map(|(at, record)| (record.oid, at)));
         }
         bytes
     }
 
-    fn put_record(&mut self, placed: &PositionedTransaction, record: &'a Planned, prev: u64) {
+    fn put_record(&mut self, positioned: &PositionedTransaction, record: &'a Planned, prev: u64) {
         let head = RecordHead {
             oid: record.oid,
-            tid: record.tid.unwrap_or(placed.tid),
+            tid: record.tid.unwrap_or(positioned.tid),
             prev,
-            transaction: placed.at,
+            transaction: positioned.at,
             version_len: 0,
             data_len: record.data_len(),
         };

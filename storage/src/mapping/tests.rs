@@ -13,10 +13,10 @@ fn commit(storage: &MappingStorage, tid: Tid, records: &[(u64, Tid, &'static str
 }
 
 fn transactions(storage: &MappingStorage, start: u64, stop: u64) -> Vec<(Tid, u8, Vec<Oid>)> {
-    let mut walk = storage.iterate(Some(Tid(start)), Some(Tid(stop))).unwrap();
+    let mut iterator = storage.iterate(Some(Tid(start)), Some(Tid(stop))).unwrap();
     let mut seen = Vec::new();
-    while let Some(header) = walk.next_transaction().unwrap() {
-        let mut records = walk.records().unwrap();
+    while let Some(header) = iterator.next_transaction().unwrap() {
+        let mut records = iterator.records().unwrap();
         let mut oids = Vec::new();
         while let Some(record) = records.next_record().unwrap() {
             oids.push(record.oid);
@@ -71,13 +71,13 @@ fn iteration_has_both_bounds_inside_and_sees_nothing_newer() {
     for (tid, oid) in [(10, 3), (20, 1), (30, 2)] {
         commit(&storage, Tid(tid), &[(oid, Tid::ZERO, "x")]);
     }
-    let walk = transactions(&storage, 10, 20);
-    assert_eq!(walk, [(Tid(10), b' ', vec![Oid(3)]), (Tid(20), b' ', vec![Oid(1)])]);
+    let iterator = transactions(&storage, 10, 20);
+    assert_eq!(iterator, [(Tid(10), b' ', vec![Oid(3)]), (Tid(20), b' ', vec![Oid(1)])]);
     assert_eq!(transactions(&storage, 21, 20), []);
-    let mut walk = storage.iterate(None, None).unwrap();
+    let mut iterator = storage.iterate(None, None).unwrap();
     commit(&storage, Tid(40), &[(4, Tid::ZERO, "x")]);
     let mut count = 0;
-    while walk.next_transaction().unwrap().is_some() {
+    while iterator.next_transaction().unwrap().is_some() {
         count += 1;
     }
     assert_eq!(count, 3);

@@ -97,17 +97,17 @@ impl Copier {
         let boundary = self.kept.boundary;
         let early = Log { file: Arc::clone(&log.file), end: boundary };
         let mut source = Window::new(early.clone());
-        let mut walk = TransactionReader::new(&early, FIRST);
-        while let Some(step) = walk.step()? {
-            self.progress.set(step.at);
+        let mut reader = TransactionReader::new(&early, FIRST);
+        while let Some(scanned) = reader.next_transaction()? {
+            self.progress.set(scanned.at);
             // The file's last transaction stays even if it is empty; otherwise the last tid would
             // decrease.
-            let end = step.head.end(step.at);
+            let end = scanned.head.end(scanned.at);
             let is_last = end == Some(boundary) && boundary == self.kept.marked;
-            let records = self.plan_early(&early, step.records)?;
-            self.note_removed(&early, step.records)?;
+            let records = self.plan_early(&early, scanned.records)?;
+            self.note_removed(&early, scanned.records)?;
             if is_last || !records.is_empty() {
-                self.write(&mut source, step.at, step.head, Status::PACKED, &records)?;
+                self.write(&mut source, scanned.at, scanned.head, Status::PACKED, &records)?;
             }
         }
         // It was needed only to decide what stays; frees the memory.
@@ -118,15 +118,15 @@ impl Copier {
     /// Copies transactions committed after the pack time that were not copied yet.
     pub(super) fn copy_late(&mut self, log: &Log) -> Result<(), StorageError> {
         let mut source = Window::new(log.clone());
-        let mut walk = TransactionReader::new(log, self.copied);
+        let mut reader = TransactionReader::new(log, self.copied);
         self.progress.extend(log.end);
-        while let Some(step) = walk.step()? {
-            self.progress.set(step.at);
-            if self.gc && step.at >= self.kept.marked {
-                self.note_missing(log, step.records)?;
+        while let Some(scanned) = reader.next_transaction()? {
+            self.progress.set(scanned.at);
+            if self.gc && scanned.at >= self.kept.marked {
+                self.note_missing(log, scanned.records)?;
             }
-            let records = self.plan_late(log, &step)?;
-            self.write(&mut source, step.at, step.head, step.head.status, &records)?;
+            let records = self.plan_late(log, &scanned)?;
+            self.write(&mut source, scanned.at, scanned.head, scanned.head.status, &records)?;
         }
         self.copied = log.end;
         Ok(())
@@ -134,7 +134,7 @@ impl Copier {
 
     /// Syncs the copied part, so that the last sync takes less time.
     pub(super) fn sync(&mut self) -> Result<(), StorageError> {
-        self.removal.as_mut().map_or(Ok(()), RemovalList::settle)?;
+        self.removal.as_mut().map_or(Ok(()), RemovalList::make_durable)?;
         self.output.sync()
     }
 
@@ -206,11 +206,11 @@ impl Copier {
     fn plan_late(
         &mut self,
         log: &Log,
-        step: &ScannedTransaction<'_>,
+        scanned: &ScannedTransaction<'_>,
     ) -> Result<Vec<Planned>, StorageError> {
-        let mut planned = Vec::with_capacity(step.records.len());
-        let mut new_at = self.output.at() + step.head.head_len();
-        for found in step.records {
+        let mut planned = Vec::with_capacity(scanned.records.len());
+        let mut new_at = self.output.at() + scanned.head.head_len();
+        for found in scanned.records {
             self.moves.late(found.at, new_at);
             let new_place = match found.payload {
                 ScannedPayload::Back(back) => self.moves.new_place(back),

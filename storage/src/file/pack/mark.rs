@@ -69,9 +69,9 @@ impl Marker<'_> {
         follow: bool,
     ) -> Result<BTreeSet<u64>, StorageError> {
         let mut older = BTreeSet::new();
-        let mut walk = TransactionReader::new(self.log, boundary);
-        while let Some(step) = walk.step()? {
-            for record in step.records {
+        let mut reader = TransactionReader::new(self.log, boundary);
+        while let Some(scanned) = reader.next_transaction()? {
+            for record in scanned.records {
                 let is_new = match record.payload {
                     ScannedPayload::Data(_) => true,
                     ScannedPayload::Back(back) if back < boundary => {

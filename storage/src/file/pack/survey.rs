@@ -40,7 +40,9 @@ impl TransactionReader {
     }
 
     /// The next transaction.
-    pub(super) fn step(&mut self) -> Result<Option<ScannedTransaction<'_>>, StorageError> {
+    pub(super) fn next_transaction(
+        &mut self,
+    ) -> Result<Option<ScannedTransaction<'_>>, StorageError> {
         let at = self.at;
         if at >= self.window.log().end {
             return Ok(None);
@@ -69,17 +71,17 @@ pub(super) fn survey(
 ) -> Result<Option<Survey>, StorageError> {
     progress.begin(PackStep::Survey, log.end);
     let (mut last, mut deleted) = (Index::new(), Index::new());
-    let mut walk = TransactionReader::new(log, FIRST);
+    let mut reader = TransactionReader::new(log, FIRST);
     let mut boundary = FIRST;
     let mut all_packed = true;
     let mut next_packed = false;
-    while let Some(step) = walk.step()? {
-        next_packed = step.head.status == Status::PACKED;
-        if step.head.tid > stop {
+    while let Some(scanned) = reader.next_transaction()? {
+        next_packed = scanned.head.status == Status::PACKED;
+        if scanned.head.tid > stop {
             break;
         }
         all_packed &= next_packed;
-        for record in step.records {
+        for record in scanned.records {
             match record.payload {
                 ScannedPayload::Data(_) | ScannedPayload::Back(_) => {
                     deleted.remove(record.oid);
@@ -91,7 +93,7 @@ pub(super) fn survey(
                 }
             }
         }
-        boundary = walk.at;
+        boundary = reader.at;
         progress.set(boundary);
     }
     let redundant = all_packed && next_packed;

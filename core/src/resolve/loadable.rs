@@ -17,7 +17,7 @@ const STEPS_PER_NODE: usize = 16;
 
 /// An object of the standard library.
 #[derive(Clone, Copy)]
-pub(super) enum Known<'a> {
+pub(super) enum StandardObject<'a> {
     /// A decimal number or time span: equal if the pickles are, and not smaller than itself.
     Exact(&'a [NodeId]),
     /// A date or time without time zone; with others of its class it compares as its state does.
@@ -64,11 +64,15 @@ impl Check<'_> {
                 .iter()
                 .step_by(2)
                 .all(|key| self.is_hashable(*key, KEY_DEPTH_MAX)),
-            Node::Call { callable, args } => match Known::of(arena, callable, args) {
-                Some(Known::Set(items)) => {
+            Node::Call { callable, args } => match StandardObject::of(arena, callable, args) {
+                Some(StandardObject::Set(items)) => {
                     items.iter().all(|item| self.is_hashable(*item, KEY_DEPTH_MAX))
                 }
-                Some(Known::Exact(_) | Known::Moment(_) | Known::Unordered) => true,
+                Some(
+                    StandardObject::Exact(_)
+                    | StandardObject::Moment(_)
+                    | StandardObject::Unordered,
+                ) => true,
                 None => false,
             },
             Node::Reference(id) => Reference::read(arena, id).is_some(),
@@ -105,7 +109,7 @@ impl Check<'_> {
     }
 }
 
-impl<'a> Known<'a> {
+impl<'a> StandardObject<'a> {
     /// The object that a call makes, if it is certain that the call succeeds (given that the
     /// members of a set can be hashed).
     pub(super) fn of(arena: &'a Arena, callable: NodeId, args: NodeId) -> Option<Self> {
