@@ -67,7 +67,7 @@
 //! let mut client = Client::new(now, ClientSettings::default(), Cache::new(1 << 20));
 //! client.set_servers(now, 1);
 //! // Nothing is cached, so the load waits for a connection; the answer is an event later.
-//! assert!(matches!(client.load_before(now, Oid::ROOT, Tid::MAX), Found::Asked(_)));
+//! assert!(matches!(client.load_before(now, Oid::ROOT, Tid::MAX), Found::Later(_)));
 //!
 //! let mut sent = Vec::new();
 //! while let Some(output) = client.poll_output() {
