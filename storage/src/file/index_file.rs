@@ -10,14 +10,15 @@
 //! only has to be quick, to reject bad files, and to use no more memory than a few times the file's
 //! size.
 
+mod buckets;
 mod old;
 
 use std::path::{Path, PathBuf};
 
-use rzeo_core::Oid;
 use rzeo_core::storage::StorageError;
-use thiserror::Error;
 
+pub(crate) use self::buckets::Unusable;
+use self::buckets::add_buckets;
 use super::index::Index;
 use crate::disk::{Access, Disk, DiskFile, failed, remove_if_there};
 
@@ -25,21 +26,6 @@ use crate::disk::{Access, Disk, DiskFile, failed, remove_if_there};
 const CHUNK: usize = 1 << 20;
 /// The greatest position that an index file can hold.
 const POSITION_MAX: u64 = (1 << 48) - 1;
-
-/// Why an index file is not used.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub(crate) enum Unusable {
-    #[error("there is no index file")]
-    Missing,
-    #[error("the index file cannot be read: {0}")]
-    Unreadable(String),
-    #[error("byte {0} is not valid in an index file")]
-    Unexpected(usize),
-    #[error("it ends too early")]
-    CutOff,
-    #[error("it holds an impossible oid or position")]
-    Absurd,
-}
 
 /// The name of a data file's index file.
 pub(crate) fn path_of(data: &Path) -> PathBuf {
@@ -226,27 +212,6 @@ fn parse_rows(bytes: &[u8]) -> Result<(u64, Index), Unusable> {
     }
 }
 
-/// Adds the oids with a common prefix. All positions must be before `end`.
-fn add_buckets(index: &mut Index, end: u64, prefix: &[u8], buckets: &[u8]) -> Result<(), Unusable> {
-    let prefix: [u8; 6] = prefix.try_into().map_err(|_| Unusable::Absurd)?;
-    let count = buckets.len() / 8;
-    if !buckets.len().is_multiple_of(8) {
-        return Err(Unusable::Absurd);
-    }
-    let (suffixes, positions) = buckets.split_at(count * 2);
-    let mut oid = [0; 8];
-    oid[..6].copy_from_slice(&prefix);
-    for (suffix, position) in suffixes.chunks_exact(2).zip(positions.chunks_exact(6)) {
-        oid[6..].copy_from_slice(suffix);
-        let position = position.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
-        if position == 0 || position >= end {
-            return Err(Unusable::Absurd);
-        }
-        index.insert(Oid::from_bytes(oid), position);
-    }
-    Ok(())
-}
-
 /// The rest of an index file that is not parsed yet.
 struct Input<'a> {
     bytes: &'a [u8],
@@ -306,6 +271,8 @@ impl<'a> Input<'a> {
 
 #[cfg(test)]
 mod tests {
+    use rzeo_core::Oid;
+
     use proptest::prelude::*;
 
     use super::*;

@@ -8,7 +8,8 @@ use rzeo_core::Oid;
 use rzeo_core::pickle;
 use rzeo_core::value::{Opaque, ReadLimits, Value};
 
-use super::{Index, Unusable, add_buckets};
+use super::buckets::{Unusable, add_buckets};
+use crate::file::index::Index;
 
 /// Maximum memory to read an index, in bytes for each byte of its file.
 const MEMORY_PER_BYTE: usize = 64;
