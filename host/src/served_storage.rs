@@ -71,9 +71,9 @@ impl ServedStorage {
         let listening = Arc::downgrade(&shared);
         shared.storage.subscribe(
             last_tid,
-            Subscriber::new(move |news| {
+            Subscriber::new(move |event| {
                 if let Some(shared) = listening.upgrade() {
-                    shared.handle(HubInput::StorageEvent(news));
+                    shared.handle(HubInput::StorageEvent(event));
                 }
             }),
         );

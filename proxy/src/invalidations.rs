@@ -66,9 +66,9 @@ impl InvalidationRelay {
 }
 
 impl RelayState {
-    fn tell(&self, news: StorageEvent) {
+    fn tell(&self, event: StorageEvent) {
         if let Some(subscriber) = &self.subscriber {
-            subscriber.notify(news);
+            subscriber.notify(event);
         }
     }
 
@@ -129,12 +129,12 @@ mod tests {
         let (relay, heard) = (InvalidationRelay::default(), Arc::new(Mutex::new(Vec::new())));
         relay.begin_at(Tid(5));
         let told = heard.clone();
-        relay.subscribe(Tid(5), Subscriber::new(move |news| told.lock().push(brief(&news))));
+        relay.subscribe(Tid(5), Subscriber::new(move |event| told.lock().push(brief(&event))));
         (relay, heard)
     }
 
-    fn brief(news: &StorageEvent) -> String {
-        match news {
+    fn brief(event: &StorageEvent) -> String {
+        match event {
             StorageEvent::Invalidated { tid, oids } => format!("{} changed {}", tid.0, oids.len()),
             StorageEvent::Reconnected { tid, may_have_missed: true } => format!("{} missed", tid.0),
             StorageEvent::Reconnected { tid, may_have_missed: false } => format!("{} back", tid.0),
@@ -182,7 +182,7 @@ mod tests {
         relay.invalidated(Tid(6), &oids(2));
         let heard = Arc::new(Mutex::new(Vec::new()));
         let told = heard.clone();
-        relay.subscribe(Tid(5), Subscriber::new(move |news| told.lock().push(brief(&news))));
+        relay.subscribe(Tid(5), Subscriber::new(move |event| told.lock().push(brief(&event))));
         assert_eq!(*heard.lock(), ["6 missed"]);
     }
 

@@ -62,14 +62,14 @@ fn drive(driver: Driver) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A proxy, and the news that it tells.
+/// A proxy, and the events that it tells.
 fn proxy(socket: &Path) -> (Proxy, Receiver<StorageEvent>) {
     let client =
         ClientOptions { wait_timeout: LONG, ..ClientOptions::new([Address::unix(socket)]) };
     let proxy = Proxy::open(ProxyOptions { client, name: None }, drive).unwrap();
-    let (told, news) = channel();
-    proxy.subscribe(proxy.last_tid(), Subscriber::new(move |news| told.send(news).unwrap()));
-    (proxy, news)
+    let (told, events) = channel();
+    proxy.subscribe(proxy.last_tid(), Subscriber::new(move |event| told.send(event).unwrap()));
+    (proxy, events)
 }
 
 const LONG: Duration = Duration::from_secs(100_000);
@@ -122,7 +122,7 @@ fn the_servers_refusals_are_the_storages() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("zeo");
     let server = Server::start(&socket, &Arc::new(MappingStorage::new()));
-    let (one, _news) = proxy(&socket);
+    let (one, _events) = proxy(&socket);
     let missing = one.load_before(OID, Tid::MAX, Patience::Wait);
     assert_eq!(missing, Err(StorageError::NoSuchObject(OID)));
     let first = commit(&one, voted(&one, Tid::ZERO, b"1").unwrap());
@@ -144,8 +144,8 @@ fn who_drops_a_transaction_gives_the_servers_lock_back() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("zeo");
     let server = Server::start(&socket, &Arc::new(MappingStorage::new()));
-    let (one, _news) = proxy(&socket);
-    let (two, _news) = proxy(&socket);
+    let (one, _events) = proxy(&socket);
+    let (two, _events) = proxy(&socket);
     drop(voted(&one, Tid::ZERO, b"1").unwrap());
     let first = commit(&two, voted(&two, Tid::ZERO, b"2").unwrap());
     drop(voted(&two, first, b"3").unwrap());
@@ -161,7 +161,7 @@ fn a_server_that_is_lost_is_missed_until_it_is_back() {
     let socket = directory.path().join("zeo");
     let storage = Arc::new(MappingStorage::new());
     let server = Server::start(&socket, &storage);
-    let (one, news) = proxy(&socket);
+    let (one, events) = proxy(&socket);
     let first = commit(&one, voted(&one, Tid::ZERO, b"1").unwrap());
     one.load_before(OID, first.next(), Patience::Wait).unwrap();
     let voted = voted(&one, first, b"2").unwrap();
@@ -172,7 +172,7 @@ fn a_server_that_is_lost_is_missed_until_it_is_back() {
     assert!(is_lost, "{lost:?}");
     assert!(one.load_before(OID, first.next(), Patience::Now).is_ok(), "it is in the cache");
     let server = Server::start(&socket, &storage);
-    assert_eq!(news.recv(), Ok(StorageEvent::Reconnected { tid: first, may_have_missed: false }));
+    assert_eq!(events.recv(), Ok(StorageEvent::Reconnected { tid: first, may_have_missed: false }));
     one.close().unwrap();
     server.stop();
 }

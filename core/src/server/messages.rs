@@ -207,8 +207,8 @@ pub enum HubInput {
     Request(ConnId, HubRequest),
     /// The group is durable and visible; or none of it is.
     Committed(Result<Vec<Committed>, StorageError>),
-    /// Something happened on the server behind the storage. StorageEvent of what happened before a transaction
-    /// of a group are fed before the result of the group.
+    /// A change at the server behind the storage. Events before a transaction of a group are fed
+    /// before the result of the group.
     StorageEvent(StorageEvent),
     /// The answer to a job.
     Done(HubJobDone),

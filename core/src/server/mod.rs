@@ -26,8 +26,8 @@
 //! * Run [`StorageCall`]s with [`perform`], anywhere and in any order, and feed the answers.
 //! * Give a group to [`Storage::commit`](crate::storage::Storage::commit), and when it returns, feed the
 //!   result to the hub before the next group is given.
-//! * Feed the news of a storage ([`Storage::subscribe`](crate::storage::Storage::subscribe)) at once and in its
-//!   order: before the result of a group that was returned later.
+//! * Feed the events of a storage ([`Storage::subscribe`](crate::storage::Storage::subscribe)) at
+//!   once and in its order: before the result of a group that was returned later.
 //! * On [`Output::Close`], close the socket after what was transmitted; the session is finished.
 //!
 //! # Promises about order

@@ -64,9 +64,9 @@ impl Announcements {
         &mut self,
         peers: &Peers,
         out: &mut HubOutbox,
-        news: StorageEvent,
+        event: StorageEvent,
     ) {
-        match news {
+        match event {
             StorageEvent::Invalidated { tid, oids } if tid > self.last_tid => {
                 self.announce(peers, out, (tid, &oids), None);
             }

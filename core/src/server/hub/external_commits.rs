@@ -1,14 +1,15 @@
 //! Commits that others make on the server behind a proxy storage, while they wait to be announced.
 //!
 //! ```text
-//!   others' commits there ──► StorageEvent ──┬─ no group is written ──► announced
-//!                                    └─ a group is written ───► queue ──► before or after it, by tid
+//! other clients' commits ──► StorageEvent ──┬─ no group is written ──► announced
+//!                                           └─ a group is written ───► queue ──► before or after it, by tid
 //! ```
 //!
 //! The server behind has put all commits into one order, ours among them, and here all connections
-//! are told in that order. Our own commit returns on another way than the news, so while one is being
-//! written its tid is not known yet: news wait until it is, in the order of their tids. The storage
-//! has told of all commits before ours when ours returns, so nothing that belongs before it comes later.
+//! are told in that order. The result of this server's own commit takes another path than the
+//! events, so while a commit is in progress its tid is not known yet: events wait until it is, in
+//! the order of their tids. The storage has reported all commits before the own one when that
+//! returns, so no earlier commit is reported later.
 //!
 //! Loads need none of this. A change is visible when it is told, and every connection reads at the
 //! last tid that it was told of, so it may be told late.
@@ -25,14 +26,14 @@ pub(super) struct ExternalCommits {
 }
 
 impl ExternalCommits {
-    pub(super) fn push(&mut self, news: StorageEvent) {
-        let index = self.queue.partition_point(|other| other.tid() <= news.tid());
-        self.queue.insert(index, news);
+    pub(super) fn push(&mut self, event: StorageEvent) {
+        let index = self.queue.partition_point(|other| other.tid() <= event.tid());
+        self.queue.insert(index, event);
     }
 
     /// The oldest, if it is older than a commit that is announced next; without one, whatever waits.
     pub(super) fn pop_before(&mut self, tid: Option<Tid>) -> Option<StorageEvent> {
-        let is_due = |news: &StorageEvent| tid.is_none_or(|tid| news.tid() < tid);
+        let is_due = |event: &StorageEvent| tid.is_none_or(|tid| event.tid() < tid);
         if self.queue.front().is_some_and(is_due) { self.queue.pop_front() } else { None }
     }
 }

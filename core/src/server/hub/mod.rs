@@ -95,8 +95,8 @@ impl Hub {
         match input {
             HubInput::Request(conn, request) => self.request(now, conn, request),
             HubInput::Committed(result) => self.committed(now, result),
-            HubInput::StorageEvent(news) => {
-                self.external.push(news);
+            HubInput::StorageEvent(event) => {
+                self.external.push(event);
                 if !self.groups.is_writing() {
                     self.announce_external(None);
                 }
@@ -223,8 +223,8 @@ impl Hub {
 
     /// Announces what others have committed on the server behind: before this commit, or all.
     fn announce_external(&mut self, before: Option<Tid>) {
-        while let Some(news) = self.external.pop_before(before) {
-            self.announcements.announce_external(&self.peers, &mut self.out, news);
+        while let Some(event) = self.external.pop_before(before) {
+            self.announcements.announce_external(&self.peers, &mut self.out, event);
         }
     }
 
