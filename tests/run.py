@@ -43,6 +43,8 @@ TAIL = 60
 #: Groups of conformance/groups.json that rzeo serves: all but resolve.
 CONFORMANCE_GROUPS = ('connect commit concurrency client-conflicts admin lifecycle iterate undo pack blob '
                       'restore tls fan-out').split()
+#: Crates that are not meant to be published.
+UNPUBLISHED = 'rzeo-fixtures rzeo-sim rzeo-client-judge rzeo-bench'.split()
 #: Programs that the Python tests start are built like the Rust tests, so that nothing is compiled twice.
 BUILD = 'cargo build --locked --profile test --workspace --bins --examples'
 
@@ -100,6 +102,8 @@ def full_steps(rust, build):
         *rust, *build,
         Step('deny', words('cargo deny check licenses bans sources'), ('rust',),
              program='cargo-deny', advice='cargo install --locked cargo-deny'),
+        Step('package', [*words('cargo package --workspace --no-verify --allow-dirty'), *(
+            word for crate in UNPUBLISHED for word in ('--exclude', crate))], ('rust',)),
         Step('worlds', ['target/release/rzeo-sim', '--seeds', '1000'], needs=('release',)),
         *(conformance(codec, runtime, 'target/release/rzeo', 'release')
           for runtime in ('tokio', 'smol') for codec in ('pickle', 'msgpack')),
