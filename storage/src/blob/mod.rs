@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   BLOBS/.layout                                    the word bushy or lawn
-//! BLOBS/.removed                                   the blobs that a pack in progress removes
+//!   BLOBS/.removed                                   the blobs that a pack in progress removes
 //!   BLOBS/.rzeo-journal                              the files of the last group that had some
 //!   BLOBS/tmp/rzeo-N                                 uploads
 //!   BLOBS/0x00/0x00/0x00/0x00/0x00/0x00/0x04/0xd2/   bushy: a level for each byte of the oid
@@ -17,9 +17,9 @@
 //!
 //! ```text
 //!   upload   BLOBS/tmp/rzeo-N grows
-//! vote     N and its future directory are made durable
-//! commit   1. the journal names the revisions, durably
-//! 2. each file gets its final name, and the directories are synced
+//!   vote     N and its future directory are made durable
+//!   commit   1. the journal names the revisions, durably
+//!            2. each file gets its final name, and the directories are synced
 //!            3. the records are written and synced: the group is committed
 //! ```
 //!

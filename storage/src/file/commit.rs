@@ -4,12 +4,12 @@
 //! can look exactly like a complete one. Two syncs prevent this:
 //!
 //! ```text
-//! 0. give the group's blobs, if any, their final names, durably
+//!   0. give the group's blobs, if any, their final names, durably
 //!   1. write the group, every header saying  c, up to the end of the group
-//! 2. sync          after a crash before this, the next opening cuts off the group
+//!   2. sync          after a crash before this, the next opening cuts off the group
 //!   3. rewrite each header's length and status to the true ones
-//! 4. sync          at every instant of 3 each transaction is complete, and either committed or not
-//! 5. publish: index, end of the file, last tid
+//!   4. sync          at every instant of 3 each transaction is complete, and either committed or not
+//!   5. publish: index, end of the file, last tid
 //! ```
 //!
 //! Step 3 changes up to nine bytes, 8 to 16 of a header, and a disk writes whole sectors. If a

@@ -5,8 +5,8 @@
 //!   PATH.index   where each object's current record is, as of the last close (`index_file`)
 //!   PATH.lock    held by the process that may write
 //!   PATH.old     the log before the last pack
-//! PATH.spool   records of a big transaction before its vote; has its name for an instant
-//! PATH.trN     an interrupted write, cut off the end when the log was opened
+//!   PATH.spool   records of a big transaction before its vote; has its name for an instant
+//!   PATH.trN     an interrupted write, cut off the end when the log was opened
 //! ```
 //!
 //! `recover` opens the database: it reads the index file, scans the transactions that were

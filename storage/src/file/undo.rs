@@ -3,7 +3,7 @@
 //! For a record at `P` whose predecessor is at `prev`, with "merge" for conflict resolution:
 //!
 //! ```text
-//! is the current state the same data as P's?
+//!   is the current state the same data as P's?
 //!     yes ── the object was made by P ──── write: it does not exist
 //!        └── otherwise ─────────────────── write: a pointer to prev
 //!     no ─── the object was made by P ──── refuse

@@ -1,8 +1,8 @@
 //! Commits that others make on the server behind a proxy storage, while they wait to be announced.
 //!
 //! ```text
-//! other clients' commits ──► StorageEvent ──┬─ no group is written ──► announced
-//!                                           └─ a group is written ───► queue ──► before or after it, by tid
+//!   other clients' commits ──► StorageEvent ──┬─ no group is written ──► announced
+//!                                             └─ a group is written ───► queue ──► before or after it, by tid
 //! ```
 //!
 //! The server behind has put all commits into one order, ours among them, and here all connections

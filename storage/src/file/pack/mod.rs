@@ -6,11 +6,11 @@
 //! removed.
 //!
 //! ```text
-//! survey   read up to the pack time: find each object's last revision
-//! mark     find the reachable objects (the roots are below)
-//! copy     write PATH.pack: records that stay of the early part, then the late part
-//! ───────  until here commits continue; from here the hub holds back writers ───────
-//! finish   copy the remaining transactions, sync, rename PATH.pack to PATH
+//!   survey   read up to the pack time: find each object's last revision
+//!   mark     find the reachable objects (the roots are below)
+//!   copy     write PATH.pack: records that stay of the early part, then the late part
+//!   ───────  until here commits continue; from here the hub holds back writers ───────
+//!   finish   copy the remaining transactions, sync, rename PATH.pack to PATH
 //! ```
 //!
 //! **Reachable** are the objects that the root object reaches as of the pack time, and those that
