@@ -83,13 +83,13 @@ pub enum Unreadable {
     /// Values are nested too deep, or contain themselves.
     #[error("values are nested deeper than the maximum of {limit} levels")]
     TooDeep {
-        /// [`ReadLimits::depth_max`].
+        /// [`ReadLimits::depth_max`](crate::value::ReadLimits::depth_max).
         limit: u32,
     },
     /// The values take too much memory.
     #[error("values take more than the maximum of {limit} bytes of memory")]
     TooLarge {
-        /// [`ReadLimits::memory_bytes_max`].
+        /// [`ReadLimits::memory_bytes_max`](crate::value::ReadLimits::memory_bytes_max).
         limit: usize,
     },
     /// The pickle is longer than the reader supports.

@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConnId(pub u64);
 
-/// A storage: its place in [`ServerSettings::storages`].
+/// A storage: its place in [`ServerSettings::storages`](super::ServerSettings::storages).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StorageId(pub usize);
 

@@ -21,7 +21,7 @@ pub struct Description {
     pub history: HistoryShape,
     /// Whether the storage is the client of another server. That server assigns the tids, handles
     /// one transaction at a time from each of its clients, and accepts commits of other clients,
-    /// which [`Storage::subscribe`] reports. A proxy must be served directly: no other storage can
+    /// which [`Storage::subscribe`](super::Storage::subscribe) reports. A proxy must be served directly: no other storage can
     /// be a layer over it.
     pub is_proxy: bool,
 }

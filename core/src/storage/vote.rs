@@ -17,7 +17,7 @@ pub trait Vote {
     /// [`StorageError::Conflict`] (the vote stays usable), `WouldBlock`, `Quota`, `EmptyRecord`.
     fn store(&mut self, oid: Oid, serial: Tid, data: RecordData) -> Result<(), StorageError>;
 
-    /// Writes a record with its blob, a file that this storage's [`BlobStore`] created. The file
+    /// Writes a record with its blob, a file that this storage's [`BlobStore`](super::BlobStore) created. The file
     /// does not move until the commit, so it can be voted again.
     ///
     /// # Errors

@@ -50,13 +50,13 @@ pub enum Unreadable {
     /// Values are nested too deep.
     #[error("values are nested deeper than the maximum of {limit} levels")]
     TooDeep {
-        /// [`ReadLimits::depth_max`].
+        /// [`ReadLimits::depth_max`](crate::value::ReadLimits::depth_max).
         limit: u32,
     },
     /// The values take too much memory.
     #[error("values take more than the maximum of {limit} bytes of memory")]
     TooLarge {
-        /// [`ReadLimits::memory_bytes_max`].
+        /// [`ReadLimits::memory_bytes_max`](crate::value::ReadLimits::memory_bytes_max).
         limit: usize,
     },
     /// There are more bytes after the value.
