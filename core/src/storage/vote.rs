@@ -83,7 +83,7 @@ pub trait Vote {
     /// Lets the server behind a proxy check the transaction. Returns the objects whose records
     /// differ from those stored, because that server resolved a conflict or undid a change. Called
     /// once, after the last operation and before [`Vote::seal`]. May always wait; a storage that
-    /// has to wait refuses to begin the vote with [`Patience::Now`].
+    /// has to wait refuses to begin the vote with [`Patience::Now`](super::Patience::Now).
     ///
     /// # Errors
     /// Those of all operations; after an error the vote must be dropped.
