@@ -1,9 +1,8 @@
 //! Captures of live traffic, read as scripts.
 //!
-//! A capture is what a proxy between a real Python client and a real Python server saw: one JSON object
-//! a line, with the payload of each frame in hex (`fixtures/captures/README.md`). Here it becomes a
-//! [`Script`], the form in which everything else in this crate has its conversations. What `rzeo record`
-//! writes is one already.
+//! A proxy between a Python client and a Python server writes a capture: one JSON object per line, with the
+//! payload of each frame in hex (`fixtures/captures/README.md`). This module converts it to a [`Script`],
+//! the form of conversations in the rest of this crate. `rzeo record` writes scripts directly.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,34 +15,34 @@ use crate::bindings::Bindings;
 use crate::script::{Action, Line, NotAScript, Script, Side};
 use crate::transcript::{FrameDecoder, PAUSE, codec_of};
 
-/// What a proxy wrote down.
+/// The traffic that a proxy recorded.
 #[derive(Clone, Debug)]
 pub struct Capture {
     /// The encoding that the server announced.
     pub codec: Codec,
-    /// Who said what.
+    /// The conversation.
     pub script: Script,
     /// The payloads of the frames, in the order of the script's lines that are frames.
     pub payloads: Vec<Bytes>,
 }
 
-/// A line that is not of a capture.
+/// The reason why a file is not a capture.
 #[derive(Debug, thiserror::Error)]
 pub enum NotACapture {
-    /// Not JSON, or not with these fields.
+    /// A line is not JSON, or lacks a field.
     #[error("line {0}: {1}")]
     Json(usize, #[source] serde_json::Error),
-    /// The payload.
-    #[error("line {0}: that is not hex")]
+    /// The payload is not hexadecimal.
+    #[error("line {0}: the payload is not an even number of hex digits")]
     Hex(usize),
-    /// A recording is a script.
+    /// A recording is not a script.
     #[error(transparent)]
     Script(#[from] NotAScript),
-    /// The line that stands for no bytes.
-    #[error("line {0} cannot be written as a message")]
+    /// A line has a value that the codec cannot encode.
+    #[error("line {0}: the message cannot be encoded")]
     NoMessage(usize),
     /// The server announced neither `M5` nor `Z5`.
-    #[error("there is no announcement of a codec")]
+    #[error("the server announces neither M5 nor Z5")]
     NoCodec,
 }
 
@@ -69,7 +68,7 @@ impl Capture {
     /// Reads a capture.
     ///
     /// # Errors
-    /// [`NotACapture`].
+    /// [`NotACapture`], with the first line that cannot be read.
     pub fn read(text: &str) -> Result<Self, NotACapture> {
         let mut reader = Reader::default();
         for (index, line) in text.lines().enumerate() {
@@ -83,10 +82,10 @@ impl Capture {
         Ok(Self { codec, script: reader.script, payloads: reader.payloads })
     }
 
-    /// Reads what `rzeo record` has written, all in one encoding.
+    /// Reads a file of `rzeo record` in which all connections have one encoding.
     ///
     /// # Errors
-    /// [`NotACapture`].
+    /// [`NotACapture`], with the first line that cannot be read.
     pub fn read_recording(text: &str) -> Result<Self, NotACapture> {
         let mut script = Script::read(text)?;
         let codec = script.lines.iter().find_map(codec_of).ok_or(NotACapture::NoCodec)?;
@@ -102,7 +101,7 @@ impl Capture {
 #[derive(Default)]
 struct Reader {
     codec: Option<Codec>,
-    /// Seconds since the recording began that the script knows of.
+    /// Seconds since the start of the recording up to which the script has its pauses.
     time: f64,
     connections: BTreeMap<u32, FrameDecoder>,
     script: Script,
@@ -127,7 +126,7 @@ impl Reader {
         }
     }
 
-    /// Of the two ends of a connection only the first says something.
+    /// Writes the first end of a connection as a line; the second adds nothing.
     fn event(&mut self, number: u32, event: Option<&str>) {
         let decoder = self.connections.entry(number).or_default();
         let (side, action) = match event {
@@ -152,7 +151,7 @@ impl Reader {
     }
 }
 
-/// What a line has in its frame, if there is a frame; `None` if that cannot be said.
+/// The payload of a line's frame, if the line is a frame; `None` if its message cannot be encoded.
 fn payload(codec: Codec, line: &Line) -> Option<Option<Bytes>> {
     let Line::Peer { action, .. } = line else { return Some(None) };
     match action {
@@ -211,11 +210,11 @@ S1 closes
     }
 
     #[test]
-    fn what_is_no_capture_is_said() {
+    fn lines_that_are_no_capture_are_reported() {
         let problem = |text: &str| Capture::read(text).unwrap_err().to_string();
         assert!(problem("{}").starts_with("line 1: missing field"));
-        assert_eq!(problem(""), "there is no announcement of a codec");
+        assert_eq!(problem(""), "the server announces neither M5 nor Z5");
         let odd = CAPTURE.replace("\"5a35\"", "\"5a3\"");
-        assert_eq!(problem(&odd), "line 3: that is not hex");
+        assert_eq!(problem(&odd), "line 3: the payload is not an even number of hex digits");
     }
 }

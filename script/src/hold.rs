@@ -1,8 +1,8 @@
-//! What a script can delay inside a server in memory.
+//! The queues inside a server in memory that a script can delay.
 
 use std::fmt;
 
-/// What can be kept back; numbers are those of the clients.
+/// A queue that can be held; numbers are those of the clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Hold {
     /// Bytes on their way from a client.
@@ -19,10 +19,10 @@ pub enum Hold {
     Commits,
     /// Groups that are on the disk, on their way back.
     Committed,
-    /// Packs.
+    /// Packs, which have not run yet.
     Jobs,
-    /// What others did behind the storage, on its way to the hub.
-    News,
+    /// Commits of other programs at the storage, on their way to the hub.
+    ExternalCommits,
 }
 
 impl Hold {
@@ -38,7 +38,7 @@ impl Hold {
             ("commits", None) => Self::Commits,
             ("committed", None) => Self::Committed,
             ("jobs", None) => Self::Jobs,
-            ("news", None) => Self::News,
+            ("external-commits", None) => Self::ExternalCommits,
             _ => return None,
         })
     }
@@ -55,7 +55,7 @@ impl fmt::Display for Hold {
             Self::Commits => f.write_str("commits"),
             Self::Committed => f.write_str("committed"),
             Self::Jobs => f.write_str("jobs"),
-            Self::News => f.write_str("news"),
+            Self::ExternalCommits => f.write_str("external-commits"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! ZEO conversations as text: written by hand, recorded from real peers, and replayed.
 //!
-//! A [`Script`] is a text with one message a line, in the order in which the peers sent them. Reading a script
+//! A [`Script`] is a text with one message per line, in the order in which the peers sent them. Reading a script
 //! and writing it gives the same text, so a test compares two texts, and its failure is a diff of two
 //! conversations. Nothing here does I/O or knows the time.
 //!

@@ -1,29 +1,29 @@
-//! Conversations as text: one message a line, in the order in which they were said.
+//! Conversations as text: one message per line, in the order in which they were sent.
 //!
 //! ```text
-//! # Bob stores over a revision he never read: his vote is refused, his connection is not.
+//! # The second client stores over a revision that it has not read: its vote is refused, its connection stays.
 //! set invalidation-queue-size 3
 //! C2 - storea 0x0000000000000001 0x0000000000000000 b"late" 8
 //! C2 4 vote 8
 //! S2 4 error "ZODB.POSException.ConflictError" {"oid": 0x0000000000000001}
 //! ```
 //!
-//! `C2` is what the second client says, `S2` what the server says to it. After the speaker comes the
-//! message's id, or `-` for a message that wants no answer (id 0, flag true); then a method with its
-//! arguments, or `reply` or `error` with what they carry. [`crate::notation`] has the values.
+//! `C2` is a message from the second client, `S2` a message from the server to it. The message's id follows, or
+//! `-` for a message without an answer (id 0, flag true); then a method with its
+//! arguments, or `reply` or `error` with their values. [`crate::notation`] describes the values.
 //!
 //! | other lines | mean |
 //! |---|---|
 //! | `C1 opens`, `C1 closes`, `S1 closes` | the connection |
-//! | `C1 joins` | opens, says hello and registers, all as usual and not worth a line each |
-//! | `C1 hello`, `S1 hello` | the handshake of whatever codec is played |
-//! | `C1 frame b"ruok"` | a frame with just these bytes |
+//! | `C1 joins` | the client connects, sends its handshake and registers as usual |
+//! | `C1 hello`, `S1 hello` | the handshake of the codec with which the script is played |
+//! | `C1 frame b"ruok"` | a frame with these bytes as its payload |
 //! | `C1 bytes b"\xff"` | bytes without a frame around them |
 //! | `C1 message (1, 2)` | a frame with any value, encoded |
 //! | `wait 30` | seconds pass |
-//! | `hold notices 2`, `release notices 2` | inside the server, things of this kind ([`Hold`]) are late |
-//! | `set NAME VALUE` | a setting, before anything is said |
-//! | `do LABEL COMMAND …`, `event LABEL WHAT …` | what an application asks of a client, and what it is told ([`crate::client_play`]) |
+//! | `hold notices 2`, `release notices 2` | inside the server, a queue ([`Hold`]) is stopped, or runs again |
+//! | `set NAME VALUE` | a setting, before the first message |
+//! | `do LABEL COMMAND …`, `event LABEL WHAT …` | a command of an application to its client, and an event that the client reports |
 //!
 //! Reading a script and writing it gives the same text, comments and all. So a test compares two
 //! texts, and its failure is a diff of two conversations.
@@ -40,7 +40,7 @@ use crate::notation::{Problem, Reader, Term};
 /// A conversation.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Script {
-    /// Its lines.
+    /// The messages and other lines, in order.
     pub lines: Vec<Line>,
 }
 
@@ -49,56 +49,56 @@ pub struct Script {
 pub enum Line {
     /// A comment with its `#`, or an empty line.
     Comment(String),
-    /// A setting of the server.
+    /// `set NAME VALUE`: a setting of the server.
     Set {
-        /// As in a configuration file.
+        /// Name as in a configuration file.
         name: String,
-        /// Its value.
+        /// The setting's value.
         value: Term,
     },
-    /// Time passes.
+    /// `wait SECONDS`: time passes.
     Wait(Duration),
-    /// From now on things of this kind are late.
+    /// `hold QUEUE`: the queue is stopped.
     Hold(Hold),
-    /// Things of this kind are late no longer.
+    /// `release QUEUE`: the queue runs again.
     Release(Hold),
-    /// The application of a client wants something.
+    /// `do LABEL COMMAND …`: an application gives its client a command.
     Do(AppMessage),
-    /// The application of a client is told something.
+    /// `event LABEL WHAT …`: a client reports an event to its application.
     Event(AppMessage),
-    /// Somebody says something.
+    /// A peer sends something, or opens or closes a connection.
     Peer {
-        /// Who.
+        /// The sender.
         side: Side,
-        /// On which connection.
+        /// Number of the connection.
         connection: u32,
-        /// What.
+        /// What the sender does.
         action: Action,
     },
 }
 
-/// A command to a client, or something that it tells.
+/// A command of an application to its client, or an event that the client reports.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AppMessage {
-    /// A name by which the script refers to a call or a transaction, or who else it is about.
+    /// Name by which the script refers to a call, a transaction or another subject.
     pub label: String,
-    /// What is to be done, or has happened.
+    /// Name of the command or event.
     pub what: String,
-    /// With what.
+    /// Arguments of the command or event.
     pub args: Vec<Term>,
 }
 
-/// Who speaks.
+/// One of the two peers of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// The one that connected.
+    /// The peer that connected.
     Client,
-    /// The other.
+    /// The peer that accepted the connection.
     Server,
 }
 
 impl Side {
-    /// Who listens.
+    /// The opposite peer.
     #[must_use]
     pub const fn other(self) -> Self {
         match self {
@@ -108,57 +108,57 @@ impl Side {
     }
 }
 
-/// What can be said on a connection.
+/// What a peer can do on a connection.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// The connection is made.
+    /// `opens`: the client connects.
     Opens,
-    /// The connection is ended.
+    /// `closes`: the peer ends the connection.
     Closes,
-    /// The connection is made, both say hello, and the client is registered.
+    /// `joins`: the client connects, both peers send their handshakes, and the client is registered.
     Joins,
-    /// The handshake.
+    /// `hello`: the handshake of the script's codec.
     Hello,
-    /// A frame with just these bytes.
+    /// `frame`: a frame with these bytes as its payload.
     Frame(Bytes),
-    /// Bytes that need not be a frame.
+    /// `bytes`: bytes that need not be a frame.
     Bytes(Bytes),
-    /// A request or a notice.
+    /// A call, with or without an answer.
     Call {
-        /// `None` for one without an answer.
+        /// `None` for a call without an answer.
         id: Option<Term>,
-        /// Its name.
+        /// Name of the wire method.
         method: String,
-        /// Its arguments.
+        /// Arguments in the order of the wire.
         args: Vec<Term>,
     },
-    /// An answer.
+    /// `reply`: a call succeeded.
     Reply {
-        /// The request's.
+        /// The id of the call.
         id: Term,
-        /// The answer.
+        /// The value that the call returns.
         result: Term,
     },
-    /// A refusal.
+    /// `error`: a call was refused.
     Error {
-        /// The request's.
+        /// The id of the call.
         id: Term,
         /// Name of a Python exception.
         class: Term,
-        /// What it is made from.
+        /// The arguments of the exception.
         payload: Term,
     },
-    /// Any other value as a message.
+    /// `message`: any other value in a frame.
     Message(Term),
 }
 
-/// A line that is not of a script.
+/// The first line of a text that is not a line of a script.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {problem}")]
 pub struct NotAScript {
-    /// Counted from 1.
+    /// Number of the line, counted from 1.
     pub line: usize,
-    /// In words.
+    /// Why it cannot be read.
     pub problem: String,
 }
 
@@ -166,7 +166,7 @@ impl Script {
     /// Reads a script.
     ///
     /// # Errors
-    /// [`NotAScript`], for the first such line.
+    /// [`NotAScript`], with the first line that cannot be read.
     pub fn read(text: &str) -> Result<Self, NotAScript> {
         let line = |(index, text)| {
             Line::read(text).map_err(|problem| NotAScript { line: index + 1, problem })
@@ -186,7 +186,7 @@ impl Line {
     /// Reads a line.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
+    /// [`Problem`] if it is not a line of a script.
     pub fn read(text: &str) -> Result<Self, Problem> {
         if text.trim().is_empty() || text.starts_with('#') {
             return Ok(Self::Comment(text.trim_end().to_owned()));
@@ -199,12 +199,16 @@ impl Line {
             "release" => Self::Release(hold(&mut reader)?),
             "do" => Self::Do(AppMessage::read(&mut reader)?),
             "event" => Self::Event(AppMessage::read(&mut reader)?),
-            who => {
-                let (side, connection) = speaker(who)?;
+            sender => {
+                let (side, connection) = peer(sender)?;
                 Self::Peer { side, connection, action: Action::read(&mut reader)? }
             }
         };
-        if reader.is_at_end() { Ok(line) } else { Err(format!("what is {:?}?", reader.rest())) }
+        if reader.is_at_end() {
+            Ok(line)
+        } else {
+            Err(format!("unexpected at the end of the line: {:?}", reader.rest()))
+        }
     }
 }
 
@@ -232,7 +236,7 @@ impl AppMessage {
     fn read(reader: &mut Reader<'_>) -> Result<Self, Problem> {
         let (label, what) = (reader.word().to_owned(), reader.word().to_owned());
         if label.is_empty() || what.is_empty() {
-            return Err(format!("a label and a word expected at {:?}", reader.rest()));
+            return Err(format!("expected a label and a command at {:?}", reader.rest()));
         }
         Ok(Self { label, what, args: reader.terms()? })
     }
@@ -270,7 +274,7 @@ impl Action {
     fn call(id: Option<Term>, reader: &mut Reader<'_>) -> Result<Self, Problem> {
         let method = reader.word();
         match (method, id) {
-            ("", _) => Err(format!("a method expected at {:?}", reader.rest())),
+            ("", _) => Err(format!("expected a method at {:?}", reader.rest())),
             ("reply", Some(id)) => Ok(Self::Reply { id, result: reader.term()? }),
             ("error", Some(id)) => {
                 Ok(Self::Error { id, class: reader.term()?, payload: reader.term()? })
@@ -363,7 +367,7 @@ impl fmt::Display for Action {
     }
 }
 
-/// Whether a line can have it as its method.
+/// Whether a line can have this name as its method.
 fn is_method(name: &str) -> bool {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     !name.is_empty() && name.chars().all(word) && !matches!(name, "reply" | "error")
@@ -372,7 +376,7 @@ fn is_method(name: &str) -> bool {
 fn raw(reader: &mut Reader<'_>) -> Result<Bytes, Problem> {
     match reader.term()? {
         Term::Leaf(Value::Bytes(bytes)) => Ok(bytes),
-        other => Err(format!("bytes expected, not {other}")),
+        other => Err(format!("expected bytes, not {other}")),
     }
 }
 
@@ -383,7 +387,7 @@ fn raw_term(bytes: &Bytes) -> Term {
 fn seconds(word: &str) -> Result<Duration, Problem> {
     let seconds: Option<f64> = word.parse().ok();
     let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    time.ok_or_else(|| format!("seconds expected, not {word:?}"))
+    time.ok_or_else(|| format!("expected seconds, not {word:?}"))
 }
 
 fn hold(reader: &mut Reader<'_>) -> Result<Hold, Problem> {
@@ -393,16 +397,18 @@ fn hold(reader: &mut Reader<'_>) -> Result<Hold, Problem> {
         "" => Hold::read(name, None),
         client => client.parse().ok().and_then(|client| Hold::read(name, Some(client))),
     };
-    hold.ok_or_else(|| format!("what is held? {name:?} {client:?}"))
+    hold.ok_or_else(|| format!("unknown queue {name:?} {client:?}"))
 }
 
-fn speaker(word: &str) -> Result<(Side, u32), Problem> {
+fn peer(word: &str) -> Result<(Side, u32), Problem> {
     let (side, number) = match word.as_bytes().first() {
         Some(b'C') => (Side::Client, &word[1..]),
         Some(b'S') => (Side::Server, &word[1..]),
-        _ => return Err(format!("nobody is called {word:?}")),
+        _ => return Err(format!("unknown peer {word:?}: expected C or S and a number")),
     };
-    let number = number.parse().map_err(|_| format!("nobody is called {word:?}"))?;
+    let number = number
+        .parse()
+        .map_err(|_| format!("unknown peer {word:?}: expected C or S and a number"))?;
     Ok((side, number))
 }
 
@@ -456,16 +462,16 @@ S1 closes
     }
 
     #[test]
-    fn what_is_no_line_is_said() {
+    fn unreadable_lines_are_reported() {
         for (text, problem) in [
-            ("X1 hello", "nobody is called \"X1\""),
-            ("C hello", "nobody is called \"C\""),
-            ("C1 hello there", "what is \"there\"?"),
-            ("C1 1", "a method expected at \"\""),
-            ("C1 frame 1", "bytes expected, not 1"),
-            ("hold notices", "what is held? \"notices\" \"\""),
-            ("do a", "a label and a word expected at \"\""),
-            ("wait long", "seconds expected, not \"long\""),
+            ("X1 hello", "unknown peer \"X1\": expected C or S and a number"),
+            ("C hello", "unknown peer \"C\": expected C or S and a number"),
+            ("C1 hello there", "unexpected at the end of the line: \"there\""),
+            ("C1 1", "expected a method at \"\""),
+            ("C1 frame 1", "expected bytes, not 1"),
+            ("hold notices", "unknown queue \"notices\" \"\""),
+            ("do a", "expected a label and a command at \"\""),
+            ("wait long", "expected seconds, not \"long\""),
             ("C1 1 error \"a\"", "a value is missing"),
         ] {
             let expected = NotAScript { line: 2, problem: problem.to_owned() };

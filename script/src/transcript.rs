@@ -1,16 +1,16 @@
-//! What a proxy passes on, as lines of a script.
+//! Turns the traffic of a proxy into lines of a script.
 //!
 //! ```text
 //!   bytes of either side, in any pieces ──► Transcript ──► lines, in the order in which they were complete
 //! ```
 //!
-//! A frame becomes a message if the line says all of it, that is, if reading the line and writing it
-//! again gives the same bytes; else it becomes a `frame` with its bytes. What is no frame at all (a
-//! stream that ends within one, a length that nobody would hold) becomes `bytes`. So whatever
-//! was said can be said again from the script, to the byte.
+//! A frame becomes a message if reading the line and encoding it
+//! again gives the same bytes; otherwise it becomes a `frame` with its bytes. Bytes that are not a frame (a
+//! stream that ends within a frame, a length over the limit) become `bytes`. So a script can be replayed
+//! exactly to the byte.
 //!
-//! Nothing here does I/O or knows the time, and nothing is kept but the frame that is being said in each
-//! direction of each connection.
+//! Nothing here does I/O or knows the time. Only the unfinished frame of each
+//! direction of each connection is kept.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -22,31 +22,31 @@ use rzeo_core::wire::{Codec, Deframer};
 use crate::notation::Term;
 use crate::script::{Action, Line, Side};
 
-/// A pause is written down when it was this long.
+/// Minimum length of a pause that becomes a line.
 pub(crate) const PAUSE: Duration = Duration::from_millis(500);
 
-/// A frame that is longer is not waited for: what it promises, and all that follows in its direction, is
-/// written as bytes. rzeo takes no longer ones.
+/// Maximum length of a frame, which is also that of rzeo. A longer frame, and everything that follows it in its
+/// direction, is written as bytes.
 pub const FRAME_BYTES_MAX: u32 = 1 << 30;
 
-/// Writes down what is said on any number of connections.
+/// Turns the traffic of any number of connections into lines.
 #[derive(Debug, Default)]
 pub struct Transcript {
     codec: Option<Codec>,
-    /// Up to when time is written down.
+    /// The time up to which pauses are written.
     time: Duration,
     connections: BTreeMap<u32, Connection>,
     lines: VecDeque<Line>,
 }
 
-/// What can be seen on a connection.
+/// What a proxy observes on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Observation<'a> {
-    /// It was made.
+    /// The client has connected.
     Opened,
-    /// Somebody has said something.
+    /// A peer has sent bytes.
     Bytes(Side, &'a [u8]),
-    /// Somebody says nothing any more.
+    /// A peer has closed its sending side.
     Closed(Side),
 }
 
@@ -57,22 +57,22 @@ struct Connection {
     server: Stream,
 }
 
-/// One direction.
+/// One direction of a connection.
 #[derive(Debug)]
 struct Stream {
     deframer: Deframer,
-    /// Whether there are no frames in it any more.
+    /// Whether the rest of the stream is bytes without frames.
     is_lost: bool,
     has_ended: bool,
 }
 
 impl Transcript {
-    /// Takes what was seen on a connection, `now` after the recording has begun.
+    /// Takes an observation, made `now` after the start of the recording.
     pub fn handle_input(&mut self, now: Duration, number: u32, observation: Observation<'_>) {
         let pause = now.saturating_sub(self.time);
         if pause >= PAUSE {
             self.time = now;
-            // Finer than a millisecond is nobody's plan.
+            // A script needs no finer pauses than milliseconds.
             let pause = Duration::from_millis(pause.as_millis().try_into().unwrap_or(u64::MAX));
             self.lines.push_back(Line::Wait(pause));
         }
@@ -95,7 +95,7 @@ impl Transcript {
         self.lines.pop_front()
     }
 
-    /// The recording ends: what is unfinished is written as the bytes that it is.
+    /// Ends the recording: unfinished frames are written as bytes.
     pub fn finish(&mut self) {
         for number in self.connections.keys().copied().collect::<Vec<_>>() {
             self.give_up(number, Side::Client);
@@ -103,7 +103,7 @@ impl Transcript {
         }
     }
 
-    /// Writes down the frames that are complete.
+    /// Writes the complete frames.
     fn follow(&mut self, number: u32, side: Side) {
         loop {
             let Some(connection) = self.connections.get_mut(&number) else { return };
@@ -126,7 +126,7 @@ impl Transcript {
         }
     }
 
-    /// Of the two ends of a connection only the first says something.
+    /// Writes the first end of a connection as a line; the second adds nothing.
     fn close(&mut self, number: u32, side: Side) {
         let Some(connection) = self.connections.get_mut(&number) else { return };
         connection.stream(side).has_ended = true;
@@ -134,7 +134,7 @@ impl Transcript {
         let is_over = connection.client.has_ended && connection.server.has_ended;
         self.give_up(number, side);
         if is_first {
-            // The other side will not go on with what it has begun, or nobody is there to care.
+            // The other side does not finish its frame after that.
             self.give_up(number, side.other());
             self.push(number, side, Action::Closes);
         }
@@ -148,7 +148,7 @@ impl Transcript {
         let stream = connection.stream(side);
         let rest = stream.deframer.take_rest();
         if !rest.is_empty() {
-            // The beginning of a frame is gone; its end must not be taken for one.
+            // The start of a frame is written already; the rest must not be read as another frame.
             stream.is_lost = true;
             self.push(number, side, Action::Bytes(rest));
         }
@@ -178,7 +178,7 @@ impl Stream {
     }
 }
 
-/// The line that says in which encoding the server offers to speak.
+/// The line with the encoding that the server announces.
 #[must_use]
 pub fn codec_line(codec: Codec) -> Line {
     let name = match codec {
@@ -188,23 +188,23 @@ pub fn codec_line(codec: Codec) -> Line {
     Line::Set { name: "codec".to_owned(), value: Term::Leaf(Value::text(name)) }
 }
 
-/// What a line of a recording says of the encoding.
+/// The encoding that a line of a recording sets, if it sets one.
 #[must_use]
 pub fn codec_of(line: &Line) -> Option<Codec> {
     [Codec::Pickle, Codec::Msgpack].into_iter().find(|codec| codec_line(*codec) == *line)
 }
 
-/// Understands the frames of a connection.
+/// Decodes the frames of a connection.
 #[derive(Debug, Default)]
 pub(crate) struct FrameDecoder {
-    /// Chosen by the client's handshake.
+    /// The encoding, once the client's handshake has chosen it.
     codec: Option<Codec>,
     is_announced: bool,
     pub(crate) is_closed: bool,
 }
 
 impl FrameDecoder {
-    /// What a frame says. `announced` is the encoding that the server has announced first of all.
+    /// Decodes a frame. `announced` is the encoding of the server's first message.
     pub(crate) fn frame(
         &mut self,
         announced: &mut Option<Codec>,
@@ -234,7 +234,7 @@ fn handshake(payload: &Bytes, codec: Option<Codec>) -> Action {
     }
 }
 
-/// A message, or just bytes if writing it again would give others.
+/// A message, or bytes if encoding the message again gives other bytes.
 fn message(codec: Codec, payload: &Bytes) -> Action {
     match codec.read_value(payload, &ReadLimits::default()) {
         Ok(value) if codec.write_value(&value).is_ok_and(|again| again == payload) => {
@@ -249,8 +249,8 @@ fn message(codec: Codec, payload: &Bytes) -> Action {
     }
 }
 
-/// Whether a value has something in it that text may not carry: names that are none, floats that are no
-/// number.
+/// Whether a value has parts that the notation cannot carry exactly: names that are not identifiers, floats that are
+/// not numbers.
 fn is_odd(value: &Value) -> bool {
     match value {
         Value::Opaque(_) => true,
@@ -266,7 +266,7 @@ fn is_odd(value: &Value) -> bool {
     }
 }
 
-/// Whether a line with it is read as the same.
+/// Whether reading a line with this action gives the same action.
 fn is_text(action: &Action) -> bool {
     let line = Line::Peer { side: Side::Client, connection: 1, action: action.clone() };
     let text = line.to_string();
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_becomes_lines_when_it_is_complete() {
+    fn complete_frames_become_lines() {
         let mut transcript = Transcript::default();
         let (client, server) = (Side::Client, Side::Server);
         let hello = wire::frame(b"Z5");
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_that_nobody_would_hold_is_bytes_and_so_is_the_rest() {
+    fn a_length_over_the_limit_is_bytes_and_so_is_the_rest() {
         let mut transcript = Transcript::default();
         observe(&mut transcript, 1, Observation::Opened);
         let request = Observation::Bytes(Side::Client, b"GET / HTTP/1.1\r\n");
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_are_told_once() {
+    fn a_pause_becomes_one_line() {
         let mut transcript = Transcript::default();
         transcript.handle_input(Duration::from_millis(400), 1, Observation::Opened);
         transcript.handle_input(Duration::from_micros(900_250), 2, Observation::Opened);
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recording_that_ends_early_keeps_what_was_begun() {
+    fn a_recording_that_ends_early_keeps_unfinished_frames() {
         let mut transcript = Transcript::default();
         observe(&mut transcript, 1, Observation::Opened);
         observe(&mut transcript, 1, Observation::Bytes(Side::Server, b"\0\0"));
@@ -347,7 +347,7 @@ mod tests {
         assert_eq!(lines(&mut transcript), [r#"S1 bytes b"\x00\x00""#]);
     }
 
-    /// The bytes that lines of one side stand for.
+    /// The bytes of the lines of one side.
     fn sent_by(lines: &[Line], side: Side) -> Vec<u8> {
         let mut bytes = Vec::new();
         for line in lines {
@@ -369,13 +369,13 @@ mod tests {
         bytes
     }
 
-    /// A frame that says something, or nothing that makes sense, or bytes that are none.
+    /// A frame with a message, a frame with nonsense, or bytes that are not a frame.
     fn piece() -> impl Strategy<Value = Vec<u8>> {
         prop_oneof![
             prop::collection::vec(any::<u8>(), 0..20).prop_map(|bytes| wire::frame(&bytes)),
             prop::collection::vec(any::<u8>(), 0..20),
             "[a-z\\n\"> ]{0,5}".prop_map(|name| wire::call(3, &name, vec![Value::text(&name)])),
-            // A class whose name has a line's end in it, as protocol 2 can say.
+            // A class with a line feed in its name, which protocol 2 permits.
             Just(wire::frame(b"\x80\x02(K\x01K\x00U\x01a(ca\nb>c\ntt.")),
             Just(wire::frame(
                 b"\x80\x03(K\x01K\x00X\x01\x00\x00\x00aG\x7f\xf8\x00\x00\x00\x00\x00\x00t."
@@ -384,9 +384,9 @@ mod tests {
     }
 
     proptest! {
-        /// Nothing that was said is lost in the text, whatever it is and however it is cut.
+        /// The text keeps every byte, whatever the bytes are and however they are divided into reads.
         #[test]
-        fn the_lines_stand_for_the_bytes(
+        fn the_lines_keep_every_byte(
             pieces in prop::collection::vec(piece(), 0..8),
             length in 1usize..40,
         ) {

@@ -1,15 +1,15 @@
-//! `rzeo record`: a proxy between clients and a server that writes down what they say.
+//! `rzeo record`: a proxy that records the traffic between clients and a server.
 //!
 //! ```text
 //!   client ◄──► pump, pump ◄──► server          one task and runtime
-//!                  │ what was read, before it is passed on
+//!                  │ received bytes, before they are passed on
 //!                  ▼
-//!               scribe ──► FILE                 a thread
+//!               writer ──► FILE                 a thread
 //! ```
 //!
-//! What one peer says is in the queue before the other can hear it, so whatever follows from it comes later in
-//! the file. Bytes are passed on as they come; understanding and writing them is for the scribe. If
-//! that is slower than the peers for long, the queue fills, and then they wait.
+//! Bytes enter the queue before they are passed on, so their consequences come later in
+//! the file. The pumps do not decode anything; the writer decodes and writes. If
+//! it is slower than the peers for long, the queue fills, and the peers wait.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
@@ -34,14 +34,14 @@ use super::{ToolError, server_query};
 use crate::sockets::{self, Listener, Stream};
 use crate::values;
 
-/// Bytes that are read, and passed on, at once.
+/// Maximum number of bytes that are read and passed on at once.
 const PIECE: usize = 64 * 1024;
 
-/// Pieces that the scribe may be behind: memory is bounded by their product, and a frame.
-const BEHIND: usize = 1024;
+/// Maximum number of events in the queue of the writer; this times [`PIECE`], and a frame, bounds memory.
+const QUEUED_EVENTS_MAX: usize = 1024;
 
-/// After a connection that could not be accepted.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// How long to wait after a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Record the traffic between clients and a server
 ///
@@ -59,7 +59,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "ADDRESS", value_parser = values::address)]
     to: Address,
 
-    /// The file to write; it must not exist
+    /// Write the recording to this file, which must not exist yet
     file: PathBuf,
 
     /// Connections to the server; clients connect without TLS.
@@ -67,15 +67,15 @@ pub(crate) struct Options {
     tls: TlsOptions,
 }
 
-/// Something that was seen on a connection.
+/// An event of a connection.
 struct Event {
-    /// Since the beginning.
+    /// Time since the start of the recording.
     at: Duration,
     connection: u32,
-    what: What,
+    kind: EventKind,
 }
 
-enum What {
+enum EventKind {
     Opened,
     Bytes(Side, Bytes),
     Closed(Side),
@@ -90,14 +90,16 @@ pub(crate) fn run(options: &Options) -> Result<bool, ToolError> {
     let (bound, _socket_file) = sockets::bind(&options.listen).map_err(refused)?;
     let file = create(&options.file)?;
     let sockets = bound.listen().map_err(refused)?;
-    let (events, arriving) = channel(BEHIND);
+    let (events, arriving) = channel(QUEUED_EVENTS_MAX);
     let path = options.file.clone();
-    let scribe = thread::Builder::new().name("scribe".to_owned());
-    let scribe = scribe.spawn(move || write_down(arriving, file, &path))?;
-    let passed = runtime.block_on(pass_on(sockets, options.to.clone(), tls, events, signal));
-    // The tasks that may still hold a sender go with it.
+    let writer = thread::Builder::new().name("writer".to_owned());
+    let writer = writer.spawn(move || write_events(arriving, file, &path))?;
+    let passed = runtime.block_on(accept(sockets, options.to.clone(), tls, events, signal));
+    // This drops the tasks that may still hold a sender, so the writer ends.
     drop(runtime);
-    let written = scribe.join().map_err(|_| ToolError::Refused("the scribe died".to_owned()))?;
+    let written = writer.join().map_err(|_| {
+        ToolError::Refused("the thread that writes the recording has panicked".to_owned())
+    })?;
     passed.and(written).map(|()| true)
 }
 
@@ -121,27 +123,27 @@ fn signal() -> io::Result<oneshot::Receiver<()>> {
     let (sender, receiver) = oneshot::channel();
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         if signals.forever().next().is_some() {
-            // Nobody may wait for it any more.
+            // The receiver is gone if the recording has ended already.
             let _ = sender.send(());
         }
     })?;
     Ok(receiver)
 }
 
-/// Turns what is seen into lines, until nobody sees anything any more.
-fn write_down(mut arriving: Receiver<Event>, file: File, path: &Path) -> Result<(), ToolError> {
+/// Writes events as lines, until all senders are dropped.
+fn write_events(mut arriving: Receiver<Event>, file: File, path: &Path) -> Result<(), ToolError> {
     let mut out = BufWriter::new(file);
     let mut transcript = Transcript::default();
     while let Some(event) = arriving.blocking_recv() {
-        let observation = match &event.what {
-            What::Opened => Observation::Opened,
-            What::Bytes(side, bytes) => Observation::Bytes(*side, bytes),
-            What::Closed(side) => Observation::Closed(*side),
+        let observation = match &event.kind {
+            EventKind::Opened => Observation::Opened,
+            EventKind::Bytes(side, bytes) => Observation::Bytes(*side, bytes),
+            EventKind::Closed(side) => Observation::Closed(*side),
         };
         transcript.handle_input(event.at, event.connection, observation);
         write_lines(&mut transcript, &mut out).map_err(|error| named(path, &error))?;
         if arriving.is_empty() {
-            // Whoever kills this process finds what was said so far.
+            // A killed process leaves everything recorded so far.
             out.flush().map_err(|error| named(path, &error))?;
         }
     }
@@ -157,8 +159,8 @@ fn write_lines(transcript: &mut Transcript, out: &mut impl io::Write) -> io::Res
     Ok(())
 }
 
-/// Accepts connections until the signal, or until nothing can be written down any more.
-async fn pass_on(
+/// Accepts connections until the signal, or until the writer has failed.
+async fn accept(
     sockets: Vec<rzeo_net::Listener>,
     to: Address,
     tls: Option<ClientTls>,
@@ -182,79 +184,85 @@ async fn pass_on(
             Ok(client) => client,
             Err(error) => {
                 eprintln!("cannot accept a connection: {error}");
-                sleep(PATIENCE).await;
+                sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let seer = Seer { events: events.clone(), start, connection: number };
-        connections.spawn(carry(client, to.clone(), tls.clone(), seer));
-        // What has ended is not kept.
+        let observer = Observer { events: events.clone(), start, connection: number };
+        connections.spawn(forward(client, to.clone(), tls.clone(), observer));
+        // Release the tasks of ended connections.
         while connections.try_join_next().is_some() {}
     }
     connections.shutdown().await;
     Ok(())
 }
 
-/// Tells the scribe what is seen on one connection.
+/// Sends the events of one connection to the writer.
 #[derive(Clone)]
-struct Seer {
+struct Observer {
     events: Sender<Event>,
     start: Instant,
     connection: u32,
 }
 
-impl Seer {
-    /// Whether somebody writes it down.
-    async fn saw(&self, what: What) -> bool {
-        // The time of the event is that of its place in the queue.
+impl Observer {
+    /// Sends an event; `false` if the writer has ended.
+    async fn send(&self, kind: EventKind) -> bool {
+        // The time is taken with a place in the queue, so that times never decrease in it.
         let Ok(place) = self.events.reserve().await else { return false };
-        place.send(Event { at: self.start.elapsed(), connection: self.connection, what });
+        place.send(Event { at: self.start.elapsed(), connection: self.connection, kind });
         true
     }
 }
 
-/// One connection, to its end.
-async fn carry(client: Box<dyn Stream>, address: Address, tls: Option<ClientTls>, seer: Seer) {
-    if !seer.saw(What::Opened).await {
+/// Passes on one connection until it ends.
+async fn forward(
+    client: Box<dyn Stream>,
+    address: Address,
+    tls: Option<ClientTls>,
+    observer: Observer,
+) {
+    if !observer.send(EventKind::Opened).await {
         return;
     }
     let server = match sockets::connect(&address, tls.as_ref()).await {
         Ok(server) => server,
         Err(error) => {
-            eprintln!("connection {}: {address}: {error}", seer.connection);
-            seer.saw(What::Closed(Side::Server)).await;
+            eprintln!("connection {}: {address}: {error}", observer.connection);
+            observer.send(EventKind::Closed(Side::Server)).await;
             return;
         }
     };
     let (from_client, to_client) = split(client);
     let (from_server, to_server) = split(server);
     tokio::join!(
-        pump(from_client, to_server, Side::Client, &seer),
-        pump(from_server, to_client, Side::Server, &seer),
+        pump(from_client, to_server, Side::Client, &observer),
+        pump(from_server, to_client, Side::Server, &observer),
     );
 }
 
-/// One direction, to its end.
+/// Passes on one direction of a connection until it ends.
 async fn pump(
     mut from: ReadHalf<Box<dyn Stream>>,
     mut to: WriteHalf<Box<dyn Stream>>,
     side: Side,
-    seer: &Seer,
+    observer: &Observer,
 ) {
     let mut buffer = BytesMut::new();
     loop {
         buffer.reserve(PIECE);
-        // A connection that breaks has ended, too.
+        // A broken connection counts as ended.
         if !matches!(from.read_buf(&mut buffer).await, Ok(1..)) {
             break;
         }
         let bytes = buffer.split().freeze();
-        if !seer.saw(What::Bytes(side, bytes.clone())).await || to.write_all(&bytes).await.is_err()
+        if !observer.send(EventKind::Bytes(side, bytes.clone())).await
+            || to.write_all(&bytes).await.is_err()
         {
             break;
         }
     }
-    seer.saw(What::Closed(side)).await;
-    // The other end may be gone.
+    observer.send(EventKind::Closed(side)).await;
+    // This fails if the other peer has already disconnected.
     let _ = to.shutdown().await;
 }

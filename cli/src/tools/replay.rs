@@ -1,8 +1,8 @@
-//! `rzeo replay`: says to a server what clients have said in a recording, and compares its answers.
+//! `rzeo replay`: sends the messages of recorded clients to a server, and compares its replies.
 //!
-//! The recording is read twice, line by line: once to know what its server chose and in which order it is
-//! to be played ([`rzeo_script::replay::Schedule`]), once to play it. What is said, and what is a difference, is
-//! decided by [`rzeo_script::replay`]; here are the sockets.
+//! The recording is read twice, line by line: once to find the ids that its server assigned and the order in which
+//! to play it ([`rzeo_script::replay::Schedule`]), once to play it. [`rzeo_script::replay`] decides what is sent and
+//! what is a difference; this module has the sockets.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use rzeo_net::Address;
 use rzeo_script::Line;
-use rzeo_script::replay::{After, AssignedIds, Input, Order, Replay, Schedule};
+use rzeo_script::replay::{After, AssignedIds, Command, Input, Replay, Schedule};
 use rzeo_tls::client::ClientTls;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -25,20 +25,21 @@ use super::tls_options::TlsOptions;
 use crate::sockets::{self, Stream};
 use crate::{exit, values};
 
-/// Bytes that are read at once, and pieces that may lie unread.
+/// Maximum number of bytes that are read at once.
 const PIECE: usize = 64 * 1024;
-const UNREAD: usize = 64;
+/// Maximum number of received pieces in the queue.
+const QUEUED_PIECES_MAX: usize = 64;
 
 /// Replay a recording against a server and compare the replies
 ///
-/// The server must have the database that the recorded server had at the beginning. The first difference
-/// is shown, and makes the exit status 1.
+/// The server must have the database that the recorded server had at the start of the recording. The command
+/// stops at the first difference and shows it; the exit status is then 1.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The recording, written by rzeo record
+    /// Recording to replay, written by `rzeo record`
     file: PathBuf,
 
-    /// The server: HOST:PORT, HOST, PORT, [IPV6]:PORT, unix:PATH or a path
+    /// Address of the server: HOST:PORT, HOST, PORT, [IPV6]:PORT, unix:PATH or a path
     #[arg(long, value_name = "ADDRESS", value_parser = values::address)]
     against: Address,
 
@@ -50,7 +51,7 @@ pub(crate) struct Options {
     #[arg(long)]
     all: bool,
 
-    /// Keep the pauses of the recording
+    /// Wait as long as the recorded clients did between messages
     #[arg(long)]
     pauses: bool,
 
@@ -58,7 +59,7 @@ pub(crate) struct Options {
     tls: TlsOptions,
 }
 
-/// Replays a recording: status 0 if all was the same, 1 if not, 2 if it could not be replayed.
+/// Replays a recording. Status 0: no differences; 1: differences; 2: it cannot be replayed.
 pub(crate) fn run(options: &Options) -> Result<ExitCode, ToolError> {
     match play(options) {
         Ok(0) => Ok(ExitCode::SUCCESS),
@@ -71,7 +72,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, ToolError> {
     }
 }
 
-/// -> how many differences there were.
+/// Replays a recording; returns the number of differences.
 fn play(options: &Options) -> Result<usize, ToolError> {
     let tls = options.tls.configure()?;
     let mut recording = Recording::open(&options.file)?;
@@ -81,7 +82,7 @@ fn play(options: &Options) -> Result<usize, ToolError> {
         schedule.handle_line(&line);
     }
     let after = if options.all { After::GoOn } else { After::Stop };
-    let (events, arriving) = channel(UNREAD);
+    let (events, arriving) = channel(QUEUED_PIECES_MAX);
     let player = Player {
         options,
         tls,
@@ -96,7 +97,8 @@ fn play(options: &Options) -> Result<usize, ToolError> {
     if differences == 0 {
         println!("{} lines: the same", order.len());
     } else if options.all {
-        println!("{} lines: {differences} differences", order.len());
+        let noun = if differences == 1 { "difference" } else { "differences" };
+        println!("{} lines: {differences} {noun}", order.len());
     }
     Ok(differences)
 }
@@ -105,9 +107,9 @@ fn play(options: &Options) -> Result<usize, ToolError> {
 struct Recording {
     shown: String,
     reader: BufReader<File>,
-    /// Where each line begins that was read so far, and where the next one does.
-    places: Vec<u64>,
-    /// Where the reader is.
+    /// Offset of each line that was read so far.
+    offsets: Vec<u64>,
+    /// Offset of the reader.
     at: u64,
 }
 
@@ -116,13 +118,12 @@ impl Recording {
         let shown = path.display().to_string();
         let file =
             File::open(path).map_err(|error| ToolError::Refused(format!("{shown}: {error}")))?;
-        Ok(Self { shown, reader: BufReader::new(file), places: Vec::new(), at: 0 })
+        Ok(Self { shown, reader: BufReader::new(file), offsets: Vec::new(), at: 0 })
     }
 
-    /// Reads the lines one after the other. What a killed recorder has left in the end is told and left
-    /// out.
+    /// Reads the next line. An unfinished last line, which a killed recorder leaves, is reported and skipped.
     fn next(&mut self) -> Result<Option<Line>, ToolError> {
-        let number = self.places.len() + 1;
+        let number = self.offsets.len() + 1;
         let mut text = String::new();
         let length =
             self.reader.read_line(&mut text).map_err(|error| self.refuse(number, error))?;
@@ -131,29 +132,29 @@ impl Recording {
         }
         if !text.ends_with('\n') {
             self.at += length as u64;
-            eprintln!("{}: line {number} is unfinished, and not played", self.shown);
+            eprintln!("{}: line {number} is unfinished and is skipped", self.shown);
             return Ok(None);
         }
-        self.places.push(self.at);
+        self.offsets.push(self.at);
         self.at += length as u64;
         Line::read(&text).map(Some).map_err(|problem| self.refuse(number, problem))
     }
 
-    /// Reads a line again, by its place from 0.
+    /// Reads a line again, by its index from 0.
     fn line(&mut self, index: usize) -> Result<Line, ToolError> {
         let text = self.text(index).map_err(|error| self.refuse(index + 1, error))?;
         Line::read(&text).map_err(|problem| self.refuse(index + 1, problem))
     }
 
     fn text(&mut self, index: usize) -> io::Result<String> {
-        let place = self.places[index];
-        // Almost always the next one, or near: what is buffered stays.
-        let way =
-            i64::try_from(i128::from(place) - i128::from(self.at)).map_err(io::Error::other)?;
-        self.reader.seek_relative(way)?;
+        let offset = self.offsets[index];
+        // Mostly the next line or one nearby, so a relative seek keeps the buffer.
+        let distance =
+            i64::try_from(i128::from(offset) - i128::from(self.at)).map_err(io::Error::other)?;
+        self.reader.seek_relative(distance)?;
         let mut text = String::new();
         let length = self.reader.read_line(&mut text)?;
-        self.at = place + length as u64;
+        self.at = offset + length as u64;
         Ok(text)
     }
 
@@ -173,7 +174,7 @@ struct Player<'a> {
 }
 
 impl Player<'_> {
-    /// -> how many differences there were.
+    /// Plays the lines in this order; returns the number of differences.
     async fn play(
         mut self,
         recording: &mut Recording,
@@ -184,12 +185,12 @@ impl Player<'_> {
             let line = recording.line(index)?;
             let handled = self.replay.handle_line(index + 1, &line);
             handled.map_err(|error| recording.refuse(index + 1, error))?;
-            while let Some(order) = self.replay.poll_output() {
-                self.obey(order).await?;
+            while let Some(command) = self.replay.poll_output() {
+                self.perform(command).await?;
             }
             while self.replay.is_waiting() {
                 match timeout(self.options.timeout, self.arriving.recv()).await {
-                    Ok(Some((connection, bytes))) => self.hear(connection, bytes.as_ref()),
+                    Ok(Some((connection, bytes))) => self.receive(connection, bytes.as_ref()),
                     Ok(None) | Err(_) => self.replay.handle_timeout(),
                 }
             }
@@ -204,14 +205,14 @@ impl Player<'_> {
         Ok(differences)
     }
 
-    fn hear(&mut self, connection: u32, bytes: Option<&Bytes>) {
+    fn receive(&mut self, connection: u32, bytes: Option<&Bytes>) {
         let input = bytes.map_or(Input::Closed, |bytes| Input::Bytes(bytes));
         self.replay.handle_input(connection, input);
     }
 
-    async fn obey(&mut self, order: Order) -> Result<(), ToolError> {
-        match order {
-            Order::Open(connection) => {
+    async fn perform(&mut self, command: Command) -> Result<(), ToolError> {
+        match command {
+            Command::Open(connection) => {
                 let address = &self.options.against;
                 let connecting = sockets::connect(address, self.tls.as_ref());
                 let stream = timeout(self.options.timeout, connecting).await;
@@ -221,22 +222,22 @@ impl Player<'_> {
                 })?;
                 let (reader, writer) = split(stream);
                 self.writers.insert(connection, writer);
-                tokio::spawn(listen(connection, reader, self.events.clone()));
+                tokio::spawn(read(connection, reader, self.events.clone()));
             }
-            Order::Send(connection, bytes) => self.send(connection, &bytes).await,
-            Order::Close(connection) => {
+            Command::Send(connection, bytes) => self.send(connection, &bytes).await,
+            Command::Close(connection) => {
                 if let Some(mut writer) = self.writers.remove(&connection) {
-                    // If the server was faster, that is seen elsewhere.
+                    // This fails if the server has closed the connection first, which `receive` reports.
                     let _ = writer.shutdown().await;
                 }
             }
-            Order::Pause(time) if self.options.pauses => sleep(time).await,
-            Order::Pause(_) => {}
+            Command::Pause(time) if self.options.pauses => sleep(time).await,
+            Command::Pause(_) => {}
         }
         Ok(())
     }
 
-    /// Sends, and hears meanwhile: a server that wants to be heard does not listen.
+    /// Sends bytes, and receives meanwhile: a server whose replies are not read stops reading.
     async fn send(&mut self, connection: u32, bytes: &[u8]) {
         let Some(mut writer) = self.writers.remove(&connection) else { return };
         let sent = {
@@ -246,20 +247,20 @@ impl Player<'_> {
                 tokio::select! {
                     sent = &mut sending => break sent,
                     Some((connection, bytes)) = self.arriving.recv() => {
-                        self.hear(connection, bytes.as_ref());
+                        self.receive(connection, bytes.as_ref());
                     }
                 }
             }
         };
-        // A server that closes or does not read says nothing more, which is seen then.
+        // If the server closed the connection or does not read, its next message is missing: a difference.
         if matches!(sent, Ok(Ok(()))) {
             self.writers.insert(connection, writer);
         }
     }
 }
 
-/// Passes on what a server says on a connection, and its end.
-async fn listen(
+/// Passes on the bytes that a connection receives, and its end.
+async fn read(
     connection: u32,
     mut reader: ReadHalf<Box<dyn Stream>>,
     events: Sender<(u32, Option<Bytes>)>,

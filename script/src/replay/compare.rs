@@ -1,13 +1,13 @@
-//! When what a server says is the same as what was recorded.
+//! Compares a message of the server with the recorded one.
 //!
-//! The bytes are to be the same, once tids and oids are those of this run. Besides,
+//! The bytes must be equal, after assigned tids and oids are replaced by those of this run. Allowed differences:
 //!
-//! - `get_info` tells the name of the database, which is a path; texts of errors have it, too, and tids in the
+//! - the name of the database, which is a path, in `get_info` and in texts of errors, and tids in the
 //!   names of blobs;
-//! - `server_status` and `ruok` tell counts and times of the server, not of this conversation;
-//! - `getInvalidations` tells a set, which Python writes in any order.
+//! - the counts and times of the server in `server_status` and `ruok`;
+//! - the order of the set in `getInvalidations`, which Python writes in any order.
 //!
-//! Where the server gave other oids than there, records refer to them by other numbers.
+//! If the server assigns other oids than the recorded one, the references in records are changed to them.
 
 use bytes::Bytes;
 use rzeo_core::UnixTime;
@@ -18,14 +18,14 @@ use crate::notation::Term;
 use crate::replay::assigned_ids::Kind;
 use crate::script::Action;
 
-/// Seconds that a pack comes after the last commit that it is to see. Tids are finer than the clock.
+/// Seconds between the last commit that a pack includes and its time. Tids are finer than the clock.
 const JUST_AFTER: f64 = 1e-6;
 
-/// Characters of an id in a text, `0x` and 16 digits.
+/// Number of characters of an id in a text: `0x` and 16 digits.
 const ID: usize = 18;
 
 impl Replay {
-    /// Whether it is the same; if not, what came.
+    /// Compares a message with the expected one; returns it if they differ.
     pub(super) fn compare(
         &mut self,
         expected: &Expected,
@@ -37,7 +37,7 @@ impl Replay {
             (Action::Bytes(bytes), Received::Bytes(received)) => bytes == received,
             (Action::Frame(bytes), Received::Frame(frame, _)) => {
                 bytes == frame
-                    || self.is_of_the_server(expected)
+                    || self.is_about_server(expected)
                     || self.moved_tids(bytes) == **frame
             }
             (action, Received::Message(got)) => match action.envelope() {
@@ -49,8 +49,8 @@ impl Replay {
         if is_same { Ok(()) } else { Err(received.action(&self.bindings)) }
     }
 
-    /// Whether the client has asked for the figures, and not for anything in the database.
-    fn is_of_the_server(&self, expected: &Expected) -> bool {
+    /// Whether the message is about the server and not about the database.
+    fn is_about_server(&self, expected: &Expected) -> bool {
         let connection = self.connections.get(&expected.connection);
         connection.is_some_and(|connection| connection.has_asked_ruok)
     }
@@ -72,7 +72,7 @@ impl Replay {
         let mut wanted = self.move_records(wanted);
         let mut got = got.clone();
         match (&*method, result(&mut wanted), result(&mut got)) {
-            ("get_info", Some(wanted), Some(got)) => self.learn_place(wanted, got),
+            ("get_info", Some(wanted), Some(got)) => self.learn_database_name(wanted, got),
             ("server_status", Some(wanted @ Value::Dict(_)), Some(got @ Value::Dict(_))) => {
                 *wanted = got.clone();
             }
@@ -86,7 +86,7 @@ impl Replay {
         codec.write_value(&wanted) == codec.write_value(&got)
     }
 
-    fn learn_place(&mut self, recorded: &Value, now: &Value) {
+    fn learn_database_name(&mut self, recorded: &Value, now: &Value) {
         if let (Some(Value::Str(recorded)), Some(Value::Str(now))) =
             (recorded.item("name"), now.item("name"))
             && recorded != now
@@ -96,7 +96,7 @@ impl Replay {
         }
     }
 
-    /// Texts as they are in this run: with the paths of this database, and its tids in the names of blobs.
+    /// Changes texts to those of this run: its paths, and its tids in the names of blobs.
     fn move_texts(&self, value: &mut Value) {
         match value {
             Value::Str(text) => {
@@ -119,7 +119,7 @@ impl Replay {
         let places: Vec<usize> = text.match_indices("0x").map(|(place, _)| place).collect();
         for place in places {
             let id = place..place + ID;
-            // A variable is named as its tid is written.
+            // The name of a variable is its recorded tid.
             let moved = text.get(id.clone()).and_then(|name| self.bindings.get(name));
             if let Some(moved) = moved {
                 text.replace_range(id, &crate::replay::assigned_ids::name(moved.0));
@@ -127,12 +127,12 @@ impl Replay {
         }
     }
 
-    /// Records whose references are to the oids of this run.
+    /// Changes the references in records to the oids of this run.
     pub(super) fn move_records(&self, value: Value) -> Value {
         if self.moved_oids.is_empty() { value } else { moved_in(value, &self.moved_oids) }
     }
 
-    /// Bytes that are no message, with the tids of this run.
+    /// Bytes that are not a message, with the tids of this run.
     fn moved_tids(&self, bytes: &Bytes) -> Vec<u8> {
         let mut bytes = bytes.to_vec();
         for (kind, recorded, now) in self.chosen.moved(&self.bindings) {
@@ -143,7 +143,7 @@ impl Replay {
         bytes
     }
 
-    /// A pack sees the same commits as there.
+    /// Changes the time of a pack so that it includes the same commits as the recorded one.
     pub(super) fn move_pack_time(&self, mut call: Value) -> Value {
         if let Value::Tuple(parts) = &mut call
             && let [_, _, Value::Str(method), Value::Tuple(args)] = &mut parts[..]
@@ -160,7 +160,7 @@ impl Replay {
     }
 }
 
-/// What an answer carries.
+/// The result in an answer.
 fn result(message: &mut Value) -> Option<&mut Value> {
     match message {
         Value::Tuple(parts) => parts.last_mut(),
@@ -168,7 +168,7 @@ fn result(message: &mut Value) -> Option<&mut Value> {
     }
 }
 
-/// Of the answer to `getInvalidations`, a tid and a set.
+/// Sorts the set of oids in an answer to `getInvalidations`.
 fn sort_oids(answer: &mut Value) {
     if let Value::Tuple(parts) = answer
         && let Some(Value::List(oids) | Value::Tuple(oids)) = parts.last_mut()
@@ -184,7 +184,7 @@ fn moved_in(value: Value, moved: &[([u8; 8], [u8; 8])]) -> Value {
     match value {
         Value::Bytes(record) if record.len() > 10 => {
             let mut bytes = record.to_vec();
-            // How pickles write the eight bytes of a reference: SHORT_BINSTRING, SHORT_BINBYTES.
+            // The opcodes of the eight bytes of a reference: SHORT_BINSTRING, SHORT_BINBYTES.
             for (recorded, now) in moved {
                 replace(&mut bytes, b"U\x08", *recorded, *now);
                 replace(&mut bytes, b"C\x08", *recorded, *now);
@@ -201,7 +201,7 @@ fn moved_in(value: Value, moved: &[([u8; 8], [u8; 8])]) -> Value {
     }
 }
 
-/// Puts `now` where `before` and `recorded` stand.
+/// Replaces `recorded` by `now` wherever it follows `before`.
 fn replace(bytes: &mut [u8], before: &[u8], recorded: [u8; 8], now: [u8; 8]) {
     let wanted = [before, &recorded].concat();
     let mut from = 0;

@@ -1,20 +1,20 @@
-//! Plays the clients of a script to a server that is somewhere else, and compares what it says.
+//! Plays the clients of a script to a server, and compares the server's messages with the script.
 //!
 //! ```text
-//!   lines of a script ──► Replay ──► orders: open, send, close ──► sockets
-//!                           ▲                                         │
-//!                           └───────────── bytes that came ◄──────────┘
+//!   lines of a script ──► Replay ──► commands: open, send, close ──► sockets
+//!                           ▲                                           │
+//!                           └───────────── received bytes ◄─────────────┘
 //! ```
 //!
-//! Nothing here does I/O or knows the time; whoever plays gives it line by line, carries out the orders, and
-//! gives it what comes until it does not wait any more. A client's line is said at once. A server's line is
-//! waited for, and must be the very next that the server says on its connection, with the same bytes
-//! but for what servers choose ([`crate::chosen`]) and a few answers that are about the server itself
-//! (`compare.rs`). Only the answers to loads that are out at the same time may change places: a server
-//! may find one in memory while it reads another from the disk.
+//! Nothing here does I/O or knows the time. The caller passes one line after the other, carries out the commands, and
+//! passes the received bytes until the replay does not wait any more. A client's line is sent at once. A server's
+//! line is waited for, and must be the next message of the server on its connection, with the same bytes
+//! except for assigned ids (`assigned_ids.rs`) and a few answers that are about the server itself
+//! (`compare.rs`). Only the answers to loads that are pending at the same time may change places: a server
+//! may find one record in memory while it reads another from the disk.
 //!
-//! [`crate::play`] does the like with a server in memory, which it can stop and look into; here there is
-//! only what comes out of a socket.
+//! `rzeo-fixtures` plays scripts to a server in memory, which it can also stop and inspect; this module needs
+//! only a socket.
 
 mod assigned_ids;
 mod compare;
@@ -39,56 +39,56 @@ use crate::notation::Term;
 use crate::script::{Action, Line, Side};
 use crate::transcript::{FRAME_BYTES_MAX, codec_of};
 
-/// What is to be done.
+/// A command to the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Connect, and call this connection so.
+pub enum Command {
+    /// Connect, and give the connection this number.
     Open(u32),
-    /// Say this.
+    /// Send bytes on a connection.
     Send(u32, Bytes),
-    /// Say nothing more.
+    /// Close the sending side of a connection.
     Close(u32),
-    /// Let this time pass, if the script's pauses are wanted.
+    /// Wait, if the pauses of the script are kept.
     Pause(Duration),
 }
 
-/// What came from the server.
+/// What a connection received from the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input<'a> {
-    /// Bytes.
+    /// Bytes, divided into any reads.
     Bytes(&'a [u8]),
-    /// Their end.
+    /// The end of the connection.
     Closed,
 }
 
-/// What is done after a difference.
+/// What a replay does after a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
-    /// Nothing: it is told as soon as it is certain that there is one.
+    /// It stops; a difference is reported as soon as it is certain.
     Stop,
-    /// The rest is played, too. A message that does not come is waited for, so that one too many is
-    /// told from one that is missing.
+    /// It continues. It waits for a missing message until the timeout, which tells a missing message from a
+    /// superfluous one.
     GoOn,
 }
 
-/// A line that cannot be played to a server over a socket.
+/// Why a line cannot be played to a server over a socket.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotPlayable {
-    /// It needs somebody inside the server, or is not about a server at all.
-    #[error("only a server in memory can play {0:?}")]
+    /// It acts inside the server, or is not about a server at all.
+    #[error("{0:?} works only with a server in memory")]
     Inside(String),
-    /// It says something on a connection that nobody has opened.
-    #[error("connection {0} has not been opened")]
+    /// It sends a message on a connection that no line has opened.
+    #[error("connection {0} is not open; a line C{0} opens must come first")]
     NotOpened(u32),
-    /// A variable.
+    /// It uses a variable without a value.
     #[error(transparent)]
     Unbound(#[from] Unbound),
-    /// A value.
-    #[error("this encoding cannot carry it: {0}")]
+    /// It has a value that the encoding of the connection does not have.
+    #[error("the encoding of the connection cannot carry a value: {0}")]
     Unwritable(#[from] Unwritable),
-    /// A frame that no length can be written before.
-    #[error("a frame of {0} bytes is too long")]
+    /// Its frame is longer than four bytes can say.
+    #[error("a frame has {0} bytes, more than a 4-byte length can express")]
     TooLong(usize),
 }
 
@@ -100,17 +100,17 @@ pub struct Replay {
     chosen: AssignedIds,
     bindings: Bindings,
     connections: BTreeMap<u32, Connection>,
-    /// The server's names of its database, as recorded and now: texts have them, too.
+    /// The server's name of its database, as recorded and now; texts of errors contain it.
     places: Vec<(String, String)>,
     /// Oids as recorded and now, where they differ.
     moved_oids: Vec<([u8; 8], [u8; 8])>,
-    orders: VecDeque<Order>,
+    commands: VecDeque<Command>,
     waiting: Option<Expected>,
     context: Context,
     differences: VecDeque<Difference>,
 }
 
-/// What must come next on a connection.
+/// The message that a connection must receive next.
 #[derive(Clone, Debug)]
 struct Expected {
     line: usize,
@@ -122,31 +122,31 @@ struct Expected {
 /// The client's end of a connection.
 #[derive(Debug)]
 struct Connection {
-    /// Chosen by the client's handshake.
+    /// The encoding, once the client's handshake has chosen it.
     codec: Option<Codec>,
     deframer: Deframer,
     received: VecDeque<Received>,
     is_greeted: bool,
-    /// Whether it asked for figures, which are no messages.
+    /// Whether the client sent `ruok`, whose answer is not a message.
     has_asked_ruok: bool,
-    /// Whether the client has closed it: what comes then, nobody hears.
+    /// Whether the client has closed the connection: messages after that are dropped.
     has_left: bool,
     /// The methods of calls without an answer, by their ids.
     calls: BTreeMap<String, String>,
 }
 
-/// Something that the server said.
+/// A message of the server.
 #[derive(Debug)]
 enum Received {
     Message(Value),
-    /// A greeting, or what cannot be said as a message; with what it is the answer to, if anything.
+    /// A handshake, or a frame that is not a message; with the method that it answers, if any.
     Frame(Bytes, Key),
-    /// What is no frame.
+    /// Bytes that are not a frame.
     Bytes(Bytes),
     Closed,
 }
 
-/// What makes two messages the same one, even if they differ.
+/// What identifies a message among those of its connection, even if its content differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Key {
     Answer(String),
@@ -156,7 +156,7 @@ enum Key {
 }
 
 impl Replay {
-    /// A player of a script of which `chosen` has read all lines.
+    /// A replay of a script of which `chosen` has read all lines.
     #[must_use]
     pub fn new(chosen: AssignedIds, after: After) -> Self {
         Self {
@@ -167,22 +167,22 @@ impl Replay {
             connections: BTreeMap::new(),
             places: Vec::new(),
             moved_oids: Vec::new(),
-            orders: VecDeque::new(),
+            commands: VecDeque::new(),
             waiting: None,
             context: Context::default(),
             differences: VecDeque::new(),
         }
     }
 
-    /// Plays the next line, the `number`th of the script. The one before must not be waited for any more.
+    /// Plays the next line, the `number`th of the script. Must not be called while the replay waits.
     ///
     /// # Errors
-    /// [`NotPlayable`].
+    /// [`NotPlayable`] if a socket is not enough for this line.
     pub fn handle_line(&mut self, number: usize, line: &Line) -> Result<(), NotPlayable> {
         match line {
             Line::Comment(_) => {}
             Line::Set { .. } => self.codec = codec_of(line).unwrap_or(self.codec),
-            Line::Wait(time) => self.orders.push_back(Order::Pause(*time)),
+            Line::Wait(time) => self.commands.push_back(Command::Pause(*time)),
             Line::Peer { side: Side::Client, connection, action } => {
                 self.send_line(*connection, action)?;
                 self.context.push(line);
@@ -194,7 +194,7 @@ impl Replay {
                     let (connection, key) = (*connection, self.key(action, received.codec));
                     let action = self.named(action);
                     self.waiting = Some(Expected { line: number, connection, action, key });
-                    self.look();
+                    self.check_arrived();
                 }
             }
             Line::Hold(_) | Line::Release(_) | Line::Do(_) | Line::Event(_) => {
@@ -204,27 +204,27 @@ impl Replay {
         Ok(())
     }
 
-    /// The next thing to do.
-    pub fn poll_output(&mut self) -> Option<Order> {
-        self.orders.pop_front()
+    /// The next command.
+    pub fn poll_output(&mut self) -> Option<Command> {
+        self.commands.pop_front()
     }
 
-    /// Whether the server has to say something before the next line.
+    /// Whether the replay waits for a message of the server before the next line.
     #[must_use]
     pub const fn is_waiting(&self) -> bool {
         self.waiting.is_some()
     }
 
-    /// Takes what the server said on a connection.
+    /// Takes what a connection received.
     pub fn handle_input(&mut self, number: u32, input: Input<'_>) {
         let Some(connection) = self.connections.get_mut(&number) else { return };
         if !connection.has_left {
             connection.receive(input);
-            self.look();
+            self.check_arrived();
         }
     }
 
-    /// What is waited for has not come for too long.
+    /// Ends the wait for a message as a difference.
     pub fn handle_timeout(&mut self) {
         let Some(expected) = self.waiting.take() else { return };
         let connection = self.connections.get_mut(&expected.connection);
@@ -238,13 +238,13 @@ impl Replay {
         self.differences.pop_front()
     }
 
-    /// A line of the script with variables for all that may be otherwise in this run.
+    /// A line of the script with variables for all assigned ids.
     fn named(&self, action: &Action) -> Action {
         let Some(envelope) = action.envelope() else { return action.clone() };
         Action::from_envelope(self.chosen.name(&envelope, &|_| true))
     }
 
-    /// The key of what is expected, with the ids of this run.
+    /// The key of an expected message, with the ids of this run.
     fn key(&self, action: &Action, codec: Option<Codec>) -> Key {
         match action {
             Action::Frame(bytes) => key_of_payload(codec, bytes),
@@ -257,32 +257,32 @@ impl Replay {
         }
     }
 
-    /// Looks whether what is waited for has come.
-    fn look(&mut self) {
+    /// Checks whether the expected message has arrived.
+    fn check_arrived(&mut self) {
         let Some(expected) = &self.waiting else { return };
         let Some(connection) = self.connections.get_mut(&expected.connection) else { return };
         let place = match connection.find(expected) {
-            Place::At(place) => place,
-            Place::NotYet => return,
-            // It may still come, and then all before it is too much.
-            Place::Elsewhere if self.after == After::GoOn && connection.is_open() => return,
-            Place::Elsewhere => return self.handle_timeout(),
+            Position::At(place) => place,
+            Position::NotYet => return,
+            // It may still arrive; then the messages before it are superfluous.
+            Position::Elsewhere if self.after == After::GoOn && connection.is_open() => return,
+            Position::Elsewhere => return self.handle_timeout(),
         };
-        let expected = self.waiting.take().expect("there is something that is waited for");
+        let expected = self.waiting.take().expect("a message is expected");
         let allowed = connection.answers_of_loads_before(place);
         if place > 0 && !allowed {
             let extra: Vec<Received> = connection.received.drain(..place).collect();
             for received in extra {
                 let extra = received.action(&self.bindings);
-                self.tell(&expected, None, Some(&extra));
+                self.report(&expected, None, Some(&extra));
             }
-            return self.meet(&expected, 0);
+            return self.compare_received(&expected, 0);
         }
-        self.meet(&expected, place);
+        self.compare_received(&expected, place);
     }
 
-    /// Compares what has come with what was waited for.
-    fn meet(&mut self, expected: &Expected, place: usize) {
+    /// Compares a received message with the expected one.
+    fn compare_received(&mut self, expected: &Expected, place: usize) {
         let connection = self.connections.get_mut(&expected.connection);
         let Some(connection) = connection else { return };
         let Some(received) = connection.received.remove(place) else { return };
@@ -299,11 +299,11 @@ impl Replay {
     }
 
     fn differ(&mut self, expected: &Expected, got: Option<&Action>) {
-        self.tell(expected, Some(&expected.action), got);
+        self.report(expected, Some(&expected.action), got);
         self.context.push(&expected.as_line(expected.action.clone()));
     }
 
-    fn tell(&mut self, at: &Expected, expected: Option<&Action>, got: Option<&Action>) {
+    fn report(&mut self, at: &Expected, expected: Option<&Action>, got: Option<&Action>) {
         let line = |action: &Action| at.as_line(action.clone());
         let (expected, got) = (expected.map(line), got.map(line));
         self.differences.push_back(Difference::new(at.line, &self.context, expected, got));
@@ -313,7 +313,7 @@ impl Replay {
         match action {
             Action::Opens => {
                 self.connections.insert(number, Connection::new());
-                self.orders.push_back(Order::Open(number));
+                self.commands.push_back(Command::Open(number));
                 return Ok(());
             }
             Action::Joins => return Err(NotPlayable::Inside(format!("C{number} joins"))),
@@ -326,21 +326,21 @@ impl Replay {
             Action::Closes => {
                 connection.has_left = true;
                 connection.received.clear();
-                self.orders.push_back(Order::Close(number));
+                self.commands.push_back(Command::Close(number));
             }
-            Action::Bytes(bytes) => self.orders.push_back(Order::Send(number, bytes.clone())),
+            Action::Bytes(bytes) => self.commands.push_back(Command::Send(number, bytes.clone())),
             _ => {
-                connection.has_sent(&sent, &payload);
+                connection.note_sent(&sent, &payload);
                 let length = u32::try_from(payload.len());
                 let length = length.map_err(|_| NotPlayable::TooLong(payload.len()))?;
                 let frame = [&length.to_be_bytes(), &payload[..]].concat();
-                self.orders.push_back(Order::Send(number, frame.into()));
+                self.commands.push_back(Command::Send(number, frame.into()));
             }
         }
         Ok(())
     }
 
-    /// What goes into the frame of a client's line, and what that says in this run.
+    /// The payload for the frame of a client's line, and the line with the ids of this run.
     fn payload(&self, number: u32, action: &Action) -> Result<(Bytes, Action), NotPlayable> {
         let connection = self.connections.get(&number).ok_or(NotPlayable::NotOpened(number))?;
         let payload = match (action, action.envelope()) {
@@ -356,9 +356,9 @@ impl Replay {
         Ok((payload, action.clone()))
     }
 
-    /// What a client says here where it said `recorded` there.
+    /// The value that a client sends in this run in place of `recorded`.
     fn in_this_run(&self, recorded: &Term) -> Result<Value, NotPlayable> {
-        // What nobody has been told yet cannot have been learned: it is the same by chance.
+        // An id that the server has not sent yet is equal by chance, so it stays as recorded.
         let named = self.chosen.name(recorded, &|name| self.bindings.has(name));
         let value = self.bindings.resolve(&named)?;
         Ok(self.move_pack_time(self.move_records(value)))
@@ -382,8 +382,8 @@ impl Connection {
         !matches!(self.received.back(), Some(Received::Closed))
     }
 
-    /// A client's frame goes out.
-    fn has_sent(&mut self, action: &Action, payload: &Bytes) {
+    /// Updates the connection for a frame that its client sends.
+    fn note_sent(&mut self, action: &Action, payload: &Bytes) {
         if self.codec.is_none() {
             self.codec = Codec::chosen_by(payload);
             self.has_asked_ruok |= &payload[..] == b"ruok";
@@ -400,7 +400,7 @@ impl Connection {
                 loop {
                     match self.deframer.next_frame() {
                         Ok(Some(frame)) => {
-                            let received = self.understand(frame);
+                            let received = self.decode(frame);
                             self.received.push_back(received);
                         }
                         Ok(None) => break,
@@ -421,8 +421,8 @@ impl Connection {
         }
     }
 
-    fn understand(&self, frame: Bytes) -> Received {
-        // The server's greeting comes before anybody has chosen.
+    fn decode(&self, frame: Bytes) -> Received {
+        // The server's handshake precedes the choice of the encoding.
         let greeting = !self.is_greeted && self.received.is_empty();
         let codec = self.codec.filter(|_| !greeting);
         match codec.map(|codec| (codec, codec.read_value(&frame, &ReadLimits::default()))) {
@@ -436,22 +436,22 @@ impl Connection {
         }
     }
 
-    fn find(&self, expected: &Expected) -> Place {
-        let Some(first) = self.received.front() else { return Place::NotYet };
+    fn find(&self, expected: &Expected) -> Position {
+        let Some(first) = self.received.front() else { return Position::NotYet };
         let wanted = &expected.key;
         if first.key() == *wanted {
-            return Place::At(0);
+            return Position::At(0);
         }
         match self.received.iter().position(|received| received.key() == *wanted) {
-            Some(place) => Place::At(place),
+            Some(place) => Position::At(place),
             None if self.is_load(wanted) && self.answers_of_loads_before(self.received.len()) => {
-                Place::NotYet
+                Position::NotYet
             }
-            None => Place::Elsewhere,
+            None => Position::Elsewhere,
         }
     }
 
-    /// Whether all that was heard before a place may come after it as well.
+    /// Whether all messages before a position are answers to loads, which may change places.
     fn answers_of_loads_before(&self, place: usize) -> bool {
         self.received.iter().take(place).all(|received| self.is_load(&received.key()))
     }
@@ -462,11 +462,11 @@ impl Connection {
     }
 }
 
-/// Where in what was heard something is.
-enum Place {
+/// Where an expected message is among the received ones.
+enum Position {
     At(usize),
     NotYet,
-    /// Something else came.
+    /// Another message is in its place.
     Elsewhere,
 }
 
@@ -490,7 +490,7 @@ impl Received {
     }
 }
 
-/// Of a frame that is not written as it would be now, but can be read.
+/// The key of a frame that can be decoded but is encoded differently than rzeo would.
 fn key_of_payload(codec: Option<Codec>, payload: &Bytes) -> Key {
     let value = codec.and_then(|codec| codec.read_value(payload, &ReadLimits::default()).ok());
     value.map_or(Key::Other, |value| key(&Action::from_envelope(value.into())))

@@ -11,8 +11,8 @@ S1 hello
 C1 hello
 "#;
 
-/// Plays a script to a server that says `answers`, each before the script's line of this number is
-/// waited for. -> what the client says, and the differences.
+/// Plays a script to a server that sends each of `answers` before the replay waits for the script's line of
+/// this number. Returns what the client sends, and the differences.
 fn play(script: &str, answers: &[(usize, &str)]) -> (Vec<Bytes>, Vec<String>) {
     let lines: Vec<Line> =
         [BEGINNING, script].concat().lines().map(|line| Line::read(line).unwrap()).collect();
@@ -29,8 +29,8 @@ fn play(script: &str, answers: &[(usize, &str)]) -> (Vec<Bytes>, Vec<String>) {
             replay.handle_input(1, Input::Bytes(&frame(answer)));
         }
         replay.handle_timeout();
-        while let Some(order) = replay.poll_output() {
-            if let Order::Send(1, bytes) = order {
+        while let Some(command) = replay.poll_output() {
+            if let Command::Send(1, bytes) = command {
                 sent.push(bytes);
             }
         }
@@ -60,7 +60,7 @@ fn answers_to_loads_may_change_places() {
 }
 
 #[test]
-fn news_may_not_change_places_with_an_answer() {
+fn a_notification_may_not_change_places_with_an_answer() {
     let script = TWO_LOADS.replace("S1 1", "S1 - info {}\nS1 1");
     let early = [(3, "S1 2 reply 7"), (3, "S1 - info {}"), (3, "S1 1 reply None")];
     let (_, differences) = play(&script, &early);
@@ -74,7 +74,7 @@ fn news_may_not_change_places_with_an_answer() {
 }
 
 #[test]
-fn what_does_not_come_is_told() {
+fn a_missing_message_is_reported() {
     let (_, differences) = play(TWO_LOADS, &[(3, "S1 1 reply None")]);
     assert_eq!(differences.len(), 1);
     assert!(differences[0].ends_with("\n- S1 2 reply 7\n+ (nothing)"), "{}", differences[0]);
@@ -82,7 +82,7 @@ fn what_does_not_come_is_told() {
 
 /// Records refer to the oids of this run, and a pack sees the same commits.
 #[test]
-fn what_the_server_chose_is_used_from_then_on() {
+fn assigned_ids_are_used_from_then_on() {
     let script = r#"C1 1 new_oids 1
 S1 1 reply [0x0000000000000011]
 C1 - storea 0x0000000000000011 0x0000000000000000 b"xxxC\x08\x00\x00\x00\x00\x00\x00\x00\x11" 5
@@ -112,12 +112,12 @@ C1 4 loadBefore 0x0000000000000011 0x040d285380b64d89
 }
 
 #[test]
-fn what_a_socket_cannot_play_is_refused() {
+fn lines_that_a_socket_cannot_play_are_refused() {
     let mut replay = Replay::new(AssignedIds::default(), After::Stop);
     for (line, problem) in [
-        ("do client close", "only a server in memory can play \"do client close\""),
-        ("C1 hello", "connection 1 has not been opened"),
-        ("S2 hello", "connection 2 has not been opened"),
+        ("do client close", "\"do client close\" works only with a server in memory"),
+        ("C1 hello", "connection 1 is not open; a line C1 opens must come first"),
+        ("S2 hello", "connection 2 is not open; a line C2 opens must come first"),
     ] {
         let refused = replay.handle_line(1, &Line::read(line).unwrap()).unwrap_err();
         assert_eq!(refused.to_string(), problem);
