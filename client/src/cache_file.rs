@@ -1,21 +1,21 @@
-//! The file in which a cache survives its process.
+//! The file that keeps a cache while its process does not run.
 //!
 //! ```text
 //!   PATH        the journal (docs/client-cache.md): replayed when it is opened, then appended to
-//!   PATH.tmp    a shorter journal on its way to become PATH
-//!   PATH.bad    what was at PATH and could not be read as a journal
-//!   PATH.lock   who has the lock of this file has the others
+//!   PATH.tmp    a shorter journal that will replace PATH
+//!   PATH.bad    an earlier PATH that could not be read as a journal
+//!   PATH.lock   its lock protects all of them
 //! ```
 //!
-//! Nothing is written over: a journal grows at its end, and is replaced as a whole, by a rename, when it
-//! has become much longer than what it says. Its checksums tell how far it can be believed. So there is
-//! no instant at which the process must not be killed, and appending waits for no disk: what a power cut
-//! takes from the end was in a cache, and what it leaves in disorder is not believed. Only a journal that
-//! replaces another one is synced before.
+//! Nothing is overwritten: a journal grows at its end, and a rename replaces it as a whole when it
+//! has become much longer than the cache. Its checksums show where its valid part ends. So the process can be killed
+//! at any instant, and appends need no sync: a power cut may lose the newest entries, which the cache can do
+//! without, and entries that it damages are dropped. Only a journal that
+//! replaces another one is synced first.
 //!
-//! A disk that is full or broken takes away the file, not the cache. After a failure nothing is appended
-//! any more, because what came behind a gap would not be believed; from time to time the whole is tried
-//! to be written anew.
+//! If the disk is full or broken, the cache continues without its file. After a failure nothing is appended
+//! any more, because entries after a gap are invalid; from time to time the client tries to write the
+//! whole file again.
 
 #[cfg(test)]
 mod tests;
@@ -29,42 +29,43 @@ use std::path::{Path, PathBuf};
 use rzeo_core::client::cache::{Cache, HEADER, MAGIC, Snapshot, Statistics};
 use thiserror::Error;
 
-/// A journal may have so many bytes more than twice its cache, and a failure is forgotten after so many.
+/// The journal is compacted when it exceeds twice the cache size by this many bytes, and after a failure when this
+/// many bytes were to be written.
 const SLACK: u64 = 1 << 20;
-/// How much is read at a time.
+/// Number of bytes that are read at once.
 const PIECE: usize = 256 * 1024;
 
-/// Why a cache has no file.
+/// Why the file of a cache cannot be used.
 #[derive(Debug, Error)]
 pub enum CacheFileError {
-    /// Two processes cannot share it.
-    #[error("the cache {} is in use by another client", .0.display())]
+    /// Another process or client has the file open.
+    #[error("the cache file {} is in use by another client; give each client its own path", .0.display())]
     InUse(PathBuf),
-    /// It is a cache, of Python's client.
+    /// It is a cache of Python's client.
     #[error(
-        "{} is a cache of Python's ZEO, which rzeo cannot use: give another path, or remove it",
+        "{} is a cache of Python's ZEO, which rzeo cannot use; give another path or remove the file",
         .0.display()
     )]
     Pythons(PathBuf),
-    /// It is something else, and may be dear to somebody.
+    /// It is another file, which may have data that is needed.
     #[error(
-        "{} is not a cache of rzeo, it begins with {first:?}: give another path, or remove it",
+        "{} is not a cache of rzeo, it begins with {first:?}; give another path or remove the file",
         path.display()
     )]
     Foreign {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// Its first bytes, as text.
         first: String,
     },
-    /// The operating system says no.
+    /// A call of the operating system failed.
     #[error("cannot {doing} {}: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation, as a verb.
         doing: &'static str,
-        /// With which file.
+        /// Path of the file.
         path: PathBuf,
-        /// What it said.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
@@ -75,22 +76,22 @@ pub struct CacheFile {
     path: PathBuf,
     file: File,
     len: u64,
-    /// A chunk is missing: nothing may come behind the gap.
+    /// Whether a chunk is missing, so that nothing may be appended after the gap.
     is_broken: bool,
-    /// Bytes that came to the journal since a rewrite failed, or the file broke.
+    /// Number of bytes of the journal since the last failure of a write or rewrite.
     since_failure: Option<u64>,
     _lock: File,
 }
 
 impl CacheFile {
-    /// Opens the file, or makes it, and reads the cache that is in it. The end of the file is cut off if
-    /// it cannot be believed; a file of ours that cannot be read at all is moved aside.
+    /// Opens the file, or makes it, and reads the cache from it. An invalid end of the file is cut off;
+    /// a damaged file of rzeo that has no valid part is moved aside.
     ///
-    /// What comes to the cache's journal from then on has to be given to [`Self::append`], all of it
-    /// and in order.
+    /// The caller must pass everything that the cache's journal yields from then on to [`Self::append`],
+    /// in order.
     ///
     /// # Errors
-    /// See [`CacheFileError`]. The file is as it was then.
+    /// See [`CacheFileError`]. The file is unchanged then.
     pub fn open(path: &Path, bytes_max: usize) -> Result<(Self, Cache), CacheFileError> {
         let lock = lock(path)?;
         remove_if_there(&beside(path, ".tmp"))?;
@@ -100,11 +101,19 @@ impl CacheFile {
         if good == 0 && len > 0 {
             let bad = beside(path, ".bad");
             judge(&mut file, path, len)?;
-            tracing::warn!("the cache {} is damaged, see {}", path.display(), bad.display());
+            tracing::warn!(
+                "the cache file {} is damaged; it was moved to {} and a new one is used",
+                path.display(),
+                bad.display()
+            );
             doing("move aside", path, std::fs::rename(path, &bad))?;
             file = open(path)?;
         } else if good < len {
-            tracing::info!("the cache {} ends with {} bad bytes", path.display(), len - good);
+            tracing::info!(
+                "the cache file {} ends with {} invalid bytes, which are cut off",
+                path.display(),
+                len - good
+            );
             doing("cut the end off", path, file.set_len(good))?;
         }
         doing("read", path, file.seek(SeekFrom::Start(good)))?;
@@ -114,10 +123,10 @@ impl CacheFile {
         Ok((Self { path, file, len: good, is_broken, since_failure, _lock: lock }, cache))
     }
 
-    /// Appends what has come to the journal.
+    /// Appends the next chunk of the journal.
     ///
     /// # Errors
-    /// If it could not be written. The following chunks are dropped then, without an error.
+    /// If it cannot be written. The following chunks are dropped then, without an error.
     pub fn append(&mut self, chunk: &[u8]) -> Result<(), CacheFileError> {
         let bytes = u64::try_from(chunk.len()).expect("64 bits are enough");
         if let Some(since) = &mut self.since_failure {
@@ -136,8 +145,8 @@ impl CacheFile {
         Ok(())
     }
 
-    /// Whether the file should be written anew, for a cache with these figures: it is much longer than
-    /// it needs to be, or broken.
+    /// Whether the file should be rewritten, for a cache with these figures: it is much longer than
+    /// necessary, or a write has failed.
     #[must_use]
     pub fn wants_rewrite(&self, cache: &Statistics) -> bool {
         let bytes = u64::try_from(cache.bytes).expect("64 bits are enough");
@@ -145,11 +154,11 @@ impl CacheFile {
         is_due && self.since_failure.is_none_or(|bytes| bytes > SLACK)
     }
 
-    /// Writes the file anew. What had come to the journal before the snapshot was made must have been
-    /// given to [`Self::append`]; what comes later, follows.
+    /// Rewrites the file. All chunks that the journal yielded before the snapshot must have been
+    /// passed to [`Self::append`]; later ones follow.
     ///
     /// # Errors
-    /// If it could not be written. What is there goes on, and [`Self::wants_rewrite`] again after a
+    /// If it cannot be written. The old file stays in use, and [`Self::wants_rewrite`] returns `true` again after a
     /// while.
     pub fn rewrite(&mut self, snapshot: Snapshot) -> Result<(), CacheFileError> {
         let temporary = beside(&self.path, ".tmp");
@@ -161,7 +170,7 @@ impl CacheFile {
             }
             Err(error) => {
                 self.since_failure = Some(0);
-                // What is left of it is removed by the next try, or the next opening.
+                // The next rewrite or the next opening removes the temporary file.
                 let _ = std::fs::remove_file(&temporary);
                 Err(error)
             }
@@ -196,14 +205,14 @@ fn lock(path: &Path) -> Result<File, CacheFileError> {
     }
 }
 
-/// Opens a file to read and write, and makes it, for nobody else's eyes, if there is none.
+/// Opens a file to read and write; makes it, readable only to its owner, if it does not exist.
 fn open(path: &Path) -> Result<File, CacheFileError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
     doing("open", path, options.open(path))
 }
 
-/// -> a cache, and how many bytes of the file are good
+/// Reads a cache; returns it with the length of the valid part of the file.
 fn read(file: &mut File, path: &Path, bytes_max: usize) -> Result<(Cache, u64), CacheFileError> {
     let mut replay = Cache::replay(bytes_max);
     let mut piece = vec![0; PIECE];
@@ -220,8 +229,8 @@ fn read(file: &mut File, path: &Path, bytes_max: usize) -> Result<(Cache, u64), 
     }
 }
 
-/// Whether a file without a good beginning may be moved aside: if it is one of ours that is damaged, or
-/// of a version that is not known here.
+/// Checks that a file without a valid header may be moved aside: it is a damaged file of rzeo, or
+/// one of an unknown version.
 fn judge(file: &mut File, path: &Path, len: u64) -> Result<(), CacheFileError> {
     let mut first = Vec::new();
     doing("read", path, file.rewind())?;
@@ -247,7 +256,7 @@ fn remove_if_there(path: &Path) -> Result<(), CacheFileError> {
     }
 }
 
-/// Makes a rename last. If this fails, a power cut may bring the old journal back, which was true.
+/// Makes a rename durable. If this fails, a power cut may bring back the old journal, which is valid, too.
 fn sync_directory(path: &Path) -> Result<(), CacheFileError> {
     let directory = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,

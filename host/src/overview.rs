@@ -1,4 +1,4 @@
-//! What a host can tell of its storages, for those who watch over the server.
+//! Figures of a host's storages, for monitoring.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -6,36 +6,36 @@ use rzeo_core::Tid;
 use rzeo_core::server::{Counters, Figures, Measured};
 use rzeo_core::storage::{Description, Info, PackProgress};
 
-/// A storage and its hub at one moment. The parts are not read in one go: figures for people.
+/// Figures of a storage and its hub. The parts are read one after the other, so they may differ by a few commits.
 #[derive(Clone, Debug)]
 pub struct Overview {
     /// The name that clients register with.
     pub name: String,
-    /// What the storage is.
+    /// Name of the storage, as in its status.
     pub description: Description,
-    /// Its objects and bytes.
+    /// Number of objects and bytes in the storage.
     pub info: Info,
-    /// Its last visible commit.
+    /// The tid of the last visible commit.
     pub last_tid: Tid,
-    /// What the hub can tell.
+    /// Figures of the hub.
     pub figures: Figures,
-    /// How far the pack has come that is running, if there is one that can tell.
+    /// Progress of the running pack, if there is one that reports it.
     pub pack: Option<PackProgress>,
-    /// Why every commit is refused until the server is started anew, if that is so.
+    /// Why the storage refuses all commits until the server is restarted; `None` if it accepts them.
     pub broken: Option<String>,
 }
 
-/// How much has happened in a storage so far. Costs next to nothing, however many connections there
-/// are: the difference between two tells what happens now.
+/// Totals of a storage since its start, to compute rates from two of them. They are cheap to read,
+/// however many connections there are.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// Loads.
+    /// Number of loads.
     pub loads: u64,
-    /// Records stored.
+    /// Number of records stored.
     pub stores: u64,
-    /// Transactions committed.
+    /// Number of committed transactions.
     pub commits: u64,
-    /// What was measured of commits.
+    /// Measured times of commits.
     pub measured: Measured,
 }
 

@@ -1,4 +1,4 @@
-//! Files of blobs, and directories of them.
+//! Opens, touches and lists the files of blobs.
 
 use std::fs::{self, File, FileTimes, Permissions};
 use std::io;
@@ -8,16 +8,16 @@ use std::time::SystemTime;
 
 use super::error::{BlobError, doing};
 
-/// A blob that is on this machine.
+/// A blob in a local file.
 #[derive(Debug)]
 pub struct Blob {
-    /// Its file. In a cache, the name may be removed at any time.
+    /// Path of the file. In a cache, it may be removed at any time.
     pub path: PathBuf,
-    /// The same, open for reading, which stays valid.
+    /// The file, open for reading, which stays valid when the path is removed.
     pub file: File,
 }
 
-/// A file opened for reading; `None` if it is not there.
+/// Opens a file for reading; `None` if it does not exist.
 pub(super) fn open_if_there(path: PathBuf) -> Result<Option<Blob>, BlobError> {
     match File::open(&path) {
         Ok(file) => Ok(Some(Blob { path, file })),
@@ -26,13 +26,13 @@ pub(super) fn open_if_there(path: PathBuf) -> Result<Option<Blob>, BlobError> {
     }
 }
 
-/// The time of the last access is when a blob was last asked for, not when it was last read. It
-/// helps to keep the right ones; if it cannot be set, nothing else is wrong.
+/// Sets the time of the last access, which is when a blob was last looked up, not when it was last read. A sweep
+/// chooses by it; an error is ignored, because a worse choice does no harm.
 pub(super) fn touch(file: &File) {
     _ = file.set_times(FileTimes::new().set_accessed(SystemTime::now()));
 }
 
-/// The names in a directory, but those that are no text and so nobody's; none if it is not there.
+/// The names in a directory that are text, as all names of a cache are; none if it does not exist.
 pub(super) fn names(directory: &Path) -> Result<Vec<String>, BlobError> {
     let list = || -> io::Result<Vec<String>> {
         let names = fs::read_dir(directory)?.map(|entry| entry.map(|entry| entry.file_name()));
@@ -49,7 +49,7 @@ pub(super) fn names(directory: &Path) -> Result<Vec<String>, BlobError> {
     }
 }
 
-/// The mode of new files, before the umask.
+/// Mode of new files, before the umask is applied.
 pub(super) fn any_mode() -> Permissions {
     Permissions::from_mode(0o666)
 }

@@ -16,11 +16,11 @@ use super::lock::Lock;
 use super::names::{LOCK, Layout, MARKER, PART_SUFFIX, TEMPORARY, is_cache_directory, marker};
 use super::options::BlobOptions;
 
-/// What its marker says.
+/// Content of the marker of a cache.
 const NAME: &str = "zeocache";
-/// How the directories in `tmp` begin that are ours.
+/// Prefix of the directories in `tmp` that rzeo makes.
 const SESSION_PREFIX: &str = "rzeo-";
-/// How often a directory in `tmp` may be swept away before it could be locked.
+/// Maximum number of attempts to make a directory in `tmp`; another client may remove it before it is locked.
 const TRIES: usize = 10;
 
 /// An open cache.
@@ -32,14 +32,14 @@ pub(super) struct Cache {
     session: Session,
 }
 
-/// What keeps a cache small.
+/// The limit of a cache, and when it is swept.
 #[derive(Debug)]
 pub(super) struct Bound {
-    /// The size that a sweep leaves at most.
+    /// Maximum size in bytes after a sweep.
     pub(super) target: u64,
-    /// After how many bytes there is to be one.
+    /// Number of new bytes after which a sweep is due.
     share: u64,
-    /// How many have come since the last one.
+    /// Number of new bytes since the last sweep.
     loaded: AtomicU64,
     due: AtomicBool,
 }
@@ -91,7 +91,7 @@ impl Cache {
         Ok(found)
     }
 
-    /// The lock of an object's directory, which is made.
+    /// Makes the directory of an object, and returns the path of its lock.
     pub(super) fn lock_file(&self, oid: Oid) -> Result<PathBuf, BlobError> {
         let directory = Layout::Zeocache.directory(&self.root, oid);
         fs::create_dir_all(&directory).map_err(doing("create", &directory))?;
@@ -113,7 +113,7 @@ impl Cache {
             .map_err(doing("create a file in", temporary))
     }
 
-    /// Counts what has come.
+    /// Counts new bytes.
     pub(super) fn count(&self, bytes: u64) {
         let Some(bound) = &self.bound else { return };
         let before = bound.loaded.fetch_add(bytes, Ordering::Relaxed);
@@ -128,7 +128,7 @@ impl Cache {
     }
 }
 
-/// Refuses what is not a cache. Says whether it is marked as one.
+/// Refuses a directory that is not a cache. Returns whether it is marked as one.
 fn check_layout(root: &Path) -> Result<bool, BlobError> {
     let refuse = |found: String| {
         Err(BlobError::Layout { path: root.to_owned(), found, wanted: "a client's, zeocache" })
@@ -136,13 +136,13 @@ fn check_layout(root: &Path) -> Result<bool, BlobError> {
     match marker(root)? {
         Some(found) if found == NAME => Ok(true),
         Some(found) => refuse(found),
-        // Servers have not always marked theirs, and would not know it any more if we did.
+        // Servers have not always marked their directories, and would refuse one with this marker.
         None if names(root)?.iter().any(|name| name.starts_with("0x")) => refuse("lawn".to_owned()),
         None => Ok(false),
     }
 }
 
-/// Whoever looks sees the whole name or nothing.
+/// Writes the marker with a rename, so other programs see all of it or nothing.
 fn mark(root: &Path, temporary: &Path) -> io::Result<()> {
     let mut builder = Builder::new();
     let mut file = builder.permissions(any_mode()).tempfile_in(temporary)?;
@@ -151,8 +151,8 @@ fn mark(root: &Path, temporary: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes downloads that nobody goes on with: their directory is not locked. To Python, too, which
-/// cannot download a blob again before somebody does this.
+/// Removes abandoned downloads, whose directory is not locked. Python's clients need this, too: they cannot download
+/// a blob while its abandoned download exists.
 fn remove_dead_downloads(root: &Path) -> Result<(), BlobError> {
     for name in names(root)?.iter().filter(|name| is_cache_directory(name)) {
         let directory = root.join(name);
@@ -170,7 +170,7 @@ fn remove_dead_downloads(root: &Path) -> Result<(), BlobError> {
     Ok(())
 }
 
-/// A directory in `tmp` for as long as a cache is open, locked so that others see that it is.
+/// A directory in `tmp` that exists while a cache is open; its lock shows that it is in use.
 #[derive(Debug)]
 struct Session {
     directory: TempDir,
@@ -194,7 +194,7 @@ impl Session {
         }
     }
 
-    /// `None` if somebody took it for a dead one before it was locked.
+    /// `None` if another client removed it as abandoned before it was locked.
     fn try_new(temporary: &Path) -> io::Result<Option<Self>> {
         let directory = Builder::new().prefix(SESSION_PREFIX).tempdir_in(temporary)?;
         let opened = match File::open(directory.path()) {
@@ -219,7 +219,7 @@ impl Session {
     }
 }
 
-/// Removes what was left in `tmp` by those of us who are gone.
+/// Removes the directories in `tmp` of rzeo processes that have ended.
 fn remove_dead_sessions(temporary: &Path) -> Result<(), BlobError> {
     for name in names(temporary)?.iter().filter(|name| name.starts_with(SESSION_PREFIX)) {
         let path = temporary.join(name);

@@ -1,4 +1,4 @@
-//! A directory of blobs, of either kind.
+//! A directory of blobs: a cache, or the server's own.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,15 +15,15 @@ use super::shared::Shared;
 use super::sweep::Sweep;
 use super::upload::{Take, Upload};
 
-/// A directory of blobs. Clones are the same.
+/// A directory of blobs. Clones share one opening of it.
 #[derive(Clone, Debug)]
 pub struct BlobDir(Location);
 
 impl BlobDir {
-    /// Opens a directory of blobs; makes a cache that is not there.
+    /// Opens a directory of blobs; makes a cache that does not exist.
     ///
     /// # Errors
-    /// If it has another layout, or an option makes no sense, or the disk fails.
+    /// If the directory has another layout, an option is out of range, or a disk call fails.
     pub fn open(options: &BlobOptions) -> Result<Self, BlobError> {
         Ok(Self(if options.shared {
             Location::Shared(Arc::new(Shared::open(&options.path)?))
@@ -32,13 +32,13 @@ impl BlobDir {
         }))
     }
 
-    /// Whether it is the server's.
+    /// Whether the directory is shared with the server.
     #[must_use]
     pub fn is_shared(&self) -> bool {
         matches!(self.0, Location::Shared(_))
     }
 
-    /// The name that a blob has, or would have.
+    /// Path of a blob, whether it is in the directory or not.
     ///
     /// # Errors
     /// If the directory is shared, and its layout cannot be read.
@@ -49,8 +49,8 @@ impl BlobDir {
         }
     }
 
-    /// Where an application may write what will become uploads: in the same file system, so that
-    /// they need not be copied. In a cache, what is left there is removed after the last clone.
+    /// A directory for files that will become uploads. It is in the same file system, so that
+    /// they need not be copied. In a cache, it is removed with the last clone.
     #[must_use]
     pub fn temporary(&self) -> &Path {
         match &self.0 {
@@ -59,10 +59,10 @@ impl BlobDir {
         }
     }
 
-    /// A blob, if it is here. In a cache, it counts as used now.
+    /// A blob, if it is in the directory. In a cache, this counts as a use of it.
     ///
     /// # Errors
-    /// `NoFile` if the directory is shared: what is not there is nowhere.
+    /// `NoFile` if the directory is shared and the blob is not in it; it cannot be downloaded then.
     pub fn lookup(&self, oid: Oid, serial: Tid) -> Result<Option<Blob>, BlobError> {
         match &self.0 {
             Location::Cache(cache) => cache.lookup(oid, serial),
@@ -70,11 +70,11 @@ impl BlobDir {
         }
     }
 
-    /// Takes on to download a blob, unless somebody else did meanwhile. While others download into
-    /// the same directory (those of this process are others, too) it waits.
+    /// Starts the download of a blob, unless it is in the directory by now. It waits while another download, of this
+    /// process or of another one, has the same subdirectory locked.
     ///
     /// # Errors
-    /// `Locked` if that takes longer than it may; `NoFile` as in [`Self::lookup`].
+    /// `Locked` if the lock is not released within the time of the options; `NoFile` as in [`Self::lookup`].
     pub fn download(&self, oid: Oid, serial: Tid) -> Result<Fetch, BlobError> {
         match &self.0 {
             Location::Cache(cache) => Cache::download(cache, oid, serial),
@@ -82,10 +82,10 @@ impl BlobDir {
         }
     }
 
-    /// The same without waiting: `None` while others are busy there.
+    /// [`Self::download`] without waiting: `None` while the subdirectory is locked.
     ///
     /// # Errors
-    /// As [`Self::download`], but `Locked`.
+    /// As [`Self::download`], except `Locked`.
     pub fn try_download(&self, oid: Oid, serial: Tid) -> Result<Option<Fetch>, BlobError> {
         match &self.0 {
             Location::Cache(cache) => Cache::try_download(cache, oid, serial),
@@ -93,11 +93,11 @@ impl BlobDir {
         }
     }
 
-    /// Takes an application's file to make a blob of it. From now on it is nobody else's; if it is
-    /// to be copied, there is room for it or this fails. `serial` is the revision that was read.
+    /// Takes an application's file as the content of a blob. The upload has its own file from now on; the application
+    /// cannot change it. `serial` is the revision that was read.
     ///
     /// # Errors
-    /// `NotAFile`, or the disk's. The application's file is where it was then.
+    /// `NotAFile`, or a disk call that failed. The application's file is unchanged then.
     pub fn take_upload(
         &self,
         oid: Oid,
@@ -108,7 +108,7 @@ impl BlobDir {
         Upload::take(&self.0, oid, serial, path, take)
     }
 
-    /// Whether so much has come that the cache should be swept; says so once. Also after opening.
+    /// Whether the cache should be swept, because of the new bytes or because it was just opened; `true` once.
     #[must_use]
     pub fn sweep_is_due(&self) -> bool {
         match &self.0 {
@@ -117,11 +117,11 @@ impl BlobDir {
         }
     }
 
-    /// Brings the cache down to its size: what was not used for the longest time is removed. This
-    /// takes a look at every file, so it is something for a thread of its own.
+    /// Reduces the cache to its size by removing the least recently used blobs. This
+    /// reads the metadata of every file, so call it on a thread that may block.
     ///
     /// # Errors
-    /// The disk's.
+    /// If a disk call fails.
     pub fn sweep(&self) -> Result<Sweep, BlobError> {
         match &self.0 {
             Location::Cache(cache) => cache.sweep(),

@@ -1,4 +1,4 @@
-//! A blob on its way into a cache.
+//! The download of a blob into a cache.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Seek, Write};
@@ -14,26 +14,26 @@ use super::cache::Cache;
 use super::error::{BlobError, doing, or_missing};
 use super::lock::Lock;
 
-/// What Python gives to a blob that was downloaded.
+/// Mode of a downloaded blob, as in Python.
 const MODE: u32 = 0o400;
 
-/// What became of the wish to download a blob.
+/// The result of starting a download.
 #[derive(Debug)]
 pub enum Fetch {
-    /// It is here already.
+    /// The blob is in the cache already.
     Here(Blob),
-    /// It is to be asked for, and to be put in here.
+    /// The caller must request the blob and append its content.
     Missing(Download),
 }
 
-/// A download in progress. Its directory is locked, and what has come is removed, until it is
-/// finished or dropped.
+/// A download in progress. Its directory is locked until it is finished or dropped; if it is dropped, its file is
+/// removed.
 #[derive(Debug)]
 pub struct Download {
     cache: Arc<Cache>,
     path: PathBuf,
     file: File,
-    // In this order: removed before it is unlocked.
+    // Fields are dropped in this order: the file is removed before the lock is released.
     part: TempPath,
     lock: Lock,
 }
@@ -54,7 +54,7 @@ impl Cache {
     }
 
     fn fetch(self: &Arc<Self>, oid: Oid, serial: Tid, lock: Lock) -> Result<Fetch, BlobError> {
-        // Whoever had the lock may have been after the same blob.
+        // The previous holder of the lock may have downloaded the same blob.
         if let Some(blob) = self.lookup(oid, serial)? {
             return Ok(Fetch::Here(blob));
         }
@@ -68,49 +68,49 @@ impl Download {
         let mut name = path.clone().into_os_string();
         name.push(".dl");
         let name = PathBuf::from(name);
-        // As we have the lock it belongs to nobody.
+        // No download can be using the file, because the lock is held.
         or_missing(fs::remove_file(&name)).map_err(doing("remove", &name))?;
         let file = File::create_new(&name).map_err(doing("create", &name))?;
         let part = TempPath::try_from_path(&name).map_err(doing("create", &name))?;
         Ok(Self { cache, path, file, part, lock })
     }
 
-    /// Adds bytes.
+    /// Appends bytes to the content.
     ///
     /// # Errors
-    /// The disk's.
+    /// If a disk call fails.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
         self.file.write_all(bytes).map_err(doing("write", &self.part))?;
         self.cache.count(bytes.len() as u64);
         Ok(())
     }
 
-    /// Begins again, if the server does.
+    /// Drops the content so far, because the server sends the blob from its start again.
     ///
     /// # Errors
-    /// The disk's.
+    /// If a disk call fails.
     pub fn restart(&mut self) -> Result<(), BlobError> {
         let restarted = self.file.set_len(0).and_then(|()| self.file.rewind());
         restarted.map_err(doing("empty", &self.part))
     }
 
-    /// All has come: it becomes a blob of the cache.
+    /// Makes the complete content a blob of the cache.
     ///
     /// # Errors
-    /// The disk's.
+    /// If a disk call fails.
     pub fn finish(self) -> Result<Blob, BlobError> {
-        // In this order, for the same reason: the last is dropped first.
+        // The last is dropped first: the file is removed before the lock is released.
         let Self { lock, part, file, path, .. } = self;
         let settle = || -> io::Result<()> {
             file.set_permissions(Permissions::from_mode(MODE))?;
             touch(&file);
-            // Else a power failure could leave half of it under its final name.
+            // Otherwise a power failure could leave part of it under its final name.
             file.sync_data()
         };
         settle().map_err(doing("finish", &part))?;
         part.persist(&path).map_err(|error| doing("finish", &path)(error.error))?;
         let file = File::open(&path).map_err(doing("open", &path))?;
-        // A sweep may take its name now.
+        // From here on a sweep may remove the path.
         drop(lock);
         Ok(Blob { path, file })
     }

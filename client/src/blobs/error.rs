@@ -1,4 +1,4 @@
-//! What can go wrong with files of blobs.
+//! Errors of the files of blobs.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,62 +6,62 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-/// Why something with a blob's file was not done.
+/// Why an operation on a blob's file failed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BlobError {
-    /// A share of the cache that is all of it, or more.
-    #[error("{0} percent of a blob cache cannot be kept free, it must be less than 100")]
+    /// The share of the cache that is kept free is all of it, or more.
+    #[error("blob_cache_size_check is {0} percent; it must be less than 100 percent")]
     CheckPercent(u8),
-    /// The operating system refused something.
+    /// A call of the operating system failed.
     #[error("cannot {what} {}: {error}", path.display())]
     Io {
-        /// What.
+        /// The operation, as a verb.
         what: &'static str,
-        /// To which file.
+        /// Path of the file or directory.
         path: PathBuf,
-        /// And why.
+        /// The error of the operating system.
         error: io::Error,
     },
-    /// The directory is something else than it is used for.
-    #[error("{} has the layout {found:?}, but should be {wanted}", path.display())]
+    /// The directory does not have the layout for its use.
+    #[error("{} has the layout {found:?} instead of {wanted}; use another directory", path.display())]
     Layout {
-        /// Where it is.
+        /// Path of the directory.
         path: PathBuf,
-        /// What it is.
+        /// Name of its layout.
         found: String,
-        /// What it should be.
+        /// The layouts that are possible.
         wanted: &'static str,
     },
-    /// Somebody is busy in a directory for very long.
-    #[error("{} is locked, and after {waited:?} still was", path.display())]
+    /// A directory stayed locked for too long.
+    #[error("{} is still locked after {waited:?}; the file has the process id of the holder", path.display())]
     Locked {
-        /// The lock; its holder's process id is in it.
+        /// Path of the lock, which contains the process id of its holder.
         path: PathBuf,
-        /// How long it was waited for.
+        /// How long the client has waited.
         waited: Duration,
     },
     /// The blob is not in the directory that is shared with the server.
     #[error("no blob file at {}", path.display())]
     NoFile {
-        /// Where it would be.
+        /// Path that the blob would have.
         path: PathBuf,
     },
-    /// A directory, a pipe, or a name that leads elsewhere cannot be made a blob.
+    /// An upload is a directory, a pipe or a symbolic link.
     #[error("{} is not a plain file", path.display())]
     NotAFile {
-        /// Which.
+        /// Path of the refused file.
         path: PathBuf,
     },
 }
 
-/// For `map_err`: what was being done to which file.
+/// For `map_err`: adds the operation and its file to an error.
 pub(super) fn doing(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BlobError {
     let path = path.to_owned();
     move |error| BlobError::Io { what, path, error }
 }
 
-/// What is not there need not be removed.
+/// Accepts that a file to remove does not exist.
 pub(super) fn or_missing(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -1,11 +1,11 @@
-//! Where the blobs of a client are.
+//! The two kinds of blob directories.
 
 use std::sync::Arc;
 
 use super::cache::Cache;
 use super::shared::Shared;
 
-/// Where the blobs of a client are.
+/// The directory of a client's blobs, by kind.
 #[derive(Clone, Debug)]
 pub(super) enum Location {
     Cache(Arc<Cache>),

@@ -1,4 +1,4 @@
-//! Locks, as Python's `zc.lockfile` has them: `flock` on a file that says who has it.
+//! Locks like those of Python's `zc.lockfile`: `flock` on a file with the process id of the holder.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
@@ -8,18 +8,17 @@ use std::time::{Duration, Instant};
 
 use super::error::{BlobError, doing};
 
-/// How often a lock is tried that another has, as in Python. Waiting in `flock` itself could not
-/// end.
+/// How long to wait between two attempts to take a lock, as in Python. A blocking `flock` has no timeout.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// A lock that is held until this is dropped. The file stays.
+/// A lock that is held until this value is dropped. The file stays.
 #[derive(Debug)]
 pub(super) struct Lock {
     _file: File,
 }
 
 impl Lock {
-    /// Takes a lock if nobody has it.
+    /// Takes a lock if it is free.
     pub(super) fn try_take(path: &Path) -> Result<Option<Self>, BlobError> {
         let mut options = OpenOptions::new();
         let mut file = options
@@ -35,13 +34,13 @@ impl Lock {
             Err(TryLockError::Error(error)) => return Err(doing("lock", path)(error)),
         }
         let text = format!(" {}\n", std::process::id());
-        // Only for people who want to know. A full disk is no reason not to remove something.
+        // The id is information for people. A full disk must not prevent a sweep, so errors are ignored.
         let len = text.len().try_into().expect("a process id is a few digits");
         _ = file.write_all(text.as_bytes()).and_then(|()| file.set_len(len));
         Ok(Some(Self { _file: file }))
     }
 
-    /// Takes a lock, and waits for whoever has it.
+    /// Takes a lock, and waits while another client holds it.
     pub(super) fn take(path: &Path, patience: Duration) -> Result<Self, BlobError> {
         let started = Instant::now();
         loop {

@@ -1,34 +1,32 @@
-//! Where a client has its blobs: a cache of its own, or the server's directory.
+//! The blobs of a client: in a cache, or in a directory that is shared with the server.
 //!
 //! ```text
 //!   CACHE/.layout                       the word zeocache
-//!   CACHE/234/                          a directory for each rest of an oid divided by 997
-//!   CACHE/234/.lock                     whoever downloads into it, or removes from it, has this
+//!   CACHE/234/                          a directory for each remainder of an oid divided by 997
+//!   CACHE/234/.lock                     held during a download into the directory or a removal from it
 //!   CACHE/234/1.03f6fcd22ddddddd.blob   oid 1231 (1 · 997 + 234), the revision of that tid
 //!   CACHE/234/1.….blob.dl               a download in progress
-//!   CACHE/tmp/rzeo-XXXXXX/              what belongs to one opening of ours: uploads
-//!   CACHE/check_size.lock               whoever brings the cache down to its size has this
-//!   CACHE/check_size.attempt            somebody else wanted to
+//!   CACHE/tmp/rzeo-XXXXXX/              uploads of one opening of the cache by rzeo
+//!   CACHE/check_size.lock               held during a sweep
+//!   CACHE/check_size.attempt            another client requests a sweep
 //! ```
 //!
-//! All of this is Python's, but for the directories in `tmp`: Python's clients and ours can use one
-//! cache at the same time. Locks are `flock`, on files that stay; who dies leaves his lock free.
+//! The layout is Python's, except for the directories in `tmp`: Python's clients and rzeo's can use one
+//! cache at the same time. Locks are `flock`, on files that stay; the lock of a dead process is free.
 //!
-//! A file has its final name only when it is whole and on the disk, and is never written again. So
-//! whoever opened one may read it to its end, whatever becomes of its name; a [`Blob`] is an open
-//! file for that reason. A crash leaves a `.dl`, whose lock is free, and a directory in `tmp`,
-//! whose lock is free as well (it is on the directory itself): the next opening removes both. What
-//! a dead Python client leaves of its uploads nobody can tell from those of a living one, and it
-//! stays.
+//! A file gets its final name only when it is complete and synced, and is never written again. An open
+//! file can be read to its end even when its name is removed, so a [`Blob`] is an open
+//! file. A crash leaves a `.dl` and a directory in `tmp`, both with free locks (the latter's is on the directory
+//! itself): the next opening removes both. The uploads of a dead Python client cannot be told from those of a
+//! running one, so they stay.
 //!
-//! A directory that is shared with the server is the server's, bushy or lawn. Nothing is
-//! transferred then and there is no cache to care for: an upload is a file that is put beside the
-//! object's other revisions under a temporary name, for the server to take.
+//! A directory that is shared with the server has the server's layout, bushy or lawn. Nothing is
+//! transferred and there is no cache: an upload is a file with a temporary name beside the
+//! object's other revisions, and the server renames it.
 //!
-//! Everything here may wait for the disk, and [`BlobDir::download`] and [`Upload::committed`] for
-//! other clients. No blob is ever in memory. There is no thread here: who owns a [`BlobDir`] asks
-//! [`BlobDir::sweep_is_due`] after bytes have come, and runs [`BlobDir::sweep`] where waiting is
-//! allowed.
+//! Everything here may wait for the disk, and [`BlobDir::download`] and [`Upload::committed`] may wait for
+//! other clients. No blob is ever in memory. There is no thread here: the owner of a [`BlobDir`] calls
+//! [`BlobDir::sweep_is_due`] after it has received bytes, and runs [`BlobDir::sweep`] on a thread that may block.
 
 mod blob_file;
 mod cache;

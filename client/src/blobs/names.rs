@@ -1,4 +1,4 @@
-//! Names of files, in all layouts that a client meets.
+//! Names of files in all layouts that a client uses.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,26 +8,26 @@ use rzeo_core::{Oid, Tid};
 
 use super::error::{BlobError, doing};
 
-/// The file that names the layout.
+/// Name of the file that contains the name of the layout.
 pub(super) const MARKER: &str = ".layout";
-/// How the name of a blob ends.
+/// Suffix of the name of a blob.
 pub(super) const SUFFIX: &str = ".blob";
-/// And that of a blob that is being downloaded.
+/// Suffix of the name of a blob that is being downloaded.
 pub(super) const PART_SUFFIX: &str = ".blob.dl";
-/// The lock of a cache's directory.
+/// Name of the lock of a cache's directory.
 pub(super) const LOCK: &str = ".lock";
-/// The directory of uploads.
+/// Name of the directory of uploads.
 pub(super) const TEMPORARY: &str = "tmp";
 
-/// How many directories a cache has.
+/// Number of directories of a cache.
 const DIRECTORIES: u64 = 997;
-/// No known layout has a longer name.
+/// Maximum length of the name of a layout.
 const MARKER_BYTES: u64 = 64;
 
-/// How blobs are laid out.
+/// The layout of a directory of blobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Layout {
-    /// A client's cache.
+    /// A client's cache, with 997 directories.
     Zeocache,
     /// A server's, with a directory level for each byte of the oid.
     Bushy,
@@ -36,7 +36,7 @@ pub(super) enum Layout {
 }
 
 impl Layout {
-    /// The directory of an object. In a cache others are in it, too.
+    /// The directory of an object. In a cache it also contains other objects.
     pub(super) fn directory(self, root: &Path, oid: Oid) -> PathBuf {
         let mut path = root.to_owned();
         match self {
@@ -58,8 +58,8 @@ impl Layout {
     }
 }
 
-/// What a directory says that its layout is; `None` if it says nothing, which it also does while
-/// a Python client is about to.
+/// The layout that the marker of a directory names; `None` without a marker, and also while a Python client is
+/// writing it.
 pub(super) fn marker(root: &Path) -> Result<Option<String>, BlobError> {
     let path = root.join(MARKER);
     let mut text = Vec::new();
@@ -81,7 +81,7 @@ pub(super) fn is_cache_directory(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// What Python's `BlobCacheLayout` answers.
+    /// The expected names are those of Python's `BlobCacheLayout`.
     #[test]
     fn a_cache_has_pythons_names() {
         let names = [

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long Python waits for the lock of a directory.
+/// How long to wait for the lock of a directory, as in Python.
 const LOCK_WAIT: Duration = Duration::from_secs(600);
-/// How much of its size is loaded into a cache until it is swept, as in Python.
+/// Percentage of its size that is loaded into a cache until it is swept, as in Python.
 const CHECK_PERCENT: u8 = 10;
 
 /// Options of a directory of blobs.
@@ -25,7 +25,7 @@ pub struct BlobOptions {
 }
 
 impl BlobOptions {
-    /// A cache without a limit.
+    /// Options of a cache without a limit.
     #[must_use]
     pub fn cache(path: impl Into<PathBuf>) -> Self {
         Self {
@@ -37,7 +37,7 @@ impl BlobOptions {
         }
     }
 
-    /// The server's directory.
+    /// Options of a directory that is shared with the server.
     #[must_use]
     pub fn shared(path: impl Into<PathBuf>) -> Self {
         Self { shared: true, ..Self::cache(path) }

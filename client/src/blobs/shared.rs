@@ -1,4 +1,4 @@
-//! The server's directory, seen by a client.
+//! A directory of blobs that a client shares with the server.
 
 use std::fs;
 use std::io;
@@ -12,15 +12,15 @@ use super::blob_file::{Blob, any_mode, open_if_there};
 use super::error::{BlobError, doing};
 use super::names::{Layout, TEMPORARY, marker};
 
-/// How often a directory is made again that the server removed, because a pack found it empty.
+/// Maximum number of attempts to make a directory, which a pack of the server removes while it is empty.
 const TRIES: usize = 10;
 
-/// A directory that the server laid out, or will: a client may be there first.
+/// A directory with the layout of the server, which may not exist before the server has opened it.
 #[derive(Debug)]
 pub(super) struct Shared {
     root: PathBuf,
     temporary: PathBuf,
-    /// Known for good when there is a marker.
+    /// The layout, once there is a marker.
     layout: OnceLock<Layout>,
 }
 
@@ -37,7 +37,7 @@ impl Shared {
         &self.temporary
     }
 
-    /// Without a marker it is what the server will take it for.
+    /// The layout; without a marker, the one that the server will choose.
     fn layout(&self) -> Result<Layout, BlobError> {
         if let Some(layout) = self.layout.get() {
             return Ok(*layout);
@@ -80,7 +80,7 @@ impl Shared {
         open_if_there(path.clone())?.ok_or(BlobError::NoFile { path })
     }
 
-    /// An empty file beside the object's revisions, with a name that servers accept.
+    /// Makes an empty file beside the object's revisions, with a name that servers accept.
     pub(super) fn new_upload(&self, oid: Oid, serial: Tid) -> Result<TempPath, BlobError> {
         let directory = self.layout()?.directory(&self.root, oid);
         let prefix = serial.short().to_string();

@@ -1,4 +1,4 @@
-//! Bringing a cache down to its size.
+//! Reduces a cache to its size.
 //!
 //! ```text
 //!   lock check_size.lock ─► remove check_size.attempt ─► list all ─► remove the least recent
@@ -6,13 +6,12 @@
 //!                                     └────── if there is an attempt ◄───────┘ small enough
 //! ```
 //!
-//! One client sweeps at a time. Who cannot leaves an attempt, which tells the one who sweeps to
-//! take another look: more has come since he listed what there is. He looks for it once more after
-//! he has unlocked, so that none is missed that was left in between.
+//! One client sweeps at a time. Another client that wants to sweep leaves an attempt, which makes the sweeping
+//! client list the cache again, because there are new files. The sweeping client checks for an attempt once more
+//! after it has unlocked, so that it does not miss one that was made in between.
 //!
-//! A directory in which somebody is busy is skipped. So is a blob that was asked for after the
-//! listing, which Python would remove. If nothing else is left, that is all that can be done for
-//! now; Python would try for ever.
+//! A locked directory is skipped. So is a blob that was used after the
+//! listing, which Python would remove. A sweep ends when only such blobs are left; Python would try for ever.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,24 +23,24 @@ use super::error::{BlobError, doing, or_missing};
 use super::lock::Lock;
 use super::names::{LOCK, SUFFIX, is_cache_directory};
 
-/// The lock of who sweeps.
+/// Name of the lock that is held during a sweep.
 const SWEEPER: &str = "check_size.lock";
-/// Somebody else wanted to.
+/// Name of the file by which another client requests a sweep.
 const ATTEMPT: &str = "check_size.attempt";
 
-/// What became of a sweep.
+/// The result of a sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sweep {
-    /// The cache is small enough, or what is left cannot be removed now.
+    /// The cache is small enough, or the remaining blobs are in use.
     Done {
-        /// How many bytes of blobs there are.
+        /// Number of bytes of the remaining blobs.
         size: u64,
-        /// How many blobs were removed.
+        /// Number of removed blobs.
         removed: u64,
     },
-    /// Somebody else is sweeping, and will have another look.
+    /// Another client is sweeping, and will list the cache again.
     Busy,
-    /// The cache has no limit, or the directory is the server's.
+    /// The cache has no limit, or the directory is shared with the server.
     Unbounded,
 }
 
@@ -58,7 +57,7 @@ impl Cache {
         let Some(Bound { target, .. }) = self.bound else { return Ok(Sweep::Unbounded) };
         let attempt = self.root.join(ATTEMPT);
         let is_wanted = || attempt.try_exists().map_err(doing("look for", &attempt));
-        let Some(mut lock) = self.sweeper(&attempt)? else { return Ok(Sweep::Busy) };
+        let Some(mut lock) = self.lock_sweep(&attempt)? else { return Ok(Sweep::Busy) };
         let mut removed = 0;
         loop {
             or_missing(fs::remove_file(&attempt)).map_err(doing("remove", &attempt))?;
@@ -66,7 +65,7 @@ impl Cache {
             let before = found.iter().map(|found| found.size).sum();
             let (size, gone) = reduce(found, before, target)?;
             removed += gone;
-            // What was skipped, because it was used, may be removed by now.
+            // A blob that was skipped because it was in use may be free now.
             let goes_on = size > target && gone > 0;
             if goes_on || is_wanted()? {
                 continue;
@@ -83,8 +82,8 @@ impl Cache {
         }
     }
 
-    /// Becomes the one who sweeps, or leaves an attempt.
-    fn sweeper(&self, attempt: &Path) -> Result<Option<Lock>, BlobError> {
+    /// Takes the lock of sweeps, or leaves an attempt.
+    fn lock_sweep(&self, attempt: &Path) -> Result<Option<Lock>, BlobError> {
         let path = self.root.join(SWEEPER);
         if let Some(lock) = Lock::try_take(&path)? {
             return Ok(Some(lock));
@@ -98,15 +97,15 @@ impl Cache {
         for name in names(&self.root)?.iter().filter(|name| is_cache_directory(name)) {
             let directory = self.root.join(name);
             for name in names(&directory)?.iter().filter(|name| name.ends_with(SUFFIX)) {
-                all.extend(look(directory.join(name))?);
+                all.extend(inspect(directory.join(name))?);
             }
         }
         Ok(all)
     }
 }
 
-/// Looks at a blob, if it is one.
-fn look(path: PathBuf) -> Result<Option<Found>, BlobError> {
+/// Reads the metadata of a file, if it is a blob.
+fn inspect(path: PathBuf) -> Result<Option<Found>, BlobError> {
     let found = match fs::symlink_metadata(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         found => found.map_err(doing("look at", &path))?,
@@ -118,8 +117,8 @@ fn look(path: PathBuf) -> Result<Option<Found>, BlobError> {
     Ok(Some(Found { accessed, path, size: found.len() }))
 }
 
-/// Removes those that were not used for the longest time, until the rest is small enough. Says how
-/// large that is, and how many were removed.
+/// Removes the least recently used blobs until the rest is small enough. Returns the size of the rest
+/// and the number of removed blobs.
 fn reduce(mut found: Vec<Found>, size: u64, target: u64) -> Result<(u64, u64), BlobError> {
     let (mut size, mut removed) = (size, 0);
     if size > target {
@@ -137,11 +136,11 @@ fn reduce(mut found: Vec<Found>, size: u64, target: u64) -> Result<(u64, u64), B
     Ok((size, removed))
 }
 
-/// Removes a blob, unless somebody is busy in its directory or has used it since.
+/// Removes a blob, unless its directory is locked or it was used since the listing.
 fn remove(blob: &Found) -> Result<bool, BlobError> {
     let lock = blob.path.with_file_name(LOCK);
     let Some(_lock) = Lock::try_take(&lock)? else { return Ok(false) };
-    match look(blob.path.clone())? {
+    match inspect(blob.path.clone())? {
         Some(now) if now.accessed != blob.accessed => return Ok(false),
         Some(_) => {}
         None => return Ok(true),
@@ -157,17 +156,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_used_since_it_was_listed_stays() {
+    fn a_blob_used_since_the_listing_stays() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("1.03f6fcd22ddddddd.blob");
         fs::write(&path, b"x").unwrap();
-        let now = look(path.clone()).unwrap().unwrap();
+        let now = inspect(path.clone()).unwrap().unwrap();
         let earlier = now.accessed - Duration::from_secs(1);
         let then = Found { accessed: earlier, path: path.clone(), size: 1 };
         assert!(!remove(&then).unwrap());
         assert!(path.exists());
         assert!(remove(&now).unwrap());
         assert!(!path.exists());
-        assert!(remove(&now).unwrap(), "another did");
+        assert!(remove(&now).unwrap(), "the name is already removed");
     }
 }

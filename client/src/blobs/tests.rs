@@ -14,24 +14,24 @@ mod shared;
 mod sweep;
 
 const OID: Oid = Oid(1231);
-/// In the same directory of a cache.
+/// An object in the same directory of a cache as [`OID`].
 const NEIGHBOR: Oid = Oid(1231 + 997);
 const ELSEWHERE: Oid = Oid(1232);
 const SERIAL: Tid = Tid(0x03f6_fcd2_2ddd_dddd);
 
-struct Place {
+struct TestDir {
     directory: TempDir,
     options: BlobOptions,
 }
 
-impl Place {
+impl TestDir {
     fn new(options: impl FnOnce(PathBuf) -> BlobOptions) -> Self {
         let directory = tempdir().unwrap();
         let options = options(directory.path().join("blobs"));
         Self { directory, options }
     }
 
-    /// A cache in which nobody waits.
+    /// A cache whose clients do not wait for locks.
     fn cache() -> Self {
         let mut place = Self::new(BlobOptions::cache);
         place.options.lock_wait = Duration::ZERO;
@@ -74,7 +74,7 @@ impl Place {
         path
     }
 
-    /// All files, sorted, but locks and what belongs to who has it open.
+    /// All files, sorted, except locks and the files of open caches.
     fn files(&self) -> Vec<String> {
         fn walk(directory: &Path, root: &Path, found: &mut Vec<String>) {
             for entry in fs::read_dir(directory).unwrap() {
@@ -123,7 +123,7 @@ fn set_accessed(path: &Path, seconds: u64) {
 
 #[test]
 fn a_cache_is_made_and_marked() {
-    let place = Place::cache();
+    let place = TestDir::cache();
     for _ in 0..2 {
         let dir = place.open();
         assert!(!dir.is_shared());
@@ -131,23 +131,23 @@ fn a_cache_is_made_and_marked() {
         assert_eq!(dir.path_of(OID, SERIAL).unwrap(), place.path("234/1.03f6fcd22ddddddd.blob"));
         assert!(dir.lookup(OID, SERIAL).unwrap().is_none());
     }
-    // Python was about to write it.
+    // A Python client that is writing the marker leaves it empty for a moment.
     place.put(".layout", b"");
     place.open();
     assert_eq!(fs::read(place.path(".layout")).unwrap(), b"zeocache");
 }
 
 #[test]
-fn what_is_not_a_cache_is_refused_and_left_alone() {
+fn other_directories_are_refused_and_left_unchanged() {
     for marker in ["bushy", "lawn\n", "zoned"] {
-        let place = Place::cache();
+        let place = TestDir::cache();
         place.put(".layout", marker.as_bytes());
         let refused = place.refused();
         assert!(refused.contains(marker.trim()) && refused.contains("zeocache"), "{refused}");
         assert_eq!(place.files(), [".layout"]);
         assert!(!place.path("tmp").exists());
     }
-    let place = Place::cache();
+    let place = TestDir::cache();
     place.put("0x01/0x02.blob", b"");
     assert!(place.refused().contains("lawn"));
     assert_eq!(place.files(), ["0x01/0x02.blob"]);
@@ -155,7 +155,7 @@ fn what_is_not_a_cache_is_refused_and_left_alone() {
 
 #[test]
 fn a_share_is_less_than_all() {
-    let mut place = Place::bounded(u64::MAX);
+    let mut place = TestDir::bounded(u64::MAX);
     place.options.check_percent = 100;
     assert!(place.refused().contains("100 percent"));
     place.options.check_percent = 99;
@@ -164,7 +164,7 @@ fn a_share_is_less_than_all() {
 
 #[test]
 fn a_download_becomes_a_blob_when_it_is_whole() {
-    let place = Place::cache();
+    let place = TestDir::cache();
     let dir = place.open();
     let mut download = missing(&dir, OID, SERIAL);
     assert_eq!(place.files(), [".layout", "234/1.03f6fcd22ddddddd.blob.dl"]);
@@ -180,13 +180,13 @@ fn a_download_becomes_a_blob_when_it_is_whole() {
     assert_eq!(content(dir.lookup(OID, SERIAL).unwrap().unwrap()), b"one two");
     let Fetch::Here(blob) = dir.download(OID, SERIAL).unwrap() else { panic!() };
     assert_eq!(content(blob), b"one two");
-    // Nothing is locked by now.
+    // The lock is free by now.
     drop(missing(&dir, NEIGHBOR, SERIAL));
 }
 
 #[test]
-fn a_download_that_is_given_up_leaves_nothing() {
-    let place = Place::cache();
+fn an_abandoned_download_leaves_nothing() {
+    let place = TestDir::cache();
     let dir = place.open();
     let mut download = missing(&dir, OID, SERIAL);
     download.append(b"some").unwrap();
@@ -197,7 +197,7 @@ fn a_download_that_is_given_up_leaves_nothing() {
 
 #[test]
 fn one_downloads_into_a_directory_at_a_time() {
-    let place = Place::cache();
+    let place = TestDir::cache();
     let (dir, other) = (place.open(), place.open());
     let download = missing(&dir, OID, SERIAL);
     for oid in [OID, NEIGHBOR] {
@@ -214,14 +214,14 @@ fn one_downloads_into_a_directory_at_a_time() {
 }
 
 #[test]
-fn who_waits_for_a_download_finds_it() {
-    let mut place = Place::cache();
+fn a_client_that_waits_for_a_download_finds_the_blob() {
+    let mut place = TestDir::cache();
     place.options.lock_wait = Duration::MAX;
     let dir = place.open();
     let mut download = missing(&dir, OID, SERIAL);
     let waiter = thread::spawn(move || match dir.download(OID, SERIAL).unwrap() {
         Fetch::Here(blob) => content(blob),
-        Fetch::Missing(_) => panic!("it was not waited for"),
+        Fetch::Missing(_) => panic!("the client did not wait for it"),
     });
     download.append(b"for both").unwrap();
     download.finish().unwrap();
@@ -229,8 +229,8 @@ fn who_waits_for_a_download_finds_it() {
 }
 
 #[test]
-fn what_the_dead_left_is_removed() {
-    let place = Place::cache();
+fn files_of_ended_processes_are_removed() {
+    let place = TestDir::cache();
     let living = place.open();
     let _download = missing(&living, ELSEWHERE, SERIAL);
     let path = place.file(b"upload");
@@ -255,8 +255,8 @@ fn what_the_dead_left_is_removed() {
 }
 
 #[test]
-fn a_download_goes_on_where_somebody_died() {
-    let place = Place::cache();
+fn a_download_replaces_that_of_an_ended_process() {
+    let place = TestDir::cache();
     let dir = place.open();
     place.put("234/1.03f6fcd22ddddddd.blob.dl", b"much more than there will be");
     assert_eq!(content(fill(&dir, OID, SERIAL, b"all")), b"all");
@@ -264,8 +264,8 @@ fn a_download_goes_on_where_somebody_died() {
 }
 
 #[test]
-fn to_be_asked_for_is_to_be_used() {
-    let place = Place::cache();
+fn a_lookup_counts_as_a_use() {
+    let place = TestDir::cache();
     let dir = place.open();
     let path = fill(&dir, OID, SERIAL, b"x").path;
     let modified = fs::metadata(&path).unwrap().modified().unwrap();
@@ -285,13 +285,13 @@ fn to_be_asked_for_is_to_be_used() {
 #[test]
 fn an_upload_becomes_a_blob() {
     for take in [Take::Move, Take::Copy] {
-        let place = Place::cache();
+        let place = TestDir::cache();
         let dir = place.open();
         let path = place.file(b"0123456789");
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
         let mut upload = dir.take_upload(OID, Tid(1), &path, take).unwrap();
         assert_eq!(path.exists(), take == Take::Copy);
-        // Whatever becomes of the application's file.
+        // Later changes of the application's file have no effect.
         fs::write(&path, b"else").unwrap();
         assert_eq!(upload.size(), 10);
         assert_eq!(upload.shared_name(), None);
@@ -309,8 +309,8 @@ fn an_upload_becomes_a_blob() {
 }
 
 #[test]
-fn an_upload_that_is_given_up_leaves_nothing() {
-    for place in [Place::cache(), Place::shared()] {
+fn an_abandoned_upload_leaves_nothing() {
+    for place in [TestDir::cache(), TestDir::shared()] {
         let dir = place.open();
         let path = place.file(b"x");
         let upload = dir.take_upload(OID, Tid(1), &path, Take::Copy).unwrap();
@@ -323,7 +323,7 @@ fn an_upload_that_is_given_up_leaves_nothing() {
 
 #[test]
 fn an_upload_waits_for_a_download_into_its_directory() {
-    let place = Place::cache();
+    let place = TestDir::cache();
     let dir = place.open();
     let _download = missing(&dir, NEIGHBOR, SERIAL);
     let path = place.file(b"x");
@@ -335,7 +335,7 @@ fn an_upload_waits_for_a_download_into_its_directory() {
 
 #[test]
 fn only_files_are_taken() {
-    let place = Place::cache();
+    let place = TestDir::cache();
     let dir = place.open();
     let file = place.file(b"x");
     let link = place.directory.path().join("link");
@@ -351,10 +351,10 @@ fn only_files_are_taken() {
     assert!(file.exists() && link.exists());
 }
 
-/// Where there are two file systems.
+/// Runs only if /dev/shm is another file system.
 #[test]
 fn a_file_from_elsewhere_is_copied_and_removed() {
-    let place = Place::cache();
+    let place = TestDir::cache();
     let Ok(elsewhere) = tempfile::tempdir_in("/dev/shm") else { return };
     let device = |path: &Path| fs::metadata(path).unwrap().dev();
     if device(elsewhere.path()) == device(place.directory.path()) {
@@ -372,7 +372,7 @@ fn a_file_from_elsewhere_is_copied_and_removed() {
 
 #[test]
 fn a_temporary_directory_lives_as_long_as_its_owner() {
-    let place = Place::cache();
+    let place = TestDir::cache();
     let dir = place.open();
     let temporary = dir.temporary().to_owned();
     let path = temporary.join("mine");

@@ -1,4 +1,4 @@
-//! A blob on its way to the server.
+//! The upload of a blob to the server.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -13,31 +13,32 @@ use super::cache::Cache;
 use super::error::{BlobError, doing};
 use super::location::Location;
 
-/// The bits of a mode for writing and for reading.
+/// The mode bits for writing.
 const WRITE: u32 = 0o222;
+/// The mode bits for reading.
 const READ: u32 = 0o444;
-/// All that `chmod` is given.
+/// The mode bits that `chmod` sets.
 const PERMISSIONS: u32 = 0o777;
 
-/// How an application gives away its file.
+/// How an upload takes the file of an application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Take {
-    /// For good. It is copied only if it is in another file system.
+    /// It moves the file, and copies it only from another file system.
     Move,
-    /// A copy of it.
+    /// It copies the file.
     Copy,
 }
 
-/// A file that becomes a blob if its transaction is committed. It is removed when this is dropped,
-/// unless somebody made a blob of it.
+/// A file that becomes a blob if its transaction is committed. Dropping this value removes the file, unless it has
+/// become a blob.
 #[derive(Debug)]
 pub struct Upload {
     oid: Oid,
     file: TempPath,
     size: u64,
-    /// The cache that it is for. Else it is in the server's directory.
+    /// The cache of the client; `None` if the file is in a directory that is shared with the server.
     cache: Option<Arc<Cache>>,
-    /// Open while it is read, since a transaction may have very many.
+    /// Open only while it is read, because a transaction may have very many uploads.
     reader: Option<File>,
 }
 
@@ -69,19 +70,19 @@ impl Upload {
         Ok(Self { oid, file, size, cache, reader: None })
     }
 
-    /// How many bytes it has.
+    /// Size in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// Where it is now.
+    /// Path of the upload's own file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.file
     }
 
-    /// What `storeBlobShared` calls it; `None` in a cache, whose uploads are sent.
+    /// Name of the file for `storeBlobShared`; `None` in a cache, whose uploads are sent.
     #[must_use]
     pub fn shared_name(&self) -> Option<&str> {
         if self.cache.is_some() {
@@ -91,10 +92,10 @@ impl Upload {
         Some(name.expect("it is a tid and letters"))
     }
 
-    /// Reads on. There is less than asked for only at its end.
+    /// Reads the bytes from `at`: `len` of them, or fewer at the end of the file.
     ///
     /// # Errors
-    /// The disk's.
+    /// If a disk call fails.
     pub fn read(&mut self, at: u64, len: usize) -> Result<Vec<u8>, BlobError> {
         let file = match self.reader.take() {
             Some(file) => file,
@@ -109,18 +110,18 @@ impl Upload {
         Ok(bytes)
     }
 
-    /// Its transaction is committed: it becomes a blob of the cache, and may wait for others for
-    /// that. From the server's directory the server has taken it already.
+    /// Makes the upload a blob of the cache, after its transaction was committed; this may wait for other clients.
+    /// In a shared directory the server has renamed the file already.
     ///
     /// # Errors
-    /// The disk's, or `Locked`. The blob is lost to the cache then, not to the server.
+    /// `Locked`, or a disk call that failed. The server has the blob nevertheless, and the cache can download it.
     pub fn committed(self, tid: Tid) -> Result<(), BlobError> {
         let Some(cache) = self.cache else { return Ok(()) };
-        // Before its directory is locked: this takes long.
+        // The sync takes long, so it comes before the lock.
         let opened = File::open(&self.file);
         opened.and_then(|file| file.sync_data()).map_err(doing("finish", &self.file))?;
         let path = cache.file(self.oid, tid);
-        // Python's clients rely on it that nobody else puts a blob in place that they download.
+        // Python's clients rely on the lock: no other client may add a blob while they download it.
         let lock = cache.lock(self.oid)?;
         settle(&self.file, &path).map_err(doing("finish", &self.file))?;
         self.file.persist(&path).map_err(|error| doing("finish", &path)(error.error))?;
@@ -130,8 +131,8 @@ impl Upload {
     }
 }
 
-/// Makes a file readable to whoever may read the directory of `place`, and writable to nobody, as
-/// Python does. Then it is as it will be seen in that place.
+/// Makes a file readable to the users who may read the directory of `place`, and writable to none, as
+/// Python does.
 fn settle(file: &Path, place: &Path) -> io::Result<()> {
     let mode = fs::symlink_metadata(file)?.permissions().mode() & PERMISSIONS;
     let directory = match place.parent() {
@@ -141,9 +142,9 @@ fn settle(file: &Path, place: &Path) -> io::Result<()> {
     fs::set_permissions(file, Permissions::from_mode(mode & !WRITE | directory & READ))
 }
 
-/// Gives a file another's name. If it had to be copied, says how many bytes that were.
+/// Moves a file over another one. Returns the number of bytes if it had to be copied.
 fn move_or_copy(from: &Path, to: &Path) -> io::Result<Option<u64>> {
-    // While it can still be given back.
+    // Before the rename, because an error must leave the application's file.
     settle(from, to)?;
     match fs::rename(from, to) {
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
@@ -155,7 +156,7 @@ fn move_or_copy(from: &Path, to: &Path) -> io::Result<Option<u64>> {
     }
 }
 
-/// Copies a file over one of ours.
+/// Copies a file over the upload's own file.
 fn copy(from: &Path, to: &Path) -> io::Result<u64> {
     let mut target = File::options().write(true).truncate(true).open(to)?;
     let copied = io::copy(&mut File::open(from)?, &mut target)?;
@@ -163,7 +164,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<u64> {
     Ok(copied)
 }
 
-/// Reads as much as there is.
+/// Reads until the buffer is full or the file ends.
 fn read_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<usize> {
     let mut filled = 0;
     while filled < bytes.len() {

@@ -9,10 +9,10 @@ use super::*;
 
 const ROOM: usize = 100_000;
 
-/// A directory with a place for a cache.
-struct Place(TempDir);
+/// A directory for the file of a cache.
+struct TestDir(TempDir);
 
-impl Place {
+impl TestDir {
     fn new() -> Self {
         Self(TempDir::new().unwrap())
     }
@@ -32,7 +32,7 @@ impl Place {
     fn refused(&self, contents: &[u8]) -> String {
         fs::write(self.path(), contents).unwrap();
         let error = CacheFile::open(&self.path(), ROOM).unwrap_err();
-        assert_eq!(self.bytes(), contents, "it is as it was");
+        assert_eq!(self.bytes(), contents, "it is unchanged");
         error.to_string().replace(self.path().to_str().unwrap(), "PATH")
     }
 }
@@ -46,13 +46,13 @@ fn write(file: &mut CacheFile, cache: &mut Cache) {
     file.append(&cache.take_journal().unwrap_or_default()).unwrap();
 }
 
-/// The serials of objects 1 to 5, as of now.
+/// The current serials of objects 1 to 5.
 fn serials(cache: &mut Cache) -> Vec<Option<u64>> {
     let of = |oid| cache.load_before(Oid(oid), Tid::MAX).map(|revision| revision.serial.0);
     (1..=5).map(of).collect()
 }
 
-/// Commits one after the other; each changes the same two objects.
+/// Commits several times; each commit changes the same two objects.
 fn live(file: &mut CacheFile, cache: &mut Cache, tids: std::ops::Range<u64>) {
     for tid in tids {
         for oid in [1, 2] {
@@ -67,8 +67,8 @@ fn live(file: &mut CacheFile, cache: &mut Cache, tids: std::ops::Range<u64>) {
 }
 
 #[test]
-fn a_cache_is_there_again() {
-    let place = Place::new();
+fn a_reopened_cache_has_its_records() {
+    let place = TestDir::new();
     let (mut file, mut cache) = place.open();
     live(&mut file, &mut cache, 1..3);
     drop(file);
@@ -84,7 +84,7 @@ fn a_cache_is_there_again() {
 
 #[test]
 fn two_clients_do_not_share_a_file() {
-    let place = Place::new();
+    let place = TestDir::new();
     let first = place.open();
     let error = CacheFile::open(&place.path(), ROOM).unwrap_err();
     assert!(matches!(error, CacheFileError::InUse(_)), "{error}");
@@ -92,9 +92,9 @@ fn two_clients_do_not_share_a_file() {
     place.open();
 }
 
-/// Opens a damaged file, checks that it is true, goes on, and checks what is there then.
-fn goes_on_after(damaged: &[u8]) {
-    let place = Place::new();
+/// Opens a damaged file, checks its records, uses it, and checks its records again.
+fn continues_after(damaged: &[u8]) {
+    let place = TestDir::new();
     fs::write(place.path(), damaged).unwrap();
     let (mut file, mut cache) = place.open();
     let last = cache.last_tid().0;
@@ -111,48 +111,48 @@ fn goes_on_after(damaged: &[u8]) {
 
 #[test]
 fn a_kill_at_any_byte_leaves_a_cache() {
-    let place = Place::new();
+    let place = TestDir::new();
     let (mut file, mut cache) = place.open();
     live(&mut file, &mut cache, 1..4);
     let whole = place.bytes();
     for len in 0..=whole.len() {
-        goes_on_after(&whole[..len]);
+        continues_after(&whole[..len]);
     }
 }
 
 #[test]
 fn damage_at_any_byte_leaves_a_cache() {
-    let place = Place::new();
+    let place = TestDir::new();
     let (mut file, mut cache) = place.open();
     live(&mut file, &mut cache, 1..4);
     let whole = place.bytes();
     for at in MAGIC.len()..whole.len() {
         let mut damaged = whole.clone();
         damaged[at] ^= 0x40;
-        goes_on_after(&damaged);
+        continues_after(&damaged);
         // A block that was never written.
         damaged[at..].fill(0);
-        goes_on_after(&damaged);
+        continues_after(&damaged);
     }
 }
 
 #[test]
-fn a_file_of_others_is_left_alone() {
-    let place = Place::new();
+fn a_foreign_file_is_left_unchanged() {
+    let place = TestDir::new();
     assert_eq!(
         place.refused(b"ZEC3\0\0\0\0\0\0\0\0"),
-        "PATH is a cache of Python's ZEO, which rzeo cannot use: give another path, or remove it"
+        "PATH is a cache of Python's ZEO, which rzeo cannot use; give another path or remove the file"
     );
     assert_eq!(
         place.refused(b"FS30 and my database"),
-        "PATH is not a cache of rzeo, it begins with \"FS30 and\": give another path, or remove it"
+        "PATH is not a cache of rzeo, it begins with \"FS30 and\"; give another path or remove the file"
     );
     assert!(!beside(&place.path(), ".bad").exists());
 }
 
 #[test]
-fn a_bad_file_of_ours_is_moved_aside() {
-    let place = Place::new();
+fn a_damaged_cache_file_is_moved_aside() {
+    let place = TestDir::new();
     let bad = beside(&place.path(), ".bad");
     for contents in [&b"RZCJ\0\0\0\x09of tomorrow"[..], &[0; 500]] {
         fs::write(place.path(), contents).unwrap();
@@ -166,8 +166,8 @@ fn a_bad_file_of_ours_is_moved_aside() {
 }
 
 #[test]
-fn a_long_journal_is_written_anew_and_goes_on() {
-    let place = Place::new();
+fn a_long_journal_is_rewritten_and_continues() {
+    let place = TestDir::new();
     let (mut file, mut cache) = place.open();
     let mut tid = 0;
     while !file.wants_rewrite(&cache.statistics()) {
@@ -177,7 +177,7 @@ fn a_long_journal_is_written_anew_and_goes_on() {
     }
     let len = place.bytes().len();
     assert!(len > usize::try_from(SLACK).unwrap());
-    // What a killed process has left.
+    // A killed process leaves a temporary file.
     fs::write(beside(&place.path(), ".tmp"), b"RZCJ...").unwrap();
     file.rewrite(cache.snapshot()).unwrap();
     assert!(!file.wants_rewrite(&cache.statistics()));
@@ -192,8 +192,8 @@ fn a_long_journal_is_written_anew_and_goes_on() {
 }
 
 #[test]
-fn what_a_killed_rewrite_has_left_is_removed() {
-    let place = Place::new();
+fn the_file_of_a_killed_rewrite_is_removed() {
+    let place = TestDir::new();
     let (mut file, mut cache) = place.open();
     live(&mut file, &mut cache, 1..2);
     drop(file);
@@ -204,8 +204,8 @@ fn what_a_killed_rewrite_has_left_is_removed() {
 }
 
 #[test]
-fn nothing_comes_behind_a_gap_until_the_file_is_written_anew() {
-    let place = Place::new();
+fn nothing_is_appended_after_a_gap_until_the_file_is_rewritten() {
+    let place = TestDir::new();
     let (mut file, mut cache) = place.open();
     live(&mut file, &mut cache, 1..2);
     let good = std::mem::replace(
@@ -231,7 +231,7 @@ fn nothing_comes_behind_a_gap_until_the_file_is_written_anew() {
 
 #[test]
 fn a_rewrite_that_fails_leaves_the_file() {
-    let place = Place::new();
+    let place = TestDir::new();
     let (mut file, mut cache) = place.open();
     live(&mut file, &mut cache, 1..2);
     fs::create_dir(beside(&place.path(), ".tmp")).unwrap();

@@ -1,14 +1,14 @@
 //! Checks one transaction against a storage: what `vote` does between taking its locks and replying.
 //!
-//! A client sends its operations one-way and hears nothing until it votes. They are then played to
+//! A client sends its operations without answers until it votes. They are then passed to
 //! the storage's [`Vote`] in the order in which they were sent:
 //!
 //! ```text
 //!   operations ──► begin_vote ──► store, delete, … ──► seal ──► Ready
 //!                                   │
-//!                                   │ conflict ──► resolved here ──► store
-//!                                   │          ──► by the client: remembered ──► Conflicts
-//!                                   ▼          ──► by neither: refused
+//!                                   │ conflict ──► resolved by the server ──► store
+//!                                   │          ──► for the client: collected ──► Conflicts
+//!                                   ▼          ──► cannot be resolved: refused
 //!                              any other error: refused
 //! ```
 //!
@@ -17,8 +17,8 @@
 //! fails again, and the later store of the same object cancels that failure. So one round
 //! of the conversation settles all conflicts at once.
 //!
-//! Every call starts from nothing and leaves nothing behind but the sealed vote. It can therefore be
-//! tried with [`Patience::Now`] and, after [`StorageError::WouldBlock`], again by a thread that may
+//! A call depends on no earlier one and leaves only the sealed vote. So it can be
+//! tried with [`Patience::Now`] and, after [`StorageError::WouldBlock`], be repeated by a thread that may
 //! wait.
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -34,13 +34,13 @@ use crate::storage::{
     Patience, RecordData, Scratch, Storage, StorageError, TransactionMeta, Vote, Voted,
 };
 
-/// One thing that a transaction does, with the arguments of the message that asked for it.
+/// One operation of a transaction, with the arguments of its message.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "fields are the wire arguments")]
 pub enum Operation {
     /// `storea`.
     Store { oid: Oid, serial: Tid, data: RecordData },
-    /// `storeBlobEnd` and `storeBlobShared`: a record and the file that came with it.
+    /// `storeBlobEnd` and `storeBlobShared`: a record and the file of its blob.
     StoreBlob { oid: Oid, serial: Tid, data: RecordData, blob: Arc<dyn Scratch> },
     /// `deleteObject`.
     Delete { oid: Oid, serial: Tid },
@@ -55,30 +55,30 @@ pub enum Operation {
 /// A transaction as the client described it, ready to be checked.
 #[derive(Clone, Debug)]
 pub struct VoteRequest {
-    /// What it says of itself.
+    /// User, description and extension of the transaction.
     pub meta: TransactionMeta,
-    /// What it does, in the order of the messages; blob records last.
+    /// Its operations, in the order of the messages; blob records last.
     pub operations: Vec<Operation>,
-    /// Whether conflicts of stores go back to the client instead of being resolved here.
+    /// Whether the client resolves conflicts of stores instead of the server.
     pub client_resolution: bool,
 }
 
-/// How a vote ended that was not refused.
+/// The outcome of a vote that was not refused.
 #[derive(Debug)]
 pub enum VoteOutcome {
     /// The transaction can be committed.
     Ready {
-        /// For [`Storage::commit`].
+        /// The argument of [`Storage::commit`].
         voted: Voted,
         /// The objects in the invalidation of the commit, see [`vote`].
         changed: Vec<Oid>,
-        /// What the reply lists: objects whose records differ from what the client sent, undone
-        /// ones first, then those resolved here.
+        /// The objects in the reply: those whose records differ from what the client sent, undone
+        /// ones first, then those that the server resolved.
         resolved: Vec<Oid>,
-        /// Number of objects whose conflicts were resolved here.
+        /// Number of objects whose conflicts the server resolved.
         resolved_here: usize,
     },
-    /// The client may resolve these and vote again. Nothing is held in the storage.
+    /// The client may resolve these and vote again. The storage reserves nothing.
     Conflicts(Vec<ClientConflict>),
 }
 
@@ -110,7 +110,7 @@ pub enum VoteError {
         /// The record that the client sent, whose class the error names; none for a deletion.
         data: Option<Bytes>,
     },
-    /// Everything else, `ReadConflict` and `WouldBlock` among it.
+    /// All other errors, among them `ReadConflict` and `WouldBlock`.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -118,12 +118,12 @@ pub enum VoteError {
 /// Checks a transaction. The caller holds the locks that [`Storage`] asks for.
 ///
 /// The list of changed objects has one entry for each record, in order. Python's server leaves out
-/// deletions and restored records; a client that holds such an object would never hear of the change.
+/// deletions and restored records; a client that has such an object in its cache would never receive the change.
 ///
 /// # Errors
-/// [`VoteError::Conflict`] for a conflict that cannot be resolved, [`VoteError::Storage`] for whatever
-/// else the storage refuses; [`StorageError::WouldBlock`] under [`Patience::Now`] also for a conflict
-/// that has to be resolved here.
+/// [`VoteError::Conflict`] for a conflict that cannot be resolved, [`VoteError::Storage`] for all other
+/// errors of the storage; [`StorageError::WouldBlock`] under [`Patience::Now`] also for a conflict
+/// that the server must resolve.
 pub fn vote(
     storage: &dyn Storage,
     request: &VoteRequest,
@@ -187,7 +187,7 @@ impl Checking<'_> {
         }
     }
 
-    /// A blob's record is a class name: there is nothing in it to resolve, and Python does not try.
+    /// A blob's record is only a class name, so a conflict of blobs is never resolved; nor does Python.
     fn store(
         &mut self,
         oid: Oid,
@@ -217,8 +217,8 @@ impl Checking<'_> {
         Ok(())
     }
 
-    /// Stores what the changes of the committed record and of the client's record make together. A revision
-    /// that a pack removed cannot be resolved.
+    /// Resolves a conflict between the committed record and the client's record, and stores the result. A conflict
+    /// with a revision that a pack removed cannot be resolved.
     fn resolve(&mut self, conflict: &ClientConflict) -> Result<(), VoteError> {
         if self.patience == Patience::Now {
             return Err(StorageError::WouldBlock.into());
@@ -249,9 +249,9 @@ impl Checking<'_> {
         }
     }
 
-    /// Lets another server check what this storage cannot. Records that are not what was stored come
-    /// from there. A conflict that the client has to resolve ends it: what comes after is not checked until
-    /// the client votes again.
+    /// Lets the server behind a proxy check the transaction. Its answer may contain other records than those that
+    /// were stored. A conflict that the client must resolve ends the check; the remaining operations are checked
+    /// when the client votes again.
     fn settle(&mut self, operations: &[Operation]) -> Result<(), VoteError> {
         if !self.conflicts.is_empty() {
             return Ok(());
@@ -289,7 +289,7 @@ impl Checking<'_> {
     }
 }
 
-/// The record that a client sent of an object, unless it is that of a blob: those are not resolved.
+/// The record that a client sent for an object; `None` for a blob, whose conflicts are not resolved.
 fn last_store(operations: &[Operation], wanted: Oid) -> Option<&RecordData> {
     operations.iter().rev().find_map(|operation| match operation {
         Operation::Store { oid, data, .. } if *oid == wanted => Some(data),
@@ -297,7 +297,7 @@ fn last_store(operations: &[Operation], wanted: Oid) -> Option<&RecordData> {
     })
 }
 
-/// Adds to a conflict what the storage does not keep: the record that the client sent.
+/// Adds the record that the client sent to a conflict, because the storage does not keep it.
 fn refused(error: StorageError, data: Option<&Bytes>) -> VoteError {
     match error {
         StorageError::Conflict { oid, committed, read } => {

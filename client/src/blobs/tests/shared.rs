@@ -8,11 +8,11 @@ use std::sync::Arc;
 use super::*;
 
 #[test]
-fn in_a_shared_directory_a_blob_is_there_or_nowhere() {
-    let place = Place::shared();
+fn a_missing_blob_of_a_shared_directory_cannot_be_downloaded() {
+    let place = TestDir::shared();
     let dir = place.open();
     assert!(dir.is_shared());
-    assert!(!place.path("").exists(), "it is the server's to make");
+    assert!(!place.path("").exists(), "only the server makes it");
     let path = dir.path_of(OID, SERIAL).unwrap();
     let expected = format!("no blob file at {}", path.display());
     assert_eq!(dir.lookup(OID, SERIAL).unwrap_err().to_string(), expected);
@@ -27,8 +27,8 @@ fn in_a_shared_directory_a_blob_is_there_or_nowhere() {
 }
 
 #[test]
-fn a_shared_directory_is_as_the_server_laid_it_out() {
-    let place = Place::shared();
+fn a_shared_directory_has_the_layout_of_the_server() {
+    let place = TestDir::shared();
     place.put("0x01/0x02.blob", b"");
     let dir = place.open();
     let name = |dir: &BlobDir| dir.path_of(Oid(1), Tid(3)).unwrap();
@@ -46,13 +46,13 @@ fn a_shared_directory_is_as_the_server_laid_it_out() {
 #[test]
 fn the_server_has_the_same_names() {
     for marker in ["", "bushy", "lawn"] {
-        let place = Place::shared();
+        let place = TestDir::shared();
         place.put("tmp/x", b"");
         if !marker.is_empty() {
             place.put(".layout", marker.as_bytes());
         }
         let dir = place.open();
-        // A client that is there first has to guess right.
+        // A client that opens the directory first must choose the same layout as the server.
         let name = dir.path_of(OID, SERIAL).unwrap();
         let server = BlobDirectory::open(&RealDisk, &place.options.path, false).unwrap();
         assert_eq!(name, server.file(OID, SERIAL));
@@ -65,7 +65,7 @@ fn the_server_has_the_same_names() {
 
 #[test]
 fn the_server_takes_an_upload() {
-    let place = Place::shared();
+    let place = TestDir::shared();
     let dir = place.open();
     let storage = Arc::new(MappingStorage::named("numbers"));
     let server = BlobStorage::open_directory(&place.options.path, storage).unwrap();

@@ -4,9 +4,9 @@ use super::*;
 use crate::blobs::lock::Lock;
 
 #[test]
-fn a_sweep_removes_what_was_not_used_for_the_longest_time() {
+fn a_sweep_removes_the_least_recently_used_blobs() {
     // Ten percent are kept free: 36 bytes may stay.
-    let place = Place::bounded(40);
+    let place = TestDir::bounded(40);
     let dir = place.open();
     for (number, accessed) in [(0, 30), (1, 10), (2, 40), (3, 20)] {
         let path = fill(&dir, Oid(number), SERIAL, &[b'x'; 12]).path;
@@ -16,7 +16,7 @@ fn a_sweep_removes_what_was_not_used_for_the_longest_time() {
         let is_there = |number: &u64| dir.path_of(Oid(*number), SERIAL).unwrap().exists();
         (0..4).filter(is_there).collect()
     };
-    // These are no blobs of the cache.
+    // These files are not blobs of the cache.
     place.put("0/0.dl", &[0; 100]);
     place.put("other/0.03f6fcd22ddddddd.blob", &[0; 100]);
     fs::create_dir(place.path("1/1.directory.blob")).unwrap();
@@ -26,7 +26,7 @@ fn a_sweep_removes_what_was_not_used_for_the_longest_time() {
 
     let tighter = BlobOptions { cache_size: Some(20), ..place.options.clone() };
     let other = BlobDir::open(&tighter).unwrap();
-    // Number 3 would be next, but somebody is busy there.
+    // Number 3 would be next, but its directory is locked.
     let _download = missing(&dir, Oid(3 + 997), SERIAL);
     assert_eq!(other.sweep().unwrap(), Sweep::Done { size: 12, removed: 2 });
     assert_eq!(left(&dir), [3]);
@@ -34,8 +34,8 @@ fn a_sweep_removes_what_was_not_used_for_the_longest_time() {
 }
 
 #[test]
-fn a_sweep_does_what_can_be_done() {
-    let place = Place::bounded(0);
+fn a_sweep_ends_when_only_blobs_in_use_are_left() {
+    let place = TestDir::bounded(0);
     let dir = place.open();
     fill(&dir, OID, SERIAL, b"x");
     let _download = missing(&dir, NEIGHBOR, SERIAL);
@@ -43,8 +43,8 @@ fn a_sweep_does_what_can_be_done() {
 }
 
 #[test]
-fn one_sweeps_at_a_time_and_hears_of_others() {
-    let place = Place::bounded(0);
+fn one_client_sweeps_at_a_time_and_sees_the_attempts_of_others() {
+    let place = TestDir::bounded(0);
     let dir = place.open();
     let sweeper = Lock::try_take(&place.path("check_size.lock")).unwrap();
     assert_eq!(dir.sweep().unwrap(), Sweep::Busy);
@@ -55,8 +55,8 @@ fn one_sweeps_at_a_time_and_hears_of_others() {
 }
 
 #[test]
-fn who_reads_a_blob_reads_all_of_it() {
-    let place = Place::bounded(0);
+fn an_open_blob_can_be_read_after_its_removal() {
+    let place = TestDir::bounded(0);
     let dir = place.open();
     let blob = fill(&dir, OID, SERIAL, b"all of it");
     assert_eq!(dir.sweep().unwrap(), Sweep::Done { size: 0, removed: 1 });
@@ -65,10 +65,10 @@ fn who_reads_a_blob_reads_all_of_it() {
 }
 
 #[test]
-fn a_sweep_is_due_when_its_share_has_come() {
-    let place = Place::bounded(100);
+fn a_sweep_is_due_after_its_share_of_new_bytes() {
+    let place = TestDir::bounded(100);
     let dir = place.open();
-    assert!(dir.sweep_is_due(), "others may have filled it");
+    assert!(dir.sweep_is_due(), "another client may have filled it");
     assert!(!dir.sweep_is_due());
     let mut download = missing(&dir, OID, SERIAL);
     download.append(&[0; 9]).unwrap();
@@ -86,18 +86,18 @@ fn a_sweep_is_due_when_its_share_has_come() {
 }
 
 #[test]
-fn what_has_no_limit_is_not_swept() {
-    for place in [Place::cache(), Place::shared()] {
+fn a_cache_without_a_limit_is_not_swept() {
+    for place in [TestDir::cache(), TestDir::shared()] {
         let dir = place.open();
         assert!(!dir.sweep_is_due());
         assert_eq!(dir.sweep().unwrap(), Sweep::Unbounded);
     }
 }
 
-/// Everybody does everything at once, in a cache that is far too small.
+/// Several clients download, read and sweep at once, in a cache that is far too small.
 #[test]
-fn a_blob_is_whole_or_not_there() {
-    let mut place = Place::bounded(5000);
+fn a_blob_is_complete_or_missing() {
+    let mut place = TestDir::bounded(5000);
     place.options.lock_wait = Duration::MAX;
     let sizes = |number: u64| 100 * (number + 1);
     let whole = |number: u64, blob: Blob| {

@@ -26,15 +26,15 @@ pub(super) struct Links {
     pub(super) tail: Slot,
 }
 
-/// Which queue an entry stands in.
+/// The queue of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum QueuePlace {
-    /// Has yet to show that it is wanted.
+    /// The small queue: not used again so far.
     Small,
-    /// Has been wanted.
+    /// The main queue: used again after it was stored.
     Main,
-    /// Is not current any more. It stands in the small queue; its object stood in the main one, or was
-    /// about to.
+    /// Not current any more. The entry is in the small queue; its object was in the main one, or was
+    /// about to be promoted.
     Demoted,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct Entry {
     pub(super) oid: Oid,
     pub(super) serial: Tid,
     end: Option<NonZeroU64>,
-    /// Among its object's revisions that are not current, newest first.
+    /// The list of its object's revisions that are not current, newest first.
     pub(super) revisions: Links,
     pub(super) queue: Links,
     pub(super) place: QueuePlace,
@@ -53,7 +53,7 @@ pub(super) struct Entry {
 
 impl Slot {
     pub(super) const NONE: Self = Self(u32::MAX);
-    /// More entries cannot be numbered. (Where a `usize` has less than 32 bits, memory ends before.)
+    /// Maximum number of entries that 32 bits can number. (Where a `usize` has fewer bits, memory ends first.)
     pub(super) const COUNT_MAX: usize = 0xffff_fffe;
 
     pub(super) fn new(key: usize) -> Self {
@@ -74,9 +74,9 @@ impl Links {
 }
 
 impl Entry {
-    /// More hits than this are not counted.
+    /// Maximum number of hits that are counted.
     const HITS_MAX: u8 = 3;
-    /// As many hits in the small queue earn a place in the main one.
+    /// Minimum number of hits in the small queue that promote an entry to the main one.
     const HITS_FOR_MAIN: u8 = 1;
 
     pub(super) fn new(oid: Oid, data: Bytes, serial: Tid, end: Option<Tid>) -> Self {
@@ -105,7 +105,7 @@ impl Entry {
         self.hits = Self::HITS_MAX.min(self.hits + 1);
     }
 
-    /// Forgets a hit, if there was one.
+    /// Uses up one hit; `false` if there was none.
     pub(super) fn spend_hit(&mut self) -> bool {
         let had = self.hits > 0;
         self.hits = self.hits.saturating_sub(1);
@@ -116,12 +116,12 @@ impl Entry {
         self.hits = 0;
     }
 
-    /// Whether it has earned a place in the main queue.
+    /// Whether it has enough hits for the main queue.
     pub(super) fn is_wanted(&self) -> bool {
         self.hits >= Self::HITS_FOR_MAIN
     }
 
-    /// Whether the next revision of its object shall have a place in the main queue.
+    /// Whether the next revision of its object goes to the main queue.
     pub(super) fn is_warm(&self) -> bool {
         match self.place {
             QueuePlace::Small => self.is_wanted(),

@@ -1,4 +1,4 @@
-//! Which revisions there are of an object.
+//! The revisions of each object.
 //!
 //! The map leads to an object's current revision and to the newest of the others, from which a list
 //! leads to the older ones. Its hash is a multiplication: oids are numbers that a server counts up, and
@@ -24,7 +24,7 @@ struct Revisions {
     older: Slot,
 }
 
-/// Spreads the bits of an oid.
+/// A hash that spreads the bits of an oid.
 #[derive(Debug, Default)]
 pub(super) struct OidHasher(u64);
 
@@ -50,13 +50,13 @@ impl Index {
         all.find(|slot| entries[slot.key()].serial == serial)
     }
 
-    /// Whether a revision that is said to be current is known not to be.
+    /// Whether a revision is known not to be current.
     pub(super) fn is_over(&self, entries: &Entries, oid: Oid, serial: Tid) -> bool {
         let newest = self.objects.get(&oid).and_then(|revisions| revisions.older.some());
         newest.is_some_and(|slot| entries[slot.key()].end().is_some_and(|end| end > serial))
     }
 
-    /// Whether the object's last current revision stood in the main queue.
+    /// Whether the object's last current revision was in the main queue.
     pub(super) fn was_warm(&self, entries: &Entries, oid: Oid) -> bool {
         let newest = self.objects.get(&oid).and_then(|revisions| revisions.older.some());
         newest.is_some_and(|slot| entries[slot.key()].is_warm())
@@ -74,7 +74,7 @@ impl Index {
         }
     }
 
-    /// An object's current revision has got an end.
+    /// Moves an object's current revision to the others, because it has an end.
     pub(super) fn retire(&mut self, entries: &mut Entries, oid: Oid) {
         if let Some(revisions) = self.objects.get_mut(&oid)
             && let Some(slot) = revisions.current.some()

@@ -1,10 +1,10 @@
-//! The journal: what happened to a cache, in order, as bytes.
+//! The journal: the changes of a cache, in order, as bytes.
 //!
 //! ```text
 //! journal := "RZCJ" version:u32 entry*
 //! entry   := check:u32 operation                              integers are big-endian
 //! operation :=
-//!     's' is_main:u8 oid serial end length:u32 data           kept; end 0: current
+//!     's' is_main:u8 oid serial end length:u32 data           stored; end 0: current
 //!   | 'e' oid tid                                             changed in tid
 //!   | 'f' oid                                                 its current revision is not known
 //!   | 't' tid                                                 everything up to tid was applied
@@ -13,15 +13,15 @@
 //! ```
 //!
 //! A check is the CRC-32 of all bytes from the beginning up to its entry's end, without the checks: each
-//! goes on from the one before. So an entry is good only behind the very entries that it was written
-//! behind. Whatever a crash leaves of a file (a part of an entry, zeros where a block was not written,
-//! blocks of an earlier life of the file, a piece that is missing), what can be read is a beginning of
-//! the journal, and every beginning is true: operations are in the order in which they happened, and a
-//! last tid comes after what its transaction ended. 'l' lets what was written to an old journal go on
-//! behind a new one with the same contents.
+//! continues the one before. So an entry is valid only after exactly the entries after which it was written.
+//! Whatever a crash leaves of a file (a part of an entry, zeros where a block was not written,
+//! old blocks of the file, a missing piece), the valid part is a prefix of
+//! the journal, and every prefix is correct: operations are in the order in which they happened, and a
+//! last tid follows the invalidations of its transaction. With 'l', entries that were written for an old journal
+//! continue a new one with the same contents.
 //!
-//! Evictions are not in it. So what is ended or forgotten is, also if the cache does not have it any
-//! more: who replays may still have it. A replay is the cache as it would be with other luck in its
+//! Evictions are not in the journal. So it has the end of a revision even if the cache has evicted the
+//! revision, because a replay may still have it. A replay is a state that the cache could have reached with other
 //! evictions.
 
 use alloc::vec::Vec;
@@ -30,16 +30,16 @@ use bytes::Bytes;
 
 use crate::ids::{Oid, Tid};
 
-/// How a journal begins.
+/// The first bytes of a journal of any version.
 pub const MAGIC: [u8; 4] = *b"RZCJ";
 
-/// How a journal of this version begins.
+/// The first bytes of a journal of this version.
 pub const HEADER: [u8; 8] = *b"RZCJ\0\0\0\x01";
 
-/// Bytes of a check.
+/// Size of a check in bytes.
 const CHECK: usize = 4;
 
-/// What is written and has not been taken yet.
+/// The entries that have not been taken yet.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
     pub(super) pending: Vec<u8>,
@@ -56,19 +56,19 @@ pub(super) enum Operation<'a> {
     Link { check: u32 },
 }
 
-/// What is at the beginning of some bytes.
+/// The result of decoding the start of some bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Decoded<'a> {
     Entry {
         operation: Operation<'a>,
-        /// How long it is.
+        /// Length of the entry in bytes.
         len: usize,
-        /// What the next one goes on from.
+        /// The check that the next entry continues.
         chain: u32,
     },
-    /// More bytes are needed to tell.
+    /// More bytes are needed.
     Short,
-    /// No entry.
+    /// The bytes are not a valid entry.
     Bad,
 }
 
@@ -82,12 +82,12 @@ impl Journal {
     }
 }
 
-/// The check of a header, from which the first entry goes on.
+/// The check of a header, which the first entry continues.
 pub(super) fn chain_start() -> u32 {
     check(0, &HEADER)
 }
 
-/// Appends an entry. -> what the next one goes on from
+/// Appends an entry; returns the check that the next one continues.
 pub(super) fn encode(operation: &Operation<'_>, chain: u32, out: &mut Vec<u8>) -> u32 {
     let start = out.len();
     out.extend_from_slice(&[0; CHECK]);
@@ -146,7 +146,7 @@ pub(super) fn decode(bytes: &[u8], chain: u32) -> Decoded<'_> {
     Decoded::Entry { operation, len: CHECK + len, chain }
 }
 
-/// Reads fields off the beginning, as long as there are enough bytes.
+/// Reads fields from the start of some bytes, while there are enough.
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {

@@ -1,23 +1,23 @@
-//! Who has to go when the cache is full.
+//! Eviction: which entry leaves when the cache is full.
 //!
 //! S3-FIFO: Yang, Zhang, Qiu, Yue, Rashmi: "FIFO queues are all you need for cache eviction", SOSP 2023.
 //!
 //! ```text
-//!   new ──► small, a tenth ──► asked for meanwhile? ──► main ──► asked for meanwhile? ──► again
+//!   new ──► small, a tenth ──► used meanwhile? ───────► main ──► used meanwhile? ───────► again
 //!                                     │ no               ▲                │ no
 //!                                     ▼                  │                ▼
 //!                                   ghosts ── comes back soon            out
 //! ```
 //!
-//! A hit counts to three in its entry and moves nothing. What is asked for once never reaches the main
+//! An entry counts up to three hits, and a hit moves nothing. An entry that is used once never reaches the main
 //! queue: a scan of the whole database costs a tenth of the cache. SIEVE (NSDI 2024) is simpler, with
 //! one queue, and marks hits as cheaply; but its authors say that it does not resist scans, and scans
 //! (packs, exports, catalogs being made) are what ZODB applications do at night.
 //!
-//! What is ours: objects change. A revision that is not current any more goes to the small queue at
-//! once, for only older snapshots ask for it, and its successor takes its place in the main one. One
-//! hit promotes, where the paper takes two: each connection of an application has a cache of its own
-//! before this one, so a second load of an object says more than it does elsewhere.
+//! Differences from the paper: objects change, so a revision that is not current any more goes to the small queue at
+//! once, because only older snapshots load it, and its successor takes its place in the main one. One
+//! hit promotes, where the paper requires two: each connection of an application has a cache of its own
+//! in front of this one, so a second load of an object is a stronger sign of use than elsewhere.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -42,11 +42,11 @@ struct Queue {
     bytes: usize,
 }
 
-/// Objects that were evicted from the small queue not long ago.
+/// Objects that were evicted from the small queue recently.
 ///
-/// A table in which a new one overwrites whoever has the same place, so they fade away at about the
-/// speed at which as many entries as there are pass through. Four bytes of a hash stand for an oid:
-/// who is mistaken for a ghost is only kept longer than it deserves.
+/// A hash table in which a new object overwrites the one in its slot, so an object stays for about as many
+/// evictions as the cache has entries. Four bytes of a hash stand for an oid; an object that is mistaken for another
+/// is only kept longer than necessary.
 #[derive(Debug, Default)]
 struct Ghosts {
     table: Vec<u32>,
@@ -64,12 +64,12 @@ impl Queues {
         self.entries.remove(slot.key())
     }
 
-    /// Whether an object was evicted not long ago.
+    /// Whether an object was evicted from the small queue recently.
     pub(super) fn is_ghost(&self, oid: Oid) -> bool {
         self.ghosts.contains(oid)
     }
 
-    /// The entry is not current any more.
+    /// Moves an entry that is not current any more to the small queue.
     pub(super) fn demote(&mut self, slot: Slot) {
         let is_warm = self.entries[slot.key()].is_warm();
         self.unlink(slot);
@@ -77,11 +77,11 @@ impl Queues {
         self.push(slot, if is_warm { QueuePlace::Demoted } else { QueuePlace::Small });
     }
 
-    /// Who has to go next. There must be somebody.
+    /// The entry to evict next. The queues must not be empty.
     pub(super) fn victim(&mut self, bytes_max: usize) -> Slot {
         loop {
             let is_small = self.main.len == 0
-                // The one that has just come is not put out for being large.
+                // The newest entry is not evicted because of its own size.
                 || (self.small.len > 1 && self.small.bytes > bytes_max / 10);
             let queue = if is_small { &self.small } else { &self.main };
             let slot = queue.ends.tail;
@@ -99,7 +99,7 @@ impl Queues {
         }
     }
 
-    /// All entries, each queue from its tail, and whether they stand in the main one.
+    /// All entries, each queue from its tail, and whether they are in the main one.
     pub(super) fn oldest_first(&self) -> impl Iterator<Item = (&Entry, bool)> {
         let from = |queue: &Queue| {
             core::iter::successors(queue.ends.tail.some(), |slot| {
@@ -112,7 +112,7 @@ impl Queues {
             .chain(from(&self.small).map(|entry| (entry, false)))
     }
 
-    /// What both queues take, as they count it.
+    /// Size of both queues in bytes.
     #[cfg(test)]
     pub(super) const fn bytes(&self) -> usize {
         self.small.bytes + self.main.bytes
@@ -169,7 +169,7 @@ impl Default for Queue {
 }
 
 impl Ghosts {
-    /// Remembers as many as there are entries, or up to twice as many.
+    /// Adds an object to a table of one to two slots for each entry.
     fn put(&mut self, oid: Oid, entries: usize) {
         if self.table.len() < entries {
             self.table = vec![0; entries.next_power_of_two()];
@@ -186,7 +186,7 @@ impl Ghosts {
         let hash = OidHasher::hash(oid);
         let mask = u64::try_from(self.table.len()).expect("64 bits are enough").checked_sub(1)?;
         let place = usize::try_from(hash & mask).expect("it is less than the table's length");
-        // Zero is nobody's.
+        // Zero marks an empty slot.
         let mark = u32::try_from(hash >> 32).expect("32 bits are left") | 1;
         Some((place, mark))
     }

@@ -1,4 +1,4 @@
-//! The records: what is stored, ended and evicted, and what is logged of it.
+//! The cache itself: stores, ends and evicts records, and writes the journal.
 
 use bytes::Bytes;
 
@@ -27,7 +27,7 @@ pub struct Cache {
 pub struct Statistics {
     /// Number of loads that were answered.
     pub hits: u64,
-    /// Number of loads that were not.
+    /// Number of loads that were not answered.
     pub misses: u64,
     /// Number of revisions that were stored.
     pub stores: u64,
@@ -52,11 +52,11 @@ pub(super) struct Counts {
     evictions: u64,
 }
 
-/// A record that is to be kept.
+/// A record to store.
 pub(super) enum Record<'a> {
-    /// Part of something larger.
+    /// A slice of a larger buffer, which must be copied.
     Slice(&'a [u8]),
-    /// With memory of its own.
+    /// A record with a buffer of its own.
     Own(Bytes),
 }
 
@@ -104,7 +104,7 @@ impl Cache {
         Some(entry.revision())
     }
 
-    /// Whether [`Self::load_before`] would find something; this is no hit and no miss.
+    /// Whether [`Self::load_before`] would return a revision; this counts as neither a hit nor a miss.
     #[must_use]
     pub fn knows_before(&self, oid: Oid, before: Tid) -> bool {
         self.index.find(&self.queues.entries, oid, before).is_some()
@@ -117,12 +117,12 @@ impl Cache {
         Some(self.queues.entries[slot.key()].data.clone())
     }
 
-    /// Keeps a copy of a revision. A current one replaces a current one of another serial.
+    /// Stores a copy of a revision. A current one replaces a current one of another serial.
     pub fn store(&mut self, oid: Oid, revision: Revision) {
         self.store_in(oid, Record::Slice(&revision.data), revision.serial, revision.end, None);
     }
 
-    /// The same of a revision whose record shares its memory with nothing else, and need not be copied.
+    /// Stores a revision without a copy; its record must not share its buffer with others.
     pub fn store_own(&mut self, oid: Oid, revision: Revision) {
         self.store_in(oid, Record::Own(revision.data), revision.serial, revision.end, None);
     }
@@ -141,7 +141,7 @@ impl Cache {
             self.queues.demote(slot);
             self.counts.invalidations += 1;
         }
-        // Also if it is not here: it may have been evicted, of which the journal does not know.
+        // Also if the cache does not have it: it may have been evicted, which the journal does not record.
         self.log(&Operation::Ended { oid, tid });
     }
 
@@ -189,7 +189,7 @@ impl Cache {
         self.log(&Operation::Clear { tid });
     }
 
-    /// Its counters and sizes.
+    /// Counters and sizes of this cache.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         let Counts { hits, misses, stores, invalidations, evictions } = self.counts;
@@ -205,9 +205,9 @@ impl Cache {
         }
     }
 
-    /// From now on every change is also written to a journal, from which the cache can be made again.
-    /// It begins with what is there. A cache made by a [`Replay`] goes on with the journal that it came
-    /// from, so nothing is done then.
+    /// Starts a journal of every change, from which a [`Replay`] restores the cache.
+    /// It begins with the present contents. A cache made by a [`Replay`] continues the journal from which it was
+    /// made, so this call does nothing then.
     pub fn keep_journal(&mut self) {
         if self.journal.is_none() {
             let mut snapshot = self.snapshot();
@@ -220,13 +220,13 @@ impl Cache {
         }
     }
 
-    /// What has come to the journal since it was last asked for.
+    /// The bytes of the journal since the last call.
     pub fn take_journal(&mut self) -> Option<Bytes> {
         self.journal.as_mut().and_then(Journal::take)
     }
 
-    /// A compact journal of what is there now, which goes on with what [`Self::take_journal`] gives from
-    /// now on: for a file that has grown long. What the journal had before must have been taken.
+    /// A compact journal of the present contents, to replace a long file. The bytes of later calls of
+    /// [`Self::take_journal`] continue it; earlier bytes must have been taken.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let revisions = self
@@ -237,7 +237,7 @@ impl Cache {
         Snapshot::new(revisions, self.last_tid, self.journal.as_ref().map(|journal| journal.chain))
     }
 
-    /// Stores; `is_main` is the queue that the journal says, if it comes from there.
+    /// Stores a revision; `is_main` is its queue according to the journal, in a replay.
     pub(super) fn store_in(
         &mut self,
         oid: Oid,
@@ -281,7 +281,7 @@ impl Cache {
                     self.forget_current(oid);
                 }
                 if !self.fits(data) {
-                    // What the journal may have as current is ended nevertheless.
+                    // A replay may still have it as current, so the journal needs its end.
                     return self.log(&Operation::Ended { oid, tid: end });
                 }
             }

@@ -1,28 +1,28 @@
-//! A cache out of its journal.
+//! Restores a cache from its journal.
 
 use alloc::vec::Vec;
 
 use super::journal::{self, Decoded, HEADER, Journal, Operation};
 use super::records::{Cache, Counts, Record};
 
-/// Makes a cache from its journal, which comes in pieces of any size.
+/// Restores a cache from its journal, which is passed in pieces of any size.
 ///
-/// Whatever the bytes are, the result is what the cache could have been at the end of their good part,
-/// see `journal.rs`; for more than one cache's worth of records, with the evictions that follow.
+/// Whatever the bytes are, the result is a state that the cache could have had at the end of their valid part,
+/// see `journal.rs`; records beyond the maximum size are evicted as usual.
 #[derive(Debug)]
 pub struct Replay {
     cache: Cache,
-    /// What has come and is not a whole entry yet.
+    /// Bytes of an unfinished entry.
     rest: Vec<u8>,
-    /// Good bytes before that.
+    /// Number of valid bytes before them.
     good: u64,
-    /// The check that the next entry goes on from; `None` before the header.
+    /// The check that the next entry continues; `None` before the header.
     chain: Option<u32>,
     is_bad: bool,
 }
 
 impl Cache {
-    /// A cache made from its journal, which is given to the [`Replay`] in pieces.
+    /// Starts to restore a cache from its journal.
     #[must_use]
     pub fn replay(bytes_max: usize) -> Replay {
         Replay::new(bytes_max)
@@ -35,7 +35,7 @@ impl Replay {
         Self { cache, rest: Vec::new(), good: 0, chain: None, is_bad: false }
     }
 
-    /// Takes the next piece. -> whether more is wanted; it is not, once something was bad
+    /// Takes the next piece. Returns `false` after an invalid entry: further pieces have no effect.
     pub fn feed(&mut self, piece: &[u8]) -> bool {
         if self.is_bad {
             return false;
@@ -49,8 +49,8 @@ impl Replay {
         !self.is_bad
     }
 
-    /// The cache, and how many bytes of the journal were good. The cache goes on with this journal, whose
-    /// rest must be cut off; if not even its header was good, the cache keeps none yet.
+    /// The cache, and the length of the valid part of the journal. The cache continues this journal, whose
+    /// rest must be cut off; if not even its header is valid, the cache has no journal yet.
     #[must_use]
     pub fn finish(self) -> (Cache, u64) {
         let mut cache = self.cache;
@@ -59,7 +59,7 @@ impl Replay {
         (cache, self.good)
     }
 
-    /// -> how many bytes were used
+    /// Applies the complete entries; returns their length in bytes.
     fn apply_all(&mut self, bytes: &[u8]) -> usize {
         let mut at = 0;
         let mut chain = match self.chain {

@@ -1,7 +1,7 @@
-//! A compact journal of a cache as it is.
+//! A compact journal of the present contents of a cache.
 //!
-//! Making one only counts references; the bytes are made piece by piece as they are asked for, by
-//! whoever writes them, and not under the client's lock.
+//! Making a snapshot only counts references; its bytes are encoded piece by piece by the thread that
+//! writes them, without the client's lock.
 
 use alloc::vec::{self, Vec};
 
@@ -11,7 +11,7 @@ use super::journal::{self, HEADER, Operation};
 use crate::ids::{Oid, Tid};
 use crate::storage::Revision;
 
-/// A piece is given when it has this many bytes; a record may make it longer.
+/// Size of a piece in bytes; the last record in it may make it longer.
 const PIECE: usize = 128 * 1024;
 
 /// The pieces of a compact journal, see [`super::Cache::snapshot`].
@@ -41,7 +41,7 @@ impl Snapshot {
         Self { revisions, last_tid, link, chain: journal::chain_start(), step: Step::Header }
     }
 
-    /// What goes on behind the pieces so far goes on from this check.
+    /// The check that an entry after the pieces so far continues.
     pub(super) const fn last_check(&self) -> u32 {
         self.chain
     }

@@ -1,4 +1,4 @@
-//! The latest commits, for clients that come back with a cache.
+//! The invalidation queue: the latest commits, for clients that reconnect with a cache.
 //!
 //! The arithmetic is Python's (`spec: zeo-protocol 12`): the queue can answer for a tid if its
 //! *oldest* entry is at or before that tid, so N entries cover N-1 missed commits.
@@ -17,7 +17,7 @@ pub(super) struct Recent {
 }
 
 impl Recent {
-    /// Starts with the newest commits of the storage, oldest first, as far as it can tell them.
+    /// A queue with the newest commits that the storage knows, oldest first.
     pub(super) fn new(size: usize, known: Vec<(Tid, Vec<Oid>)>) -> Self {
         let mut recent = Self { size: size.max(1), entries: VecDeque::new() };
         for (tid, oids) in known {
@@ -70,11 +70,11 @@ mod tests {
         assert_eq!(recent.since(Tid(30)), Some((Tid(50), vec![commit(4), commit(5)])));
         assert_eq!(recent.since(Tid(45)), Some((Tid(50), vec![commit(5)])));
         assert_eq!(recent.since(Tid(50)), Some((Tid(50), vec![])));
-        assert_eq!(recent.since(Tid(99)), Some((Tid(50), vec![])), "also for the future");
+        assert_eq!(recent.since(Tid(99)), Some((Tid(50), vec![])), "also for a tid in the future");
     }
 
     #[test]
-    fn an_empty_queue_knows_nothing() {
+    fn an_empty_queue_cannot_answer() {
         assert_eq!(Recent::new(3, vec![]).since(Tid::ZERO), None);
     }
 }
