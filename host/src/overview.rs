@@ -11,7 +11,7 @@ use rzeo_core::storage::{Description, Info, PackProgress};
 pub struct Overview {
     /// The name that clients register with.
     pub name: String,
-    /// Name of the storage, as in its status.
+    /// The fixed properties of the storage.
     pub description: Description,
     /// Number of objects and bytes in the storage.
     pub info: Info,
