@@ -1,13 +1,13 @@
-//! What all targets have: memory comes to an end early.
+//! A limit of memory for all targets.
 //!
-//! libFuzzer looks at the memory of the process from time to time. A length that is believed is found at
-//! once if the allocation fails: the limit is far above what any input of the sizes in use needs.
+//! libFuzzer checks the memory of the process only from time to time. With this limit, an allocation whose size
+//! comes from the input fails at once. The limit is far above what any input of the sizes in use needs.
 
 use std::alloc::System;
 
 use cap::Cap;
 
-/// All that an input may take, together with libFuzzer's own idea of Rust's memory.
+/// Maximum number of bytes that the process may allocate in Rust, libFuzzer's inputs included.
 const BYTES_MAX: usize = 512 << 20;
 
 #[global_allocator]

@@ -42,7 +42,7 @@ pub fn connect(options: ClientOptions) -> Result<Client, ConnectError> {
     Ok(client)
 }
 
-/// Makes a client without waiting for a server: its first calls do.
+/// Makes a client without waiting for a server; its first calls wait instead.
 ///
 /// # Errors
 /// As [`crate::open_client`].
@@ -96,11 +96,11 @@ pub struct Voted(rzeo_client::Voted);
 #[derive(Debug)]
 pub struct TransactionIterator(rzeo_client::TransactionIterator);
 
-/// A [`rzeo_client::RecordIterator`] that blocks: an iterator.
+/// A [`rzeo_client::RecordIterator`] whose calls block.
 #[derive(Debug)]
 pub struct RecordIterator(rzeo_client::RecordIterator);
 
-/// A [`rzeo_client::Subscription`] that blocks: an iterator.
+/// A [`rzeo_client::Subscription`] as an iterator that blocks.
 #[derive(Debug)]
 pub struct Subscription(rzeo_client::Subscription);
 
@@ -131,7 +131,7 @@ impl Client {
     /// See [`Client::begin`](rzeo_client::Client::begin).
     ///
     /// # Errors
-    /// As there.
+    /// As the method of the same name.
     pub fn begin(&self, begin: Begin) -> Result<Transaction, CallError> {
         block_on(self.0.begin(begin)).map(Transaction)
     }
@@ -179,7 +179,7 @@ impl Transaction {
     /// See [`Transaction::vote`](rzeo_client::Transaction::vote).
     ///
     /// # Errors
-    /// As there.
+    /// As the method of the same name.
     pub fn vote(self) -> Result<Voted, CallError> {
         block_on(self.0.vote()).map(Voted)
     }
@@ -198,7 +198,7 @@ impl Voted {
     /// See [`Voted::finish`](rzeo_client::Voted::finish).
     ///
     /// # Errors
-    /// As there.
+    /// As the method of the same name.
     pub fn finish(self) -> Result<Tid, CallError> {
         block_on(self.0.finish())
     }
