@@ -167,6 +167,23 @@ impl Value {
     /// An integer from two's complement, little-endian bytes of any length.
     #[must_use]
     pub fn from_le_bytes(bytes: Bytes) -> Self {
+        match Integer::from_le_bytes(bytes) {
+            Integer::Small(number) => Self::Int(number),
+            Integer::Big(minimal) => Self::BigInt(minimal),
+        }
+    }
+}
+
+/// An integer as [`Value`] holds it: [`Value::Int`] if 64 bits are enough, else [`Value::BigInt`].
+pub(crate) enum Integer {
+    Small(i64),
+    /// The least number of little-endian bytes.
+    Big(Bytes),
+}
+
+impl Integer {
+    /// From two's complement, little-endian bytes of any length.
+    pub(crate) fn from_le_bytes(bytes: Bytes) -> Self {
         let negative = bytes.last().is_some_and(|top| top & 0x80 != 0);
         let padding = if negative { 0xff } else { 0 };
         let mut len = bytes.len();
@@ -175,11 +192,11 @@ impl Value {
             len -= 1;
         }
         if len > 8 {
-            return Self::BigInt(bytes.slice(..len));
+            return Self::Big(bytes.slice(..len));
         }
         let mut wide = [padding; 8];
         wide[..len].copy_from_slice(&bytes[..len]);
-        Self::Int(i64::from_le_bytes(wide))
+        Self::Small(i64::from_le_bytes(wide))
     }
 }
 

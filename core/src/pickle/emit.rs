@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::error::PROTOCOL;
 use super::opcode as op;
-use crate::value::{Opaque, Value};
+use crate::value::{Integer, Opaque, Value};
 
 /// Maximum number of items that Python's pickler writes after one mark.
 pub(crate) const BATCH: usize = 1000;
@@ -196,13 +196,12 @@ fn signed_len(bytes: &[u8; 8]) -> u8 {
 
 /// An integer from little-endian two's complement bytes of any length.
 pub(crate) fn integer(sink: &mut impl Sink, bytes: &Bytes) -> Result<(), Unwritable> {
-    match Value::from_le_bytes(bytes.clone()) {
-        Value::Int(number) => {
+    match Integer::from_le_bytes(bytes.clone()) {
+        Integer::Small(number) => {
             int(sink, number);
             Ok(())
         }
-        Value::BigInt(minimal) => long(sink, &minimal),
-        _ => unreachable!("an integer is one or the other"),
+        Integer::Big(minimal) => long(sink, &minimal),
     }
 }
 

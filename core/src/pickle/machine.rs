@@ -18,7 +18,7 @@ use super::arena::{Arena, Node, NodeId, Span};
 use super::cursor::Cursor;
 use super::error::{PROTOCOL, Unreadable};
 use super::{opcode as op, text};
-use crate::value::Value;
+use crate::value::Integer;
 
 /// Reads pickles into an arena.
 pub(crate) struct Machine<'a> {
@@ -173,10 +173,9 @@ impl<'a> Machine<'a> {
     }
 
     fn integer(&self, span: Span) -> Node {
-        match Value::from_le_bytes(self.arena.shared(span)) {
-            Value::Int(int) => Node::Int(int),
-            Value::BigInt(minimal) => Node::BigInt(span.shortened(minimal.len())),
-            _ => unreachable!("an integer is one or the other"),
+        match Integer::from_le_bytes(self.arena.shared(span)) {
+            Integer::Small(int) => Node::Int(int),
+            Integer::Big(minimal) => Node::BigInt(span.shortened(minimal.len())),
         }
     }
 

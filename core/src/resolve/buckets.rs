@@ -446,7 +446,8 @@ impl<'a> Merge<'a> {
             // C knows only less, greater, and the rest, so that NaN equals everything.
             (Cell::Float(a), Cell::Float(b)) => Some(a.partial_cmp(&b).unwrap_or(Ordering::Equal)),
             (Cell::Object(a), Cell::Object(b)) => self.compare.order(a, b),
-            _ => unreachable!("all keys of a family are of one type, and so are its values"),
+            // All keys of a family have one type, and so have its values; otherwise there is no order.
+            (Cell::Int(_) | Cell::Float(_) | Cell::Object(_), _) => None,
         }
     }
 
