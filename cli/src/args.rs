@@ -330,7 +330,7 @@ mod tests {
             (&["-tx"], "invalid value 'x' for '--timeout <SECONDS>': not a number of seconds"),
             (&["-tnan"], "must be more than 0"),
             (&["-t-5"], "must be more than 0"),
-            (&["-t0"], "must be more than 0; leave the option out for no limit"),
+            (&["-t0"], "must be more than 0, and finite; leave the option out for no limit"),
             (&["a.fs", "-fb.fs"], "cannot be used with"),
         ];
         for (arguments, message) in cases {

@@ -1,5 +1,6 @@
 //! The values of options: how every command reads addresses and times.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use rzeo_eventlog::LogFormat;
@@ -26,8 +27,13 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let seconds = seconds.ok_or_else(|| "not a number of seconds".to_owned())?;
     match Duration::try_from_secs_f64(seconds) {
         Ok(time) if !time.is_zero() => Ok(time),
-        _ => Err("must be more than 0".to_owned()),
+        _ => Err("must be more than 0, and finite".to_owned()),
     }
+}
+
+/// A whole number. The standard library's errors do not say what is expected.
+pub(crate) fn whole_number<N: FromStr>(text: &str) -> Result<N, String> {
+    text.parse().map_err(|_| "not a whole number in the range of this option".to_owned())
 }
 
 /// The format of log records.
@@ -43,7 +49,9 @@ pub(crate) fn log_format(text: &str) -> Result<LogFormat, InvalidValue> {
 pub(crate) fn positive_seconds(text: &str) -> Result<f64, String> {
     match Kind::Float.convert(text, &RealSystem) {
         Ok(Value::Float(seconds)) if seconds > 0.0 && seconds.is_finite() => Ok(seconds),
-        Ok(_) => Err("must be more than 0; leave the option out for no limit".to_owned()),
+        Ok(_) => {
+            Err("must be more than 0, and finite; leave the option out for no limit".to_owned())
+        }
         Err(_) => Err("not a number of seconds".to_owned()),
     }
 }

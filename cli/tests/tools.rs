@@ -134,6 +134,8 @@ fn tls_on_one_side_only_is_reported_at_once() {
         failure(secure.path(), &[&["status", &secure.address][..], &trust].concat());
     assert_eq!(status, Some(2));
     assert!(error.contains("requires a client certificate; name it with --tls-cert"), "{error}");
+    let (_, error) = failure(secure.path(), &["status", "--tls", &secure.address]);
+    assert!(error.contains("; name the file with it with --tls-ca"), "{error}");
     assert!(start.elapsed() < Duration::from_secs(8), "it waited");
 
     let own = ["--tls-certificate", "own.pem", "--tls-key", "key.pem"];
@@ -161,6 +163,7 @@ fn options_that_make_no_sense_together_have_status_2() {
         (&["pack", ":1", "--tls-ca", "x"], "error: --tls-ca has no effect without --tls"),
         (&["status", "a:b:c"], "error: invalid value 'a:b:c' for '[ADDRESS]'"),
         (&["serve", "-a", "host:x"], "error: invalid value 'host:x' for '--address <ADDRESS>'"),
+        (&["dump", "-nx", "a.fs"], "error: invalid value 'x' for '--last <N>': not a whole number"),
     ] {
         let (status, error) = failure(directory.path(), arguments);
         assert_eq!(status, Some(2), "{arguments:?}: {error}");

@@ -14,6 +14,7 @@ use rzeo_storage::tools::{Gap, PayloadInfo, RecordInfo, Scan, ScanItem, Transact
 use serde_json::{Value, json};
 
 use super::{ToolError, time_of};
+use crate::values;
 
 /// Print the transactions and records of a FileStorage
 ///
@@ -40,7 +41,7 @@ pub(crate) struct Options {
     oid: Option<Oid>,
 
     /// Print only the last N transactions
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = values::whole_number::<usize>)]
     last: Option<usize>,
 
     /// Print transactions without their records

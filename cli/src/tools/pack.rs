@@ -36,6 +36,7 @@ pub(crate) struct PackOptions {
 
     /// Pack to the state of this many days ago
     #[arg(short, long, default_value_t = 0, allow_negative_numbers = true)]
+    #[arg(value_parser = values::whole_number::<i64>)]
     days: i64,
 
     /// Pack to this time of day: HH[:MM[:SS]] [default: now]
@@ -55,7 +56,7 @@ pub(crate) struct PackOptions {
     #[arg(short = 'p', value_name = "PORT", overrides_with = "port")]
     port: Option<u16>,
 
-    /// Name of the storage for -h, -p and -U
+    /// Name of the storage for -h, -p and -U; it has no effect on ADDRESS:NAME
     #[arg(short = 'S', value_name = "NAME", default_value = "1")]
     name: String,
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rzeo_core::client::{StatusQuery, StatusQueryError};
 use rzeo_net::Address;
 use rzeo_tls::client::ClientTls;
+use rzeo_tls::{Refusal, refusal};
 use serde_json::{Map, Value};
 use thiserror::Error;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -50,6 +51,9 @@ pub(super) enum QueryError {
     /// TLS is spoken by this side only.
     #[error("the server does not speak TLS; leave {0} out")]
     TlsUnwanted(&'static str),
+    /// The server's certificate is trusted neither itself nor by its issuer.
+    #[error("{}; name the file with it with --tls-ca", rzeo_tls::explain(.0))]
+    NotTrusted(io::Error),
     /// TLS was spoken, and failed for another reason.
     #[error("{}", rzeo_tls::explain(.0))]
     Tls(io::Error),
@@ -84,6 +88,7 @@ impl QueryError {
         match self {
             Self::Io(_)
             | Self::Tls(_)
+            | Self::NotTrusted(_)
             | Self::TlsWanted(_)
             | Self::TlsUnwanted(_)
             | Self::CertificateWanted => 2,
@@ -140,7 +145,9 @@ impl Server {
     async fn query(&self, time_max: Duration) -> Result<Vec<u8>, QueryError> {
         let answer = timeout(time_max, self.exchange()).await;
         answer.unwrap_or_else(|_| {
-            let text = format!("no answer within {} seconds", time_max.as_secs_f64());
+            // Milliseconds are enough of what is left of a longer time.
+            let seconds = (time_max.as_secs_f64() * 1e3).round() / 1e3;
+            let text = format!("no answer within {seconds} seconds");
             Err(io::Error::new(io::ErrorKind::TimedOut, text).into())
         })
     }
@@ -174,10 +181,16 @@ impl Server {
             Some(Error::AlertReceived(AlertDescription::CertificateRequired)) => {
                 QueryError::CertificateWanted
             }
+            Some(tls) if is_unknown(tls) => QueryError::NotTrusted(error),
             Some(_) => QueryError::Tls(error),
             None => QueryError::Io(error),
         }
     }
+}
+
+/// Whether a certificate was refused because the trust store knows neither it nor its issuer.
+fn is_unknown(error: &tokio_rustls::rustls::Error) -> bool {
+    refusal(error).is_some_and(|refused| matches!(refused.reason, Refusal::Unknown { .. }))
 }
 
 /// A runtime for the calling thread.

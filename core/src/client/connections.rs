@@ -32,6 +32,9 @@ use crate::value::Value;
 /// A connection that lasted as long was a good one: its server is tried again at once.
 const GOOD_AFTER: Duration = Duration::from_secs(5);
 
+/// What may be wrong while a connected server has sent nothing: one with TLS waits for the client to begin.
+const SILENT: &str = "the server sent nothing; if it requires TLS, turn TLS on for this client";
+
 /// The connections of a client.
 #[derive(Debug)]
 pub(super) struct Connections {
@@ -194,6 +197,14 @@ impl Connections {
         }
     }
 
+    /// The network connection is there; the server sends the first message.
+    pub(super) fn connected(&mut self, now: Instant, id: ConnId) {
+        if let Some(connection) = self.by_id.get_mut(&id) {
+            connection.connected(now);
+            self.last_problem = String::from(SILENT);
+        }
+    }
+
     /// The server has announced itself: the client answers and asks to be registered.
     pub(super) fn greeted(
         &mut self,
@@ -203,6 +214,7 @@ impl Connections {
     ) -> Result<(), LostBecause> {
         let Some(connection) = self.by_id.get_mut(&id) else { return Ok(()) };
         connection.channel.greet(announced)?;
+        self.last_problem = String::from("the server has not registered the client yet");
         register(cx, connection, cx.settings.access == Access::ReadOnly);
         Ok(())
     }
@@ -299,14 +311,10 @@ impl Connections {
     }
 
     /// Connections that should be ready by now.
-    pub(super) fn late(&self, now: Instant) -> Vec<(ConnId, Setback)> {
+    pub(super) fn late(&self, now: Instant) -> Vec<(ConnId, Phase)> {
         let is_late = |it: &Connection| it.ready_by.is_some_and(|by| by <= now);
         let late = self.by_id.iter().filter(|(_, it)| is_late(it));
-        late.map(|(id, it)| {
-            let is_there = it.phase > Phase::Connecting;
-            (*id, if is_there { Setback::Useless } else { Setback::Unreachable })
-        })
-        .collect()
+        late.map(|(id, it)| (*id, it.phase)).collect()
     }
 
     /// A connection is closed, or has to be. Returns the channel if the connection was the chosen one.
@@ -382,4 +390,31 @@ fn register(cx: &Context, connection: &mut Connection, read_only: bool) {
     };
     let storage = Value::Str(cx.settings.storage.clone());
     connection.channel.ask(Pending::Register, "register", vec![storage, flag]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cache::Cache;
+    use super::super::settings::ClientSettings;
+    use super::*;
+
+    #[test]
+    fn a_call_that_waits_for_a_silent_server_fails_with_a_hint_at_tls() {
+        let mut cx = Context::new(Instant::START, ClientSettings::default(), Cache::new(0));
+        let mut connections = Connections::new(&cx);
+        connections.try_servers(&mut cx);
+        cx.now = Instant::START.after(cx.settings.wait_timeout);
+        let failure = |connections: &mut Connections, cx: &Context| {
+            let failure = connections.uplink(cx).failure(cx, Instant::START);
+            failure.expect("the call has waited for long enough").to_string()
+        };
+        assert!(!failure(&mut connections, &cx).contains("TLS"), "nothing is connected yet");
+        let id = *connections.by_id.keys().next().expect("a server is tried");
+        connections.connected(Instant::START, id);
+        let text = failure(&mut connections, &cx);
+        assert!(text.ends_with("if it requires TLS, turn TLS on for this client"), "{text}");
+        connections.greeted(&cx, id, b"Z5").expect("it is a greeting");
+        let text = failure(&mut connections, &cx);
+        assert!(text.ends_with("has not registered the client yet"), "{text}");
+    }
 }

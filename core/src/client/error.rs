@@ -109,6 +109,15 @@ pub enum LostBecause {
     /// What the server announced is no version of the protocol that is spoken here.
     #[error("the server announced {0:?}, not Z5 or M5")]
     BadGreeting(String),
+    /// The network connection was made, and the server sent nothing in time. A server with TLS waits for
+    /// the client to begin, and a client without TLS for the server.
+    #[error(
+        "the server sent nothing within {seconds} seconds; if it requires TLS, turn TLS on for this client"
+    )]
+    Silent {
+        /// The limit.
+        seconds: f64,
+    },
     /// The server was not ready in time. Python's client waits for ever.
     #[error("the server was not ready after {seconds} seconds")]
     NotReady {

@@ -79,9 +79,7 @@ impl Client {
         self.cx.now = now.instant;
         match input {
             Input::Connected(id) => {
-                if let Some(connection) = self.connections.get_mut(id) {
-                    connection.connected(now.instant);
-                }
+                self.connections.connected(now.instant, id);
             }
             Input::Failed(id, why) | Input::Gone(id, why) => {
                 self.lost(id, &LostBecause::Gone(why), Setback::Unreachable);
@@ -131,8 +129,13 @@ impl Client {
     pub fn handle_timeout(&mut self, now: Now) {
         self.cx.now = now.instant;
         let seconds = self.cx.settings.connect_timeout.as_secs_f64();
-        for (id, setback) in self.connections.late(now.instant) {
-            self.lost(id, &LostBecause::NotReady { seconds }, setback);
+        for (id, phase) in self.connections.late(now.instant) {
+            let (because, setback) = match phase {
+                Phase::Connecting => (LostBecause::NotReady { seconds }, Setback::Unreachable),
+                Phase::Greeting => (LostBecause::Silent { seconds }, Setback::Useless),
+                _ => (LostBecause::NotReady { seconds }, Setback::Useless),
+            };
+            self.lost(id, &because, setback);
         }
         self.connections.keep_alive(now.instant);
         self.connections.try_servers(&mut self.cx);

@@ -51,6 +51,7 @@ impl Shared {
             CallError::Lost(because) => {
                 let may_be = match because {
                     LostBecause::Gone(_)
+                    | LostBecause::Silent { .. }
                     | LostBecause::NotReady { .. }
                     | LostBecause::CommitFailed
                     | LostBecause::BegunElsewhere => true,
