@@ -455,7 +455,7 @@ mod tests {
             "not ready",
             "content=\"7\"",
             "[::1]:8100",
-            "3 now, 4,000 ever, 12,345 refused",
+            "3 now, 4,000 in total, 12,345 refused",
             "2 d 7 h",
             "1,234,567",
             "5.0 GiB",

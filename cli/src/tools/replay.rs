@@ -39,7 +39,7 @@ pub(crate) struct Options {
     /// Recording to replay, written by `rzeo record`
     file: PathBuf,
 
-    /// Address of the server: HOST:PORT, HOST, PORT, [IPV6]:PORT, unix:PATH or a path
+    /// The server: HOST:PORT, HOST, PORT, [IPV6]:PORT, unix:PATH or a path
     #[arg(long, value_name = "ADDRESS", value_parser = values::address)]
     against: Address,
 
