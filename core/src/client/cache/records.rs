@@ -205,8 +205,8 @@ impl Cache {
         }
     }
 
-    /// Starts a journal of every change, from which a [`Replay`] restores the cache.
-    /// It begins with the present contents. A cache made by a [`Replay`] continues the journal from which it was
+    /// Starts a journal of every change, from which a [`Replay`](super::Replay) restores the cache.
+    /// It begins with the present contents. A cache made by a replay continues the journal from which it was
     /// made, so this call does nothing then.
     pub fn keep_journal(&mut self) {
         if self.journal.is_none() {
