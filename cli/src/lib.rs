@@ -77,7 +77,7 @@ fn end(command: &str, ended: Result<ExitCode, ToolError>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(ToolError::Usage(text)) => {
-            // If nobody reads standard error, the status has to do.
+            // If standard error is closed, the exit status still reports the failure.
             let _ = args::usage_error(command, &text).print();
             ExitCode::from(exit::USAGE)
         }

@@ -25,7 +25,7 @@ pub(crate) struct MergedConfig {
     pub(crate) admin_address: Option<Address>,
     /// Where to write the address.
     pub(crate) address_file: Option<PathBuf>,
-    /// Whether to print how to connect: whoever writes a configuration knows.
+    /// Whether to print how to connect; not with a configuration file, whose author knows the address.
     pub(crate) prints_hint: bool,
     /// Whether to stop before serving.
     pub(crate) test: bool,

@@ -212,7 +212,7 @@ impl Clients {
             }
         };
         let shown: Vec<String> = addresses(&listeners).iter().map(in_python).collect();
-        // One record whatever the number of sockets: whoever waits for it may take it as the last.
+        // One record for all sockets: a program that waits for it may take the first as the last.
         info!(target: "ZEO.asyncio.server", "listening on {}", shown.join(", "));
         Ok((listeners, file))
     }

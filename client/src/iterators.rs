@@ -23,7 +23,7 @@ pub struct TransactionIterator {
 #[derive(Debug)]
 pub struct RecordIterator(ServerIterator<RecordsStart>);
 
-/// An iterator that the server keeps, until its end or until it is told to forget it.
+/// An iterator at the server, which keeps it until its end or until the client releases it.
 #[derive(Debug)]
 struct ServerIterator<Start> {
     handle: Arc<Handle>,

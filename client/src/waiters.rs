@@ -36,7 +36,7 @@ pub(crate) struct Waiters {
 pub(crate) trait Awaited: Sized {
     fn table(waiters: &mut Waiters) -> &mut WaiterTable<Self>;
 
-    /// Nobody waits for the answer any more.
+    /// The caller has dropped its future.
     fn discard(self, _: &mut Machine) {}
 }
 
@@ -94,7 +94,7 @@ impl Waiters {
         A::table(self).0.insert(call.id, Waiter { answer: None, waker: None });
     }
 
-    /// Gives an answer to its caller, who is woken later.
+    /// Stores the answer for its caller, which is woken later.
     pub(crate) fn deliver(
         &mut self,
         call: CallId,

@@ -3,7 +3,7 @@
 use rzeo_net::Address;
 use rzeo_zconfig::SocketAddress;
 
-/// The address that a setting stands for. Without a port, it is any free port.
+/// The address in a setting. Without a port, the system chooses a free one.
 pub(super) fn address(setting: SocketAddress) -> Address {
     match setting {
         SocketAddress::Tcp { host, port } => Address::Tcp { host, port: port.unwrap_or(0) },

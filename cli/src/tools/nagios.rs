@@ -99,7 +99,7 @@ pub(crate) fn run(options: &NagiosOptions) -> Result<ExitCode, ToolError> {
             (1, String::new())
         }
     };
-    // If nobody reads it, the status has to do.
+    // If standard output is closed, the exit status still reports the result.
     let _ = io::stdout().write_all(text.as_bytes());
     Ok(ExitCode::from(status))
 }

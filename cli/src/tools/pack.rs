@@ -185,7 +185,7 @@ fn fail(text: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// If nobody reads it, the status has to do.
+/// If the stream is closed, the exit status still reports the result.
 fn complain(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }

@@ -47,7 +47,7 @@ pub(crate) fn run(options: &StatusOptions) -> Result<ExitCode, ToolError> {
     });
     Ok(match answer {
         Ok(text) => {
-            // If nobody reads it, the status has to do.
+            // If standard output is closed, the exit status still reports the result.
             let _ = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }

@@ -33,7 +33,7 @@ pub trait Query {
     type Answer;
     /// Name of the method on the wire.
     const METHOD: &'static str;
-    /// Whether the answer is an iterator, which the server keeps until it is told to forget it.
+    /// Whether the answer is an iterator, which the server keeps until the client releases it.
     const OPENS_ITERATOR: bool = false;
 
     /// The arguments on the wire.

@@ -94,7 +94,7 @@ fn snapshot(options: &TopOptions, server: &Server) -> ExitCode {
     let view = view(server, start, String::new());
     let lines = lines(&history, &view, SNAPSHOT_WIDTH);
     let text: String = lines.into_iter().map(|line| line.text + "\n").collect();
-    // If nobody reads it, the status has to do.
+    // If standard output is closed, the exit status still reports the result.
     let _ = io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
 }
