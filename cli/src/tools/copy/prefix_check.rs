@@ -2,8 +2,8 @@
 //!
 //! A copy is resumed after it, so it must be the same: tid, user, description, and the last record of each
 //! object. The order of records is not compared: a server writes blobs last, and their records twice. Records
-//! are compared by a keyed hash, so that a large transaction does not have to be in memory and no attacker can make two
-//! records with the same hash.
+//! are compared by a keyed hash, so that a large transaction does not have to be in memory and no attacker
+//! can make two records with the same hash.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
