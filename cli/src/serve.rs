@@ -272,7 +272,7 @@ fn serve_host(
     ended
 }
 
-/// A panic is a bug of ours; whoever reads the log has to hear of it, and also on standard error if
+/// A panic is a bug of rzeo; the log has to show it, and also on standard error if
 /// the log is elsewhere.
 fn log_panics(log_is_elsewhere: bool) {
     let to_stderr = std::panic::take_hook();

@@ -131,7 +131,7 @@ fn open_uncollected(kind: &StorageKind) -> Result<Arc<dyn Storage>, StorageError
     open_kind(&uncollected)
 }
 
-/// A number that nobody can guess, from where the standard library gets the keys of its maps.
+/// An unpredictable number, from the place where the standard library gets the keys of its maps.
 fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }

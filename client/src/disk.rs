@@ -209,7 +209,7 @@ mod tests {
 
     const ROOM: usize = 100_000;
 
-    /// A thread for a cache, and nobody to connect to.
+    /// A thread for a cache, and a client without servers.
     fn thread(path: &Path) -> (Arc<Shared>, JoinHandle<()>) {
         let (file, cache) = CacheFile::open(path, ROOM).unwrap();
         let clock = Clock::start();

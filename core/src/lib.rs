@@ -1,7 +1,7 @@
 //! ZEO without I/O: the protocol between a ZODB's clients and its server, as state machines.
 //!
 //! Nothing here opens a socket or a file, starts a thread, or reads a clock; the crate is `no_std`. A
-//! machine takes bytes, answers and times, and returns bytes and commands. Whoever owns the sockets (an
+//! machine takes bytes, answers and times, and returns bytes and commands. The owner of the sockets (an
 //! *adapter*, such as `rzeo-tokio`) passes them on, so the same machines run on any runtime, in a test,
 //! and in a simulation.
 //!

@@ -236,7 +236,7 @@ impl Connected {
     }
 
     /// How long it is until then. At most a day, because some timers know no more than a few years;
-    /// who wakes too early looks again.
+    /// a caller that wakes too early asks again.
     #[must_use]
     pub fn time_until(&self, then: Instant) -> Duration {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -298,7 +298,7 @@ impl Connected {
         perform(self.host.storages[storage.0].storage(), call, Patience::Now)
     }
 
-    /// What is left to do for a call that has to wait, to be run where that hurts nobody. The answer
+    /// What is left to do for a call that has to wait, to be run on a thread that may block. The answer
     /// goes to the inbox.
     pub fn perform_waiting(
         &self,

@@ -58,7 +58,7 @@ impl VotedAtServer {
 impl Drop for VotedAtServer {
     fn drop(&mut self) {
         if let Some(voted) = self.voted.take() {
-            // The thread lives as long as somebody has the sender.
+            // The thread ends when the last sender is dropped.
             let _ = self.dropped.send(voted);
         }
     }

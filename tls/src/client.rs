@@ -12,7 +12,7 @@
 //! accepted, and one that a trusted authority issued. The certificate must also name the host.
 //! Without `authenticate`, the system's trust store counts.
 //!
-//! With pins, exactly the pinned certificates are accepted, whoever issued them, whatever host they
+//! With pins, exactly the pinned certificates are accepted, regardless of their issuer, whatever host they
 //! name and however old they are. The trust store and the host name do not count then, because a
 //! pin says more than an authority can.
 

@@ -69,7 +69,7 @@ pub(crate) struct TrustedCertificates {
 }
 
 impl TrustStore {
-    /// Opens the file or directory that the setting `authenticate` names. Without it, nobody is
+    /// Opens the file or directory that the setting `authenticate` names. Without it, no client is
     /// trusted.
     pub(crate) fn open(path: Option<&Path>, peer: Peer) -> Result<Self, TlsError> {
         let Some(path) = path else {

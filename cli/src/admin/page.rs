@@ -438,7 +438,7 @@ mod tests {
         }
     }
 
-    /// Labels come from anybody who can connect.
+    /// Labels come from clients and are not trusted.
     #[test]
     fn nothing_is_markup_that_comes_from_elsewhere() {
         let page = html(&report(), None);

@@ -297,7 +297,7 @@ impl Client {
         }
     }
 
-    /// A query is answered. What the server says of its storage is kept, whoever has asked.
+    /// A query is answered. Facts about the storage are kept, whichever caller asked for them.
     fn replied(&mut self, call: Call<Reply>, method: &str, reply: Result<Reply, Refused>) {
         if method == Info::METHOD
             && let Ok(reply) = &reply

@@ -58,7 +58,7 @@ pub enum BlobPart {
     Lost,
 }
 
-/// What happened, for those whom it concerns.
+/// What happened, for callers, observers and resolvers.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {

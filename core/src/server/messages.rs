@@ -132,7 +132,7 @@ pub enum Notice {
     },
     /// Figures of a storage.
     Status {
-        /// Who asked.
+        /// The call that waits for the answer.
         reader: StatusReader,
         /// The answer.
         status: Box<Status>,

@@ -134,7 +134,7 @@ impl Server {
         self.open.as_mut().expect("a transaction is begun before anything is added to it")
     }
 
-    /// Waits until nobody has a vote that is not finished or given up. A record that is restored needs the
+    /// Waits until no connection has an unfinished vote. A record that is restored needs the
     /// whole storage.
     async fn settle(&self) -> Result<(), CallError> {
         let mut nothing = self.client.begin(Begin::default()).await?;

@@ -23,7 +23,7 @@ const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 /// Rows and columns of a terminal that does not tell.
 const USUAL_SIZE: (usize, usize) = (24, 80);
 
-/// The terminal, as it is while somebody watches.
+/// The terminal, in raw mode and on its alternate screen.
 pub(super) struct Terminal {
     before: Termios,
 }

@@ -20,7 +20,7 @@ use crate::storage::{Info, PreparedPack, StorageError};
 use crate::time::{Now, UnixTime};
 use crate::wire::refusal::Refusal;
 
-/// The pack in progress, and how many there were. Who waits for it travels with its jobs.
+/// The pack in progress, and the number of packs so far. The waiting call travels with its jobs.
 #[derive(Default)]
 pub(super) struct Packing {
     /// Set while the pack waits for the whole storage.

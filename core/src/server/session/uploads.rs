@@ -68,7 +68,7 @@ enum UploadStage {
     Failed(Refusal),
 }
 
-/// The end of an upload: who waits for it, and the operation that it becomes. If it failed, so does the
+/// The end of an upload: the call that waits for it, and the operation that it becomes. If it failed, so does the
 /// transaction, at its vote.
 #[derive(Debug)]
 pub(super) struct UploadEnd {

@@ -22,7 +22,7 @@ use crate::wire::reply::{Reply, history_entry, mapping_history_entry, undo_entry
 /// Python's server hands out between 1 and this many oids at a time.
 const NEW_OIDS_MAX: i64 = 100;
 
-/// A query, and who waits for the reply.
+/// A query, and the call that waits for the reply.
 #[derive(Debug)]
 pub(in crate::server) struct QueryJob {
     pub(in crate::server) caller: Caller,

@@ -21,7 +21,7 @@ use crate::storage::{BlobStore, Patience, Scratch, Storage, StorageError, Voted}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::server) struct UploadId(pub(in crate::server) u64);
 
-/// The record that a blob comes with, and who waits for the end of its upload.
+/// The record that a blob comes with, and the call that waits for the end of its upload.
 #[derive(Debug)]
 pub(in crate::server) struct BlobRecord {
     pub(in crate::server) caller: Caller,
