@@ -1,9 +1,9 @@
 //! What the client observes of the server behind, passed on to the hub of this one.
 //!
 //! ```text
-//!   invalidated ──────► Changed          in the client's order, while the client is locked: nobody
-//!   invalidated_all ──► Reset, missed    can see a commit here before it is told
-//!   connected ────────► Reset            once for each time that the server was out of reach
+//!   invalidated ──────► Invalidated      in the client's order, while the client is locked: no call sees
+//!   invalidated_all ──► Reconnected      a commit before the hub has its event
+//!   connected ────────► Reconnected      once for each time that the server was out of reach
 //! ```
 //!
 //! Own commits are not passed on: their tid goes to the hub with the result of
