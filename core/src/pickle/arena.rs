@@ -18,15 +18,15 @@ use crate::value::{Budget, Opaque, ReadLimits, Value};
 
 /// Index of a node in an [`Arena`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct NodeId(u32);
+pub struct NodeId(u32);
 
 /// Index of a list of nodes that can grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SequenceId(u32);
+pub struct SequenceId(u32);
 
 /// A range of bytes in a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Span {
+pub struct Span {
     source: u32,
     start: u32,
     len: u32,
@@ -42,27 +42,34 @@ impl Span {
 
 /// A range of the arena's items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Items {
+pub struct Items {
     start: u32,
     len: u32,
 }
 
 /// A value that a pickle builds; see [`Opaque`] for those that are not plain.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Node {
+pub enum Node {
+    /// `None`.
     None,
+    /// `True` or `False`.
     Bool(bool),
+    /// An integer of up to 64 bits.
     Int(i64),
     /// More than 64 bits, as in [`Value::BigInt`].
     BigInt(Span),
+    /// A `float`.
     Float(f64),
+    /// A byte string.
     Bytes(Span),
     /// UTF-8, except for lone surrogates.
     Text(Span),
     /// A string of Python 2, which did not distinguish text from bytes: ASCII is text, anything
     /// else bytes.
     OldText(Span),
+    /// A `tuple`.
     Tuple(Items),
+    /// A `list`.
     List(SequenceId),
     /// Alternating keys and values.
     Dict(SequenceId),
@@ -70,32 +77,48 @@ pub(crate) enum Node {
     Global(u32),
     /// A class or object by its number in a registry that only Python has.
     Extension(u32),
+    /// The result of a call (REDUCE).
     Call {
+        /// Function or class.
         callable: NodeId,
+        /// A tuple, or `None` in old pickles.
         args: NodeId,
     },
+    /// An instance made by `__new__` (NEWOBJ).
     New {
+        /// Class of the instance.
         class: NodeId,
+        /// A tuple.
         args: NodeId,
     },
+    /// An object after `__setstate__` (BUILD).
     Build {
+        /// The object before.
         object: NodeId,
+        /// Argument of `__setstate__`.
         state: NodeId,
     },
+    /// An object that is not a list, after items were appended to it.
     Extend {
+        /// The object before.
         object: NodeId,
+        /// The appended items.
         items: SequenceId,
     },
+    /// An object that is not a dict, after items were set in it.
     Update {
+        /// The object before.
         object: NodeId,
+        /// Alternating keys and values.
         items: SequenceId,
     },
+    /// A persistent reference, with the node that describes it.
     Reference(NodeId),
 }
 
 /// Nodes of one or more pickles.
 #[derive(Debug)]
-pub(crate) struct Arena {
+pub struct Arena {
     sources: Vec<Bytes>,
     nodes: Vec<Node>,
     /// The items of tuples.
@@ -109,7 +132,9 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
-    pub(crate) fn new(limits: ReadLimits) -> Self {
+    /// An empty arena.
+    #[must_use]
+    pub fn new(limits: ReadLimits) -> Self {
         Self {
             sources: Vec::new(),
             nodes: Vec::new(),
@@ -190,35 +215,45 @@ impl Arena {
     }
 
     /// Every node, in the order of creation.
-    pub(crate) fn nodes(&self) -> &[Node] {
+    #[must_use]
+    pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }
 
-    pub(crate) fn node(&self, id: NodeId) -> Node {
+    /// The value that a node stands for.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> Node {
         self.nodes[place(id.0)]
     }
 
-    pub(crate) fn bytes(&self, span: Span) -> &[u8] {
+    /// The bytes of a span.
+    #[must_use]
+    pub fn bytes(&self, span: Span) -> &[u8] {
         &self.sources[place(span.source)][range(span)]
     }
 
     /// The same bytes, shared rather than borrowed.
-    pub(crate) fn shared(&self, span: Span) -> Bytes {
+    #[must_use]
+    pub fn shared(&self, span: Span) -> Bytes {
         self.sources[place(span.source)].slice(range(span))
     }
 
-    pub(crate) fn tuple(&self, items: Items) -> &[NodeId] {
+    /// The items of a [`Node::Tuple`].
+    #[must_use]
+    pub fn tuple(&self, items: Items) -> &[NodeId] {
         let start = place(items.start);
         &self.items[start..start + place(items.len)]
     }
 
     /// The items of a list or dict; for a dict, alternating keys and values.
-    pub(crate) fn sequence(&self, id: SequenceId) -> &[NodeId] {
+    #[must_use]
+    pub fn sequence(&self, id: SequenceId) -> &[NodeId] {
         &self.sequences[place(id.0)]
     }
 
     /// Module and name of a [`Node::Global`].
-    pub(crate) fn global(&self, first: u32) -> (&[u8], &[u8]) {
+    #[must_use]
+    pub fn global(&self, first: u32) -> (&[u8], &[u8]) {
         let first = place(first);
         (self.bytes(self.names[first]), self.bytes(self.names[first + 1]))
     }

@@ -12,11 +12,12 @@
 //! ```
 //!
 //! Two writers produce the two forms that Python's peers write: `emit` in "fast" mode, without
-//! memo, for messages, and `dump` with a memo, for data in files.
+//! memo, for messages, and `dump` with a memo, for data in files. [`Pickler`] has the parts of the
+//! second for callers that know which values are one object.
 //!
 //! Not supported: protocols above 3, which ZODB refuses too, and the registry of extension codes.
 
-pub(crate) mod arena;
+pub mod arena;
 mod cursor;
 mod direct;
 mod dump;
@@ -24,6 +25,7 @@ pub(crate) mod emit;
 mod error;
 pub(crate) mod machine;
 pub(crate) mod opcode;
+mod pickler;
 #[cfg(test)]
 mod tests;
 pub(crate) mod text;
@@ -36,6 +38,7 @@ pub use self::emit::Unwritable;
 pub(crate) use self::emit::{Count, Sink};
 pub use self::error::Unreadable;
 use self::machine::Machine;
+pub use self::pickler::{ItemsKind, Pickler, Slot, write_items};
 use crate::value::{ReadLimits, Value};
 
 /// Reads one pickle. Bytes after its end are ignored, as Python does.

@@ -16,12 +16,14 @@
 //!
 //! Nothing in this module depends on the classes; [`crate::resolve`] supports a few of them.
 
+mod reference;
 mod refs;
 
 use alloc::string::String;
 
 use bytes::Bytes;
 
+pub use self::reference::Reference;
 pub use self::refs::{Dangling, references};
 use crate::pickle::Unreadable;
 use crate::pickle::arena::{Arena, Node, NodeId};
@@ -32,7 +34,7 @@ use crate::value::{ReadLimits, Value};
 /// Limits for records that a server reads itself. A pack must be able to read every record that
 /// clients have stored, so there is no limit but the proportion between a record's length and the
 /// memory to read it.
-pub(crate) const RECORD_LIMITS: ReadLimits =
+pub const RECORD_LIMITS: ReadLimits =
     ReadLimits { depth_max: ReadLimits::DEFAULT.depth_max, memory_bytes_max: usize::MAX };
 
 /// The class of a record's object as `module.Class`, as conflict errors name it. `None` if the
@@ -69,24 +71,29 @@ pub fn values(record: &Bytes, limits: &ReadLimits) -> Result<(Value, Value), Unr
     Ok((arena.value(parts.class)?, arena.value(parts.state)?))
 }
 
-/// The two pickles of a record.
-pub(crate) struct Parts {
+/// The two pickles of a record, as nodes of an arena.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts {
     /// The class, in one of its forms.
-    pub(crate) class: NodeId,
+    pub class: NodeId,
     /// The state.
-    pub(crate) state: NodeId,
+    pub state: NodeId,
 }
 
 impl Parts {
     /// Reads a record into an arena, which may hold other records.
-    pub(crate) fn read(arena: &mut Arena, record: &Bytes) -> Result<Self, Unreadable> {
+    ///
+    /// # Errors
+    /// [`Unreadable`], for malformed records and for those beyond the arena's limits.
+    pub fn read(arena: &mut Arena, record: &Bytes) -> Result<Self, Unreadable> {
         let mut machine = Machine::new(arena, record)?;
         Ok(Self { class: machine.load()?, state: machine.load()? })
     }
 }
 
 /// Module and name of the class in any of its forms.
-pub(crate) fn class_of(arena: &Arena, class: NodeId) -> Option<(&[u8], &[u8])> {
+#[must_use]
+pub fn class_of(arena: &Arena, class: NodeId) -> Option<(&[u8], &[u8])> {
     match arena.node(class) {
         Node::Global(names) => Some(arena.global(names)),
         Node::Tuple(form) => match arena.tuple(form) {
@@ -108,7 +115,8 @@ fn class_or_names(arena: &Arena, class: NodeId) -> Option<(&[u8], &[u8])> {
     }
 }
 
-fn text_of(arena: &Arena, id: NodeId) -> Option<&[u8]> {
+/// The bytes of a text.
+pub(crate) fn text_of(arena: &Arena, id: NodeId) -> Option<&[u8]> {
     match arena.node(id) {
         Node::Text(span) | Node::OldText(span) => Some(arena.bytes(span)),
         _ => None,

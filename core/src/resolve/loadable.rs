@@ -5,9 +5,9 @@
 
 use crate::pickle::arena::{Arena, Node, NodeId};
 use crate::pickle::text;
+use crate::record::Reference;
 
 use super::names;
-use super::reference::Reference;
 
 /// Maximum depth of nested tuples in dict keys; Python has no such limit.
 const KEY_DEPTH_MAX: u32 = 16;

@@ -1,0 +1,106 @@
+//! What can go wrong with objects.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use rzeo_core::Oid;
+use rzeo_core::pickle::Unreadable;
+use rzeo_core::wire::Unwritable;
+use thiserror::Error;
+
+use crate::class::Class;
+use crate::reference::ObjectId;
+
+/// An operation on a snapshot that has no result.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The snapshot lacks records. The driver loads them and runs the operation again.
+    #[error("records of {} objects are not loaded, the first of {}", .0.len(), .0[0])]
+    NotLoaded(Vec<Oid>),
+    /// The storage has no such object at the snapshot's tid.
+    #[error("there is no object {0}; a reference to it dangles")]
+    NoSuchObject(Oid),
+    /// The record is not two pickles.
+    #[error("the record of {oid} cannot be read: {error}")]
+    Unreadable {
+        /// The object.
+        oid: Oid,
+        /// What is wrong with its pickles.
+        error: Unreadable,
+    },
+    /// The record has no class in a known form.
+    #[error("the record of {0} has no class in a known form")]
+    NoClass(Oid),
+    /// The state is not one that objects of this type have.
+    #[error("the state of {id}, a {class}, cannot be used: {error}")]
+    State {
+        /// The object.
+        id: ObjectId,
+        /// Its class.
+        class: Class,
+        /// What is wrong with the state.
+        error: StateError,
+    },
+    /// A changed object cannot be written.
+    #[error("the state of {id} cannot be written: {error}")]
+    Write {
+        /// The object.
+        id: ObjectId,
+        /// What cannot be written.
+        error: WriteError,
+    },
+}
+
+/// A state that a type of objects does not have.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum StateError {
+    /// Objects of this class have other states.
+    #[error("it is not an object of a class that is read as {expected}")]
+    Class {
+        /// Name of the Rust type.
+        expected: &'static str,
+    },
+    /// A part of the state is of the wrong kind.
+    #[error("{part} is not {expected}")]
+    Form {
+        /// Which part.
+        part: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// The state does not convert to the Rust type.
+    #[error("{0}")]
+    Convert(String),
+}
+
+/// A value that cannot be written into a record.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// Bytes, text or a number too long for its length field.
+    #[error("{0}")]
+    TooLong(#[from] Unwritable),
+    /// Values are nested too deep.
+    #[error("values are nested deeper than the maximum of {limit} levels")]
+    TooDeep {
+        /// The maximum depth.
+        limit: u32,
+    },
+    /// An object by its number in Python's `copyreg`.
+    #[error("extension code {code} is not in any registry")]
+    ExtensionCode {
+        /// The number in the registry.
+        code: u32,
+    },
+    /// The driver gave fewer oids than there are new objects.
+    #[error("there are more new objects than the {given} oids that were given")]
+    NoOids {
+        /// Number of oids.
+        given: usize,
+    },
+    /// A reference to a new object of another snapshot.
+    #[error("a reference names {0}, which this snapshot did not create")]
+    UnknownNew(ObjectId),
+}

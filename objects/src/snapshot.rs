@@ -1,0 +1,412 @@
+//! The objects of a database at one tid, with the changes of one transaction.
+//!
+//! ```text
+//!   driver ── add_record ──► stored records ──► states, as Rust types ──► operations
+//!      ▲                                             │ changed states
+//!      └──── oids that are lacking ◄─────────────────┤
+//!      └──── Changes: stores, checks ◄── changes ◄───┘
+//! ```
+//!
+//! An operation runs on the records at hand. If it needs one that is not there, it ends with
+//! [`Error::NotLoaded`]; the driver loads the record and runs the operation again. In between, what the
+//! operation had changed is undone, because it runs in [`Snapshot::attempt`].
+//!
+//! A record that no operation changes is never written, and a new object is stored only if a stored
+//! object refers to it. Oids are given to new objects when the changes are collected, in the order in
+//! which Python gives them.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use rzeo_core::record::class_of;
+use rzeo_core::{Oid, Tid};
+
+use crate::class::Class;
+use crate::error::{Error, StateError, WriteError};
+use crate::graph::Graph;
+use crate::reference::ObjectId;
+use crate::state::{AnyState, ObjectState};
+use crate::state_writer::{OidSource, StateWriter};
+use crate::value::PyValue;
+
+/// A state and its class.
+#[derive(Clone, Debug)]
+struct Object {
+    class: Class,
+    /// The class as its record has it.
+    class_form: PyValue,
+    state: Arc<dyn AnyState>,
+}
+
+/// A record at hand.
+#[derive(Debug)]
+struct StoredRecord {
+    serial: Tid,
+    record: Bytes,
+    /// The object as it was first used.
+    object: Option<Object>,
+}
+
+/// What an operation has changed, to undo it.
+#[derive(Debug, Default)]
+struct UndoLog {
+    /// Changed states as they were before; `None` for objects that were not changed.
+    before: BTreeMap<ObjectId, Option<Object>>,
+    changed: usize,
+    new: u32,
+    checked: usize,
+}
+
+/// The objects of a database at one tid, and what a transaction changes in them.
+#[derive(Debug)]
+pub struct Snapshot {
+    tid: Tid,
+    stored: BTreeMap<Oid, StoredRecord>,
+    absent: BTreeSet<Oid>,
+    /// States that differ from the stored ones, and those of new objects.
+    changed: BTreeMap<ObjectId, Object>,
+    /// Stored objects in the order of their first change.
+    change_order: Vec<Oid>,
+    new: u32,
+    /// Objects that must be current at the commit, in the order in which that was asked.
+    checked: Vec<Oid>,
+    undo: UndoLog,
+}
+
+/// A transaction's changes, for a driver to commit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Records to be stored.
+    pub stores: Vec<Store>,
+    /// Objects that are not stored, but must not have changed either.
+    pub checks: Vec<CurrentCheck>,
+    /// The oids that new objects got.
+    pub new_oids: BTreeMap<ObjectId, Oid>,
+}
+
+/// A record to be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// The object.
+    pub oid: Oid,
+    /// The revision that was read; zero for a new object.
+    pub serial: Tid,
+    /// Class and state.
+    pub record: Bytes,
+}
+
+/// An object that must be current (`readCurrent` in Python).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CurrentCheck {
+    /// The object.
+    pub oid: Oid,
+    /// The revision that was read.
+    pub serial: Tid,
+}
+
+impl Snapshot {
+    /// A snapshot of everything that was committed up to and including `tid`, without any records.
+    #[must_use]
+    pub fn new(tid: Tid) -> Self {
+        Self {
+            tid,
+            stored: BTreeMap::new(),
+            absent: BTreeSet::new(),
+            changed: BTreeMap::new(),
+            change_order: Vec::new(),
+            new: 0,
+            checked: Vec::new(),
+            undo: UndoLog::default(),
+        }
+    }
+
+    /// The last transaction that the snapshot sees. Records are loaded before `tid().next()`.
+    #[must_use]
+    pub const fn tid(&self) -> Tid {
+        self.tid
+    }
+
+    /// Adds a record that was loaded, with the revision that it is.
+    pub fn add_record(&mut self, oid: Oid, serial: Tid, record: Bytes) {
+        self.stored.insert(oid, StoredRecord { serial, record, object: None });
+    }
+
+    /// Notes that the storage has no record of an object.
+    pub fn add_absent(&mut self, oid: Oid) {
+        self.absent.insert(oid);
+    }
+
+    /// The class of an object.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read), except [`Error::State`].
+    pub fn class(&mut self, id: impl Into<ObjectId>) -> Result<Class, Error> {
+        self.object(id.into()).map(|object| object.class.clone())
+    }
+
+    /// The revision of an object that was read; zero for a new object.
+    ///
+    /// # Errors
+    /// [`Error::NotLoaded`], [`Error::NoSuchObject`].
+    pub fn serial(&self, id: impl Into<ObjectId>) -> Result<Tid, Error> {
+        match id.into() {
+            ObjectId::Stored(oid) => match self.stored.get(&oid) {
+                Some(stored) => Ok(stored.serial),
+                None => Err(self.lacks(oid)),
+            },
+            ObjectId::New(_) => Ok(Tid::ZERO),
+        }
+    }
+
+    /// The state of an object.
+    ///
+    /// # Errors
+    /// [`Error::NotLoaded`], [`Error::NoSuchObject`], [`Error::Unreadable`], [`Error::State`].
+    pub fn read<T: ObjectState>(&mut self, id: impl Into<ObjectId>) -> Result<Arc<T>, Error> {
+        let id = id.into();
+        let object = self.object(id)?;
+        let state = object.state.clone().into_any();
+        let state = match state.downcast::<T>() {
+            Ok(state) => return Ok(state),
+            Err(state) => state,
+        };
+        let Ok(value) = state.downcast::<PyValue>() else {
+            let error = StateError::Class { expected: core::any::type_name::<T>() };
+            return Err(Error::State { id, class: object.class.clone(), error });
+        };
+        let state = T::read(&object.class, &value).map(Arc::new);
+        let state =
+            state.map_err(|error| Error::State { id, class: object.class.clone(), error })?;
+        object.state = state.clone();
+        Ok(state)
+    }
+
+    /// Replaces the state of an object, which is stored at the commit.
+    ///
+    /// # Errors
+    /// Those of [`class`](Self::class): the object must have been read.
+    pub fn write<T: ObjectState>(
+        &mut self,
+        id: impl Into<ObjectId>,
+        state: impl Into<Arc<T>>,
+    ) -> Result<(), Error> {
+        let id = id.into();
+        self.object(id)?;
+        self.change(id).state = state.into();
+        Ok(())
+    }
+
+    /// Changes the state of an object in place, which is stored at the commit.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read).
+    pub fn modify<T: ObjectState, R>(
+        &mut self,
+        id: impl Into<ObjectId>,
+        change: impl FnOnce(&mut T) -> R,
+    ) -> Result<R, Error> {
+        let id = id.into();
+        let mut state = self.read::<T>(id)?;
+        let object = self.change(id);
+        // The only reference to a state that was changed before in this operation is this one, so it
+        // is not copied.
+        object.state = Arc::new(PyValue::NONE);
+        let result = change(Arc::make_mut(&mut state));
+        object.state = state;
+        Ok(result)
+    }
+
+    /// Creates an object. It is stored if, at the commit, a stored object refers to it.
+    pub fn create<T: ObjectState>(&mut self, class: &Class, state: impl Into<Arc<T>>) -> ObjectId {
+        let id = ObjectId::New(self.new);
+        self.new += 1;
+        let object =
+            Object { class: class.clone(), class_form: class.clone().into(), state: state.into() };
+        self.changed.insert(id, object);
+        id
+    }
+
+    /// Makes the commit fail if another transaction has changed the object since it was read
+    /// (`readCurrent` in Python). A new object needs no check.
+    ///
+    /// # Errors
+    /// Those of [`serial`](Self::serial).
+    pub fn check_current(&mut self, id: impl Into<ObjectId>) -> Result<(), Error> {
+        let id = id.into();
+        self.serial(id)?;
+        if let ObjectId::Stored(oid) = id
+            && !self.checked.contains(&oid)
+        {
+            self.checked.push(oid);
+        }
+        Ok(())
+    }
+
+    /// Whether the commit would store the object.
+    #[must_use]
+    pub fn is_changed(&self, id: impl Into<ObjectId>) -> bool {
+        self.changed.contains_key(&id.into())
+    }
+
+    /// Runs an operation whose changes are undone if it fails.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    pub fn attempt<R, E>(
+        &mut self,
+        operation: impl FnOnce(&mut Self) -> Result<R, E>,
+    ) -> Result<R, E> {
+        let log = UndoLog {
+            before: BTreeMap::new(),
+            changed: self.change_order.len(),
+            new: self.new,
+            checked: self.checked.len(),
+        };
+        let outer = core::mem::replace(&mut self.undo, log);
+        let result = operation(self);
+        let log = core::mem::replace(&mut self.undo, outer);
+        if result.is_ok() {
+            // What the surrounding operation has to restore is what was there before both.
+            for (id, object) in log.before {
+                self.undo.before.entry(id).or_insert(object);
+            }
+        } else {
+            self.undo(log);
+        }
+        result
+    }
+
+    /// Number of oids that [`changes`](Self::changes) needs at most.
+    #[must_use]
+    pub fn new_objects(&self) -> usize {
+        self.changed.keys().filter(|id| id.oid().is_none()).count()
+    }
+
+    /// Collects the changes for a commit. `oids` are unused oids for the new objects.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn changes(&self, oids: &[Oid]) -> Result<Changes, Error> {
+        let mut collector =
+            Collector { snapshot: self, oids, given: BTreeMap::new(), found: vec![] };
+        let mut stores = Vec::new();
+        for oid in &self.change_order {
+            // New objects are stored after the object that first refers to them, the last one first.
+            collector.found.push(ObjectId::Stored(*oid));
+            while let Some(id) = collector.found.pop() {
+                stores.push(collector.store(id)?);
+            }
+        }
+        let unchanged = |oid: &&Oid| !self.changed.contains_key(&ObjectId::Stored(**oid));
+        let checks = self.checked.iter().filter(unchanged);
+        let checks = checks.map(|oid| CurrentCheck { oid: *oid, serial: self.stored[oid].serial });
+        Ok(Changes { stores, checks: checks.collect(), new_oids: collector.given })
+    }
+
+    fn object(&mut self, id: ObjectId) -> Result<&mut Object, Error> {
+        // Looked up twice, because the borrow checker does not see that the first one ends.
+        if self.changed.contains_key(&id) {
+            return Ok(self.changed.get_mut(&id).expect("the key is there"));
+        }
+        let ObjectId::Stored(oid) = id else {
+            panic!("{id} was created by another snapshot or undone");
+        };
+        let lacks = self.lacks(oid);
+        let Some(stored) = self.stored.get_mut(&oid) else { return Err(lacks) };
+        match &mut stored.object {
+            Some(object) => Ok(object),
+            unread => Ok(unread.insert(Object::read(oid, &stored.record)?)),
+        }
+    }
+
+    fn lacks(&self, oid: Oid) -> Error {
+        if self.absent.contains(&oid) {
+            Error::NoSuchObject(oid)
+        } else {
+            Error::NotLoaded(vec![oid])
+        }
+    }
+
+    /// The object to be changed, which was read before.
+    fn change(&mut self, id: ObjectId) -> &mut Object {
+        let before = self.changed.get(&id);
+        self.undo.before.entry(id).or_insert_with(|| before.cloned());
+        self.changed.entry(id).or_insert_with(|| {
+            let ObjectId::Stored(oid) = id else { panic!("{id} was created by another snapshot") };
+            self.change_order.push(oid);
+            let object = self.stored.get(&oid).and_then(|stored| stored.object.clone());
+            object.expect("an object is read before it is changed")
+        })
+    }
+
+    fn undo(&mut self, log: UndoLog) {
+        for (id, object) in log.before {
+            match object {
+                Some(object) => self.changed.insert(id, object),
+                None => self.changed.remove(&id),
+            };
+        }
+        self.changed.retain(|id, _| !matches!(id, ObjectId::New(number) if *number >= log.new));
+        self.change_order.truncate(log.changed);
+        self.checked.truncate(log.checked);
+        self.new = log.new;
+    }
+}
+
+impl Object {
+    fn read(oid: Oid, record: &Bytes) -> Result<Self, Error> {
+        let unreadable = |error| Error::Unreadable { oid, error };
+        let (graph, parts) = Graph::read(record).map_err(unreadable)?;
+        let names = class_of(&graph.arena, parts.class);
+        let text = |bytes| core::str::from_utf8(bytes).ok();
+        let names = names.and_then(|(module, name)| Some((text(module)?, text(name)?)));
+        let (module, name) = names.ok_or(Error::NoClass(oid))?;
+        let class = Class::new(module, name);
+        let graph = Arc::new(graph);
+        let class_form = PyValue::node(&graph, parts.class);
+        let state = Arc::new(PyValue::node(&graph, parts.state));
+        Ok(Self { class, class_form, state })
+    }
+}
+
+/// Collects stores, and gives oids to new objects as references to them are written.
+struct Collector<'a> {
+    snapshot: &'a Snapshot,
+    oids: &'a [Oid],
+    given: BTreeMap<ObjectId, Oid>,
+    /// Objects that have to be stored.
+    found: Vec<ObjectId>,
+}
+
+impl Collector<'_> {
+    fn store(&mut self, id: ObjectId) -> Result<Store, Error> {
+        let object = &self.snapshot.changed[&id];
+        let written =
+            StateWriter::record(&object.class_form, self, |writer| object.state.write(writer));
+        let record = written.map_err(|error| Error::Write { id, error })?;
+        let (oid, serial) = match id {
+            ObjectId::Stored(oid) => (oid, self.snapshot.stored[&oid].serial),
+            ObjectId::New(_) => (self.given[&id], Tid::ZERO),
+        };
+        Ok(Store { oid, serial, record })
+    }
+}
+
+impl OidSource for Collector<'_> {
+    fn oid(&mut self, id: ObjectId) -> Result<Oid, WriteError> {
+        if let Some(oid) = id.oid().or_else(|| self.given.get(&id).copied()) {
+            return Ok(oid);
+        }
+        if !self.snapshot.changed.contains_key(&id) {
+            return Err(WriteError::UnknownNew(id));
+        }
+        let given = self.oids.len();
+        let oid = *self.oids.get(self.given.len()).ok_or(WriteError::NoOids { given })?;
+        self.given.insert(id, oid);
+        self.found.push(id);
+        Ok(oid)
+    }
+}
