@@ -1,23 +1,21 @@
 //! What can go wrong with objects.
 
-use alloc::string::String;
-use alloc::vec::Vec;
-
 use rzeo_core::Oid;
 use rzeo_core::pickle::Unreadable;
 use rzeo_core::wire::Unwritable;
 use thiserror::Error;
 
 use crate::class::Class;
+use crate::convert_error::ConvertError;
 use crate::reference::ObjectId;
 
 /// An operation on a snapshot that has no result.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The snapshot lacks records. The driver loads them and runs the operation again.
-    #[error("records of {} objects are not loaded, the first of {}", .0.len(), .0[0])]
-    NotLoaded(Vec<Oid>),
+    /// The snapshot lacks a record. The driver loads it and runs the operation again.
+    #[error("the record of {0} is not loaded")]
+    NotLoaded(Oid),
     /// The storage has no such object at the snapshot's tid.
     #[error("there is no object {0}; a reference to it dangles")]
     NoSuchObject(Oid),
@@ -71,8 +69,8 @@ pub enum StateError {
         expected: &'static str,
     },
     /// The state does not convert to the Rust type.
-    #[error("{0}")]
-    Convert(String),
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
 }
 
 /// A value that cannot be written into a record.
@@ -94,6 +92,9 @@ pub enum WriteError {
         /// The number in the registry.
         code: u32,
     },
+    /// A Rust value does not convert to a Python value.
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
     /// The driver gave fewer oids than there are new objects.
     #[error("there are more new objects than the {given} oids that were given")]
     NoOids {

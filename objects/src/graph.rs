@@ -3,8 +3,8 @@
 use alloc::collections::BTreeMap;
 
 use bytes::Bytes;
-use rzeo_core::pickle::Unreadable;
 use rzeo_core::pickle::arena::{Arena, Node, NodeId};
+use rzeo_core::pickle::{Unreadable, load_graph};
 use rzeo_core::record::{Parts, RECORD_LIMITS};
 
 use crate::class::Class;
@@ -23,8 +23,19 @@ impl Graph {
     pub(crate) fn read(record: &Bytes) -> Result<(Self, Parts), Unreadable> {
         let mut arena = Arena::new(RECORD_LIMITS);
         let parts = Parts::read(&mut arena, record)?;
+        Ok((Self::new(arena), parts))
+    }
+
+    /// Reads a single pickle.
+    pub(crate) fn read_pickle(pickle: &Bytes) -> Result<(Self, NodeId), Unreadable> {
+        let mut arena = Arena::new(RECORD_LIMITS);
+        let root = load_graph(&mut arena, pickle)?;
+        Ok((Self::new(arena), root))
+    }
+
+    fn new(arena: Arena) -> Self {
         let classes = arena.nodes().iter().filter_map(|node| class(&arena, *node)).collect();
-        Ok((Self { arena, classes }, parts))
+        Self { arena, classes }
     }
 
     /// The class that a node names; `None` for other nodes, and for names that are not UTF-8.

@@ -8,8 +8,9 @@
 //! ```
 //!
 //! An operation runs on the records at hand. If it needs one that is not there, it ends with
-//! [`Error::NotLoaded`]; the driver loads the record and runs the operation again. In between, what the
-//! operation had changed is undone, because it runs in [`Snapshot::attempt`].
+//! [`Error::NotLoaded`]; the driver loads what [`Snapshot::take_lacking`] names and runs the operation
+//! again. In between, what the operation had changed is undone, because it runs in
+//! [`Snapshot::attempt`].
 //!
 //! A record that no operation changes is never written, and a new object is stored only if a stored
 //! object refers to it. Oids are given to new objects when the changes are collected, in the order in
@@ -32,9 +33,14 @@ use crate::state::{AnyState, ObjectState};
 use crate::state_writer::{OidSource, StateWriter};
 use crate::value::PyValue;
 
+/// Says that a new object is unknown, which is a fault of the caller.
+const NOT_HERE: &str = "was created by another snapshot, or its creation was undone";
+
 /// A state and its class.
 #[derive(Clone, Debug)]
 struct Object {
+    /// The revision that was read; zero for a new object.
+    serial: Tid,
     class: Class,
     /// The class as its record has it.
     class_form: PyValue,
@@ -72,8 +78,11 @@ pub struct Snapshot {
     change_order: Vec<Oid>,
     new: u32,
     /// Objects that must be current at the commit, in the order in which that was asked.
-    checked: Vec<Oid>,
+    checked: Vec<CurrentCheck>,
+    checked_oids: BTreeSet<Oid>,
     undo: UndoLog,
+    /// Objects whose records operations needed and did not find.
+    lacking: BTreeSet<Oid>,
 }
 
 /// A transaction's changes, for a driver to commit.
@@ -119,7 +128,9 @@ impl Snapshot {
             change_order: Vec::new(),
             new: 0,
             checked: Vec::new(),
+            checked_oids: BTreeSet::new(),
             undo: UndoLog::default(),
+            lacking: BTreeSet::new(),
         }
     }
 
@@ -139,6 +150,37 @@ impl Snapshot {
         self.absent.insert(oid);
     }
 
+    /// Notes that operations will need the records of these objects, so that the driver can load them
+    /// together. Returns whether all of them are here.
+    pub fn want(&mut self, oids: impl IntoIterator<Item = Oid>) -> bool {
+        let known = self.lacking.len();
+        let is_here = |oid: &Oid| self.stored.contains_key(oid) || self.absent.contains(oid);
+        let lacking: Vec<Oid> = oids.into_iter().filter(|oid| !is_here(oid)).collect();
+        self.lacking.extend(lacking);
+        self.lacking.len() == known
+    }
+
+    /// The objects whose records were needed and not found since the last call, for the driver to
+    /// load.
+    pub fn take_lacking(&mut self) -> Vec<Oid> {
+        core::mem::take(&mut self.lacking).into_iter().collect()
+    }
+
+    /// Moves the snapshot to a later tid, without its changes. `invalidated` are all objects that
+    /// transactions after [`tid`](Self::tid) have changed; the records of others are kept.
+    pub fn advance(&mut self, tid: Tid, invalidated: impl IntoIterator<Item = Oid>) {
+        let unchanged = Self {
+            stored: core::mem::take(&mut self.stored),
+            absent: core::mem::take(&mut self.absent),
+            ..Self::new(tid)
+        };
+        *self = unchanged;
+        for oid in invalidated {
+            self.stored.remove(&oid);
+            self.absent.remove(&oid);
+        }
+    }
+
     /// The class of an object.
     ///
     /// # Errors
@@ -151,13 +193,15 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`Error::NotLoaded`], [`Error::NoSuchObject`].
-    pub fn serial(&self, id: impl Into<ObjectId>) -> Result<Tid, Error> {
-        match id.into() {
-            ObjectId::Stored(oid) => match self.stored.get(&oid) {
-                Some(stored) => Ok(stored.serial),
-                None => Err(self.lacks(oid)),
-            },
-            ObjectId::New(_) => Ok(Tid::ZERO),
+    pub fn serial(&mut self, id: impl Into<ObjectId>) -> Result<Tid, Error> {
+        let id = id.into();
+        if let Some(object) = self.changed.get(&id) {
+            return Ok(object.serial);
+        }
+        let ObjectId::Stored(oid) = id else { panic!("{id} {NOT_HERE}") };
+        match self.stored.get(&oid).map(|stored| stored.serial) {
+            Some(serial) => Ok(serial),
+            None => Err(self.lacks(oid)),
         }
     }
 
@@ -223,10 +267,17 @@ impl Snapshot {
     pub fn create<T: ObjectState>(&mut self, class: &Class, state: impl Into<Arc<T>>) -> ObjectId {
         let id = ObjectId::New(self.new);
         self.new += 1;
-        let object =
-            Object { class: class.clone(), class_form: class.clone().into(), state: state.into() };
-        self.changed.insert(id, object);
+        self.changed.insert(id, Object::new(class, state.into()));
         id
+    }
+
+    /// Creates an object with an oid, which must be unused. It is stored even if nothing refers to it,
+    /// as the root object of a new database is.
+    pub fn add<T: ObjectState>(&mut self, oid: Oid, class: &Class, state: impl Into<Arc<T>>) {
+        let id = ObjectId::Stored(oid);
+        self.undo.before.entry(id).or_insert(None);
+        self.change_order.push(oid);
+        self.changed.insert(id, Object::new(class, state.into()));
     }
 
     /// Makes the commit fail if another transaction has changed the object since it was read
@@ -236,11 +287,12 @@ impl Snapshot {
     /// Those of [`serial`](Self::serial).
     pub fn check_current(&mut self, id: impl Into<ObjectId>) -> Result<(), Error> {
         let id = id.into();
-        self.serial(id)?;
+        let serial = self.serial(id)?;
         if let ObjectId::Stored(oid) = id
-            && !self.checked.contains(&oid)
+            && serial != Tid::ZERO
+            && self.checked_oids.insert(oid)
         {
-            self.checked.push(oid);
+            self.checked.push(CurrentCheck { oid, serial });
         }
         Ok(())
     }
@@ -249,6 +301,12 @@ impl Snapshot {
     #[must_use]
     pub fn is_changed(&self, id: impl Into<ObjectId>) -> bool {
         self.changed.contains_key(&id.into())
+    }
+
+    /// Whether a commit would store anything.
+    #[must_use]
+    pub fn has_changes(&self) -> bool {
+        !self.change_order.is_empty()
     }
 
     /// Runs an operation whose changes are undone if it fails.
@@ -300,34 +358,36 @@ impl Snapshot {
                 stores.push(collector.store(id)?);
             }
         }
-        let unchanged = |oid: &&Oid| !self.changed.contains_key(&ObjectId::Stored(**oid));
-        let checks = self.checked.iter().filter(unchanged);
-        let checks = checks.map(|oid| CurrentCheck { oid: *oid, serial: self.stored[oid].serial });
-        Ok(Changes { stores, checks: checks.collect(), new_oids: collector.given })
+        let unchanged = |check: &&CurrentCheck| !self.is_changed(check.oid);
+        let checks = self.checked.iter().filter(unchanged).copied().collect();
+        Ok(Changes { stores, checks, new_oids: collector.given })
     }
 
     fn object(&mut self, id: ObjectId) -> Result<&mut Object, Error> {
-        // Looked up twice, because the borrow checker does not see that the first one ends.
+        // Objects are looked up twice, because the borrow checker does not see that the first borrow
+        // ends.
         if self.changed.contains_key(&id) {
             return Ok(self.changed.get_mut(&id).expect("the key is there"));
         }
         let ObjectId::Stored(oid) = id else {
-            panic!("{id} was created by another snapshot or undone");
+            panic!("{id} {NOT_HERE}");
         };
-        let lacks = self.lacks(oid);
-        let Some(stored) = self.stored.get_mut(&oid) else { return Err(lacks) };
+        if !self.stored.contains_key(&oid) {
+            return Err(self.lacks(oid));
+        }
+        let stored = self.stored.get_mut(&oid).expect("the key is there");
         match &mut stored.object {
             Some(object) => Ok(object),
-            unread => Ok(unread.insert(Object::read(oid, &stored.record)?)),
+            unread => Ok(unread.insert(Object::read(oid, stored.serial, &stored.record)?)),
         }
     }
 
-    fn lacks(&self, oid: Oid) -> Error {
+    fn lacks(&mut self, oid: Oid) -> Error {
         if self.absent.contains(&oid) {
-            Error::NoSuchObject(oid)
-        } else {
-            Error::NotLoaded(vec![oid])
+            return Error::NoSuchObject(oid);
         }
+        self.lacking.insert(oid);
+        Error::NotLoaded(oid)
     }
 
     /// The object to be changed, which was read before.
@@ -335,7 +395,7 @@ impl Snapshot {
         let before = self.changed.get(&id);
         self.undo.before.entry(id).or_insert_with(|| before.cloned());
         self.changed.entry(id).or_insert_with(|| {
-            let ObjectId::Stored(oid) = id else { panic!("{id} was created by another snapshot") };
+            let ObjectId::Stored(oid) = id else { panic!("{id} {NOT_HERE}") };
             self.change_order.push(oid);
             let object = self.stored.get(&oid).and_then(|stored| stored.object.clone());
             object.expect("an object is read before it is changed")
@@ -351,13 +411,19 @@ impl Snapshot {
         }
         self.changed.retain(|id, _| !matches!(id, ObjectId::New(number) if *number >= log.new));
         self.change_order.truncate(log.changed);
-        self.checked.truncate(log.checked);
+        for check in self.checked.drain(log.checked..) {
+            self.checked_oids.remove(&check.oid);
+        }
         self.new = log.new;
     }
 }
 
 impl Object {
-    fn read(oid: Oid, record: &Bytes) -> Result<Self, Error> {
+    fn new<T: ObjectState>(class: &Class, state: Arc<T>) -> Self {
+        Self { serial: Tid::ZERO, class: class.clone(), class_form: class.clone().into(), state }
+    }
+
+    fn read(oid: Oid, serial: Tid, record: &Bytes) -> Result<Self, Error> {
         let unreadable = |error| Error::Unreadable { oid, error };
         let (graph, parts) = Graph::read(record).map_err(unreadable)?;
         let names = class_of(&graph.arena, parts.class);
@@ -368,7 +434,7 @@ impl Object {
         let graph = Arc::new(graph);
         let class_form = PyValue::node(&graph, parts.class);
         let state = Arc::new(PyValue::node(&graph, parts.state));
-        Ok(Self { class, class_form, state })
+        Ok(Self { serial, class, class_form, state })
     }
 }
 
@@ -387,11 +453,8 @@ impl Collector<'_> {
         let written =
             StateWriter::record(&object.class_form, self, |writer| object.state.write(writer));
         let record = written.map_err(|error| Error::Write { id, error })?;
-        let (oid, serial) = match id {
-            ObjectId::Stored(oid) => (oid, self.snapshot.stored[&oid].serial),
-            ObjectId::New(_) => (self.given[&id], Tid::ZERO),
-        };
-        Ok(Store { oid, serial, record })
+        let oid = id.oid().unwrap_or_else(|| self.given[&id]);
+        Ok(Store { oid, serial: object.serial, record })
     }
 }
 

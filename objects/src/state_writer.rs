@@ -134,30 +134,32 @@ impl<'a> StateWriter<'a> {
         self.pickler.end_tuple(len);
     }
 
-    /// Writes a new list, whose items `write` writes.
+    /// Writes a list, whose items `write` writes. `origin` is the list that it was made from, if there
+    /// is one: values that contain that list contain the one that is written.
     ///
     /// # Errors
     /// Those of `write`.
     pub fn list<T>(
         &mut self,
+        origin: Option<&PyValue>,
         items: &[T],
         write: impl FnMut(&mut Self, &T) -> Result<(), WriteError>,
     ) -> Result<(), WriteError> {
-        self.pickler.empty(ItemsKind::List);
-        write_items(self, ItemsKind::List, true, items, write)
+        self.own_items(ItemsKind::List, origin, items, write)
     }
 
-    /// Writes a new dict. `write` writes the key and the value of an item.
+    /// Writes a dict. `write` writes the key and the value of an item, and `origin` is as in
+    /// [`list`](Self::list).
     ///
     /// # Errors
     /// Those of `write`.
     pub fn dict<T>(
         &mut self,
+        origin: Option<&PyValue>,
         items: &[T],
         write: impl FnMut(&mut Self, &T) -> Result<(), WriteError>,
     ) -> Result<(), WriteError> {
-        self.pickler.empty(ItemsKind::Dict);
-        write_items(self, ItemsKind::Dict, true, items, write)
+        self.own_items(ItemsKind::Dict, origin, items, write)
     }
 
     /// Writes a reference to an object of the same database.
@@ -170,6 +172,28 @@ impl<'a> StateWriter<'a> {
         self.end_tuple(2);
         self.pickler.reference();
         Ok(())
+    }
+
+    /// Writes a container of the state itself.
+    fn own_items<T>(
+        &mut self,
+        kind: ItemsKind,
+        origin: Option<&PyValue>,
+        items: &[T],
+        write: impl FnMut(&mut Self, &T) -> Result<(), WriteError>,
+    ) -> Result<(), WriteError> {
+        let identity = origin.and_then(|origin| match &origin.0 {
+            Repr::Node(graph, id) => Some(node_identity(graph, *id)),
+            Repr::List(items) => Some(made(items)),
+            Repr::Dict(items) => Some(made(items)),
+            _ => None,
+        });
+        self.kept.extend(origin.cloned());
+        if let Some(identity) = identity {
+            return self.items(kind, items, identity, write);
+        }
+        self.pickler.empty(kind);
+        write_items(self, kind, true, items, write)
     }
 
     fn nested(&mut self, value: &PyValue) -> Result<(), WriteError> {
@@ -197,7 +221,7 @@ impl<'a> StateWriter<'a> {
     }
 
     fn node(&mut self, graph: &Arc<Graph>, id: NodeId) -> Result<(), WriteError> {
-        let identity = Identity::Node(Arc::as_ptr(graph).addr(), id);
+        let identity = node_identity(graph, id);
         let arena = &graph.arena;
         let child = |writer: &mut Self, id: &NodeId| writer.nested(&PyValue::node(graph, *id));
         match arena.node(id) {
@@ -311,7 +335,7 @@ impl<'a> StateWriter<'a> {
             return self.nested(&PyValue::node(graph, state));
         };
         let (pairs, _) = arena.sequence(dict).as_chunks::<2>();
-        let identity = Identity::Node(Arc::as_ptr(graph).addr(), state);
+        let identity = node_identity(graph, state);
         self.items(ItemsKind::Dict, pairs, identity, |writer, [key, value]| {
             let key = PyValue::node(graph, *key);
             match key.as_text() {
@@ -490,6 +514,10 @@ impl AsMut<Pickler> for StateWriter<'_> {
     fn as_mut(&mut self) -> &mut Pickler {
         &mut self.pickler
     }
+}
+
+fn node_identity(graph: &Arc<Graph>, id: NodeId) -> Identity {
+    Identity::Node(Arc::as_ptr(graph).addr(), id)
 }
 
 /// The identity of a value that a program made.

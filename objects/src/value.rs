@@ -17,6 +17,7 @@ use core::fmt;
 
 use bytes::Bytes;
 use rzeo_core::Oid;
+use rzeo_core::pickle::Unreadable;
 use rzeo_core::pickle::arena::{Node, NodeId};
 use rzeo_core::record;
 
@@ -109,6 +110,15 @@ impl PyValue {
     #[must_use]
     pub fn reference(id: impl Into<ObjectId>, class: &Class) -> Self {
         Reference::new(id, class).into()
+    }
+
+    /// Reads a pickle, of protocols 0 to 3.
+    ///
+    /// # Errors
+    /// [`Unreadable`].
+    pub fn from_pickle(pickle: &Bytes) -> Result<Self, Unreadable> {
+        let (graph, root) = Graph::read_pickle(pickle)?;
+        Ok(Self::node(&Arc::new(graph), root))
     }
 
     /// A value of a record.

@@ -32,7 +32,7 @@ pub(crate) mod text;
 
 use bytes::Bytes;
 
-use self::arena::Arena;
+use self::arena::{Arena, NodeId};
 pub use self::dump::dump;
 pub use self::emit::Unwritable;
 pub(crate) use self::emit::{Count, Sink};
@@ -52,9 +52,17 @@ pub fn load(input: &Bytes, limits: &ReadLimits) -> Result<Value, Unreadable> {
     load_general(input, limits)
 }
 
+/// Reads one pickle into an arena, which keeps what is shared or contains itself.
+///
+/// # Errors
+/// [`Unreadable`], for malformed pickles and for those beyond the arena's limits.
+pub fn load_graph(arena: &mut Arena, input: &Bytes) -> Result<NodeId, Unreadable> {
+    Machine::new(arena, input)?.load()
+}
+
 /// Reads with the general machine only.
 fn load_general(input: &Bytes, limits: &ReadLimits) -> Result<Value, Unreadable> {
     let mut arena = Arena::new(*limits);
-    let root = Machine::new(&mut arena, input)?.load()?;
+    let root = load_graph(&mut arena, input)?;
     arena.value(root)
 }

@@ -1,0 +1,87 @@
+//! References in Rust values: serde has no kind of value for them, so they pass through it as newtype
+//! structs of a name that nothing else has, with their parts as the content.
+
+use alloc::string::String;
+
+use rzeo_core::Oid;
+use serde_core::de::{self, Deserialize, Deserializer, Visitor};
+use serde_core::ser::{Serialize, Serializer};
+
+use crate::class::Class;
+use crate::reference::{ObjectId, Reference};
+
+/// The name of the newtype struct.
+pub(super) const NAME: &str = "rzeo_objects::Reference";
+
+/// All parts of a reference: form, stored, number, database, module and name.
+pub(super) type Parts = (u8, bool, u64, Option<String>, Option<(String, String)>);
+
+/// The parts of a reference.
+pub(super) fn parts(reference: &Reference) -> Parts {
+    let id_parts = |id: ObjectId| match id {
+        ObjectId::Stored(oid) => (true, oid.0),
+        ObjectId::New(number) => (false, number.into()),
+    };
+    let class_parts = |class: &Option<Class>| {
+        class.as_ref().map(|class| (class.module().into(), class.name().into()))
+    };
+    match reference {
+        Reference::Strong { id, class } => {
+            let (stored, number) = id_parts(*id);
+            (0, stored, number, None, class_parts(class))
+        }
+        Reference::Weak { id, database } => {
+            let (stored, number) = id_parts(*id);
+            (1, stored, number, database.clone(), None)
+        }
+        Reference::Foreign { database, oid, class } => {
+            (2, true, oid.0, Some(database.clone()), class_parts(class))
+        }
+    }
+}
+
+/// The reference of these parts.
+pub(super) fn from_parts((form, stored, number, database, class): Parts) -> Option<Reference> {
+    let id = if stored {
+        ObjectId::Stored(Oid(number))
+    } else {
+        ObjectId::New(u32::try_from(number).ok()?)
+    };
+    let class = class.map(|(module, name)| Class::new(&module, &name));
+    Some(match (form, database) {
+        (0, None) => Reference::Strong { id, class },
+        (1, database) => Reference::Weak { id, database },
+        (2, Some(database)) => Reference::Foreign { database, oid: id.oid()?, class },
+        _ => return None,
+    })
+}
+
+impl Serialize for Reference {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_newtype_struct(NAME, &parts(self))
+    }
+}
+
+impl<'de> Deserialize<'de> for Reference {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_newtype_struct(NAME, ReferenceVisitor)
+    }
+}
+
+struct ReferenceVisitor;
+
+impl<'de> Visitor<'de> for ReferenceVisitor {
+    type Value = Reference;
+
+    fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("a reference to a persistent object")
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> Result<Self::Value, D::Error> {
+        let parts = Parts::deserialize(deserializer)?;
+        from_parts(parts).ok_or_else(|| de::Error::custom("the parts of a reference do not match"))
+    }
+}
