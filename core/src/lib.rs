@@ -91,6 +91,7 @@ extern crate alloc;
 
 pub mod client;
 mod ids;
+pub mod number;
 pub mod pickle;
 pub mod record;
 pub mod resolve;

@@ -32,7 +32,7 @@ mod write;
 use bytes::Bytes;
 
 use self::buckets::Family;
-use self::names::ClassKind;
+pub use self::names::{BTreesClass, ClassKind};
 use self::states::States;
 use crate::pickle::arena::{Arena, Node, NodeId};
 use crate::record::{Parts, RECORD_LIMITS, class_of};
@@ -85,8 +85,8 @@ impl Class {
         if (module, name) == (b"BTrees.Length", b"Length") {
             return Some(Self::Length);
         }
-        let (names, kind) = names::btrees_class(module, name)?;
-        Some(Self::BTrees(Family::new(names.prefix, kind), kind))
+        let BTreesClass { family, kind } = BTreesClass::named(module, name)?;
+        Some(Self::BTrees(Family::new(family, kind), kind))
     }
 }
 

@@ -5,18 +5,30 @@
 //! modules with and without an underscore.
 
 /// The four kinds of classes in a module of BTrees.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum ClassKind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClassKind {
+    /// A leaf with keys and values.
     Bucket,
+    /// A leaf with keys only.
     Set,
+    /// A tree of buckets.
     BTree,
+    /// A tree of sets.
     TreeSet,
 }
 
+/// A class of BTrees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BTreesClass {
+    /// One letter for the type of the keys, one for that of the values.
+    pub family: [u8; 2],
+    /// Which of the family's classes.
+    pub kind: ClassKind,
+}
+
 /// The names of one pair of types.
-pub(super) struct Names {
-    /// One letter for the keys, one for the values.
-    pub(super) prefix: [u8; 2],
+struct Names {
+    prefix: [u8; 2],
     module: &'static str,
     classes: [(&'static str, ClassKind); 4],
 }
@@ -44,10 +56,13 @@ const NAMES: &[Names] = names!(
     "QF" "QL" "fs"
 );
 
-/// Recognizes a class of BTrees by any of its names.
-pub(super) fn btrees_class(module: &[u8], name: &[u8]) -> Option<(&'static Names, ClassKind)> {
-    let (names, (_, kind)) = find(module, name)?;
-    Some((names, kind))
+impl BTreesClass {
+    /// Recognizes a class by any of its names.
+    #[must_use]
+    pub fn named(module: &[u8], name: &[u8]) -> Option<Self> {
+        let (names, (_, kind)) = find(module, name)?;
+        Some(Self { family: names.prefix, kind })
+    }
 }
 
 /// The names under which current versions pickle a class.
