@@ -5,6 +5,7 @@ use rzeo_core::pickle::Unreadable;
 use rzeo_core::wire::Unwritable;
 use thiserror::Error;
 
+use crate::btree::error::BTreeError;
 use crate::class::Class;
 use crate::convert_error::ConvertError;
 use crate::reference::ObjectId;
@@ -40,6 +41,9 @@ pub enum Error {
         /// What is wrong with the state.
         error: StateError,
     },
+    /// An operation on a tree of BTrees cannot use a key, a value or a node.
+    #[error(transparent)]
+    BTree(#[from] BTreeError),
     /// A changed object cannot be written.
     #[error("the state of {id} cannot be written: {error}")]
     Write {

@@ -4,6 +4,7 @@
 
 extern crate alloc;
 
+pub mod btree;
 mod class;
 pub mod convert;
 mod convert_error;

@@ -20,6 +20,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::any::Any;
 
 use bytes::Bytes;
 use rzeo_core::record::class_of;
@@ -471,5 +472,11 @@ impl OidSource for Collector<'_> {
         self.given.insert(id, oid);
         self.found.push(id);
         Ok(oid)
+    }
+
+    fn without_oid(&self, id: ObjectId) -> Option<Arc<dyn Any + Send + Sync>> {
+        let is_without = id.oid().is_none() && !self.given.contains_key(&id);
+        let object = self.snapshot.changed.get(&id).filter(|_| is_without)?;
+        Some(object.state.clone().into_any())
     }
 }

@@ -11,6 +11,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::any::Any;
 
 use bytes::Bytes;
 use rzeo_core::Oid;
@@ -30,6 +31,9 @@ const DEPTH_MAX: u32 = 250;
 pub(crate) trait OidSource {
     /// The oid of an object.
     fn oid(&mut self, id: ObjectId) -> Result<Oid, WriteError>;
+
+    /// The state of a new object to which no reference was written yet.
+    fn without_oid(&self, id: ObjectId) -> Option<Arc<dyn Any + Send + Sync>>;
 }
 
 /// Writes the state of an object, value by value.
@@ -194,6 +198,13 @@ impl<'a> StateWriter<'a> {
         }
         self.pickler.empty(kind);
         write_items(self, kind, true, items, write)
+    }
+
+    /// The state of a new object that has no oid yet, because no reference to it was written so far in
+    /// this commit. Classes that keep such an object's state within their own ask for it.
+    #[must_use]
+    pub fn without_oid<T: Any + Send + Sync>(&self, id: ObjectId) -> Option<Arc<T>> {
+        self.oids.without_oid(id)?.downcast().ok()
     }
 
     fn nested(&mut self, value: &PyValue) -> Result<(), WriteError> {

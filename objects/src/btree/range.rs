@@ -1,0 +1,110 @@
+//! Ranges of items, in ascending order.
+//!
+//! A range is a position and an end. It follows the chain of buckets and reads one when it gets there;
+//! if that is not loaded, the position stays where it is, and the next call goes on from there.
+
+use core::cmp::Ordering;
+use core::ops::Bound;
+
+use super::error::Damage;
+use super::leaf::{Leaf, Root, search};
+use super::nodes::damaged;
+use super::order::order;
+use crate::error::Error;
+use crate::snapshot::Snapshot;
+use crate::value::PyValue;
+
+/// Items of a tree between two keys, not yet read.
+#[derive(Clone, Debug)]
+pub(super) struct Cursor {
+    root: Root,
+    position: Position,
+    end: Bound<PyValue>,
+    /// The key of the last item that was given.
+    given: Option<PyValue>,
+}
+
+#[derive(Clone, Debug)]
+enum Position {
+    /// Before the first item that is within the bound.
+    Start(Bound<PyValue>),
+    /// Before an item of a leaf.
+    At(Leaf, usize),
+    /// After the last item.
+    End,
+}
+
+impl Cursor {
+    /// The items between two keys.
+    pub(super) const fn new(root: Root, start: Bound<PyValue>, end: Bound<PyValue>) -> Self {
+        Self { root, position: Position::Start(start), end, given: None }
+    }
+
+    /// The next item: its key, and its value or `None` in sets.
+    pub(super) fn next(
+        &mut self,
+        snapshot: &mut Snapshot,
+    ) -> Result<Option<(PyValue, PyValue)>, Error> {
+        loop {
+            let (leaf, at) = match &self.position {
+                Position::End => return Ok(None),
+                Position::Start(start) => {
+                    self.position = self.start(snapshot, start)?;
+                    continue;
+                }
+                Position::At(leaf, at) => (*leaf, *at),
+            };
+            let found = leaf.look(snapshot, self.root.layout, |bucket| {
+                let item = bucket.keys().get(at).map(|key| (key.clone(), bucket.value(at)));
+                item.ok_or((bucket.len(), bucket.next))
+            })?;
+            match found {
+                Ok((key, value)) => {
+                    if !self.is_before_end(&key)? {
+                        self.position = Position::End;
+                        return Ok(None);
+                    }
+                    self.check_order(leaf, at, &key)?;
+                    self.position = Position::At(leaf, at + 1);
+                    self.given = Some(key.clone());
+                    return Ok(Some((key, value)));
+                }
+                Err(_) if !self.root.is_tree => self.position = Position::End,
+                Err((0, _)) => return Err(damaged(leaf.id(), Damage::Empty)),
+                Err((_, Some(next))) => self.position = Position::At(Leaf::Bucket(next), 0),
+                Err((_, None)) => self.position = Position::End,
+            }
+        }
+    }
+
+    fn start(&self, snapshot: &mut Snapshot, start: &Bound<PyValue>) -> Result<Position, Error> {
+        let (Bound::Included(key) | Bound::Excluded(key)) = start else {
+            let first = Leaf::first(snapshot, self.root)?;
+            return Ok(first.map_or(Position::End, |leaf| Position::At(leaf, 0)));
+        };
+        let Some(found) = search(snapshot, self.root, key)? else { return Ok(Position::End) };
+        let at = match found.leaf.look(snapshot, self.root.layout, |bucket| bucket.find(key))?? {
+            Ok(at) if matches!(start, Bound::Excluded(_)) => at + 1,
+            Ok(at) | Err(at) => at,
+        };
+        Ok(Position::At(found.leaf, at))
+    }
+
+    fn is_before_end(&self, key: &PyValue) -> Result<bool, Error> {
+        Ok(match &self.end {
+            Bound::Unbounded => true,
+            Bound::Included(end) => order(key, end)? != Ordering::Greater,
+            Bound::Excluded(end) => order(key, end)? == Ordering::Less,
+        })
+    }
+
+    /// Ends a walk through a chain of buckets that leads back.
+    fn check_order(&self, leaf: Leaf, at: usize, key: &PyValue) -> Result<(), Error> {
+        match &self.given {
+            Some(given) if at == 0 && order(given, key)? != Ordering::Less => {
+                Err(damaged(leaf.id(), Damage::KeyOrder))
+            }
+            _ => Ok(()),
+        }
+    }
+}
