@@ -106,7 +106,7 @@ impl Instance {
         Ok((attributes, data))
     }
 
-    pub(crate) fn from_state(state: &PyValue) -> Result<Self, StateError> {
+    fn from_state(state: &PyValue) -> Result<Self, StateError> {
         match state.view() {
             View::Dict(attributes) => Ok(Self { attributes: Cow::into_owned(attributes) }),
             _ => Err(StateError::Form { part: "the state", expected: "a dict of attributes" }),

@@ -49,6 +49,6 @@ impl ObjectState for PyValue {
     }
 
     fn write(&self, writer: &mut StateWriter<'_>) -> Result<(), WriteError> {
-        writer.value(self)
+        writer.state(self)
     }
 }

@@ -128,6 +128,25 @@ impl<'a> StateWriter<'a> {
         self.nested(value)
     }
 
+    /// Writes a value that is the state of an object: if it is a dict of attributes, their names are
+    /// interned.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub fn state(&mut self, state: &PyValue) -> Result<(), WriteError> {
+        self.kept.push(state.clone());
+        match &state.0 {
+            Repr::Node(graph, id) => self.object_state(graph, *id),
+            Repr::Dict(items) => {
+                self.items(ItemsKind::Dict, items, made(items), |writer, (name, value)| {
+                    writer.attribute_name(name)?;
+                    writer.nested(value)
+                })
+            }
+            _ => self.nested(state),
+        }
+    }
+
     /// Starts a tuple of `len` items.
     pub fn start_tuple(&mut self, len: usize) {
         self.pickler.start_tuple(len);
@@ -339,22 +358,34 @@ impl<'a> StateWriter<'a> {
         }
     }
 
-    /// Writes the state of an object within a state. Python interns the names of attributes.
+    /// Writes the state of an object within a state: a dict of attributes, or one and another for
+    /// slots. Python interns the names of both.
     fn object_state(&mut self, graph: &Arc<Graph>, state: NodeId) -> Result<(), WriteError> {
         let arena = &graph.arena;
-        let Node::Dict(dict) = arena.node(state) else {
-            return self.nested(&PyValue::node(graph, state));
-        };
-        let (pairs, _) = arena.sequence(dict).as_chunks::<2>();
         let identity = node_identity(graph, state);
-        self.items(ItemsKind::Dict, pairs, identity, |writer, [key, value]| {
-            let key = PyValue::node(graph, *key);
-            match key.as_text() {
-                Some(name) => writer.interned(name)?,
-                None => writer.nested(&key)?,
+        match arena.node(state) {
+            Node::Dict(dict) => {
+                let (pairs, _) = arena.sequence(dict).as_chunks::<2>();
+                self.items(ItemsKind::Dict, pairs, identity, |writer, [key, value]| {
+                    writer.attribute_name(&PyValue::node(graph, *key))?;
+                    writer.nested(&PyValue::node(graph, *value))
+                })
             }
-            writer.nested(&PyValue::node(graph, *value))
-        })
+            Node::Tuple(parts) if arena.tuple(parts).len() == 2 => {
+                self.tuple(arena.tuple(parts), identity, |writer, part| match arena.node(*part) {
+                    Node::Dict(_) => writer.object_state(graph, *part),
+                    _ => writer.nested(&PyValue::node(graph, *part)),
+                })
+            }
+            _ => self.nested(&PyValue::node(graph, state)),
+        }
+    }
+
+    fn attribute_name(&mut self, name: &PyValue) -> Result<(), WriteError> {
+        match name.as_text() {
+            Some(name) => self.interned(name),
+            None => self.nested(name),
+        }
     }
 
     fn any_reference(&mut self, reference: &Reference) -> Result<(), WriteError> {

@@ -29,10 +29,9 @@ use serde_core::de::DeserializeOwned;
 use crate::class::Class;
 use crate::convert_error::ConvertError;
 use crate::error::{StateError, WriteError};
-use crate::instance::Instance;
 use crate::state::ObjectState;
 use crate::state_writer::StateWriter;
-use crate::value::{PyValue, View};
+use crate::value::PyValue;
 
 /// Maximum depth of nested values that are converted.
 const DEPTH_MAX: u32 = 128;
@@ -64,18 +63,10 @@ where
     T: Serialize + DeserializeOwned + Clone + core::fmt::Debug + Send + Sync + 'static,
 {
     fn read(_class: &Class, state: &PyValue) -> Result<Self, StateError> {
-        from_value(state).map(Self).map_err(StateError::Convert)
+        Ok(Self(from_value(state)?))
     }
 
     fn write(&self, writer: &mut StateWriter<'_>) -> Result<(), WriteError> {
-        let state = to_value(&self.0).map_err(WriteError::Convert)?;
-        match state.view() {
-            // Python interns the names of attributes.
-            View::Dict(_) => match Instance::from_state(&state) {
-                Ok(instance) => instance.write(writer),
-                Err(_) => writer.value(&state),
-            },
-            _ => writer.value(&state),
-        }
+        writer.state(&to_value(&self.0)?)
     }
 }
