@@ -272,6 +272,12 @@ impl From<i64> for PyValue {
     }
 }
 
+impl From<i32> for PyValue {
+    fn from(int: i32) -> Self {
+        Self(Repr::Int(int.into()))
+    }
+}
+
 impl From<u64> for PyValue {
     fn from(int: u64) -> Self {
         Self(match i64::try_from(int) {

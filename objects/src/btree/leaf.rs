@@ -1,10 +1,12 @@
 //! The leaves of a tree, wherever their items are kept.
 
+use alloc::sync::Arc;
+
 use super::bucket::Bucket;
 use super::error::{Damage, LEVELS_MAX};
 use super::layout::Layout;
 use super::nodes::{bucket, damaged, last_bucket, node};
-use super::tree_node::Content;
+use super::tree_node::{Content, TreeNode};
 use crate::error::Error;
 use crate::reference::ObjectId;
 use crate::snapshot::Snapshot;
@@ -32,6 +34,8 @@ pub(super) struct Search {
     pub(super) leaf: Leaf,
     /// What the leaf before the found one is below, if there is one: a bucket or an inner node.
     pub(super) left: Option<Left>,
+    /// The node that refers to the leaf, and the position of the leaf among its children.
+    pub(super) parent: Option<(Arc<TreeNode>, usize)>,
 }
 
 /// A left neighbour on the way to a leaf.
@@ -101,13 +105,13 @@ pub(super) fn search(
 ) -> Result<Option<Search>, Error> {
     let (mut id, mut left) = (root.id, None);
     if !root.is_tree {
-        return Ok(Some(Search { leaf: Leaf::Bucket(id), left }));
+        return Ok(Some(Search { leaf: Leaf::Bucket(id), left, parent: None }));
     }
     for _ in 0..LEVELS_MAX {
         let tree_node = node(snapshot, root.layout, id)?;
         let children = match &tree_node.content {
             Content::OneBucket(_) => {
-                return Ok(Some(Search { leaf: Leaf::WithinTree(id), left }));
+                return Ok(Some(Search { leaf: Leaf::WithinTree(id), left, parent: None }));
             }
             Content::Children(children) if children.ids.is_empty() => return Ok(None),
             Content::Children(children) => children,
@@ -120,7 +124,8 @@ pub(super) fn search(
         }
         id = children.ids[at];
         if children.are_buckets {
-            return Ok(Some(Search { leaf: Leaf::Bucket(id), left }));
+            let parent = Some((tree_node, at));
+            return Ok(Some(Search { leaf: Leaf::Bucket(id), left, parent }));
         }
     }
     Err(damaged(id, Damage::TooDeep))

@@ -1,14 +1,19 @@
 //! Questions to trees that change nothing.
 
-use super::error::Damage;
+use core::ops::Bound;
+
+use super::bucket::Bucket;
+use super::error::{Damage, LEVELS_MAX};
+use super::layout::Layout;
 use super::leaf::{Leaf, Left, Root, search};
-use super::nodes::{damaged, last_bucket};
+use super::nodes::{bucket, damaged, last_bucket, node};
 use super::order::order;
 use super::range::Cursor;
+use super::tree_node::Content;
 use crate::error::Error;
+use crate::reference::ObjectId;
 use crate::snapshot::Snapshot;
 use crate::value::PyValue;
-use core::ops::Bound;
 
 /// The value of a key; `None` if the key is not there. In sets the value is Python's `None`.
 pub(super) fn get(
@@ -22,30 +27,62 @@ pub(super) fn get(
     })?
 }
 
-/// Number of items. Every bucket is read.
+/// Number of items. Every bucket is read; what is lacking on one level is loaded together.
 pub(super) fn len(snapshot: &mut Snapshot, root: Root) -> Result<usize, Error> {
-    let mut len = 0;
-    let mut next = Leaf::first(snapshot, root)?;
-    let mut before: Option<PyValue> = None;
-    while let Some(leaf) = next {
-        let (count, first, after) = leaf.look(snapshot, root.layout, |bucket| {
-            (bucket.len(), bucket.keys().first().cloned(), bucket.next)
-        })?;
-        len += count;
-        if !root.is_tree {
-            break;
-        }
-        let first = first.ok_or_else(|| damaged(leaf.id(), Damage::Empty))?;
-        if let Some(before) = before
-            && order(&before, &first)?.is_ge()
-        {
-            // Else a chain of buckets that leads back would have no end.
-            return Err(damaged(leaf.id(), Damage::KeyOrder));
-        }
-        before = Some(first);
-        next = after.map(Leaf::Bucket);
+    if root.is_tree {
+        Count { snapshot, layout: root.layout, last: None }.below(root.id, 0)
+    } else {
+        bucket(snapshot, root.layout, root.id).map(|bucket| bucket.len())
     }
-    Ok(len)
+}
+
+/// Counts items, in their order.
+struct Count<'a> {
+    snapshot: &'a mut Snapshot,
+    layout: Layout,
+    /// The last key so far. Keys that do not ascend end the count of damaged trees, whose nodes can
+    /// have any number of parents.
+    last: Option<PyValue>,
+}
+
+impl Count<'_> {
+    fn below(&mut self, id: ObjectId, depth: u32) -> Result<usize, Error> {
+        let tree_node = node(self.snapshot, self.layout, id)?;
+        let children = match &tree_node.content {
+            Content::OneBucket(bucket) => return self.items(id, bucket),
+            Content::Children(children) => children,
+        };
+        if depth == LEVELS_MAX {
+            return Err(damaged(id, Damage::TooDeep));
+        }
+        if children.ids.is_empty() && depth > 0 {
+            return Err(damaged(id, Damage::Empty));
+        }
+        self.snapshot.want(children.ids.iter().filter_map(|id| id.oid()));
+        let mut len = 0;
+        for child in &children.ids {
+            len += if children.are_buckets {
+                let bucket = bucket(self.snapshot, self.layout, *child)?;
+                self.items(*child, &bucket)?
+            } else {
+                self.below(*child, depth + 1)?
+            };
+        }
+        Ok(len)
+    }
+
+    fn items(&mut self, id: ObjectId, bucket: &Bucket) -> Result<usize, Error> {
+        let keys = bucket.keys();
+        let (Some(first), Some(last)) = (keys.first(), keys.last()) else {
+            return Err(damaged(id, Damage::Empty));
+        };
+        if let Some(before) = self.last.replace(last.clone())
+            && order(&before, first)?.is_ge()
+        {
+            return Err(damaged(id, Damage::KeyOrder));
+        }
+        Ok(bucket.len())
+    }
 }
 
 /// The smallest key that is not below a bound.

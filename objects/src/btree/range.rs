@@ -1,18 +1,22 @@
 //! Ranges of items, in ascending order.
 //!
 //! A range is a position and an end. It follows the chain of buckets and reads one when it gets there;
-//! if that is not loaded, the position stays where it is, and the next call goes on from there.
+//! if that is not loaded, the position stays where it is, and the next call goes on from there. The
+//! further a range goes, the more buckets it asks for at once.
 
 use core::cmp::Ordering;
 use core::ops::Bound;
 
 use super::error::Damage;
-use super::leaf::{Leaf, Root, search};
+use super::leaf::{Leaf, Root, Search, search};
 use super::nodes::damaged;
 use super::order::order;
 use crate::error::Error;
 use crate::snapshot::Snapshot;
 use crate::value::PyValue;
+
+/// Maximum buckets that a range asks for at once.
+const AHEAD_MAX: usize = 64;
 
 /// Items of a tree between two keys, not yet read.
 #[derive(Clone, Debug)]
@@ -22,6 +26,8 @@ pub(super) struct Cursor {
     end: Bound<PyValue>,
     /// The key of the last item that was given.
     given: Option<PyValue>,
+    /// Number of buckets to load together the next time that one is lacking.
+    ahead: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -37,7 +43,7 @@ enum Position {
 impl Cursor {
     /// The items between two keys.
     pub(super) const fn new(root: Root, start: Bound<PyValue>, end: Bound<PyValue>) -> Self {
-        Self { root, position: Position::Start(start), end, given: None }
+        Self { root, position: Position::Start(start), end, given: None, ahead: 1 }
     }
 
     /// The next item: its key, and its value or `None` in sets.
@@ -57,8 +63,8 @@ impl Cursor {
             let found = leaf.look(snapshot, self.root.layout, |bucket| {
                 let item = bucket.keys().get(at).map(|key| (key.clone(), bucket.value(at)));
                 item.ok_or((bucket.len(), bucket.next))
-            })?;
-            match found {
+            });
+            match self.or_read_ahead(snapshot, found)? {
                 Ok((key, value)) => {
                     if !self.is_before_end(&key)? {
                         self.position = Position::End;
@@ -75,6 +81,25 @@ impl Cursor {
                 Err((_, None)) => self.position = Position::End,
             }
         }
+    }
+
+    /// If a bucket is lacking, asks for some of those after it as well.
+    fn or_read_ahead<T>(
+        &mut self,
+        snapshot: &mut Snapshot,
+        found: Result<T, Error>,
+    ) -> Result<T, Error> {
+        if let (Err(Error::NotLoaded(_)), Some(given)) = (&found, &self.given)
+            && let Ok(Some(Search { parent: Some((parent, at)), .. })) =
+                search(snapshot, self.root, given)
+            && let Some(children) = parent.children()
+        {
+            let following = children.keys[at..].iter().zip(&children.ids[at + 1..]);
+            let within = following.take_while(|(key, _)| self.is_before_end(key).unwrap_or(false));
+            snapshot.want(within.take(self.ahead).filter_map(|(_, child)| child.oid()));
+            self.ahead = (2 * self.ahead).min(AHEAD_MAX);
+        }
+        found
     }
 
     fn start(&self, snapshot: &mut Snapshot, start: &Bound<PyValue>) -> Result<Position, Error> {
