@@ -21,6 +21,10 @@ impl ConvertError {
         Self::new(format!("values are nested deeper than the maximum of {limit} levels"))
     }
 
+    pub(crate) fn too_many(limit: u32) -> Self {
+        Self::new(format!("there are more than the maximum of {limit} values"))
+    }
+
     /// The same error, seen from the container of an item.
     pub(crate) fn in_item(self, index: usize) -> Self {
         Self { path: format!("[{index}]{}", self.path), ..self }

@@ -328,11 +328,41 @@ impl<'a> StateWriter<'a> {
                     let slot = writer.pickler.new_instance();
                     writer.memo.values.insert(identity, slot);
                 }
-                // A reader accepts changes of anything; Python's own pickles have them only here.
-                _ => nested(writer, made)?,
+                // A reader accepts changes of anything; Python's own pickles have them only of these.
+                _ => writer.changed_value(graph, made, identity)?,
             }
             changes.into_iter().rev().try_for_each(|change| writer.change(graph, change))
         })
+    }
+
+    /// Writes a value that is changed next: always as a new one.
+    fn changed_value(
+        &mut self,
+        graph: &Arc<Graph>,
+        made: NodeId,
+        identity: Identity,
+    ) -> Result<(), WriteError> {
+        let arena = &graph.arena;
+        let slot = match arena.node(made) {
+            Node::Bytes(span) => self.pickler.bytes(&arena.shared(span))?,
+            Node::OldText(span) if !arena.bytes(span).is_ascii() => {
+                self.pickler.bytes(&arena.shared(span))?
+            }
+            Node::Text(span) | Node::OldText(span) => self.pickler.text(arena.bytes(span))?,
+            Node::Global(names) => {
+                let (module, name) = arena.global(names);
+                self.pickler.global(module, name)
+            }
+            _ => {
+                self.nested(&PyValue::node(graph, made))?;
+                match self.memo.values.get(&node_identity(graph, made)) {
+                    Some(slot) => *slot,
+                    None => return Ok(()),
+                }
+            }
+        };
+        self.memo.values.insert(identity, slot);
+        Ok(())
     }
 
     fn change(&mut self, graph: &Arc<Graph>, change: Node) -> Result<(), WriteError> {

@@ -13,6 +13,7 @@ use alloc::borrow::{Cow, ToOwned};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cell::Cell;
 use core::fmt;
 
 use bytes::Bytes;
@@ -27,6 +28,9 @@ use crate::reference::{ObjectId, Reference};
 
 /// Maximum depth to which `Debug` shows nested values.
 const DEBUG_DEPTH_MAX: u32 = 16;
+
+/// Maximum number of values that `Debug` shows.
+const DEBUG_VALUES_MAX: u32 = 10_000;
 
 /// A Python value in the state of an object.
 #[derive(Clone)]
@@ -328,17 +332,20 @@ impl From<Reference> for PyValue {
 
 impl fmt::Debug for PyValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        debug(self, f, DEBUG_DEPTH_MAX)
+        debug(self, f, DEBUG_DEPTH_MAX, &Cell::new(DEBUG_VALUES_MAX))
     }
 }
 
 /// Shows a value as Python would. A value that contains itself ends in dots.
-fn debug(value: &PyValue, f: &mut fmt::Formatter<'_>, depth: u32) -> fmt::Result {
-    let Some(below) = depth.checked_sub(1) else { return f.write_str("...") };
+fn debug(value: &PyValue, f: &mut fmt::Formatter<'_>, depth: u32, left: &Cell<u32>) -> fmt::Result {
+    let (Some(below), Some(rest)) = (depth.checked_sub(1), left.get().checked_sub(1)) else {
+        return f.write_str("...");
+    };
+    left.set(rest);
     let items = |f: &mut fmt::Formatter<'_>, items: &[PyValue]| {
         items.iter().enumerate().try_for_each(|(at, item)| {
             f.write_str(if at == 0 { "" } else { ", " })?;
-            debug(item, f, below)
+            debug(item, f, below, left)
         })
     };
     match value.view() {
@@ -364,9 +371,9 @@ fn debug(value: &PyValue, f: &mut fmt::Formatter<'_>, depth: u32) -> fmt::Result
             f.write_str("{")?;
             for (at, (key, value)) in dict.iter().enumerate() {
                 f.write_str(if at == 0 { "" } else { ", " })?;
-                debug(key, f, below)?;
+                debug(key, f, below, left)?;
                 f.write_str(": ")?;
-                debug(value, f, below)?;
+                debug(value, f, below, left)?;
             }
             f.write_str("}")
         }

@@ -1,6 +1,7 @@
 //! The deserializer that reads Python values.
 
 use alloc::format;
+use core::cell::Cell;
 
 use serde_core::de::value::SeqDeserializer;
 use serde_core::de::{
@@ -13,9 +14,13 @@ use super::{DEPTH_MAX, reference, to_value};
 use crate::convert_error::ConvertError;
 use crate::value::{PyValue, View};
 
+/// Maximum number of values that are converted at once, those that are shared as often as they occur.
+const VALUES_MAX: u32 = 16 << 20;
+
 /// Converts a value.
 pub(super) fn deserialize<T: DeserializeOwned>(value: &PyValue) -> Result<T, ConvertError> {
-    T::deserialize(FromValue { value, depth: DEPTH_MAX })
+    let left = Cell::new(VALUES_MAX);
+    T::deserialize(FromValue { value, depth: DEPTH_MAX, left: &left })
 }
 
 /// Reads one value.
@@ -24,10 +29,16 @@ struct FromValue<'v> {
     value: &'v PyValue,
     /// Number of further levels that may be nested.
     depth: u32,
+    /// Number of further values that may be read, those that are shared as often as they occur.
+    left: &'v Cell<u32>,
 }
 
 impl FromValue<'_> {
-    fn below(self) -> Result<u32, ConvertError> {
+    /// The depth of `count` items.
+    fn below(self, count: usize) -> Result<u32, ConvertError> {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let left = self.left.get().checked_sub(count);
+        self.left.set(left.ok_or(ConvertError::too_many(VALUES_MAX))?);
         self.depth.checked_sub(1).ok_or(ConvertError::too_deep(DEPTH_MAX))
     }
 
@@ -36,7 +47,8 @@ impl FromValue<'_> {
         items: &[PyValue],
         visitor: V,
     ) -> Result<V::Value, ConvertError> {
-        let mut items = Sequence { items: items.iter().enumerate(), depth: self.below()? };
+        let depth = self.below(items.len())?;
+        let mut items = Sequence { items: items.iter().enumerate(), depth, left: self.left };
         let value = visitor.visit_seq(&mut items)?;
         match items.items.len() {
             0 => Ok(value),
@@ -49,7 +61,8 @@ impl FromValue<'_> {
         items: &[(PyValue, PyValue)],
         visitor: V,
     ) -> Result<V::Value, ConvertError> {
-        visitor.visit_map(Dict { items: items.iter(), next: None, depth: self.below()? })
+        let depth = self.below(2 * items.len())?;
+        visitor.visit_map(Dict { items: items.iter(), next: None, depth, left: self.left })
     }
 
     fn unexpected(self, expected: &dyn de::Expected) -> ConvertError {
@@ -141,7 +154,7 @@ impl<'de> Deserializer<'de> for FromValue<'_> {
             return Err(self.unexpected(&visitor));
         };
         let parts = to_value::serialize(&reference::parts(reference))?;
-        visitor.visit_newtype_struct(FromValue { value: &parts, depth: DEPTH_MAX })
+        visitor.visit_newtype_struct(FromValue { value: &parts, ..self })
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -154,11 +167,9 @@ impl<'de> Deserializer<'de> for FromValue<'_> {
             View::Text(variant) => visitor.visit_enum(variant.into_deserializer()),
             View::Dict(items) => match &*items {
                 [(variant, content)] => {
-                    let depth = self.below()?;
-                    visitor.visit_enum(Variant {
-                        variant,
-                        content: FromValue { value: content, depth },
-                    })
+                    let content =
+                        FromValue { value: content, depth: self.below(1)?, left: self.left };
+                    visitor.visit_enum(Variant { variant, content })
                 }
                 items => Err(ConvertError::new(format!(
                     "it is a dict of {} items, expected one of a single item, the name of a variant",
@@ -186,6 +197,7 @@ impl<'de> Deserializer<'de> for FromValue<'_> {
 struct Sequence<'v> {
     items: core::iter::Enumerate<core::slice::Iter<'v, PyValue>>,
     depth: u32,
+    left: &'v Cell<u32>,
 }
 
 impl<'de> SeqAccess<'de> for Sequence<'_> {
@@ -196,7 +208,7 @@ impl<'de> SeqAccess<'de> for Sequence<'_> {
         seed: T,
     ) -> Result<Option<T::Value>, ConvertError> {
         let Some((index, value)) = self.items.next() else { return Ok(None) };
-        let item = seed.deserialize(FromValue { value, depth: self.depth });
+        let item = seed.deserialize(FromValue { value, depth: self.depth, left: self.left });
         item.map(Some).map_err(|error| error.in_item(index))
     }
 
@@ -211,6 +223,7 @@ struct Dict<'v> {
     /// The item whose value comes next.
     next: Option<&'v (PyValue, PyValue)>,
     depth: u32,
+    left: &'v Cell<u32>,
 }
 
 impl<'de> MapAccess<'de> for Dict<'_> {
@@ -222,7 +235,7 @@ impl<'de> MapAccess<'de> for Dict<'_> {
     ) -> Result<Option<K::Value>, ConvertError> {
         self.next = self.items.next();
         let Some((key, _)) = self.next else { return Ok(None) };
-        seed.deserialize(FromValue { value: key, depth: self.depth }).map(Some)
+        seed.deserialize(FromValue { value: key, depth: self.depth, left: self.left }).map(Some)
     }
 
     fn next_value_seed<T: DeserializeSeed<'de>>(
@@ -230,7 +243,7 @@ impl<'de> MapAccess<'de> for Dict<'_> {
         seed: T,
     ) -> Result<T::Value, ConvertError> {
         let (key, value) = self.next.take().ok_or(ConvertError::new("a value before its key"))?;
-        let value = seed.deserialize(FromValue { value, depth: self.depth });
+        let value = seed.deserialize(FromValue { value, depth: self.depth, left: self.left });
         value.map_err(|error| match key.as_text() {
             Some(key) => error.in_key(key),
             None => error.in_key(format!("{key:?}")),
@@ -256,8 +269,7 @@ impl<'v, 'de> EnumAccess<'de> for Variant<'v> {
         self,
         seed: V,
     ) -> Result<(V::Value, Content<'v>), ConvertError> {
-        let name =
-            seed.deserialize(FromValue { value: self.variant, depth: self.content.depth })?;
+        let name = seed.deserialize(FromValue { value: self.variant, ..self.content })?;
         Ok((name, Content { variant: self.variant, content: self.content }))
     }
 }
