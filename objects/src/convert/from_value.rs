@@ -10,12 +10,10 @@ use serde_core::de::{
 };
 use serde_core::forward_to_deserialize_any;
 
-use super::{DEPTH_MAX, reference, to_value};
+use super::limits::{DEPTH_MAX, VALUES_MAX};
+use super::reference;
 use crate::convert_error::ConvertError;
 use crate::value::{PyValue, View};
-
-/// Maximum number of values that are converted at once, those that are shared as often as they occur.
-const VALUES_MAX: u32 = 16 << 20;
 
 /// Converts a value.
 pub(super) fn deserialize<T: DeserializeOwned>(value: &PyValue) -> Result<T, ConvertError> {
@@ -153,7 +151,7 @@ impl<'de> Deserializer<'de> for FromValue<'_> {
         let View::Reference(reference) = self.value.view() else {
             return Err(self.unexpected(&visitor));
         };
-        let parts = to_value::serialize(&reference::parts(reference))?;
+        let parts = reference::to_parts(reference);
         visitor.visit_newtype_struct(FromValue { value: &parts, ..self })
     }
 

@@ -20,6 +20,7 @@
 //! Objects of other classes, such as dates, do not convert.
 
 mod from_value;
+mod limits;
 mod reference;
 mod to_value;
 
@@ -32,9 +33,6 @@ use crate::error::{StateError, WriteError};
 use crate::state::ObjectState;
 use crate::state_writer::StateWriter;
 use crate::value::PyValue;
-
-/// Maximum depth of nested values that are converted.
-const DEPTH_MAX: u32 = 128;
 
 /// Makes a Python value of a Rust value.
 ///

@@ -2,6 +2,7 @@
 //! structs of a name that nothing else has, with their parts as the content.
 
 use alloc::string::String;
+use alloc::vec;
 
 use rzeo_core::Oid;
 use serde_core::de::{self, Deserialize, Deserializer, Visitor};
@@ -9,15 +10,17 @@ use serde_core::ser::{Serialize, Serializer};
 
 use crate::class::Class;
 use crate::reference::{ObjectId, Reference};
+use crate::value::{PyValue, View};
 
 /// The name of the newtype struct.
 pub(super) const NAME: &str = "rzeo_objects::Reference";
 
-/// All parts of a reference: form, stored, number, database, module and name.
-pub(super) type Parts = (u8, bool, u64, Option<String>, Option<(String, String)>);
+/// All parts of a reference: form, whether it has an oid, the oid or other number, database, and
+/// module and name of the class.
+type Parts = (u8, bool, u64, Option<String>, Option<(String, String)>);
 
 /// The parts of a reference.
-pub(super) fn parts(reference: &Reference) -> Parts {
+fn split(reference: &Reference) -> Parts {
     let id_parts = |id: ObjectId| match id {
         ObjectId::Stored(oid) => (true, oid.0),
         ObjectId::New(number) => (false, number.into()),
@@ -41,7 +44,7 @@ pub(super) fn parts(reference: &Reference) -> Parts {
 }
 
 /// The reference of these parts.
-pub(super) fn from_parts((form, stored, number, database, class): Parts) -> Option<Reference> {
+fn join((form, stored, number, database, class): Parts) -> Option<Reference> {
     let id = if stored {
         ObjectId::Stored(Oid(number))
     } else {
@@ -56,9 +59,39 @@ pub(super) fn from_parts((form, stored, number, database, class): Parts) -> Opti
     })
 }
 
+/// The parts as the value that the deserializer reads in place of a reference.
+pub(super) fn to_parts(reference: &Reference) -> PyValue {
+    let (form, stored, number, database, class) = split(reference);
+    let class = class
+        .map_or(PyValue::NONE, |(module, name)| PyValue::tuple(vec![module.into(), name.into()]));
+    let database = database.map_or(PyValue::NONE, PyValue::from);
+    PyValue::tuple(vec![i64::from(form).into(), stored.into(), number.into(), database, class])
+}
+
+/// The reference of the parts that the serializer was given.
+pub(super) fn from_parts(parts: &PyValue) -> Option<Reference> {
+    let parts = parts.as_tuple()?;
+    let [form, stored, number, database, class] = &*parts else { return None };
+    let View::Bool(stored) = stored.view() else { return None };
+    let number = match number.view() {
+        View::Int(int) => u64::try_from(int).ok()?,
+        View::BigInt(bytes) => u64::from_le_bytes(*bytes.first_chunk()?),
+        _ => return None,
+    };
+    let class = match class.as_tuple() {
+        Some(names) => match &*names {
+            [module, name] => Some((module.as_text()?.into(), name.as_text()?.into())),
+            _ => return None,
+        },
+        None => None,
+    };
+    let form = u8::try_from(form.as_int()?).ok()?;
+    join((form, stored, number, database.as_text().map(String::from), class))
+}
+
 impl Serialize for Reference {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_newtype_struct(NAME, &parts(self))
+        serializer.serialize_newtype_struct(NAME, &split(self))
     }
 }
 
@@ -82,6 +115,6 @@ impl<'de> Visitor<'de> for ReferenceVisitor {
         deserializer: D,
     ) -> Result<Self::Value, D::Error> {
         let parts = Parts::deserialize(deserializer)?;
-        from_parts(parts).ok_or_else(|| de::Error::custom("the parts of a reference do not match"))
+        join(parts).ok_or_else(|| de::Error::custom("the parts of a reference do not match"))
     }
 }

@@ -9,7 +9,8 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use serde_core::ser::{self, Serialize, Serializer};
 
-use super::{DEPTH_MAX, from_value, reference};
+use super::limits::DEPTH_MAX;
+use super::reference;
 use crate::convert_error::ConvertError;
 use crate::value::{PyValue, Repr};
 
@@ -146,7 +147,7 @@ impl<'a> Serializer for ToValue<'a> {
         if name != reference::NAME {
             return Ok(content);
         }
-        let reference = reference::from_parts(from_value::deserialize(&content)?);
+        let reference = reference::from_parts(&content);
         let reference = reference.ok_or(ConvertError::new("the parts of a reference do not match"));
         reference.map(PyValue::from)
     }
