@@ -7,6 +7,7 @@ use std::fmt::Write;
 use std::ops::Bound::{self, Excluded, Included, Unbounded};
 
 use bytes::Bytes;
+use proptest::prelude::*;
 use rzeo_core::{Oid, Tid};
 use rzeo_objects::btree::{BTree, BTreeError, Damage, Family, ItemRole, ItemType, Sizes, TreeSet};
 use rzeo_objects::{Class, Error, PyValue, Snapshot};
@@ -441,4 +442,33 @@ fn buckets_that_will_be_read_are_loaded_together() {
     assert!(waits < 100, "{waits}");
     let (_, waits) = rounds(&records, |snapshot| open(snapshot)?.min_key(snapshot));
     assert_eq!(waits, 2, "the root and the first bucket");
+}
+
+/// A state that a node could have, with references to any nodes.
+fn any_state() -> impl Strategy<Value = (&'static str, PyValue)> {
+    let keys = || prop::collection::vec(0..12_i64, 0..4);
+    let set = (keys(), prop::option::of(1..7_u64))
+        .prop_map(|(keys, next)| ("IOSet", set_state(&keys, next)));
+    let one_bucket =
+        keys().prop_map(|keys| ("IOTreeSet", tuple([tuple([set_state(&keys, None)])])));
+    let parent = (prop::collection::vec((1..7_u64, 0..12_i64), 1..5), 1..7_u64, any::<bool>());
+    let parent = parent.prop_map(|(children, first, are_trees)| {
+        let refer = |oid| if are_trees { node(oid) } else { bucket(oid) };
+        let mut data = Vec::new();
+        for (oid, key) in children {
+            data.extend([key.into(), refer(oid)]);
+        }
+        ("IOTreeSet", tuple([tuple(data.split_off(1)), bucket(first)]))
+    });
+    prop_oneof![3 => set, 1 => one_bucket, 4 => parent, 1 => Just(("IOTreeSet", PyValue::NONE))]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn no_damage_makes_an_operation_panic(states in prop::collection::vec(any_state(), 1..7)) {
+        let nodes = states.into_iter().zip(1..).map(|((class, state), oid)| (oid, class, state));
+        damage(&nodes.collect::<Vec<_>>());
+    }
 }

@@ -24,6 +24,34 @@
 //! written, a single bucket without a record becomes in Python a damaged tree; here the bucket gets a
 //! record.
 //!
+//! An operation that fails has changed nothing. With [`NotLoaded`](crate::Error::NotLoaded), the driver
+//! loads what the snapshot lacks and runs it again.
+//!
+//! ```
+//! use rzeo_core::Tid;
+//! use rzeo_objects::btree::{BTree, Family};
+//! use rzeo_objects::{Error, PyValue, Snapshot};
+//!
+//! # fn main() -> Result<(), Error> {
+//! let mut snapshot = Snapshot::new(Tid(1));
+//! let prices = BTree::create(&mut snapshot, Family::OI);
+//! for (fruit, price) in [("pear", 90), ("apple", 70), ("cherry", 500)] {
+//!     prices.insert(&mut snapshot, fruit, price)?;
+//! }
+//! assert!(!prices.insert(&mut snapshot, "pear", 1)?, "it is there already");
+//! prices.set(&mut snapshot, "pear", 95)?;
+//! assert_eq!(prices.pop(&mut snapshot, "apple")?.and_then(|price| price.as_int()), Some(70));
+//!
+//! let mut range = prices.range(PyValue::from("b")..)?;
+//! let mut found = Vec::new();
+//! while let Some((fruit, price)) = range.next(&mut snapshot)? {
+//!     found.push(format!("{fruit:?}: {price:?}"));
+//! }
+//! assert_eq!(found, ["\"cherry\": 500", "\"pear\": 95"]);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Not supported: the family `fs`, subclasses, operations on whole sets such as unions.
 
 mod bucket;
