@@ -44,6 +44,9 @@ pub enum Error {
     /// An operation on a tree of BTrees cannot use a key, a value or a node.
     #[error(transparent)]
     BTree(#[from] BTreeError),
+    /// A value does not convert to a Rust value, or back.
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
     /// A changed object cannot be written.
     #[error("the state of {id} cannot be written: {error}")]
     Write {

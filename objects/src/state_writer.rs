@@ -316,53 +316,62 @@ impl<'a> StateWriter<'a> {
         self.deeper(|writer| {
             let nested = |writer: &mut Self, id| writer.nested(&PyValue::node(graph, id));
             match arena.node(made) {
-                Node::Call { callable, args } => {
-                    nested(writer, callable)?;
-                    nested(writer, args)?;
-                    let slot = writer.pickler.call();
-                    writer.memo.values.insert(identity, slot);
-                }
-                Node::New { class, args } => {
+                Node::Call { callable: class, args } | Node::New { class, args } => {
                     nested(writer, class)?;
                     nested(writer, args)?;
-                    let slot = writer.pickler.new_instance();
+                    // The arguments may contain a list that contains the object: then it is written.
+                    if let Some(slot) = writer.memo.values.get(&identity) {
+                        writer.pickler.replace(2, *slot);
+                        return Ok(());
+                    }
+                    let slot = match arena.node(made) {
+                        Node::New { .. } => writer.pickler.new_instance(),
+                        _ => writer.pickler.call(),
+                    };
                     writer.memo.values.insert(identity, slot);
                 }
-                // A reader accepts changes of anything; Python's own pickles have them only of these.
-                _ => writer.changed_value(graph, made, identity)?,
+                _ => {
+                    if writer.changed_value(graph, made, identity)? {
+                        return Ok(());
+                    }
+                }
             }
             changes.into_iter().rev().try_for_each(|change| writer.change(graph, change))
         })
     }
 
-    /// Writes a value that is changed next: always as a new one.
+    /// Writes a value that is changed next, always as a new one. A reader accepts changes of anything;
+    /// in Python's own pickles only objects are changed. Returns whether the value contains itself and
+    /// so was changed already.
     fn changed_value(
         &mut self,
         graph: &Arc<Graph>,
         made: NodeId,
         identity: Identity,
-    ) -> Result<(), WriteError> {
+    ) -> Result<bool, WriteError> {
         let arena = &graph.arena;
         let slot = match arena.node(made) {
-            Node::Bytes(span) => self.pickler.bytes(&arena.shared(span))?,
+            Node::Bytes(span) => Some(self.pickler.bytes(&arena.shared(span))?),
             Node::OldText(span) if !arena.bytes(span).is_ascii() => {
-                self.pickler.bytes(&arena.shared(span))?
+                Some(self.pickler.bytes(&arena.shared(span))?)
             }
-            Node::Text(span) | Node::OldText(span) => self.pickler.text(arena.bytes(span))?,
+            Node::Text(span) | Node::OldText(span) => Some(self.pickler.text(arena.bytes(span))?),
             Node::Global(names) => {
                 let (module, name) = arena.global(names);
-                self.pickler.global(module, name)
+                Some(self.pickler.global(module, name))
             }
             _ => {
                 self.nested(&PyValue::node(graph, made))?;
-                match self.memo.values.get(&node_identity(graph, made)) {
-                    Some(slot) => *slot,
-                    None => return Ok(()),
+                if self.memo.values.contains_key(&identity) {
+                    return Ok(true);
                 }
+                self.memo.values.get(&node_identity(graph, made)).copied()
             }
         };
-        self.memo.values.insert(identity, slot);
-        Ok(())
+        if let Some(slot) = slot {
+            self.memo.values.insert(identity, slot);
+        }
+        Ok(false)
     }
 
     fn change(&mut self, graph: &Arc<Graph>, change: Node) -> Result<(), WriteError> {
@@ -528,7 +537,7 @@ impl<'a> StateWriter<'a> {
             // A tuple can contain itself only through a list or an object, which is written in full
             // within it.
             if let Some(slot) = writer.memo.values.get(&identity) {
-                writer.pickler.replace_tuple(items.len(), *slot);
+                writer.pickler.replace(items.len(), *slot);
             } else if let Some(slot) = writer.pickler.end_tuple(items.len()) {
                 writer.memo.values.insert(identity, slot);
             }

@@ -119,9 +119,9 @@ impl Pickler {
         (len > 0).then(|| self.put())
     }
 
-    /// Drops the items of a tuple that one of them turned out to contain, and gets that tuple from
-    /// its slot.
-    pub fn replace_tuple(&mut self, len: usize, slot: Slot) {
+    /// Drops the last values, which are the items of a tuple that one of them turned out to contain, or
+    /// an object that its arguments contain, and gets that from its slot.
+    pub fn replace(&mut self, len: usize, slot: Slot) {
         if len > 3 {
             self.op(op::POP_MARK);
         } else {

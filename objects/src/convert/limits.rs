@@ -5,4 +5,4 @@
 pub(super) const DEPTH_MAX: u32 = 128;
 
 /// Maximum number of values that are converted at once, those that are shared as often as they occur.
-pub(super) const VALUES_MAX: u32 = 16 << 20;
+pub(super) const VALUES_MAX: u32 = 4 << 20;
