@@ -125,6 +125,7 @@
 extern crate alloc;
 
 pub mod btree;
+mod changes;
 mod class;
 pub mod convert;
 mod convert_error;
@@ -141,6 +142,7 @@ mod state_writer;
 mod transaction;
 mod value;
 
+pub use changes::{Changes, CurrentCheck, Store};
 pub use class::Class;
 pub use convert_error::ConvertError;
 pub use error::{Error, StateError, WriteError};
@@ -149,7 +151,7 @@ pub use length::Length;
 pub use list::PersistentList;
 pub use mapping::PersistentMapping;
 pub use reference::{ObjectId, Reference};
-pub use snapshot::{Changes, CurrentCheck, Snapshot, Store};
+pub use snapshot::Snapshot;
 pub use state::ObjectState;
 pub use state_writer::StateWriter;
 pub use transaction::{Step, TooManyConflicts, Transaction};

@@ -26,6 +26,7 @@ use bytes::Bytes;
 use rzeo_core::record::class_of;
 use rzeo_core::{Oid, Tid};
 
+use crate::changes::{Changes, CurrentCheck, Store};
 use crate::class::Class;
 use crate::error::{Error, StateError, WriteError};
 use crate::graph::Graph;
@@ -84,37 +85,6 @@ pub struct Snapshot {
     undo: UndoLog,
     /// Objects whose records operations needed and did not find.
     lacking: BTreeSet<Oid>,
-}
-
-/// A transaction's changes, for a driver to commit.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Changes {
-    /// Records to be stored.
-    pub stores: Vec<Store>,
-    /// Objects that are not stored, but must not have changed either.
-    pub checks: Vec<CurrentCheck>,
-    /// The oids that new objects got.
-    pub new_oids: BTreeMap<ObjectId, Oid>,
-}
-
-/// A record to be stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Store {
-    /// The object.
-    pub oid: Oid,
-    /// The revision that was read; zero for a new object.
-    pub serial: Tid,
-    /// Class and state.
-    pub record: Bytes,
-}
-
-/// An object that must be current (`readCurrent` in Python).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CurrentCheck {
-    /// The object.
-    pub oid: Oid,
-    /// The revision that was read.
-    pub serial: Tid,
 }
 
 impl Snapshot {

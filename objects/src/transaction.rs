@@ -17,8 +17,9 @@ use bytes::Bytes;
 use rzeo_core::{Oid, Tid};
 use thiserror::Error;
 
+use crate::changes::Changes;
 use crate::error::Error;
-use crate::snapshot::{Changes, Snapshot};
+use crate::snapshot::Snapshot;
 
 /// What the driver of a [`Transaction`] does next.
 #[derive(Debug)]

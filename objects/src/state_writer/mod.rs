@@ -7,20 +7,20 @@
 //! - classes, attribute names, the oids in references, text of one Latin-1 character, byte strings of
 //!   up to one byte, and both when empty, are one object wherever they occur.
 
-use alloc::collections::BTreeMap;
-use alloc::string::String;
+mod memo;
+mod nodes;
+
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
 
 use bytes::Bytes;
 use rzeo_core::Oid;
-use rzeo_core::pickle::arena::{Node, NodeId, Span};
 use rzeo_core::pickle::{ItemsKind, Pickler, Slot, write_items};
 
+use self::memo::{Identity, Memo};
 use crate::class::Class;
 use crate::error::WriteError;
-use crate::graph::Graph;
 use crate::reference::{ObjectId, Reference};
 use crate::value::{PyValue, Repr};
 
@@ -47,24 +47,6 @@ pub struct StateWriter<'a> {
     memo: Memo,
     /// The values whose addresses are in the memo.
     kept: Vec<PyValue>,
-}
-
-/// Slots of the values written so far.
-#[derive(Default)]
-struct Memo {
-    /// Nodes by graph and number, and other values by address.
-    values: BTreeMap<Identity, Slot>,
-    /// Text that Python interns.
-    texts: BTreeMap<String, Slot>,
-    bytes: BTreeMap<Bytes, Slot>,
-    classes: BTreeMap<Class, Slot>,
-    oids: BTreeMap<Oid, Slot>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Identity {
-    Node(usize, NodeId),
-    Made(usize),
 }
 
 impl<'a> StateWriter<'a> {
@@ -137,12 +119,15 @@ impl<'a> StateWriter<'a> {
         self.kept.push(state.clone());
         match &state.0 {
             Repr::Node(graph, id) => self.object_state(graph, *id),
-            Repr::Dict(items) => {
-                self.items(ItemsKind::Dict, items, made(items), |writer, (name, value)| {
+            Repr::Dict(items) => self.items(
+                ItemsKind::Dict,
+                items,
+                Identity::made(items),
+                |writer, (name, value)| {
                     writer.attribute_name(name)?;
                     writer.nested(value)
-                })
-            }
+                },
+            ),
             _ => self.nested(state),
         }
     }
@@ -206,9 +191,9 @@ impl<'a> StateWriter<'a> {
         write: impl FnMut(&mut Self, &T) -> Result<(), WriteError>,
     ) -> Result<(), WriteError> {
         let identity = origin.and_then(|origin| match &origin.0 {
-            Repr::Node(graph, id) => Some(node_identity(graph, *id)),
-            Repr::List(items) => Some(made(items)),
-            Repr::Dict(items) => Some(made(items)),
+            Repr::Node(graph, id) => Some(Identity::node(graph, *id)),
+            Repr::List(items) => Some(Identity::made(items)),
+            Repr::Dict(items) => Some(Identity::made(items)),
             _ => None,
         });
         self.kept.extend(origin.cloned());
@@ -233,191 +218,28 @@ impl<'a> StateWriter<'a> {
             Repr::Int(int) => self.pickler.int(*int),
             Repr::BigInt(bytes) => self.pickler.big_int(bytes)?,
             Repr::Float(float) => self.pickler.float(*float),
-            Repr::Bytes(bytes) => self.bytes(bytes, made(bytes))?,
-            Repr::Text(text) => self.text(text.as_bytes(), made(text))?,
-            Repr::Tuple(items) => self.tuple(items, made(items), Self::nested)?,
-            Repr::List(items) => self.items(ItemsKind::List, items, made(items), Self::nested)?,
+            Repr::Bytes(bytes) => self.bytes(bytes, Identity::made(bytes))?,
+            Repr::Text(text) => self.text(text.as_bytes(), Identity::made(text))?,
+            Repr::Tuple(items) => self.tuple(items, Identity::made(items), Self::nested)?,
+            Repr::List(items) => {
+                self.items(ItemsKind::List, items, Identity::made(items), Self::nested)?
+            }
             Repr::Dict(items) => {
-                self.items(ItemsKind::Dict, items, made(items), |writer, (key, value)| {
-                    writer.nested(key)?;
-                    writer.nested(value)
-                })?;
+                self.items(
+                    ItemsKind::Dict,
+                    items,
+                    Identity::made(items),
+                    |writer, (key, value)| {
+                        writer.nested(key)?;
+                        writer.nested(value)
+                    },
+                )?;
             }
             Repr::Class(class) => self.class(class),
             Repr::Reference(reference) => self.any_reference(reference)?,
             Repr::Node(graph, id) => self.node(graph, *id)?,
         }
         Ok(())
-    }
-
-    fn node(&mut self, graph: &Arc<Graph>, id: NodeId) -> Result<(), WriteError> {
-        let identity = node_identity(graph, id);
-        let arena = &graph.arena;
-        let child = |writer: &mut Self, id: &NodeId| writer.nested(&PyValue::node(graph, *id));
-        match arena.node(id) {
-            Node::None | Node::Bool(_) | Node::Int(_) | Node::BigInt(_) | Node::Float(_) => {
-                self.nested(&PyValue::node(graph, id))
-            }
-            Node::Bytes(span) => self.bytes(&arena.shared(span), identity),
-            Node::Text(span) => self.text(arena.bytes(span), identity),
-            Node::OldText(span) => self.old_text(graph, span, identity),
-            Node::Tuple(items) => self.tuple(arena.tuple(items), identity, child),
-            Node::List(list) => self.items(ItemsKind::List, arena.sequence(list), identity, child),
-            Node::Dict(dict) => {
-                let (pairs, _) = arena.sequence(dict).as_chunks::<2>();
-                self.items(ItemsKind::Dict, pairs, identity, |writer, [key, value]| {
-                    child(writer, key)?;
-                    child(writer, value)
-                })
-            }
-            Node::Global(names) => {
-                let (module, name) = arena.global(names);
-                self.remembered(identity, |writer| Ok(writer.pickler.global(module, name)))
-            }
-            Node::Reference(content) => {
-                child(self, &content)?;
-                self.pickler.reference();
-                Ok(())
-            }
-            Node::Extension(code) => Err(WriteError::ExtensionCode { code }),
-            Node::Call { .. }
-            | Node::New { .. }
-            | Node::Build { .. }
-            | Node::Extend { .. }
-            | Node::Update { .. } => self.object(graph, id, identity),
-        }
-    }
-
-    /// Writes an object: how it is made, then what is done with it. It is in the memo between the
-    /// two, because its items and its state may refer to it.
-    fn object(
-        &mut self,
-        graph: &Arc<Graph>,
-        id: NodeId,
-        identity: Identity,
-    ) -> Result<(), WriteError> {
-        if self.get(identity) {
-            return Ok(());
-        }
-        let arena = &graph.arena;
-        let mut changes = Vec::new();
-        let mut made = id;
-        loop {
-            let node = arena.node(made);
-            let (Node::Build { object, .. }
-            | Node::Extend { object, .. }
-            | Node::Update { object, .. }) = node
-            else {
-                break;
-            };
-            changes.push(node);
-            made = object;
-        }
-        self.deeper(|writer| {
-            let nested = |writer: &mut Self, id| writer.nested(&PyValue::node(graph, id));
-            match arena.node(made) {
-                Node::Call { callable: class, args } | Node::New { class, args } => {
-                    nested(writer, class)?;
-                    nested(writer, args)?;
-                    // The arguments may contain a list that contains the object: then it is written.
-                    if let Some(slot) = writer.memo.values.get(&identity) {
-                        writer.pickler.replace(2, *slot);
-                        return Ok(());
-                    }
-                    let slot = match arena.node(made) {
-                        Node::New { .. } => writer.pickler.new_instance(),
-                        _ => writer.pickler.call(),
-                    };
-                    writer.memo.values.insert(identity, slot);
-                }
-                _ => {
-                    if writer.changed_value(graph, made, identity)? {
-                        return Ok(());
-                    }
-                }
-            }
-            changes.into_iter().rev().try_for_each(|change| writer.change(graph, change))
-        })
-    }
-
-    /// Writes a value that is changed next, always as a new one. A reader accepts changes of anything;
-    /// in Python's own pickles only objects are changed. Returns whether the value contains itself and
-    /// so was changed already.
-    fn changed_value(
-        &mut self,
-        graph: &Arc<Graph>,
-        made: NodeId,
-        identity: Identity,
-    ) -> Result<bool, WriteError> {
-        let arena = &graph.arena;
-        let slot = match arena.node(made) {
-            Node::Bytes(span) => Some(self.pickler.bytes(&arena.shared(span))?),
-            Node::OldText(span) if !arena.bytes(span).is_ascii() => {
-                Some(self.pickler.bytes(&arena.shared(span))?)
-            }
-            Node::Text(span) | Node::OldText(span) => Some(self.pickler.text(arena.bytes(span))?),
-            Node::Global(names) => {
-                let (module, name) = arena.global(names);
-                Some(self.pickler.global(module, name))
-            }
-            _ => {
-                self.nested(&PyValue::node(graph, made))?;
-                if self.memo.values.contains_key(&identity) {
-                    return Ok(true);
-                }
-                self.memo.values.get(&node_identity(graph, made)).copied()
-            }
-        };
-        if let Some(slot) = slot {
-            self.memo.values.insert(identity, slot);
-        }
-        Ok(false)
-    }
-
-    fn change(&mut self, graph: &Arc<Graph>, change: Node) -> Result<(), WriteError> {
-        let arena = &graph.arena;
-        let child = |writer: &mut Self, id: &NodeId| writer.nested(&PyValue::node(graph, *id));
-        match change {
-            Node::Build { state, .. } => {
-                self.object_state(graph, state)?;
-                self.pickler.build();
-                Ok(())
-            }
-            Node::Extend { items, .. } => {
-                write_items(self, ItemsKind::List, false, arena.sequence(items), child)
-            }
-            Node::Update { items, .. } => {
-                let (pairs, _) = arena.sequence(items).as_chunks::<2>();
-                write_items(self, ItemsKind::Dict, false, pairs, |writer, [key, value]| {
-                    child(writer, key)?;
-                    child(writer, value)
-                })
-            }
-            _ => unreachable!("only changes of objects are collected"),
-        }
-    }
-
-    /// Writes the state of an object within a state: a dict of attributes, or one and another for
-    /// slots. Python interns the names of both.
-    fn object_state(&mut self, graph: &Arc<Graph>, state: NodeId) -> Result<(), WriteError> {
-        let arena = &graph.arena;
-        let identity = node_identity(graph, state);
-        match arena.node(state) {
-            Node::Dict(dict) => {
-                let (pairs, _) = arena.sequence(dict).as_chunks::<2>();
-                self.items(ItemsKind::Dict, pairs, identity, |writer, [key, value]| {
-                    writer.attribute_name(&PyValue::node(graph, *key))?;
-                    writer.nested(&PyValue::node(graph, *value))
-                })
-            }
-            Node::Tuple(parts) if arena.tuple(parts).len() == 2 => {
-                self.tuple(arena.tuple(parts), identity, |writer, part| match arena.node(*part) {
-                    Node::Dict(_) => writer.object_state(graph, *part),
-                    _ => writer.nested(&PyValue::node(graph, *part)),
-                })
-            }
-            _ => self.nested(&PyValue::node(graph, state)),
-        }
     }
 
     fn attribute_name(&mut self, name: &PyValue) -> Result<(), WriteError> {
@@ -511,17 +333,6 @@ impl<'a> StateWriter<'a> {
         }
     }
 
-    /// A string of Python 2 is text if it is ASCII, and bytes otherwise.
-    fn old_text(
-        &mut self,
-        graph: &Graph,
-        span: Span,
-        identity: Identity,
-    ) -> Result<(), WriteError> {
-        let bytes = graph.arena.shared(span);
-        if bytes.is_ascii() { self.text(&bytes, identity) } else { self.bytes(&bytes, identity) }
-    }
-
     fn tuple<T>(
         &mut self,
         items: &[T],
@@ -595,15 +406,6 @@ impl AsMut<Pickler> for StateWriter<'_> {
     fn as_mut(&mut self) -> &mut Pickler {
         &mut self.pickler
     }
-}
-
-fn node_identity(graph: &Arc<Graph>, id: NodeId) -> Identity {
-    Identity::Node(Arc::as_ptr(graph).addr(), id)
-}
-
-/// The identity of a value that a program made.
-fn made<T: ?Sized>(value: &Arc<T>) -> Identity {
-    Identity::Made(Arc::as_ptr(value).cast::<()>().addr())
 }
 
 /// Whether CPython has only one text object with this content.
