@@ -181,6 +181,30 @@ def test_references_of_every_form(both):
     assert state.count('Weak') == 3, state
 
 
+def test_old_records_are_written_as_python_3_does(both):
+    """Protocols, names and forms that Python 2 and old versions of BTrees and ZODB have written."""
+    node, = both.write(lambda root: [root.setdefault('node', Node())])
+    states = [
+        # A BTree under two of its old names, with a reference in an old form, and a unicode key.
+        b'\x80\1cBTrees._OOBTree\nOOBTree\nq\1.\x80\1((((U\4nameq\2X\4\0\0\0textq\3tttt.',
+        b'\x80\1(cBTrees.OOBTree\nOOBucket\nNt.\x80\1((U\3key(U\x08\0\0\0\0\0\0\0\0(U\x12persistent.mapping'
+        b'U\x11PersistentMappingttQtt.',
+        b'(cobject_samples\nNode\nNt.(dS\'name\'\nS\'value\'\nsS\'size\'\nL5L\ns.',
+        b'\x80\2cobject_samples\nNode\nq\1.\x80\2}q\2(U\4typeq\x08c__builtin__\nunicode\nU\5rangec__builtin__\nxrange\nu.',
+        b'\x80\2cobject_samples\nNode\n.\x80\2}(U\1c](U\1w(U\x08\0\0\0\0\0\0\0\1teQu.',
+    ]
+    for state in states:
+        install(both.storage, node, state)
+        both.run(['touch', node, 'value'])
+
+    # Python itself makes this object in another way now; it reads the old one, under the new names.
+    install(both.storage, node, b'\x80\2cobject_samples\nNode\n.\x80\2}U\5plainccopy_reg\n_reconstructor\n('
+                                b'cobject_samples\nPlain\nc__builtin__\nobject\nNtR}U\4nameK\1sbs.')
+    _, stores, _ = both.script.run(both.storage, [['touch', node, 'value']], 1)
+    install(both.storage, node, stores[0][2])
+    in_python(both.storage, lambda connection: connection.get(p64(node)).plain.name)
+
+
 def test_plain_values_convert(both):
     def change(root):
         root['node'] = node = Node()

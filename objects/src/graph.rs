@@ -48,6 +48,5 @@ impl Graph {
 fn class(arena: &Arena, node: Node) -> Option<(u32, Class)> {
     let Node::Global(names) = node else { return None };
     let (module, name) = arena.global(names);
-    let (module, name) = (core::str::from_utf8(module).ok()?, core::str::from_utf8(name).ok()?);
-    Some((names, Class::new(module, name)))
+    Some((names, Class::read(module, name)?))
 }

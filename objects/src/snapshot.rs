@@ -33,7 +33,7 @@ use crate::graph::Graph;
 use crate::reference::ObjectId;
 use crate::state::{AnyState, ObjectState};
 use crate::state_writer::{OidSource, StateWriter};
-use crate::value::PyValue;
+use crate::value::{PyValue, View};
 
 /// Says that a new object is unknown, which is a fault of the caller.
 const NOT_HERE: &str = "was created by another snapshot, or its creation was undone";
@@ -398,12 +398,17 @@ impl Object {
         let unreadable = |error| Error::Unreadable { oid, error };
         let (graph, parts) = Graph::read(record).map_err(unreadable)?;
         let names = class_of(&graph.arena, parts.class);
-        let text = |bytes| core::str::from_utf8(bytes).ok();
-        let names = names.and_then(|(module, name)| Some((text(module)?, text(name)?)));
-        let (module, name) = names.ok_or(Error::NoClass(oid))?;
-        let class = Class::new(module, name);
+        let class = names.and_then(|(module, name)| Class::read(module, name));
+        let class = class.ok_or(Error::NoClass(oid))?;
         let graph = Arc::new(graph);
         let class_form = PyValue::node(&graph, parts.class);
+        let class_form = match class_form.as_tuple().as_deref() {
+            // An old form for what is written as the class alone now.
+            Some([class, args]) if args.is_none() && matches!(class.view(), View::Class(_)) => {
+                class.clone()
+            }
+            _ => class_form,
+        };
         let state = Arc::new(PyValue::node(&graph, parts.state));
         Ok(Self { serial, class, class_form, state })
     }

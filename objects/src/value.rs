@@ -261,7 +261,7 @@ fn class_in(graph: &Graph, content: NodeId, (module, name): (&[u8], &[u8])) -> O
     {
         return Some(class.clone());
     }
-    Some(Class::new(core::str::from_utf8(module).ok()?, core::str::from_utf8(name).ok()?))
+    Class::read(module, name)
 }
 
 impl From<bool> for PyValue {

@@ -116,7 +116,7 @@ impl<'a> StandardObject<'a> {
         let Node::Global(class) = arena.node(callable) else { return None };
         let Node::Tuple(args) = arena.node(args) else { return None };
         let args = arena.tuple(args);
-        let (module, name) = names::present(arena.global(class));
+        let (module, name) = names::present_class(arena.global(class));
         let node = |at: usize| arena.node(args[at]);
         match (module, name, args.len()) {
             (b"builtins", b"set" | b"frozenset", 1) => {

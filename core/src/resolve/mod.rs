@@ -32,7 +32,7 @@ mod write;
 use bytes::Bytes;
 
 use self::buckets::Family;
-pub use self::names::{BTreesClass, ClassKind};
+pub use self::names::{BTreesClass, ClassKind, present_class};
 use self::states::States;
 use crate::pickle::arena::{Arena, Node, NodeId};
 use crate::record::{Parts, RECORD_LIMITS, class_of};

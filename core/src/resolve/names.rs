@@ -65,8 +65,9 @@ impl BTreesClass {
     }
 }
 
-/// The names under which current versions pickle a class.
-pub(super) fn present<'a>((module, name): (&'a [u8], &'a [u8])) -> (&'a [u8], &'a [u8]) {
+/// Module and name under which current versions of Python and BTrees pickle a class.
+#[must_use]
+pub fn present_class<'a>((module, name): (&'a [u8], &'a [u8])) -> (&'a [u8], &'a [u8]) {
     match find(module, name) {
         Some((names, (name, _))) => (names.module.as_bytes(), name.as_bytes()),
         None if module == b"__builtin__" => (b"builtins", name),
@@ -94,11 +95,11 @@ mod tests {
         let old: [(&[u8], &[u8]); 3] =
             [full, (b"BTrees._OOBTree", b"OOBTree"), (b"BTrees.OOBTree", b"BTree")];
         for names in old {
-            assert_eq!(present(names), full);
+            assert_eq!(present_class(names), full);
         }
         for other in [&b"BTrees.XXBTree"[..], b"BTrees.OOBTreeX", b"BTrees", b"OOBTree"] {
-            assert_eq!(present((other, b"OOBTree")), (other, &b"OOBTree"[..]));
+            assert_eq!(present_class((other, b"OOBTree")), (other, &b"OOBTree"[..]));
         }
-        assert_eq!(present((b"BTrees.OOBTree", b"IOBTree")).1, b"IOBTree");
+        assert_eq!(present_class((b"BTrees.OOBTree", b"IOBTree")).1, b"IOBTree");
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn same_spelling(arena: &Arena, a: NodeId, b: NodeId) -> bool {
         (Node::Tuple(a), Node::Tuple(b)) => same_items(arena, arena.tuple(a), arena.tuple(b)),
         (Node::List(a), Node::List(b)) => same_items(arena, arena.sequence(a), arena.sequence(b)),
         (Node::Global(a), Node::Global(b)) => {
-            names::present(arena.global(a)) == names::present(arena.global(b))
+            names::present_class(arena.global(a)) == names::present_class(arena.global(b))
         }
         _ => match (text_of(arena, a), text_of(arena, b)) {
             (Some(a), Some(b)) => a == b,

@@ -175,7 +175,7 @@ impl<'a> Writer<'a> {
     }
 
     fn global(&mut self, first: u32) {
-        let (module, name) = names::present(self.arena.global(first));
+        let (module, name) = names::present_class(self.arena.global(first));
         if let Some(slot) = self.globals.get(&(module, name)) {
             return emit::get(&mut self.out, *slot);
         }
