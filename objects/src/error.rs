@@ -67,6 +67,12 @@ pub enum StateError {
         /// Name of the Rust type.
         expected: &'static str,
     },
+    /// This transaction has changed the object as one of another Rust type.
+    #[error("it was changed as a state of another type than {expected}")]
+    ChangedAs {
+        /// Name of the Rust type.
+        expected: &'static str,
+    },
     /// A part of the state is of the wrong kind.
     #[error("{part} is not {expected}")]
     Form {

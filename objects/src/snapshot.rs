@@ -47,6 +47,8 @@ struct Object {
     /// The class as its record has it.
     class_form: PyValue,
     state: Arc<dyn AnyState>,
+    /// The state as it was read, of which `state` is one view; `None` once it has changed.
+    source: Option<PyValue>,
 }
 
 /// A record at hand.
@@ -188,13 +190,14 @@ impl Snapshot {
             Ok(state) => return Ok(state),
             Err(state) => state,
         };
-        let Ok(value) = state.downcast::<PyValue>() else {
-            let error = StateError::Class { expected: core::any::type_name::<T>() };
-            return Err(Error::State { id, class: object.class.clone(), error });
+        let value = match state.downcast::<PyValue>() {
+            Ok(value) => Some((*value).clone()),
+            Err(_) => object.source.clone(),
         };
-        let state = T::read(&object.class, &value).map(Arc::new);
-        let state =
-            state.map_err(|error| Error::State { id, class: object.class.clone(), error })?;
+        let failed = |error| Error::State { id, class: object.class.clone(), error };
+        let changed = StateError::ChangedAs { expected: core::any::type_name::<T>() };
+        let value = value.ok_or_else(|| failed(changed))?;
+        let state = T::read(&object.class, &value).map(Arc::new).map_err(failed)?;
         object.state = state.clone();
         Ok(state)
     }
@@ -369,7 +372,8 @@ impl Snapshot {
             let ObjectId::Stored(oid) = id else { panic!("{id} {NOT_HERE}") };
             self.change_order.push(oid);
             let object = self.stored.get(&oid).and_then(|stored| stored.object.clone());
-            object.expect("an object is read before it is changed")
+            let object = object.expect("an object is read before it is changed");
+            Object { source: None, ..object }
         })
     }
 
@@ -391,7 +395,8 @@ impl Snapshot {
 
 impl Object {
     fn new<T: ObjectState>(class: &Class, state: Arc<T>) -> Self {
-        Self { serial: Tid::ZERO, class: class.clone(), class_form: class.clone().into(), state }
+        let class_form = class.clone().into();
+        Self { serial: Tid::ZERO, class: class.clone(), class_form, state, source: None }
     }
 
     fn read(oid: Oid, serial: Tid, record: &Bytes) -> Result<Self, Error> {
@@ -409,8 +414,9 @@ impl Object {
             }
             _ => class_form,
         };
-        let state = Arc::new(PyValue::node(&graph, parts.state));
-        Ok(Self { serial, class, class_form, state })
+        let state = PyValue::node(&graph, parts.state);
+        let source = Some(state.clone());
+        Ok(Self { serial, class, class_form, state: Arc::new(state), source })
     }
 }
 

@@ -47,6 +47,8 @@ pub(crate) enum Repr {
     Float(f64),
     Bytes(Arc<Bytes>),
     Text(Arc<str>),
+    /// Text that is one object wherever it occurs, as names in Python code are.
+    Name(&'static str),
     Tuple(Arc<[PyValue]>),
     List(Arc<[PyValue]>),
     Dict(Arc<[(PyValue, PyValue)]>),
@@ -156,6 +158,7 @@ impl PyValue {
             Repr::Float(float) => View::Float(*float),
             Repr::Bytes(bytes) => View::Bytes(bytes),
             Repr::Text(text) => View::Text(text),
+            Repr::Name(name) => View::Text(name),
             Repr::Tuple(items) => View::Tuple(Cow::Borrowed(items)),
             Repr::List(items) => View::List(Cow::Borrowed(items)),
             Repr::Dict(items) => View::Dict(Cow::Borrowed(items)),

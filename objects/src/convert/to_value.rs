@@ -1,6 +1,5 @@
 //! The serializer that makes Python values.
 
-use alloc::collections::BTreeMap;
 use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec;
@@ -18,30 +17,32 @@ type Converted = Result<PyValue, ConvertError>;
 
 /// Converts a value.
 pub(super) fn serialize<T: Serialize + ?Sized>(value: &T) -> Converted {
-    let mut names = BTreeMap::new();
-    value.serialize(ToValue { names: &mut names, depth: DEPTH_MAX })
+    value.serialize(ToValue { depth: DEPTH_MAX })
 }
 
 /// Makes one value.
-struct ToValue<'a> {
-    /// Names of fields and variants. Each is one object, as names in Python code are.
-    names: &'a mut BTreeMap<&'static str, PyValue>,
+struct ToValue {
     /// Number of further levels that may be nested.
     depth: u32,
 }
 
-impl ToValue<'_> {
-    fn below(&mut self) -> Result<ToValue<'_>, ConvertError> {
+impl ToValue {
+    fn below(&self) -> Result<Self, ConvertError> {
         let depth = self.depth.checked_sub(1).ok_or(ConvertError::too_deep(DEPTH_MAX))?;
-        Ok(ToValue { names: self.names, depth })
+        Ok(Self { depth })
     }
+}
 
-    fn name(&mut self, name: &'static str) -> PyValue {
-        self.names.entry(name).or_insert_with(|| name.into()).clone()
-    }
+/// The name of a field or of a variant.
+const fn name(name: &'static str) -> PyValue {
+    PyValue(Repr::Name(name))
+}
 
-    fn variant(mut self, name: &'static str, content: PyValue) -> PyValue {
-        PyValue::dict(vec![(self.name(name), content)])
+/// A variant with its content.
+fn with_variant(variant: Option<&'static str>, content: PyValue) -> PyValue {
+    match variant {
+        Some(variant) => PyValue::dict(vec![(name(variant), content)]),
+        None => content,
     }
 }
 
@@ -61,16 +62,16 @@ macro_rules! small_ints {
     };
 }
 
-impl<'a> Serializer for ToValue<'a> {
+impl Serializer for ToValue {
     type Ok = PyValue;
     type Error = ConvertError;
-    type SerializeSeq = Items<'a>;
-    type SerializeTuple = Items<'a>;
-    type SerializeTupleStruct = Items<'a>;
-    type SerializeTupleVariant = Items<'a>;
-    type SerializeMap = Pairs<'a>;
-    type SerializeStruct = Pairs<'a>;
-    type SerializeStructVariant = Pairs<'a>;
+    type SerializeSeq = Items;
+    type SerializeTuple = Items;
+    type SerializeTupleStruct = Items;
+    type SerializeTupleVariant = Items;
+    type SerializeMap = Pairs;
+    type SerializeStruct = Pairs;
+    type SerializeStructVariant = Pairs;
 
     fn serialize_bool(self, truth: bool) -> Converted {
         Ok(truth.into())
@@ -130,21 +131,21 @@ impl<'a> Serializer for ToValue<'a> {
     }
 
     fn serialize_unit_variant(
-        mut self,
+        self,
         _name: &'static str,
         _index: u32,
         variant: &'static str,
     ) -> Converted {
-        Ok(self.name(variant))
+        Ok(name(variant))
     }
 
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
         self,
-        name: &'static str,
+        type_name: &'static str,
         value: &T,
     ) -> Converted {
         let content = value.serialize(self)?;
-        if name != reference::NAME {
+        if type_name != reference::NAME {
             return Ok(content);
         }
         let reference = reference::from_parts(&content);
@@ -153,21 +154,21 @@ impl<'a> Serializer for ToValue<'a> {
     }
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
-        mut self,
+        self,
         _name: &'static str,
         _index: u32,
         variant: &'static str,
         value: &T,
     ) -> Converted {
         let content = value.serialize(self.below()?).map_err(|error| error.in_key(variant))?;
-        Ok(self.variant(variant, content))
+        Ok(with_variant(Some(variant), content))
     }
 
-    fn serialize_seq(self, _len: Option<usize>) -> Result<Items<'a>, ConvertError> {
+    fn serialize_seq(self, _len: Option<usize>) -> Result<Items, ConvertError> {
         Ok(Items { parent: self, items: Vec::new(), variant: None })
     }
 
-    fn serialize_tuple(self, _len: usize) -> Result<Items<'a>, ConvertError> {
+    fn serialize_tuple(self, _len: usize) -> Result<Items, ConvertError> {
         self.serialize_seq(None)
     }
 
@@ -175,7 +176,7 @@ impl<'a> Serializer for ToValue<'a> {
         self,
         _name: &'static str,
         _len: usize,
-    ) -> Result<Items<'a>, ConvertError> {
+    ) -> Result<Items, ConvertError> {
         self.serialize_seq(None)
     }
 
@@ -185,15 +186,15 @@ impl<'a> Serializer for ToValue<'a> {
         _index: u32,
         variant: &'static str,
         _len: usize,
-    ) -> Result<Items<'a>, ConvertError> {
+    ) -> Result<Items, ConvertError> {
         Ok(Items { variant: Some(variant), ..self.serialize_seq(None)? })
     }
 
-    fn serialize_map(self, _len: Option<usize>) -> Result<Pairs<'a>, ConvertError> {
+    fn serialize_map(self, _len: Option<usize>) -> Result<Pairs, ConvertError> {
         Ok(Pairs { parent: self, items: Vec::new(), key: None, variant: None })
     }
 
-    fn serialize_struct(self, _name: &'static str, _len: usize) -> Result<Pairs<'a>, ConvertError> {
+    fn serialize_struct(self, _name: &'static str, _len: usize) -> Result<Pairs, ConvertError> {
         self.serialize_map(None)
     }
 
@@ -203,19 +204,19 @@ impl<'a> Serializer for ToValue<'a> {
         _index: u32,
         variant: &'static str,
         _len: usize,
-    ) -> Result<Pairs<'a>, ConvertError> {
+    ) -> Result<Pairs, ConvertError> {
         Ok(Pairs { variant: Some(variant), ..self.serialize_map(None)? })
     }
 }
 
 /// Gathers the items of a list or tuple.
-struct Items<'a> {
-    parent: ToValue<'a>,
+struct Items {
+    parent: ToValue,
     items: Vec<PyValue>,
     variant: Option<&'static str>,
 }
 
-impl Items<'_> {
+impl Items {
     fn add<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), ConvertError> {
         let index = self.items.len();
         let item = value.serialize(self.parent.below()?).map_err(|error| error.in_item(index))?;
@@ -224,15 +225,11 @@ impl Items<'_> {
     }
 
     fn tuple(self) -> PyValue {
-        let tuple = PyValue::tuple(self.items);
-        match self.variant {
-            Some(variant) => self.parent.variant(variant, tuple),
-            None => tuple,
-        }
+        with_variant(self.variant, PyValue::tuple(self.items))
     }
 }
 
-impl ser::SerializeSeq for Items<'_> {
+impl ser::SerializeSeq for Items {
     type Ok = PyValue;
     type Error = ConvertError;
 
@@ -247,7 +244,7 @@ impl ser::SerializeSeq for Items<'_> {
 
 macro_rules! end_as_tuple {
     ($($name:ident: $method:ident),*) => {
-        $(impl ser::$name for Items<'_> {
+        $(impl ser::$name for Items {
             type Ok = PyValue;
             type Error = ConvertError;
 
@@ -269,15 +266,15 @@ end_as_tuple!(
 );
 
 /// Gathers the items of a dict.
-struct Pairs<'a> {
-    parent: ToValue<'a>,
+struct Pairs {
+    parent: ToValue,
     items: Vec<(PyValue, PyValue)>,
     /// The key whose value comes next.
     key: Option<PyValue>,
     variant: Option<&'static str>,
 }
 
-impl Pairs<'_> {
+impl Pairs {
     fn add<T: Serialize + ?Sized>(&mut self, key: PyValue, value: &T) -> Result<(), ConvertError> {
         let value = value.serialize(self.parent.below()?);
         let value = value.map_err(|error| match key.as_text() {
@@ -289,15 +286,11 @@ impl Pairs<'_> {
     }
 
     fn dict(self) -> PyValue {
-        let dict = PyValue::dict(self.items);
-        match self.variant {
-            Some(variant) => self.parent.variant(variant, dict),
-            None => dict,
-        }
+        with_variant(self.variant, PyValue::dict(self.items))
     }
 }
 
-impl ser::SerializeMap for Pairs<'_> {
+impl ser::SerializeMap for Pairs {
     type Ok = PyValue;
     type Error = ConvertError;
 
@@ -318,17 +311,16 @@ impl ser::SerializeMap for Pairs<'_> {
 
 macro_rules! end_as_dict {
     ($($name:ident),*) => {
-        $(impl ser::$name for Pairs<'_> {
+        $(impl ser::$name for Pairs {
             type Ok = PyValue;
             type Error = ConvertError;
 
             fn serialize_field<T: Serialize + ?Sized>(
                 &mut self,
-                name: &'static str,
+                field: &'static str,
                 value: &T,
             ) -> Result<(), ConvertError> {
-                let key = self.parent.name(name);
-                self.add(key, value)
+                self.add(name(field), value)
             }
 
             fn end(self) -> Converted {

@@ -220,6 +220,7 @@ impl<'a> StateWriter<'a> {
             Repr::Float(float) => self.pickler.float(*float),
             Repr::Bytes(bytes) => self.bytes(bytes, Identity::made(bytes))?,
             Repr::Text(text) => self.text(text.as_bytes(), Identity::made(text))?,
+            Repr::Name(name) => self.interned(name)?,
             Repr::Tuple(items) => self.tuple(items, Identity::made(items), Self::nested)?,
             Repr::List(items) => {
                 self.items(ItemsKind::List, items, Identity::made(items), Self::nested)?
