@@ -20,6 +20,9 @@ pub enum Error {
     /// The storage has no such object at the snapshot's tid.
     #[error("there is no object {0}; a reference to it dangles")]
     NoSuchObject(Oid),
+    /// A new object that this snapshot did not create, or whose creation was undone.
+    #[error("{0} was created by another snapshot, or its creation was undone")]
+    UnknownNew(ObjectId),
     /// The record is not two pickles.
     #[error("the record of {oid} cannot be read: {error}")]
     Unreadable {

@@ -95,17 +95,16 @@
 //! database.run(|snapshot| {
 //!     let mut accounts = PersistentMapping::new();
 //!     accounts.insert("ann", account.clone());
-//!     let class = PersistentMapping::class();
-//!     let accounts = snapshot.create(&class, accounts);
+//!     let accounts = snapshot.create(&PersistentMapping::class(), accounts);
+//!     let reference = snapshot.reference(accounts)?;
 //!     snapshot.modify(Oid::ROOT, |root: &mut PersistentMapping| {
-//!         root.insert("accounts", PyValue::reference(accounts, &class));
+//!         root.insert("accounts", reference);
 //!     })
 //! })?;
 //!
 //! let found: Account = database.run(|snapshot| {
 //!     let root = snapshot.read::<PersistentMapping>(Oid::ROOT)?;
-//!     let accounts = root.get("accounts").and_then(PyValue::as_reference);
-//!     let accounts = accounts.and_then(|reference| reference.strong()).expect("it was stored");
+//!     let accounts = root.get("accounts").and_then(PyValue::as_object).expect("it was stored");
 //!     let accounts = snapshot.read::<PersistentMapping>(accounts)?;
 //!     Ok(from_value(accounts.get("ann").expect("it was stored"))?)
 //! })?;

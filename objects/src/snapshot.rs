@@ -30,13 +30,10 @@ use crate::changes::{Changes, CurrentCheck, Store};
 use crate::class::Class;
 use crate::error::{Error, StateError, WriteError};
 use crate::graph::Graph;
-use crate::reference::ObjectId;
+use crate::reference::{ObjectId, Reference};
 use crate::state::{AnyState, ObjectState};
 use crate::state_writer::{OidSource, StateWriter};
 use crate::value::{PyValue, View};
-
-/// Says that a new object is unknown, which is a fault of the caller.
-const NOT_HERE: &str = "was created by another snapshot, or its creation was undone";
 
 /// A state and its class.
 #[derive(Clone, Debug)]
@@ -123,6 +120,11 @@ impl Snapshot {
         self.absent.insert(oid);
     }
 
+    /// The objects whose records are at hand.
+    pub fn oids(&self) -> impl Iterator<Item = Oid> {
+        self.stored.keys().copied()
+    }
+
     /// Notes that operations will need the records of these objects, so that the driver can load them
     /// together. Returns whether all of them are here.
     pub fn want(&mut self, oids: impl IntoIterator<Item = Oid>) -> bool {
@@ -162,6 +164,19 @@ impl Snapshot {
         self.object(id.into()).map(|object| object.class.clone())
     }
 
+    /// A reference to an object, as a value for the state of another one.
+    ///
+    /// # Errors
+    /// Those of [`class`](Self::class).
+    pub fn reference(&mut self, id: impl Into<ObjectId>) -> Result<PyValue, Error> {
+        let id = id.into();
+        let object = self.object(id)?;
+        // Python leaves the class to the record if creating an instance takes arguments.
+        let class = matches!(object.class_form.view(), View::Class(_));
+        let class = class.then(|| object.class.clone());
+        Ok(Reference::Strong { id, class }.into())
+    }
+
     /// The revision of an object that was read; zero for a new object.
     ///
     /// # Errors
@@ -171,7 +186,7 @@ impl Snapshot {
         if let Some(object) = self.changed.get(&id) {
             return Ok(object.serial);
         }
-        let ObjectId::Stored(oid) = id else { panic!("{id} {NOT_HERE}") };
+        let oid = id.oid().ok_or(Error::UnknownNew(id))?;
         match self.stored.get(&oid).map(|stored| stored.serial) {
             Some(serial) => Ok(serial),
             None => Err(self.lacks(oid)),
@@ -277,7 +292,8 @@ impl Snapshot {
         self.changed.contains_key(&id.into())
     }
 
-    /// Whether a commit would store anything.
+    /// Whether a commit would store anything. Without that there is nothing to commit, even if objects
+    /// must be current: all reads were of one tid.
     #[must_use]
     pub fn has_changes(&self) -> bool {
         !self.change_order.is_empty()
@@ -343,9 +359,7 @@ impl Snapshot {
         if self.changed.contains_key(&id) {
             return Ok(self.changed.get_mut(&id).expect("the key is there"));
         }
-        let ObjectId::Stored(oid) = id else {
-            panic!("{id} {NOT_HERE}");
-        };
+        let oid = id.oid().ok_or(Error::UnknownNew(id))?;
         if !self.stored.contains_key(&oid) {
             return Err(self.lacks(oid));
         }
@@ -369,7 +383,7 @@ impl Snapshot {
         let before = self.changed.get(&id);
         self.undo.before.entry(id).or_insert_with(|| before.cloned());
         self.changed.entry(id).or_insert_with(|| {
-            let ObjectId::Stored(oid) = id else { panic!("{id} {NOT_HERE}") };
+            let oid = id.oid().expect("new objects have changed when they are created");
             self.change_order.push(oid);
             let object = self.stored.get(&oid).and_then(|stored| stored.object.clone());
             let object = object.expect("an object is read before it is changed");

@@ -119,7 +119,8 @@ where
         self.oids.extend(oids);
     }
 
-    /// Begins again at a later tid after a conflict. `invalidated` is as in [`Snapshot::advance`].
+    /// Begins again at a later tid after a conflict. `invalidated` is as in [`Snapshot::advance`]; a
+    /// driver that does not know what has changed passes all [`Snapshot::oids`].
     ///
     /// # Errors
     /// [`TooManyConflicts`], if the operation is not to be repeated again.

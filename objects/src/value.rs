@@ -204,6 +204,12 @@ impl PyValue {
         }
     }
 
+    /// The object that the value refers to, if it is a strong reference within the database.
+    #[must_use]
+    pub fn as_object(&self) -> Option<ObjectId> {
+        self.as_reference().and_then(Reference::strong)
+    }
+
     /// Whether the value is `None`.
     #[must_use]
     pub const fn is_none(&self) -> bool {

@@ -1,8 +1,10 @@
 //! Snapshots: what is lacking, what is undone, what is checked.
 
+use bytes::Bytes;
 use rzeo_core::{Oid, Tid};
 use rzeo_objects::{
-    CurrentCheck, Error, Length, ObjectId, PersistentMapping, PyValue, Snapshot, StateError,
+    CurrentCheck, Error, Instance, Length, ObjectId, PersistentMapping, PyValue, Reference,
+    Snapshot, StateError,
 };
 
 use crate::database::Database;
@@ -68,6 +70,31 @@ fn an_outer_attempt_undoes_what_inner_ones_did() {
     });
     assert_eq!(failed, Err(Error::NoSuchObject(Oid(9))));
     assert_eq!(length(&mut snapshot), 1);
+}
+
+#[test]
+fn objects_whose_creation_was_undone_are_unknown() {
+    let mut snapshot = snapshot();
+    let mut id = ObjectId::ROOT;
+    let failed: Result<(), Error> = snapshot.attempt(|snapshot| {
+        id = snapshot.create(&Length::class(), Length::default());
+        assert_eq!(snapshot.reference(id)?.as_object(), Some(id));
+        snapshot.read::<Length>(Oid(9)).map(|_| ())
+    });
+    assert_eq!(failed, Err(Error::NotLoaded(Oid(9))));
+    assert_eq!(snapshot.read::<Length>(id).unwrap_err(), Error::UnknownNew(id));
+    assert_eq!(snapshot.serial(id), Err(Error::UnknownNew(id)));
+}
+
+#[test]
+fn an_instance_made_with_arguments_is_referred_to_without_its_class() {
+    let mut snapshot = Snapshot::new(Tid(1));
+    let record = b"\x80\x03cm\nC\nq\0K\x01\x85q\x01\x86q\x02.\x80\x03}q\x03.";
+    snapshot.add_record(Oid(3), Tid(1), Bytes::from_static(record));
+    let reference = Reference::Strong { id: Oid(3).into(), class: None };
+    assert_eq!(snapshot.reference(Oid(3)).unwrap().as_reference(), Some(&reference));
+    snapshot.modify(Oid(3), |_: &mut Instance| ()).unwrap();
+    assert_eq!(snapshot.changes(&[]).unwrap().stores[0].record, record[..]);
 }
 
 #[test]
