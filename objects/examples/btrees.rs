@@ -42,6 +42,7 @@ struct Database {
     records: BTreeMap<Oid, (Tid, Bytes)>,
     last_oid: u64,
     snapshot: Snapshot,
+    commits: u32,
     family: Family,
     is_mapping: bool,
     is_tree: bool,
@@ -86,7 +87,8 @@ impl Database {
         Self {
             records: records.collect(),
             last_oid: index(last_oid) as u64,
-            snapshot: Snapshot::new(Tid::MAX),
+            snapshot: Snapshot::new(Tid::ZERO),
+            commits: 0,
             family: family_named(family),
             is_mapping: matches!(kind, "BTree" | "Bucket"),
             is_tree: matches!(kind, "BTree" | "TreeSet"),
@@ -135,7 +137,7 @@ impl Database {
     fn commit(&mut self, tid: Tid) -> Value {
         if !self.snapshot.has_changes() {
             // A transaction that only reads is not committed, nor are its reads checked.
-            self.snapshot = Snapshot::new(Tid::MAX);
+            self.snapshot = Snapshot::new(tid);
             return Value::Tuple(vec![Value::List(vec![]), Value::List(vec![])]);
         }
         let available = self.snapshot.new_objects() as u64;
@@ -157,10 +159,17 @@ impl Database {
             .map(|check| Value::Tuple(vec![Value::oid(check.oid), Value::tid(check.serial)]));
         let result =
             Value::Tuple(vec![Value::List(stores.collect()), Value::List(checks.collect())]);
+        let stored: Vec<Oid> = changes.stores.iter().map(|store| store.oid).collect();
         for store in changes.stores {
             self.records.insert(store.oid, (tid, store.record));
         }
-        self.snapshot = Snapshot::new(Tid::MAX);
+        // Mostly the next transaction has what this one has read.
+        self.commits += 1;
+        if self.commits.is_multiple_of(4) {
+            self.snapshot = Snapshot::new(tid);
+        } else {
+            self.snapshot.advance(tid, stored);
+        }
         result
     }
 
