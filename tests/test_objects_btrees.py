@@ -17,6 +17,7 @@ import re
 import string
 import struct
 import subprocess
+from unittest.mock import ANY
 
 import BTrees
 import BTrees.check
@@ -304,12 +305,21 @@ class Round:
                 assert self.commit()
 
     def commit(self):
-        """False where Python has written a tree that it cannot read again."""
+        """False where Python has written a damaged tree, so that the round ends.
+
+        Python writes every node with a single bucket without an oid together with that bucket's items. Where the
+        node is not the root, the bucket before refers to that bucket, which then has a record as well.
+        """
         transaction.commit()
         self.are_stored = True
         storage = self.storage
         within = {oid for oid, _, data in storage.stores if self.has_bucket_within(data)}
         if within - {tree._p_oid for tree in self.trees}:
+            self.note(ANY, 'commit', storage.lastTransaction())
+            for at, tree in enumerate(self.trees):
+                self.note(True, 'check', at)
+                everything = 'range', None, None, False, False
+                self.note(perform(tree, self.kind, *everything), everything[0], at, *everything[1:])
             return False
         self.note((list(storage.stores), list(storage.checks)), 'commit', storage.lastTransaction())
         storage.stores.clear()
@@ -351,7 +361,7 @@ def one_round(judge, rnd, family, kind, sizes, play):
         answers = judge.run(side.commands, side.connection)
         assert len(answers) == len(side.results)
         for at, (command, expected, answer) in enumerate(zip(side.commands, side.results, answers)):
-            if command[0] == 'commit':
+            if command[0] == 'commit' and expected is not ANY:
                 expected, answer = [[list(map(tuple, part)) for part in both] for both in (expected, answer)]
             elif command[0] == 'range':
                 answer = list(map(tuple, answer))
@@ -396,7 +406,7 @@ def summary(commit):
 
 def same(answer, expected):
     """Equal, and of equal types: True is not 1."""
-    return repr(answer) == repr(expected)
+    return expected is ANY or repr(answer) == repr(expected)
 
 
 @pytest.mark.parametrize('kind', ('BTree', 'TreeSet', 'Bucket', 'Set'))

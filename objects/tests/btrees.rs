@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::ops::Bound::{self, Excluded, Included, Unbounded};
 
@@ -470,5 +470,69 @@ proptest! {
     fn no_damage_makes_an_operation_panic(states in prop::collection::vec(any_state(), 1..7)) {
         let nodes = states.into_iter().zip(1..).map(|((class, state), oid)| (oid, class, state));
         damage(&nodes.collect::<Vec<_>>());
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Action {
+    Set(i64),
+    Remove(i64),
+    /// Removes this many keys from here on.
+    RemoveMany(i64, usize),
+    Commit,
+}
+
+fn any_action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        6 => (0..60_i64).prop_map(Action::Set),
+        3 => (0..60_i64).prop_map(Action::Remove),
+        2 => (0..60_i64, 1..8_usize).prop_map(|(key, count)| Action::RemoveMany(key, count)),
+        1 => Just(Action::Commit),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn a_tree_has_what_was_put_into_it(
+        actions in prop::collection::vec(any_action(), 1..150),
+        sizes in (1..5_usize, 2..5_usize),
+    ) {
+        let mut recorder = Recorder::begin("LOBTree", Sizes::new(sizes.0, sizes.1));
+        let mut expected = BTreeSet::new();
+        for action in actions.into_iter().chain([Action::Commit]) {
+            match action {
+                Action::Set(key) => {
+                    recorder.set(key);
+                    expected.insert(key);
+                }
+                Action::Remove(key) => {
+                    recorder.remove(key);
+                    expected.remove(&key);
+                }
+                Action::RemoveMany(from, count) => {
+                    let keys: Vec<i64> = expected.range(from..).take(count).copied().collect();
+                    for key in keys {
+                        recorder.remove(key);
+                        expected.remove(&key);
+                    }
+                }
+                Action::Commit => {
+                    recorder.commit();
+                }
+            }
+            let found = recorder.run(|snapshot| {
+                let tree = BTree::open(snapshot, Oid(1))?;
+                tree.check(snapshot)?;
+                let mut range = tree.range(..)?;
+                let mut keys = Vec::new();
+                while let Some((key, _)) = range.next(snapshot)? {
+                    keys.extend(key.as_int());
+                }
+                Ok(keys)
+            });
+            prop_assert!(found.iter().eq(&expected));
+        }
     }
 }
