@@ -198,11 +198,9 @@ fn within_after(keys: &[i64], low: i64) -> Option<&i64> {
 }
 
 #[test]
-fn the_largest_key_below_a_removed_one_is_in_the_bucket_before() {
+fn a_tree_can_be_emptied_from_its_begin() {
     let snapshot = &mut Snapshot::new(Tid(1));
     let tree = tree_of(snapshot, 40);
-    // The keys in inner nodes are the first ones of buckets, and stay there when these are removed
-    // by another program; here they are replaced, so every key is tried.
     for key in 0..39 {
         assert!(tree.remove(snapshot, 10 * key).unwrap());
         tree.check(snapshot).unwrap();
@@ -213,6 +211,38 @@ fn the_largest_key_below_a_removed_one_is_in_the_bucket_before() {
     assert!(tree.is_empty(snapshot).unwrap());
     assert!(tree.max_key(snapshot).unwrap().is_none());
     assert_eq!(tree.len(snapshot).unwrap(), 0);
+}
+
+/// The set with oid 1, of whose nodes the oids and states are given.
+fn tree_of_states(nodes: &[(u64, &str, PyValue)]) -> (Snapshot, TreeSet) {
+    let mut snapshot = Snapshot::new(Tid(1));
+    for (oid, class, state) in nodes {
+        snapshot.add(Oid(*oid), &Class::new("BTrees.IOBTree", class), state.clone());
+    }
+    let tree = TreeSet::open(&mut snapshot, Oid(1)).unwrap().with_sizes(Sizes::new(2, 2));
+    (snapshot, tree)
+}
+
+#[test]
+fn the_largest_key_below_another_can_be_in_the_leaf_before() {
+    // Older versions of BTrees kept the keys of nodes when the items were removed.
+    let leaves = [(2, "IOSet", set_state(&[1, 3], Some(3))), (3, "IOSet", set_state(&[7], None))];
+    let of_buckets = [(1, "IOTreeSet", node_state([bucket(2), bucket(3)], 5, 2))];
+    let of_nodes = [
+        (1, "IOTreeSet", node_state([node(4), node(5)], 5, 2)),
+        (4, "IOTreeSet", tuple([tuple([bucket(2)]), bucket(2)])),
+        (5, "IOTreeSet", tuple([tuple([bucket(3)]), bucket(3)])),
+    ];
+    for nodes in [&of_buckets[..], &of_nodes] {
+        let (mut snapshot, tree) = tree_of_states(&[nodes, &leaves].concat());
+        tree.check(&mut snapshot).unwrap();
+        for (max, expected) in [(0, None), (2, Some(1)), (4, Some(3)), (6, Some(3)), (7, Some(7))] {
+            let found = tree.max_key_to(&mut snapshot, max).unwrap();
+            assert_eq!(found.and_then(|key| key.as_int()), expected, "at most {max}");
+        }
+        let found = tree.min_key_from(&mut snapshot, 4).unwrap();
+        assert_eq!(found.and_then(|key| key.as_int()), Some(7));
+    }
 }
 
 #[test]
@@ -303,13 +333,10 @@ fn a_handle_is_for_one_kind_of_class() {
     assert!(matches!(error, Error::BTree(BTreeError::WrongClass { .. })), "{error}");
 }
 
-/// The first damage in a tree with oid 1, of whose nodes the oids and states are given.
+/// The first damage in the set with oid 1.
 fn damage(nodes: &[(u64, &str, PyValue)]) -> Option<Error> {
-    let snapshot = &mut Snapshot::new(Tid(1));
-    for (oid, class, state) in nodes {
-        snapshot.add(Oid(*oid), &Class::new("BTrees.IOBTree", class), state.clone());
-    }
-    let tree = TreeSet::open(snapshot, Oid(1)).unwrap().with_sizes(Sizes::new(2, 2));
+    let (mut snapshot, tree) = tree_of_states(nodes);
+    let snapshot = &mut snapshot;
     let damage = tree.check(snapshot).err();
     // No operation may panic or run for ever, and one that fails changes nothing.
     for key in 0..12 {
@@ -464,7 +491,7 @@ fn any_state() -> impl Strategy<Value = (&'static str, PyValue)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(5000))]
 
     #[test]
     fn no_damage_makes_an_operation_panic(states in prop::collection::vec(any_state(), 1..7)) {

@@ -22,6 +22,10 @@ SCRIPTS = {
     'back to one bucket': [
         *GROW[:5], 'commit', ('set', 6), ('set', 8), ('remove', 5), ('remove', 6), ('remove', 7), ('remove', 8),
         ('remove', 9), 'commit', ('remove', 1), ('remove', 3), 'commit'],
+    'out of the middle': [
+        *GROW, 'commit', ('remove', 9), ('remove', 10), 'commit', ('remove', 8), ('remove', 7), 'commit',
+        *(('remove', key) for key in (11, 14, 12, 13)), 'commit', *(('set', key) for key in range(7, 14)), 'commit',
+        ('set', 1), 'commit'],
     'a new bucket is all that is left': [
         *GROW[:4], 'commit', ('set', 11), ('set', 12), ('remove', 1), ('remove', 3), ('remove', 5), 'commit'],
 }
@@ -79,6 +83,7 @@ def record(family, kind, sizes, script):
 if __name__ == '__main__':
     print('# Made by tests/support/record_btrees.py')
     for title, script in SCRIPTS.items():
-        for arguments in (('LO', 'BTree', (3, 3)), ('OO', 'BTree', (2, 2)), ('II', 'TreeSet', (4, 2))):
+        kind = 'BTree' if title == 'out of the middle' else 'TreeSet'
+        for arguments in (('LO', 'BTree', (3, 3)), ('OO', 'BTree', (2, 2)), ('II', kind, (4, 2))):
             print(f'\n# {title}')
             record(*arguments, script)

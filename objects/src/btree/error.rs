@@ -90,9 +90,12 @@ pub enum Damage {
     /// A node that is not the root has no children, or a bucket of a tree has no items.
     #[error("it is empty")]
     Empty,
-    /// The children are not all buckets, or not all nodes, of the root's family.
+    /// A node or bucket is not of the root's family.
     #[error("it is not of the class that its parent needs")]
     WrongChild,
+    /// A node or bucket has several parents.
+    #[error("one of its children is in the tree already")]
+    SharedChild,
     /// Nodes are nested too deep; the most likely reason is a node below itself.
     #[error("it is deeper than {LEVELS_MAX} levels")]
     TooDeep,

@@ -1,13 +1,12 @@
 //! Questions to trees that change nothing.
 
+use alloc::collections::BTreeSet;
 use core::ops::Bound;
 
-use super::bucket::Bucket;
 use super::error::{Damage, LEVELS_MAX};
 use super::layout::Layout;
 use super::leaf::{Leaf, Left, Root, search};
 use super::nodes::{bucket, damaged, last_bucket, node};
-use super::order::order;
 use super::range::Cursor;
 use super::tree_node::Content;
 use crate::error::Error;
@@ -30,26 +29,25 @@ pub(super) fn get(
 /// Number of items. Every bucket is read; what is lacking on one level is loaded together.
 pub(super) fn len(snapshot: &mut Snapshot, root: Root) -> Result<usize, Error> {
     if root.is_tree {
-        Count { snapshot, layout: root.layout, last: None }.below(root.id, 0)
+        Count { snapshot, layout: root.layout, visited: BTreeSet::new() }.below(root.id, 0)
     } else {
         bucket(snapshot, root.layout, root.id).map(|bucket| bucket.len())
     }
 }
 
-/// Counts items, in their order.
+/// Counts items.
 struct Count<'a> {
     snapshot: &'a mut Snapshot,
     layout: Layout,
-    /// The last key so far. Keys that do not ascend end the count of damaged trees, whose nodes can
-    /// have any number of parents.
-    last: Option<PyValue>,
+    /// Nodes and buckets so far. In a damaged tree, they can have any number of parents.
+    visited: BTreeSet<ObjectId>,
 }
 
 impl Count<'_> {
     fn below(&mut self, id: ObjectId, depth: u32) -> Result<usize, Error> {
         let tree_node = node(self.snapshot, self.layout, id)?;
         let children = match &tree_node.content {
-            Content::OneBucket(bucket) => return self.items(id, bucket),
+            Content::OneBucket(bucket) => return Ok(bucket.len()),
             Content::Children(children) => children,
         };
         if depth == LEVELS_MAX {
@@ -61,27 +59,16 @@ impl Count<'_> {
         self.snapshot.want(children.ids.iter().filter_map(|id| id.oid()));
         let mut len = 0;
         for child in &children.ids {
+            if !self.visited.insert(*child) {
+                return Err(damaged(id, Damage::SharedChild));
+            }
             len += if children.are_buckets {
-                let bucket = bucket(self.snapshot, self.layout, *child)?;
-                self.items(*child, &bucket)?
+                bucket(self.snapshot, self.layout, *child)?.len()
             } else {
                 self.below(*child, depth + 1)?
             };
         }
         Ok(len)
-    }
-
-    fn items(&mut self, id: ObjectId, bucket: &Bucket) -> Result<usize, Error> {
-        let keys = bucket.keys();
-        let (Some(first), Some(last)) = (keys.first(), keys.last()) else {
-            return Err(damaged(id, Damage::Empty));
-        };
-        if let Some(before) = self.last.replace(last.clone())
-            && order(&before, first)?.is_ge()
-        {
-            return Err(damaged(id, Damage::KeyOrder));
-        }
-        Ok(bucket.len())
     }
 }
 

@@ -4,6 +4,7 @@
 //! if that is not loaded, the position stays where it is, and the next call goes on from there. The
 //! further a range goes, the more buckets it asks for at once.
 
+use alloc::collections::BTreeSet;
 use core::cmp::Ordering;
 use core::ops::Bound;
 
@@ -12,6 +13,7 @@ use super::leaf::{Leaf, Root, Search, search};
 use super::nodes::damaged;
 use super::order::order;
 use crate::error::Error;
+use crate::reference::ObjectId;
 use crate::snapshot::Snapshot;
 use crate::value::PyValue;
 
@@ -26,6 +28,8 @@ pub(super) struct Cursor {
     end: Bound<PyValue>,
     /// The key of the last item that was given.
     given: Option<PyValue>,
+    /// The buckets that others have led to.
+    visited: BTreeSet<ObjectId>,
     /// Number of buckets to load together the next time that one is lacking.
     ahead: usize,
 }
@@ -43,7 +47,14 @@ enum Position {
 impl Cursor {
     /// The items between two keys.
     pub(super) const fn new(root: Root, start: Bound<PyValue>, end: Bound<PyValue>) -> Self {
-        Self { root, position: Position::Start(start), end, given: None, ahead: 1 }
+        Self {
+            root,
+            position: Position::Start(start),
+            end,
+            given: None,
+            visited: BTreeSet::new(),
+            ahead: 1,
+        }
     }
 
     /// The next item: its key, and its value or `None` in sets.
@@ -70,14 +81,17 @@ impl Cursor {
                         self.position = Position::End;
                         return Ok(None);
                     }
-                    self.check_order(leaf, at, &key)?;
                     self.position = Position::At(leaf, at + 1);
                     self.given = Some(key.clone());
                     return Ok(Some((key, value)));
                 }
                 Err(_) if !self.root.is_tree => self.position = Position::End,
                 Err((0, _)) => return Err(damaged(leaf.id(), Damage::Empty)),
-                Err((_, Some(next))) => self.position = Position::At(Leaf::Bucket(next), 0),
+                Err((_, Some(next))) if self.visited.insert(next) => {
+                    self.position = Position::At(Leaf::Bucket(next), 0);
+                }
+                // Else a chain that leads back would have no end.
+                Err((_, Some(_))) => return Err(damaged(leaf.id(), Damage::NextBucket)),
                 Err((_, None)) => self.position = Position::End,
             }
         }
@@ -121,15 +135,5 @@ impl Cursor {
             Bound::Included(end) => order(key, end)? != Ordering::Greater,
             Bound::Excluded(end) => order(key, end)? == Ordering::Less,
         })
-    }
-
-    /// Ends a walk through a chain of buckets that leads back.
-    fn check_order(&self, leaf: Leaf, at: usize, key: &PyValue) -> Result<(), Error> {
-        match &self.given {
-            Some(given) if at == 0 && order(given, key)? != Ordering::Less => {
-                Err(damaged(leaf.id(), Damage::KeyOrder))
-            }
-            _ => Ok(()),
-        }
     }
 }
