@@ -278,7 +278,6 @@ impl Snapshot {
         let id = id.into();
         let serial = self.serial(id)?;
         if let ObjectId::Stored(oid) = id
-            && serial != Tid::ZERO
             && self.checked_oids.insert(oid)
         {
             self.checked.push(CurrentCheck { oid, serial });

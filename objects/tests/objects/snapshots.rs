@@ -50,6 +50,12 @@ fn a_failed_attempt_leaves_nothing() {
     add(&mut snapshot, Oid(1), 1).unwrap();
     let changes = snapshot.changes(&[]).unwrap();
     assert_eq!((changes.stores.len(), changes.checks.len()), (1, 0));
+    snapshot.check_current(Oid::ROOT).unwrap();
+    assert_eq!(
+        snapshot.changes(&[]).unwrap().checks.len(),
+        1,
+        "it was undone, and asked for again"
+    );
 }
 
 #[test]
@@ -70,6 +76,17 @@ fn an_outer_attempt_undoes_what_inner_ones_did() {
     });
     assert_eq!(failed, Err(Error::NoSuchObject(Oid(9))));
     assert_eq!(length(&mut snapshot), 1);
+}
+
+#[test]
+fn changes_of_an_inner_attempt_end_with_the_outer_one() {
+    let mut snapshot = snapshot();
+    let failed: Result<(), Error> = snapshot.attempt(|snapshot| {
+        snapshot.attempt(|snapshot| add(snapshot, Oid(1), 100))?;
+        add(snapshot, Oid(9), 1)
+    });
+    assert!(failed.is_err());
+    assert_eq!((length(&mut snapshot), snapshot.is_changed(Oid(1))), (0, false));
 }
 
 #[test]
