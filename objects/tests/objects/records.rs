@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use rzeo_core::Oid;
 use rzeo_objects::{
-    Class, Error, Instance, Length, ObjectId, PersistentList, PersistentMapping, PyValue,
-    Reference, StateError, View, WriteError,
+    Class, Error, Instance, Length, ObjectId, ObjectState, PersistentList, PersistentMapping,
+    PyValue, Reference, StateError, StateWriter, View, WriteError,
 };
 
 use crate::database::Database;
@@ -125,6 +125,62 @@ fn a_value_that_contains_its_object_s_items_still_does() {
         snapshot.modify(Oid::ROOT, |root: &mut PersistentMapping| root.remove("none"))
     });
     assert_eq!(changes.stores[0].record, record[..]);
+}
+
+#[test]
+fn a_value_that_contains_its_list_still_does() {
+    // items = PersistentList(); items.append([items.data])
+    let record = b"\x80\x03cpersistent.list\nPersistentList\nq\0.\x80\x03}q\x01X\x04\0\0\0dataq\x02]q\x03]q\x04\
+        h\x03aas.";
+    let mut database = Database::with(Oid::ROOT, &record[..]);
+    let (_, changes) = database.run(|snapshot| {
+        snapshot.modify(Oid::ROOT, |list: &mut PersistentList| {
+            let last = list.pop().unwrap();
+            list.push(last);
+        })
+    });
+    assert_eq!(changes.stores[0].record, record[..]);
+}
+
+#[test]
+fn an_object_that_its_arguments_contain_stays_one_object() {
+    let whole = |state: &[u8]| [&b"\x80\x03cm\nC\nq\0.\x80\x03"[..], state].concat();
+    // items = []; made = R(items, None); items.append(made); state = [R, made, made]
+    let record = whole(b"]q\x01(cm\nR\nq\x02]q\x03h\x02h\x03N\x86q\x04Rq\x05a0h\x05h\x05e.");
+    let mut database = Database::with(Oid::ROOT, record);
+    let mut rewrite = || {
+        let (_, changes) =
+            database.run(|snapshot| snapshot.modify(Oid::ROOT, |_: &mut PyValue| ()));
+        changes.stores[0].record.clone()
+    };
+    let first = rewrite();
+    // What was begun is dropped when the object turns out to be in the memo.
+    let state = b"]q\x01(cm\nR\nq\x02h\x02]q\x03h\x02h\x03N\x86q\x04Rq\x05aN00h\x0400h\x05h\x05e.";
+    assert_eq!(first, whole(state));
+    assert_eq!(rewrite(), first);
+}
+
+#[test]
+fn values_that_only_the_writer_sees_are_different_ones() {
+    /// A state that makes its values when it is written.
+    #[derive(Clone, Debug)]
+    struct Made;
+    impl ObjectState for Made {
+        fn read(_class: &Class, _state: &PyValue) -> Result<Self, StateError> {
+            Ok(Self)
+        }
+        fn write(&self, writer: &mut StateWriter<'_>) -> Result<(), WriteError> {
+            writer.start_tuple(2);
+            writer.value(&"first".into())?;
+            writer.value(&"other".into())?;
+            writer.end_tuple(2);
+            Ok(())
+        }
+    }
+    let mut database = Database::with(Oid::ROOT, EMPTY);
+    let (_, changes) = database.run(|snapshot| snapshot.write(Oid::ROOT, Made));
+    let state = b"\x80\x03X\x05\0\0\0firstq\x01X\x05\0\0\0otherq\x02\x86q\x03.";
+    assert!(changes.stores[0].record.ends_with(state));
 }
 
 #[test]
