@@ -8,11 +8,12 @@ import random
 
 import object_samples
 import pytest
-from object_samples import Folder, Node, WeakRef
 from BTrees.Length import Length
+from object_samples import Folder, Node, WeakRef
 from persistent.list import PersistentList
 from persistent.mapping import PersistentMapping
 from rust_objects import Failed, Recorder, Script, in_python
+from ZODB.Connection import TransactionMetaData
 from ZODB.utils import p64, u64
 from zodbpickle import pickle
 
@@ -190,7 +191,8 @@ def test_old_records_are_written_as_python_3_does(both):
         b'\x80\1(cBTrees.OOBTree\nOOBucket\nNt.\x80\1((U\3key(U\x08\0\0\0\0\0\0\0\0(U\x12persistent.mapping'
         b'U\x11PersistentMappingttQtt.',
         b'(cobject_samples\nNode\nNt.(dS\'name\'\nS\'value\'\nsS\'size\'\nL5L\ns.',
-        b'\x80\2cobject_samples\nNode\nq\1.\x80\2}q\2(U\4typeq\x08c__builtin__\nunicode\nU\5rangec__builtin__\nxrange\nu.',
+        b'\x80\2cobject_samples\nNode\nq\1.\x80\2}q\2(U\4typeq\x08c__builtin__\nunicode\n'
+        b'U\5rangec__builtin__\nxrange\nu.',
         b'\x80\2cobject_samples\nNode\n.\x80\2}(U\1c](U\1w(U\x08\0\0\0\0\0\0\0\1teQu.',
     ]
     for state in states:
@@ -225,8 +227,6 @@ def test_plain_values_convert(both):
 
 def install(storage, oid, record):
     """Commits a record that Rust has written."""
-    import transaction
-    from ZODB.Connection import TransactionMetaData
     meta = TransactionMetaData()
     storage.tpc_begin(meta)
     storage.store(p64(oid), storage.getTid(p64(oid)), record, '', meta)
