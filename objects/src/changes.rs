@@ -15,7 +15,7 @@ pub struct Changes {
     pub stores: Vec<Store>,
     /// Objects that are not stored, but must not have changed either.
     pub checks: Vec<CurrentCheck>,
-    /// The oids that new objects got.
+    /// The oids of new objects.
     pub new_oids: BTreeMap<ObjectId, Oid>,
 }
 

@@ -9,7 +9,7 @@ use rzeo_core::record::{Parts, RECORD_LIMITS};
 
 use crate::class::Class;
 
-/// Nodes of a record. They stay as they were read, so values that nobody changes are written back
+/// Nodes of a record. They stay as they were read, so values that were not changed are written back
 /// with the same objects shared.
 #[derive(Debug)]
 pub(crate) struct Graph {

@@ -18,8 +18,8 @@
 //! | a type of your own | implement [`ObjectState`] |
 //!
 //! Values within a state are [`PyValue`]s. [`convert`] makes Rust values of them and back. Values that
-//! Rust does not know, such as dates and instances of an application's classes, are kept, moved and
-//! written back as they were. A record that no operation changes is not written at all; one that is
+//! have no counterpart in Rust, such as dates and instances of an application's classes, are kept,
+//! moved and written back as they were. A record that no operation changes is not written at all; one that is
 //! changed is, byte for byte, what Python would write for the same change, wherever Python always
 //! writes the same.
 //!

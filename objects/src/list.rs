@@ -14,7 +14,7 @@ use crate::value::{PyValue, View};
 /// The state of a `PersistentList` or of a subclass. It is used as the vector of its items.
 #[derive(Clone, Debug)]
 pub struct PersistentList {
-    /// All attributes; `data` stands for the items.
+    /// All attributes; `data` is a placeholder for the items.
     attributes: Instance,
     items: Vec<PyValue>,
     /// The list that the items were read from, for values that refer to it.
@@ -36,7 +36,7 @@ impl PersistentList {
         Class::new("persistent.list", "PersistentList")
     }
 
-    /// The attributes of the object. `data` is among them, and stands for the items.
+    /// The attributes of the object. `data`, a placeholder for the items, is among them.
     #[must_use]
     pub const fn attributes(&self) -> &Instance {
         &self.attributes

@@ -16,7 +16,7 @@ use crate::value::{PyValue, View};
 /// keys one after another; large collections are BTrees.
 #[derive(Clone, Debug)]
 pub struct PersistentMapping {
-    /// All attributes; `data` stands for the items.
+    /// All attributes; `data` is a placeholder for the items.
     attributes: Instance,
     items: Vec<(PyValue, PyValue)>,
     /// The dict that the items were read from, for values that refer to it.
@@ -86,7 +86,7 @@ impl PersistentMapping {
         self.items.is_empty()
     }
 
-    /// The attributes of the object. `data` is among them, and stands for the items.
+    /// The attributes of the object. `data`, a placeholder for the items, is among them.
     #[must_use]
     pub const fn attributes(&self) -> &Instance {
         &self.attributes

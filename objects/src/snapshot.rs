@@ -128,11 +128,11 @@ impl Snapshot {
     /// Notes that operations will need the records of these objects, so that the driver can load them
     /// together. Returns whether all of them are here.
     pub fn want(&mut self, oids: impl IntoIterator<Item = Oid>) -> bool {
-        let known = self.lacking.len();
         let is_here = |oid: &Oid| self.stored.contains_key(oid) || self.absent.contains(oid);
         let lacking: Vec<Oid> = oids.into_iter().filter(|oid| !is_here(oid)).collect();
+        let all_here = lacking.is_empty();
         self.lacking.extend(lacking);
-        self.lacking.len() == known
+        all_here
     }
 
     /// The objects whose records were needed and not found since the last call, for the driver to

@@ -42,7 +42,7 @@ pub enum Step<R, E> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("conflicts at {attempts} attempts, which is the maximum for this transaction")]
 pub struct TooManyConflicts {
-    /// How often the transaction was committed in vain.
+    /// Number of commits that the storage refused.
     pub attempts: u32,
 }
 
@@ -120,7 +120,7 @@ where
     }
 
     /// Begins again at a later tid after a conflict. `invalidated` is as in [`Snapshot::advance`]; a
-    /// driver that does not know what has changed passes all [`Snapshot::oids`].
+    /// driver without invalidations passes all [`Snapshot::oids`].
     ///
     /// # Errors
     /// [`TooManyConflicts`], if the operation is not to be repeated again.

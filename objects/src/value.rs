@@ -1,8 +1,8 @@
 //! Values within the states of objects.
 //!
-//! A [`PyValue`] is any value that a record can hold. Those that were read from a record are nodes of
-//! the record's graph and are looked into only when somebody asks; those that a program makes are
-//! shared trees. Both are immutable, cheap to clone, and have an identity: a value that occurs twice
+//! A [`PyValue`] is any value that a record can hold. A value that was read from a record is a node of
+//! the record's graph, whose items are read only when [`PyValue::view`] asks for them; a value that a
+//! program makes is a shared tree. Both are immutable, cheap to clone, and have an identity: a value that occurs twice
 //! in a state is written once, as Python's pickler does for one object, and equal values that were
 //! made separately are written twice.
 //!

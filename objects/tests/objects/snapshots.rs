@@ -133,6 +133,7 @@ fn objects_that_are_wanted_are_loaded_together() {
     snapshot.add_absent(Oid(5));
     assert!(snapshot.want([Oid::ROOT, Oid(5)]));
     assert!(!snapshot.want([Oid(8), Oid(1), Oid(7)]));
+    assert!(!snapshot.want([Oid(8)]), "it is noted, but not loaded");
     assert_eq!(snapshot.take_lacking(), [Oid(7), Oid(8)]);
     assert_eq!(snapshot.take_lacking(), []);
 }
