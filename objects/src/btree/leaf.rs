@@ -32,13 +32,13 @@ pub(super) enum Leaf {
 /// Where the search for a key ends.
 pub(super) struct Search {
     pub(super) leaf: Leaf,
-    /// What the leaf before the found one is below, if there is one: a bucket or an inner node.
+    /// The leaf before the found one, or the node that it is the last leaf of.
     pub(super) left: Option<Left>,
     /// The node that refers to the leaf, and the position of the leaf among its children.
     pub(super) parent: Option<(Arc<TreeNode>, usize)>,
 }
 
-/// A left neighbour on the way to a leaf.
+/// A left neighbor of a leaf or of a node above it.
 pub(super) enum Left {
     Bucket(ObjectId),
     Node(ObjectId),

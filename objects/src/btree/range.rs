@@ -20,7 +20,7 @@ use crate::value::PyValue;
 /// Maximum buckets that a range asks for at once.
 const AHEAD_MAX: usize = 64;
 
-/// Items of a tree between two keys, not yet read.
+/// The rest of a range of items.
 #[derive(Clone, Debug)]
 pub(super) struct Cursor {
     root: Root,

@@ -5,8 +5,8 @@
 //! whether or not something refers to it, and a pack removes them.
 //!
 //! The chain has one direction, so the bucket before a removed one is found from above: it is the last
-//! one below the left neighbour, on the lowest level where there is one. On the levels below that, the
-//! removed bucket was the first one, and nodes have to learn of the one that is first now.
+//! one below the left neighbor, on the lowest level where there is one. On the levels below that, the
+//! removed bucket was the first one, and the nodes now refer to the one after it.
 
 use super::bucket::Bucket;
 use super::error::{Damage, LEVELS_MAX};
