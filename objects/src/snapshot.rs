@@ -142,7 +142,8 @@ impl Snapshot {
     }
 
     /// Moves the snapshot to a later tid, without its changes. `invalidated` are all objects that
-    /// transactions after [`tid`](Self::tid) have changed; the records of others are kept.
+    /// transactions after [`tid`](Self::tid) have changed, an own one included; the records of others
+    /// are kept.
     pub fn advance(&mut self, tid: Tid, invalidated: impl IntoIterator<Item = Oid>) {
         let unchanged = Self {
             stored: core::mem::take(&mut self.stored),
@@ -154,6 +155,13 @@ impl Snapshot {
             self.stored.remove(&oid);
             self.absent.remove(&oid);
         }
+    }
+
+    /// Drops the records for which `is_dropped` returns true, to bound the memory of a snapshot that
+    /// lives long. They are loaded again when an operation needs them. Changed objects stay.
+    pub fn drop_records(&mut self, mut is_dropped: impl FnMut(Oid) -> bool) {
+        let changed = &self.changed;
+        self.stored.retain(|oid, _| changed.contains_key(&(*oid).into()) || !is_dropped(*oid));
     }
 
     /// The class of an object.

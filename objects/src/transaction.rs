@@ -143,6 +143,11 @@ where
         &self.snapshot
     }
 
+    /// The snapshot, for the next transaction to [`advance`](Snapshot::advance).
+    pub fn into_snapshot(self) -> Snapshot {
+        self.snapshot
+    }
+
     /// The result of the operation, and the snapshot, after the commit of the changes that the last
     /// [`Step::Commit`] had; `None` if there was none.
     pub fn into_result(self) -> Option<(R, Snapshot)> {

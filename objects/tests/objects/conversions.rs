@@ -6,7 +6,9 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use rzeo_core::Oid;
 use rzeo_objects::convert::{Converted, from_value, to_value};
-use rzeo_objects::{Class, ConvertError, ObjectId, PyValue, Reference};
+use rzeo_objects::{
+    Class, ConvertError, Error, ObjectId, PyValue, Reference, StateError, WriteError,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::database::Database;
@@ -196,6 +198,38 @@ fn values_without_end_are_errors() {
     let error = from_value::<serde_json::Value>(&shared).unwrap_err().to_string();
     assert!(error.ends_with("there are more than the maximum of 4194304 values"), "{error}");
     assert!(format!("{shared:?}").len() < 100_000);
+}
+
+#[test]
+fn states_that_do_not_convert_are_errors() {
+    let class = Class::new("app", "Node");
+    let mut database = Database::new();
+    let mut run = |state: PyValue| {
+        database.try_run(|snapshot| {
+            snapshot.add(Oid(5), &class, state.clone());
+            Ok(())
+        })?;
+        let read = database.try_run(|snapshot| snapshot.read::<Converted<Vec<u8>>>(Oid(5)));
+        database.records.remove(&Oid(5));
+        read.map(|(state, _)| state.0.clone())
+    };
+    assert_eq!(run(PyValue::list(vec![1.into()])), Ok(vec![1]));
+    let Err(Error::State { error: StateError::Convert(error), .. }) = run(1.into()) else {
+        panic!("a number is no list");
+    };
+    assert_eq!(error.path(), "");
+    // A Rust value that nests itself too deep.
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    struct Nested(Vec<Self>);
+    let nested = (0..200).fold(Nested(vec![]), |inner, _| Nested(vec![inner]));
+    let written = database.try_run(|snapshot| {
+        snapshot.add(Oid(5), &class, Converted(nested.clone()));
+        Ok(())
+    });
+    let Err(Error::Write { error: WriteError::Convert(error), .. }) = written else {
+        panic!("it is too deep");
+    };
+    assert!(error.path().starts_with("[0][0]"), "{error}");
 }
 
 #[test]

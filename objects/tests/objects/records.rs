@@ -1,10 +1,11 @@
 //! Records as Python 3.11 with ZODB 6.4 has written them for the same operations.
 
 use bytes::Bytes;
-use rzeo_core::Oid;
+use rzeo_core::pickle::Unreadable;
+use rzeo_core::{Oid, Tid};
 use rzeo_objects::{
     Class, Error, Instance, Length, ObjectId, ObjectState, PersistentList, PersistentMapping,
-    PyValue, Reference, StateError, StateWriter, View, WriteError,
+    PyValue, Reference, Snapshot, StateError, StateWriter, View, WriteError,
 };
 
 use crate::database::Database;
@@ -244,6 +245,30 @@ fn what_cannot_be_written_is_an_error() {
     assert_eq!(write(reference), failed(WriteError::UnknownNew(unknown)));
     let extension = PyValue::from_pickle(&Bytes::from_static(b"\x80\x03\x82\x01.")).unwrap();
     assert_eq!(write(extension), failed(WriteError::ExtensionCode { code: 1 }));
+}
+
+#[test]
+fn records_that_cannot_be_read_are_errors() {
+    let read = |record: &'static [u8]| {
+        let mut database = Database::with(Oid(3), record);
+        database.try_run(|snapshot| snapshot.class(Oid(3))).map(|(class, _)| class)
+    };
+    assert_eq!(read(b"\x80\x03cm\nC\n.\x80\x03N."), Ok(Class::new("m", "C")));
+    let error = Unreadable::Truncated { at: 9 };
+    assert_eq!(read(b"\x80\x03cm\nC\n.\x80"), Err(Error::Unreadable { oid: Oid(3), error }));
+    assert_eq!(read(b"\x80\x03K\x01.\x80\x03N."), Err(Error::NoClass(Oid(3))));
+}
+
+#[test]
+fn missing_oids_are_an_error() {
+    let mut snapshot = Snapshot::new(Tid(1));
+    let class = PersistentList::class();
+    let id = snapshot.create(&class, PersistentList::new());
+    let list = PyValue::list(vec![PyValue::reference(id, &class)]);
+    snapshot.add(Oid(3), &class, list);
+    let error = WriteError::NoOids { given: 0 };
+    assert_eq!(snapshot.changes(&[]), Err(Error::Write { id: Oid(3).into(), error }));
+    assert_eq!(snapshot.changes(&[Oid(4)]).unwrap().new_oids, [(id, Oid(4))].into());
 }
 
 #[test]

@@ -150,6 +150,15 @@ fn a_later_snapshot_keeps_what_was_not_invalidated() {
 }
 
 #[test]
+fn dropped_records_are_loaded_again_but_changes_stay() {
+    let mut snapshot = snapshot();
+    add(&mut snapshot, Oid(1), 5).unwrap();
+    snapshot.drop_records(|_| true);
+    assert_eq!((length(&mut snapshot), snapshot.oids().collect()), (5, vec![Oid(1)]));
+    assert_eq!(snapshot.class(Oid::ROOT), Err(Error::NotLoaded(Oid::ROOT)));
+}
+
+#[test]
 fn an_object_can_be_read_as_several_types_but_changed_as_one() {
     let mut snapshot = snapshot();
     assert_eq!(snapshot.read::<PyValue>(Oid(1)).unwrap().as_int(), Some(0));
