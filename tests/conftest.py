@@ -35,6 +35,7 @@ SIZES = (
     ('blob-mb', int, 'size of the blob of test_big_blobs.py in MB'),
     ('random', int, 'random certificates of test_tls_*.py'),
     ('seeds', int, 'damaged copies of each sample in test_check_dump_repair.py'),
+    ('operations', int, 'operations on the trees of each class in test_objects_btrees.py'),
 )
 
 

@@ -3,7 +3,7 @@
     .venv/bin/python tests/support/record_btrees.py >objects/tests/samples/btrees.txt
 
 The operations are chosen by hand so that every kind of change of a tree occurs: growth to records of its own,
-splits on each level, emptied buckets and nodes with and without a left neighbour, and the way back to one bucket.
+splits on each level, emptied buckets and nodes with and without a left neighbor, and the way back to one bucket.
 """
 import importlib
 
