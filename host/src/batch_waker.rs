@@ -133,15 +133,15 @@ fn wake_batches(list: &WakeList) {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::{Sender, channel};
-    use std::task::{Context, Wake as Wakeable, Waker};
+    use std::task::{Context, Wake, Waker};
 
     use super::*;
-    use crate::inbox::Wake;
+    use crate::inbox::InboxMessage;
 
     /// Sends the number of the connection that was woken.
     struct Told(usize, Sender<usize>);
 
-    impl Wakeable for Told {
+    impl Wake for Told {
         fn wake(self: Arc<Self>) {
             let _ = self.1.send(self.0);
         }
@@ -154,7 +154,7 @@ mod tests {
                 let inbox = Arc::new(Inbox::default());
                 let waker = Waker::from(Arc::new(Told(number, told.clone())));
                 assert!(inbox.poll_recv(&mut Context::from_waker(&waker)).is_pending());
-                assert!(inbox.push_quietly(Wake::Stop));
+                assert!(inbox.push_quietly(InboxMessage::Stop));
                 inbox
             })
             .collect()

@@ -21,7 +21,7 @@ use rzeo_fixtures::client::ClientRig;
 use rzeo_fixtures::network::{Network, Step};
 use rzeo_fixtures::random::Random;
 use rzeo_fixtures::server::{START_TIME, Setup};
-use rzeo_script::Hold;
+use rzeo_script::Queue;
 
 /// Number of actions in a world before the faults stop, unless the plan says otherwise.
 pub const STEPS: usize = 400;
@@ -52,7 +52,7 @@ pub(crate) struct World {
     /// Cache journals of killed clients.
     journals: Vec<Vec<u8>>,
     /// What is delayed, and until when.
-    slow: Option<(Hold, Instant)>,
+    slow: Option<(Queue, Instant)>,
 }
 
 impl World {
@@ -214,11 +214,11 @@ impl World {
         self.now.wall.0 += time.as_secs_f64();
         self.shared.trace.time = self.now.instant.0;
         self.network.advance(time);
-        if let Some((hold, until)) = self.slow
+        if let Some((queue, until)) = self.slow
             && until <= self.now.instant
         {
             self.slow = None;
-            self.network.servers.iter_mut().flatten().for_each(|server| server.release(hold));
+            self.network.servers.iter_mut().flatten().for_each(|server| server.release(queue));
         }
         self.process_all_events();
         self.check_connections();
@@ -312,14 +312,14 @@ impl World {
 
     /// Delays the commits of the server.
     fn slow_sync(&mut self) -> bool {
-        let hold = [Hold::Commits, Hold::Committed][self.random.below(2)];
+        let queue = [Queue::Commits, Queue::Committed][self.random.below(2)];
         let Some(server) = self.network.servers.iter_mut().flatten().next() else { return false };
         if self.slow.is_some() {
             return false;
         }
-        server.hold(hold);
+        server.hold(queue);
         let time = Duration::from_millis(self.random.next() % 3000);
-        self.slow = Some((hold, self.now.instant.after(time)));
+        self.slow = Some((queue, self.now.instant.after(time)));
         true
     }
 
@@ -348,8 +348,8 @@ impl World {
         self.shared.new_oids = None;
         for server in 0..SERVERS {
             let Some(rig) = &mut self.network.servers[server] else { continue };
-            for hold in [Hold::Commits, Hold::Committed] {
-                rig.release(hold);
+            for queue in [Queue::Commits, Queue::Committed] {
+                rig.release(queue);
             }
             for client in rig.clients() {
                 rig.stop(client);
@@ -435,7 +435,7 @@ impl World {
         self.network.resume_reading();
         self.host.disarm();
         for server in self.network.servers.iter_mut().flatten() {
-            [Hold::Commits, Hold::Committed].into_iter().for_each(|hold| server.release(hold));
+            [Queue::Commits, Queue::Committed].into_iter().for_each(|queue| server.release(queue));
         }
         self.settle();
         for application in 0..CLIENTS {

@@ -148,8 +148,8 @@ fn storages(all: &[Overview]) -> Vec<MetricFamily> {
         gauge("rzeo_invalidation_queue_size", "Maximum number of commits kept.", &|s| {
             number(s.figures.recent_max as u64)
         }),
-        counter("rzeo_received_bytes_total", "Bytes from clients.", &|s| s.figures.moved.received),
-        counter("rzeo_sent_bytes_total", "Bytes to clients.", &|s| s.figures.moved.sent),
+        counter("rzeo_received_bytes_total", "Bytes from clients.", &|s| s.figures.bytes.received),
+        counter("rzeo_sent_bytes_total", "Bytes to clients.", &|s| s.figures.bytes.sent),
         gauge("rzeo_backlog_bytes", "Bytes queued for clients that have not read them.", &|s| {
             number(backlogs(s).sum())
         }),

@@ -9,7 +9,7 @@ use super::log_line::LogLevel;
 use crate::wire::refusal::Refusal;
 use crate::wire::{Malformed, Unwritable};
 
-/// Why a connection is closed. All but the first two and [`Self::Reset`] are the peer's fault.
+/// Why a connection is closed. All but the first two and [`Self::StorageReconnected`] are the peer's fault.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum CloseReason {
@@ -45,7 +45,7 @@ pub enum CloseReason {
     },
     /// The server behind the storage was out of reach. The peer reconnects and verifies its cache.
     #[error("disconnected: the server behind this one was out of reach and is back")]
-    Reset,
+    StorageReconnected,
     /// The peer did not register in time.
     #[error("disconnected: not registered after {} seconds (handshake-timeout)", .after.as_secs_f64())]
     RegisterTimeout {
@@ -70,7 +70,7 @@ impl CloseReason {
     #[must_use]
     pub const fn level(&self) -> LogLevel {
         match self {
-            Self::Gone | Self::Reset => LogLevel::Info,
+            Self::Gone | Self::StorageReconnected => LogLevel::Info,
             Self::StatusSent => LogLevel::Debug,
             Self::BadHandshake(_) | Self::RegisterTimeout { .. } | Self::Backlog { .. } => {
                 LogLevel::Warning

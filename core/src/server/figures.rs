@@ -8,7 +8,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::peer::{Moved, PeerInfo};
+use super::peer::{ByteCounts, PeerInfo};
 use crate::time::UnixTime;
 use crate::wire::reply::Status;
 
@@ -152,7 +152,7 @@ pub struct Figures {
     /// Since the start of the server.
     pub packs: Packs,
     /// Bytes of all clients, including those that have left.
-    pub moved: Moved,
+    pub bytes: ByteCounts,
     /// The connected clients, in the order in which they registered.
     pub clients: Vec<PeerInfo>,
 }

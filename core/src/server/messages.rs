@@ -163,7 +163,7 @@ pub enum Notice {
     /// The storage was packed.
     Info(Info),
     /// The server behind the storage was out of reach: the peer has to verify its cache.
-    Reset,
+    StorageReconnected,
     /// The pack that this connection asked for is done.
     Packed {
         /// The caller of `pack`.

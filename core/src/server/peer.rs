@@ -19,9 +19,9 @@ pub struct Traffic {
 impl Traffic {
     /// Bytes in both directions so far.
     #[must_use]
-    pub fn moved(&self) -> Moved {
+    pub fn byte_counts(&self) -> ByteCounts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Moved { received: read(&self.received), sent: read(&self.sent) }
+        ByteCounts { received: read(&self.received), sent: read(&self.sent) }
     }
 
     /// Bytes that the socket has not taken yet.
@@ -35,12 +35,12 @@ impl Traffic {
 /// Bytes in both directions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "said by the struct")]
-pub struct Moved {
+pub struct ByteCounts {
     pub received: u64,
     pub sent: u64,
 }
 
-impl core::ops::AddAssign for Moved {
+impl core::ops::AddAssign for ByteCounts {
     fn add_assign(&mut self, other: Self) {
         self.received += other.received;
         self.sent += other.sent;

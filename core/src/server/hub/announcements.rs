@@ -70,19 +70,23 @@ impl Announcements {
             StorageEvent::Invalidated { tid, oids } if tid > self.last_tid => {
                 self.announce(peers, out, (tid, &oids), None);
             }
-            // No connection can be told of this any more without being told wrong.
+            // Announced late, it would break the order of tids that clients rely on.
             StorageEvent::Invalidated { tid, .. } => {
-                let text = format!("commit {tid} is told after {}: a bug", self.last_tid);
+                let text = format!(
+                    "the storage announced commit {tid} after {}; \
+                     all clients are disconnected to verify their caches",
+                    self.last_tid
+                );
                 out.log(LogLevel::Error, &text);
-                self.reset(peers, out, self.last_tid, true);
+                self.disconnect_all(peers, out, self.last_tid, true);
             }
             StorageEvent::Reconnected { tid, may_have_missed: missed } => {
-                self.reset(peers, out, tid, missed)
+                self.disconnect_all(peers, out, tid, missed)
             }
         }
     }
 
-    fn reset(&mut self, peers: &Peers, out: &mut HubOutbox, tid: Tid, missed: bool) {
+    fn disconnect_all(&mut self, peers: &Peers, out: &mut HubOutbox, tid: Tid, missed: bool) {
         let missed = missed || tid > self.last_tid;
         self.last_tid = self.last_tid.max(tid);
         if missed {
@@ -90,7 +94,7 @@ impl Announcements {
             self.recent = Recent::new(self.recent.len_max(), known);
         }
         for conn in peers.ids() {
-            out.deliver(conn, Notice::Reset);
+            out.deliver(conn, Notice::StorageReconnected);
         }
     }
 

@@ -332,7 +332,7 @@ impl Hub {
             recent: recent.len(),
             recent_max: recent.len_max(),
             packs: self.packing.figures(),
-            moved: self.peers.moved(),
+            bytes: self.peers.byte_counts(),
             clients: self.peers.infos(),
         }
     }
