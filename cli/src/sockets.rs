@@ -14,7 +14,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_rustls::TlsConnector;
 
-/// A connection.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
@@ -99,7 +98,7 @@ enum Socket {
 }
 
 impl Listener {
-    /// Within a runtime.
+    /// Registers the sockets with the runtime that the caller runs in.
     pub(crate) fn new(sockets: Vec<rzeo_net::Listener>) -> io::Result<Self> {
         let register = |socket| match socket {
             rzeo_net::Listener::Tcp(socket) => TcpListener::from_std(socket).map(Socket::Tcp),

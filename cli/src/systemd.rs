@@ -22,7 +22,6 @@ use tracing::warn;
 pub(crate) struct InheritError {
     /// Its number; the first is 1.
     number: usize,
-    /// The reason.
     source: io::Error,
 }
 

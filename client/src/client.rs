@@ -44,7 +44,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// State.
+/// The state of the client and of its connection.
 impl Client {
     pub(crate) fn new(
         shared: Arc<Shared>,

@@ -146,7 +146,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// Where to connect.
+    /// The address of the server to connect to.
     #[must_use]
     pub const fn address(&self) -> &Address {
         &self.address

@@ -151,7 +151,6 @@ impl Shared {
         look(&self.state.lock())
     }
 
-    /// Closes the client.
     pub(crate) fn close(&self) {
         self.with(State::close);
     }
@@ -296,7 +295,7 @@ impl State {
         self.unwritten < UNWRITTEN_BYTES_MAX
     }
 
-    /// This many bytes were written.
+    /// Counts bytes that the file thread has written.
     pub(crate) fn written(&mut self, bytes: usize) {
         let had_room = self.has_room();
         self.unwritten = self.unwritten.saturating_sub(bytes);

@@ -53,7 +53,6 @@ struct Server {
 }
 
 impl Server {
-    /// Registers the client.
     fn connect(driver: &mut Driver) -> Self {
         let mut server = Self { link: link(driver), deframer: Deframer::new(u32::MAX) };
         server.link.connected();

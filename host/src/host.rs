@@ -95,7 +95,7 @@ impl Host {
         }))
     }
 
-    /// What sessions share.
+    /// Settings that all sessions share.
     #[must_use]
     pub fn settings(&self) -> Arc<ServerSettings> {
         self.settings.clone()
@@ -163,7 +163,7 @@ impl Host {
     #[must_use]
     pub fn samples(&self) -> Vec<Sample> {
         let entries = self.settings.storages.iter().zip(&self.storages);
-        entries.map(|(entry, storage)| Sample::new(&entry.counters, storage.measured())).collect()
+        entries.map(|(entry, storage)| Sample::new(&entry.counters, storage.histograms())).collect()
     }
 
     /// Number of connections admitted since the start.
@@ -229,7 +229,7 @@ impl Connected {
         Session::new(self.accepted, self.host.settings.clone(), self.peer.clone())
     }
 
-    /// Both clocks.
+    /// The time by both clocks: monotonic for timers, wall for tids.
     #[must_use]
     pub fn now(&self) -> Now {
         self.host.clock.now()

@@ -12,11 +12,11 @@ use rzeo_core::server::{Notice, StorageReply};
 /// What is put into a connection's inbox.
 #[derive(Debug)]
 pub enum InboxMessage {
-    /// From the hub.
+    /// A notice of the hub.
     Notice(Notice),
-    /// From the storage.
+    /// The answer to a storage call that was repeated on a thread that may wait.
     Answer(StorageReply),
-    /// The server stops.
+    /// The server stops: send pending replies, then close.
     Stop,
 }
 

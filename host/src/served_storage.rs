@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 use rzeo_core::server::{
-    ConnId, Hub, HubInput, HubJob, HubOutput, HubRequest, HubSettings, Measured, Urgency,
+    CommitHistograms, ConnId, Hub, HubInput, HubJob, HubOutput, HubRequest, HubSettings, Urgency,
     perform_hub_job,
 };
 use rzeo_core::storage::{Finishing, Storage, StorageError, Subscriber};
@@ -106,8 +106,8 @@ impl ServedStorage {
         }
     }
 
-    pub(crate) fn measured(&self) -> Measured {
-        lock(&self.shared.state).hub.measured().clone()
+    pub(crate) fn histograms(&self) -> CommitHistograms {
+        lock(&self.shared.state).hub.histograms().clone()
     }
 
     pub(crate) fn request(&self, conn: ConnId, request: HubRequest) {

@@ -37,7 +37,7 @@ use rzeo_core::value::Value;
 use crate::notation::{Problem, Reader, Term};
 use crate::queue::Queue;
 
-/// A conversation.
+/// A conversation, line by line.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Script {
     /// The messages and other lines, in order.
@@ -68,7 +68,7 @@ pub enum Line {
     Event(AppMessage),
     /// A peer sends something, or opens or closes a connection.
     Peer {
-        /// The sender.
+        /// The peer that sends the frame.
         side: Side,
         /// Number of the connection.
         connection: u32,

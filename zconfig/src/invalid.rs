@@ -15,7 +15,7 @@ pub enum InvalidValue {
     AboveBound {
         /// The number in the text.
         value: i64,
-        /// The maximum.
+        /// Maximum of the key.
         bound: i64,
     },
     /// A number, a size or a port under its minimum.
@@ -23,7 +23,7 @@ pub enum InvalidValue {
     BelowBound {
         /// The number in the text.
         value: i64,
-        /// The minimum.
+        /// Minimum of the key.
         bound: i64,
     },
     /// An error of the caller's own, see [`InvalidValue::custom`].
@@ -56,7 +56,7 @@ pub enum InvalidValue {
     /// A text that is not an integer.
     #[error("invalid literal for int() with base {base}: {}", repr(.text))]
     NotInteger {
-        /// The text.
+        /// The text that was found.
         text: String,
         /// The base of the notation.
         base: u32,
@@ -67,9 +67,9 @@ pub enum InvalidValue {
     /// A word that is not in a key's list.
     #[error("must be one of {}; found {}", words.join(", "), repr(text))]
     NotOneOf {
-        /// The word.
+        /// The word that was found.
         text: String,
-        /// The list.
+        /// The words that the key accepts.
         words: &'static [&'static str],
     },
     /// A key or a section that the schema knows and the program refuses, with the reason.

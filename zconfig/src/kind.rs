@@ -18,9 +18,9 @@ pub enum Kind {
     ByteSize,
     /// A whole number within bounds.
     Count {
-        /// The minimum.
+        /// Minimum, inclusive.
         min: u32,
-        /// The maximum.
+        /// Maximum, inclusive.
         max: u32,
     },
     /// A type of the caller's own.
@@ -53,9 +53,9 @@ pub enum Kind {
     Seconds,
     /// A `byte-size` within bounds.
     Size {
-        /// The minimum.
+        /// Minimum in bytes, inclusive.
         min: u64,
-        /// The maximum.
+        /// Maximum in bytes, inclusive.
         max: u64,
     },
     /// ZConfig's `socket-binding-address`.

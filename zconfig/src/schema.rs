@@ -29,7 +29,7 @@ impl Schema {
         Self { top, types, groups: &[], packages: &[], refused_packages: &[] }
     }
 
-    /// All types.
+    /// All section types; groups (abstract types) are not among them.
     pub fn types(&self) -> impl Iterator<Item = &'static SectionType> {
         self.types.iter().flat_map(|list| list.iter().copied())
     }

@@ -18,7 +18,7 @@ use super::report::{problems, step_name, unix};
 /// For `Content-Type`.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// All figures.
+/// All figures in Prometheus' text format.
 pub(super) fn text(about: &About, host: &Host) -> String {
     let overviews = host.overview();
     let mut families = server(about, host, &overviews);
@@ -128,19 +128,19 @@ fn storages(all: &[Overview]) -> Vec<MetricFamily> {
             "rzeo_commit_duration_seconds",
             "Time from tpc_finish of a client to the answer.",
             1e6,
-            &|s| &s.figures.measured.commit,
+            &|s| &s.figures.histograms.commit,
         ),
         histogram(
             "rzeo_sync_duration_seconds",
             "Time to write and sync a group of transactions.",
             1e6,
-            &|s| &s.figures.measured.sync,
+            &|s| &s.figures.histograms.sync,
         ),
         histogram(
             "rzeo_commit_group_size",
             "Transactions written and synced together.",
             1.0,
-            &|s| &s.figures.measured.group,
+            &|s| &s.figures.histograms.group,
         ),
         gauge("rzeo_invalidation_queue_length", "Commits kept for clients that reconnect.", &|s| {
             number(s.figures.recent as u64)
@@ -390,7 +390,7 @@ mod tests {
     #[test]
     fn a_histogram_counts_what_is_below() {
         let host = host(&["1"]);
-        let empty = host.overview().remove(0).figures.measured.commit;
+        let empty = host.overview().remove(0).figures.histograms.commit;
         let metric = histogram(vec![], &empty, 1e6);
         let bounds: Vec<f64> =
             metric.get_histogram().get_bucket().iter().map(Bucket::upper_bound).collect();

@@ -9,7 +9,7 @@ pub(super) struct ProcessFigures {
     pub(super) memory: Option<u64>,
     /// Open files and sockets.
     pub(super) files: Option<u64>,
-    /// How many there may be.
+    /// Maximum number of open files and sockets.
     pub(super) files_max: Option<u64>,
     /// Seconds of processor time.
     pub(super) cpu: Option<f64>,

@@ -96,7 +96,6 @@ pub(super) struct PackReport {
     pub(super) failed: u64,
 }
 
-/// A client.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct ClientReport {
     pub(super) label: Option<String>,

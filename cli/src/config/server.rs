@@ -40,7 +40,7 @@ pub(crate) struct ServerConfig {
     pub(crate) ssl: Option<TlsConfig>,
     /// The storages to serve: at least one, under distinct names.
     pub(crate) storages: Vec<StorageConfig>,
-    /// The log.
+    /// The log of a section `<eventlog>`, if there is one.
     pub(crate) eventlog: Option<EventLog>,
     /// The settings that Python's server does not have.
     pub(crate) own: OwnSettings,

@@ -63,10 +63,7 @@ pub(crate) enum StorageKind {
     /// `<filestorage>`
     File(FileConfig),
     /// `<mappingstorage>`
-    Mapping {
-        /// Its name.
-        name: String,
-    },
+    Mapping { name: String },
     /// `<zeoclient>`
     Zeo(Box<ZeoClientConfig>),
 }
@@ -74,7 +71,6 @@ pub(crate) enum StorageKind {
 /// `<filestorage>`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FileConfig {
-    /// The file.
     pub(crate) path: PathBuf,
     /// The directory of blobs; `None` for a storage without blobs.
     pub(crate) blob_dir: Option<PathBuf>,
@@ -136,7 +132,7 @@ const BERKELEY: &str = "BerkeleyDB storages are not supported, nor are they by P
 const PYTHON_PACKER: &str = "Python code cannot be used by this server: leave the key out, and its own \
                              packer packs";
 
-/// All storages.
+/// The sections that can stand where a storage is required.
 pub(super) static STORAGE: Group = Group {
     name: "zodb.storage",
     members: &[
@@ -150,7 +146,6 @@ pub(super) static STORAGE: Group = Group {
     ],
 };
 
-/// All section types.
 pub(super) static TYPES: [&SectionType; 7] = [
     &FILESTORAGE,
     &MAPPINGSTORAGE,

@@ -118,7 +118,6 @@ enum PackError {
     TimedOut(Duration),
 }
 
-/// Packs.
 pub(crate) fn run(options: &PackOptions) -> Result<ExitCode, ToolError> {
     let request = pack_time(options, &Zoned::now())
         .and_then(|time| Ok((time, options.targets(own_host_name)?)));

@@ -110,7 +110,6 @@ impl Server {
         runtime()?.block_on(self.query(time_max))
     }
 
-    /// The same, read.
     pub(super) fn statuses(&self, time_max: Duration) -> Result<Statuses, QueryError> {
         Ok(serde_json::from_slice(&self.ask(time_max)?)?)
     }

@@ -27,7 +27,6 @@ fn command_with(directory: &TempDir, first: OwnedFd, second: OwnedFd) -> Command
     command
 }
 
-/// Reads the greeting.
 fn is_served(mut stream: impl std::io::Read) {
     let mut greeting = [0; 6];
     stream.read_exact(&mut greeting).unwrap();

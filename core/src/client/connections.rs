@@ -62,10 +62,17 @@ pub(super) struct Registration {
 /// The chosen connection, as calls see it.
 #[derive(Debug)]
 pub(super) enum Uplink<'a> {
-    /// Calls go through.
-    Ready { id: ConnId, channel: &'a mut Channel, read_only: bool },
+    Ready {
+        id: ConnId,
+        channel: &'a mut Channel,
+        read_only: bool,
+    },
     /// There is no connection, or its cache is not verified yet.
-    Down { since: Instant, last_problem: &'a str, attempts_used_up: Option<u32> },
+    Down {
+        since: Instant,
+        last_problem: &'a str,
+        attempts_used_up: Option<u32>,
+    },
 }
 
 impl Uplink<'_> {
@@ -87,7 +94,7 @@ impl Uplink<'_> {
     }
 }
 
-/// Looking at them.
+/// Reading the state.
 impl Connections {
     pub(super) fn new(cx: &Context) -> Self {
         let settings = &cx.settings;
@@ -303,7 +310,7 @@ impl Connections {
     }
 }
 
-/// Losing them.
+/// Losing connections.
 impl Connections {
     /// Sends heartbeats that are due.
     pub(super) fn keep_alive(&mut self, now: Instant) {

@@ -52,7 +52,7 @@ pub struct Client {
     pub(super) is_closed: bool,
 }
 
-/// The four doors.
+/// The four methods of a machine.
 impl Client {
     /// A client that begins to connect at once. What the cache holds can be read at once, too, as of
     /// its own tid; when there is a connection it is verified.
@@ -164,7 +164,7 @@ impl Client {
     }
 }
 
-/// What servers send.
+/// Handling what servers send.
 impl Client {
     /// Handles all frames that are complete.
     fn read_frames(&mut self, id: ConnId) {

@@ -11,9 +11,9 @@ use crate::value::Value;
 pub struct ServerInfo {
     /// Name of the storage; for a FileStorage its path.
     pub name: String,
-    /// Number of objects.
+    /// Number of objects when the client connected.
     pub length: u64,
-    /// Size in bytes.
+    /// Size in bytes when the client connected.
     pub size: u64,
     /// Whether transactions can be undone.
     pub supports_undo: bool,

@@ -73,7 +73,6 @@ pub fn values(record: &Bytes, limits: &ReadLimits) -> Result<(Value, Value), Unr
 pub(crate) struct Parts {
     /// The class, in one of its forms.
     pub(crate) class: NodeId,
-    /// The state.
     pub(crate) state: NodeId,
 }
 

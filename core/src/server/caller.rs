@@ -22,7 +22,7 @@ pub struct Caller {
 pub(super) enum CallId {
     /// The arguments of a load, which is how clients name nearly all of their loads.
     Load(Oid, Tid),
-    /// Anything else.
+    /// Any other id, as the peer sent it.
     Value(Value),
 }
 

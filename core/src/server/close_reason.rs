@@ -40,7 +40,7 @@ pub enum CloseReason {
     /// A transaction held its locks for too long.
     #[error("Transaction timeout after {} seconds", .after.as_secs())]
     TransactionTimeout {
-        /// The limit.
+        /// The timeout that passed.
         after: Duration,
     },
     /// The server behind the storage was out of reach. The peer reconnects and verifies its cache.
@@ -49,7 +49,7 @@ pub enum CloseReason {
     /// The peer did not register in time.
     #[error("disconnected: not registered after {} seconds (handshake-timeout)", .after.as_secs_f64())]
     RegisterTimeout {
-        /// The limit.
+        /// The timeout that passed.
         after: Duration,
     },
     /// The peer does not read.
@@ -60,7 +60,7 @@ pub enum CloseReason {
     Backlog {
         /// Bytes queued for the peer.
         queued: usize,
-        /// The limit.
+        /// Maximum of [`Limits::backlog_bytes_max`](super::Limits::backlog_bytes_max).
         limit: usize,
     },
 }

@@ -18,7 +18,7 @@ use crate::wire::{Codec, Flag, Outgoing, Unwritable};
 /// A commit of another client, as connections are told of it.
 #[derive(Debug)]
 pub struct Invalidation {
-    /// The commit.
+    /// Tid of the commit.
     pub tid: Tid,
     /// The objects that it changed.
     pub oids: Arc<[Oid]>,

@@ -71,7 +71,7 @@ pub(crate) mod vote;
 pub use caller::Caller;
 pub use close_reason::CloseReason;
 pub use counters::Counters;
-pub use figures::{Figures, Histogram, Measured, Packs};
+pub use figures::{CommitHistograms, Figures, Histogram, Packs};
 pub use hub::{Hub, HubSettings, LockScope};
 pub use hub_jobs::{HubJob, HubJobDone, PackCaller, perform_hub_job};
 pub use ids::{ConnId, StorageId, Ticket};

@@ -50,14 +50,14 @@ impl core::ops::AddAssign for ByteCounts {
 /// A registered connection, as its session introduces it to the hub.
 #[derive(Clone, Debug)]
 pub struct PeerInfo {
-    /// Its address.
+    /// Address of the peer, as the log shows it.
     pub peer: Arc<str>,
     /// The label that it has chosen.
     pub label: Option<Arc<str>>,
     /// Whether it may not write.
     pub read_only: bool,
-    /// When it connected.
+    /// Time of the connection's acceptance.
     pub since: UnixTime,
-    /// Shared with its session.
+    /// Counters that its session keeps up to date.
     pub traffic: Arc<Traffic>,
 }

@@ -92,7 +92,7 @@ pub enum NotPlayable {
     TooLong(usize),
 }
 
-/// Plays one script.
+/// Sends the messages of one script and compares the replies.
 #[derive(Debug)]
 pub struct Replay {
     after: After,

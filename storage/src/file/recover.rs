@@ -91,7 +91,6 @@ pub struct Cut {
 }
 
 impl Opening {
-    /// Logs the findings.
     pub(super) fn log(&self, path: &Path) {
         let file = path.display();
         for warning in &self.warnings {

@@ -47,7 +47,6 @@ struct CheckOptions {
     json: bool,
 }
 
-/// Runs the command.
 pub(crate) fn run(options: &ConfigOptions) -> ExitCode {
     let Action::Check(options) = &options.action;
     let checked = check(&options.file, &options.overrides, &RealSystem);

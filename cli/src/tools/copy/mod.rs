@@ -34,7 +34,7 @@ use self::copying::{Copied, copy};
 use self::database::{Source, Target};
 use self::file::{FileSource, FileTarget};
 use self::location::Location;
-use self::server::{Server, Way};
+use self::server::{Server, ServerSettings};
 use self::stop::Stop;
 use self::tls::TlsOptions;
 use super::progress::Progress;
@@ -86,7 +86,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, ToolError> {
     let progress = Progress::new("copying");
     let copied = copy(&*source, &mut *target, &stop, &mut |done, total| progress.set(done, total));
     drop(progress);
-    // Also after an error: what was copied needs not be copied again.
+    // Also after an error: the next copy resumes after what this one has copied.
     let closed = target.close();
     let copied = copied?;
     closed?;
@@ -146,13 +146,13 @@ impl Options {
         match &self.from {
             Location::File(path) => Ok(Box::new(FileSource::open(path, self.from_blobs.clone())?)),
             Location::Server(address) => {
-                let way = Way {
+                let settings = ServerSettings {
                     storage: self.from_storage.clone(),
                     access: Access::ReadOnly,
                     tls_option: "--from-tls",
                     tls: self.tls.from_tls.then(|| self.tls.files.configure()).transpose()?,
                 };
-                Ok(Box::new(Server::connect(runtime, address, way)?))
+                Ok(Box::new(Server::connect(runtime, address, settings)?))
             }
         }
     }
@@ -161,13 +161,13 @@ impl Options {
         match &self.to {
             Location::File(path) => Ok(Box::new(FileTarget::open(path, self.to_blobs.clone())?)),
             Location::Server(address) => {
-                let way = Way {
+                let settings = ServerSettings {
                     storage: self.to_storage.clone(),
                     access: Access::ReadWrite,
                     tls_option: "--to-tls",
                     tls: self.tls.to_tls.then(|| self.tls.files.configure()).transpose()?,
                 };
-                Ok(Box::new(Server::connect(runtime, address, way)?))
+                Ok(Box::new(Server::connect(runtime, address, settings)?))
             }
         }
     }
