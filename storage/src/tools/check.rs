@@ -146,6 +146,8 @@ pub fn check(
         saved: None,
     };
     checking.load_index(disk, path);
+    // A server that creates a database saves an index without objects.
+    checking.compare_index(scan.position());
     let total = if options.structure_only { scan.end() } else { 2 * scan.end() };
     while let Some(step) = scan.next_item()? {
         match step {
