@@ -303,7 +303,7 @@ impl<'a> Merge<'a> {
             self.take_new();
         }
         if self.merged.is_empty() {
-            return None; // 10
+            return None; // 10: the merged leaf would be empty
         }
         let mut state = Vec::from([MergedValue::Tuple(self.merged)]);
         state.extend(self.next.old.map(MergedValue::Reference));
@@ -382,7 +382,7 @@ impl<'a> Merge<'a> {
                     self.old.advance();
                     self.committed.advance();
                 }
-                ItemChange::Kept | ItemChange::Deleted => return None, // 7
+                ItemChange::Kept | ItemChange::Deleted => return None, // 7: deleted in new, changed or deleted in committed
             }
         }
         Some(())
@@ -397,7 +397,7 @@ impl<'a> Merge<'a> {
                     self.old.advance();
                     self.new.advance();
                 }
-                ItemChange::Kept | ItemChange::Deleted => return None, // 8
+                ItemChange::Kept | ItemChange::Deleted => return None, // 8: deleted in committed, changed or deleted in new
             }
         }
         Some(())
