@@ -23,23 +23,29 @@ pub(crate) async fn connect(
     address: &Address,
     tls: Option<&ClientTls>,
 ) -> io::Result<Box<dyn Stream>> {
+    secure(connect_plain(address).await?, address, tls).await
+}
+
+/// Connects without TLS.
+pub(crate) async fn connect_plain(address: &Address) -> io::Result<Box<dyn Stream>> {
     match address {
-        Address::Unix(path) => secure(UnixStream::connect(path).await?, address, tls).await,
+        Address::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
         Address::Tcp { port, .. } => {
             let host = address.host_to_connect().unwrap_or_default();
             let stream = TcpStream::connect((host, *port)).await?;
             stream.set_nodelay(true)?;
-            secure(stream, address, tls).await
+            Ok(Box::new(stream))
         }
     }
 }
 
-async fn secure(
-    stream: impl Stream + 'static,
+/// Starts TLS on a connection, if there is a configuration for it.
+pub(crate) async fn secure(
+    stream: Box<dyn Stream>,
     address: &Address,
     tls: Option<&ClientTls>,
 ) -> io::Result<Box<dyn Stream>> {
-    let Some(tls) = tls else { return Ok(Box::new(stream)) };
+    let Some(tls) = tls else { return Ok(stream) };
     let name = tls.server_name(address.host_to_connect()).map_err(io::Error::other)?;
     let secured = TlsConnector::from(tls.config().clone()).connect(name, stream).await?;
     Ok(Box::new(secured))

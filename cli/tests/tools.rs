@@ -152,6 +152,30 @@ fn tls_on_one_side_only_is_reported_at_once() {
 }
 
 #[test]
+fn a_server_that_sends_nothing_is_reported_after_the_timeout() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.fs");
+    fs::write(path, "FS30").unwrap();
+    // The system accepts the connections; nobody reads them.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let start = Instant::now();
+    for (status, arguments, expected) in [
+        (2, ["status", "--timeout", "0.3"], "and whether it needs --tls"),
+        (1, ["pack", "--connect-timeout", "0.3"], "and whether it needs --tls"),
+        (1, ["copy", "--connect-timeout=0.3", "a.fs"], "and whether it needs --to-tls"),
+        (2, ["status", "--tls", "--timeout=0.3"], "check that a ZEO server listens there"),
+    ] {
+        let arguments = [&arguments[..], &[&address]].concat();
+        let (found, error) = failure(directory.path(), &arguments);
+        assert_eq!(found, Some(status), "{arguments:?}: {error}");
+        assert!(error.contains("connected, but no answer within 0.3 seconds"), "{error}");
+        assert!(error.contains(expected), "{error}");
+    }
+    assert!(start.elapsed() < Duration::from_secs(8), "it waited");
+}
+
+#[test]
 fn options_that_make_no_sense_together_have_status_2() {
     let directory = tempfile::tempdir().unwrap();
     for (arguments, expected) in [

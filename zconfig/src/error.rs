@@ -154,6 +154,16 @@ pub enum SchemaError {
         repr(.0)
     )]
     AbstractType(String),
+    /// A section of a type that other programs accept.
+    #[error("unknown type name: {}; {advice}", repr(name))]
+    ForeignType {
+        /// The type.
+        name: &'static str,
+        /// The schema's advice.
+        advice: &'static str,
+        /// The types that fit.
+        fitting: Vec<&'static str>,
+    },
     /// A missing key.
     #[error("no values for {}; 1 required", repr(.0))]
     KeyMissing(&'static str),
@@ -256,9 +266,9 @@ impl SchemaError {
     pub fn expected(&self) -> Option<String> {
         let (before, names) = match self {
             Self::UnknownKey { known, .. } => ("one of the keys ", known),
-            Self::NoSlot { fitting, .. } | Self::UnknownType { fitting, .. } => {
-                ("one of the sections ", fitting)
-            }
+            Self::ForeignType { fitting, .. }
+            | Self::NoSlot { fitting, .. }
+            | Self::UnknownType { fitting, .. } => ("one of the sections ", fitting),
             Self::AbstractType(_)
             | Self::KeyMissing(_)
             | Self::KeyNotEnough(_)

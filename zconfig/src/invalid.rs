@@ -6,7 +6,7 @@ use thiserror::Error as ThisError;
 
 use crate::python::repr;
 
-/// Why a text is not a value of its key's type, in the words of Python's ZConfig.
+/// Why a text is not a value of its key's type, in the words of Python's ZConfig where they are plain.
 #[derive(Debug, ThisError)]
 #[non_exhaustive]
 pub enum InvalidValue {
@@ -54,7 +54,7 @@ pub enum InvalidValue {
     #[error("not a valid host name: {}", repr(.0))]
     NotHost(String),
     /// A text that is not an integer.
-    #[error("invalid literal for int() with base {base}: {}", repr(.text))]
+    #[error("not {}: {}", if *base == 8 { "an octal number" } else { "a whole number" }, repr(.text))]
     NotInteger {
         /// The text that was found.
         text: String,
@@ -62,7 +62,7 @@ pub enum InvalidValue {
         base: u32,
     },
     /// A text that is not a number.
-    #[error("could not convert string to float: {}", repr(.0))]
+    #[error("not a number: {}", repr(.0))]
     NotNumber(String),
     /// A word that is not in a key's list.
     #[error("must be one of {}; found {}", words.join(", "), repr(text))]

@@ -73,8 +73,19 @@ static SCHEMA: Schema = Schema {
     ],
     groups: &[&storages::STORAGE, &sections::LOG_HANDLER, &DATABASE, &sections::LOG],
     packages: &["ZODB", "ZConfig.components.logger", "zdaemon"],
-    // Python's message, for its reason: ZEO declares sections that the schema declares too.
-    refused_packages: &[("ZEO", "type name cannot be redefined: 'ssl'")],
+    refused_packages: &[
+        // Python's message, for its reason: ZEO declares sections that the schema declares too.
+        ("ZEO", "type name cannot be redefined: 'ssl'"),
+        ("relstorage", storages::RELSTORAGE),
+        ("zc.beforestorage", storages::BEFORESTORAGE),
+        ("zc.zlibstorage", storages::ZLIBSTORAGE),
+    ],
+    foreign_types: &[
+        ("beforestorage", storages::BEFORESTORAGE),
+        ("relstorage", storages::RELSTORAGE),
+        ("serverzlibstorage", storages::ZLIBSTORAGE),
+        ("zlibstorage", storages::ZLIBSTORAGE),
+    ],
 };
 
 impl ServerConfig {

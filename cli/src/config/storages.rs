@@ -129,6 +129,13 @@ impl StorageKind {
 
 const BERKELEY: &str = "BerkeleyDB storages are not supported, nor are they by Python's server; \
                         copy the database into a <filestorage>";
+/// Advice for storages that other Python packages add to ZODB.
+pub(super) const BEFORESTORAGE: &str = "views of the past are not served; copy the database with rzeo copy \
+                                        into another <filestorage>, or serve <demostorage> over it";
+pub(super) const RELSTORAGE: &str = "SQL databases are not served; convert the database with zodbconvert and \
+                                     serve the file with <filestorage>";
+pub(super) const ZLIBSTORAGE: &str = "compressed records are not supported; copy the database with Python into \
+                                      a <filestorage> without <zlibstorage>";
 const PYTHON_PACKER: &str = "Python code cannot be used by this server: leave the key out, and its own \
                              packer packs";
 

@@ -2,12 +2,13 @@
 //! server that is meant.
 //!
 //! A client waits for a server that may be starting. Some errors do not go away by waiting: TLS on one
-//! side only, a port of another program, a storage that the server does not serve. [`Server::wait_for_storage`]
+//! side only, a port of another program, a storage that the server does not serve. [`Server::connect`]
 //! finds them at once.
 
 use std::io;
 use std::time::{Duration, Instant};
 
+use rzeo_client::{Client, ClientOptions, ConnectError};
 use rzeo_core::client::{StatusQuery, StatusQueryError};
 use rzeo_net::Address;
 use rzeo_tls::client::ClientTls;
@@ -19,7 +20,8 @@ use tokio::time::{sleep, timeout};
 
 use super::ToolError;
 use super::tls_options::TlsOptions;
-use crate::{sockets, values};
+use crate::sockets::{self, Stream};
+use crate::values;
 
 /// Pause between two attempts to reach a server.
 const RETRY: Duration = Duration::from_secs(1);
@@ -45,6 +47,20 @@ pub(super) enum QueryError {
     /// No connection, or it broke.
     #[error("{}", explain(.0))]
     Io(#[from] io::Error),
+    /// The server accepted the connection and sent nothing.
+    #[error(
+        "connected, but no answer within {} seconds; check that a ZEO server listens there{}",
+        seconds(time_max),
+        if *with_tls { String::new() } else { format!(", and whether it needs {tls_option}") }
+    )]
+    Silent {
+        /// How long it was asked.
+        time_max: Duration,
+        /// Whether TLS was spoken.
+        with_tls: bool,
+        /// The option that turns TLS on.
+        tls_option: &'static str,
+    },
     /// TLS is spoken by the server only.
     #[error("the server speaks TLS; use {0}")]
     TlsWanted(&'static str),
@@ -76,10 +92,21 @@ pub(super) enum QueryError {
     },
 }
 
+/// Why there is no client of a server.
+#[derive(Debug, Error)]
+pub(super) enum ClientError {
+    /// The server does not report that it serves the storage.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// The client cannot be made, or the server does not register it.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+}
+
 impl QueryError {
     /// Whether it may go away by waiting.
     const fn is_temporary(&self) -> bool {
-        matches!(self, Self::Io(_))
+        matches!(self, Self::Io(_) | Self::Silent { .. })
     }
 
     /// The exit status of a command that only asks: 1 if there is an answer that cannot be understood, 2 if
@@ -87,6 +114,7 @@ impl QueryError {
     pub(super) const fn status(&self) -> u8 {
         match self {
             Self::Io(_)
+            | Self::Silent { .. }
             | Self::Tls(_)
             | Self::NotTrusted(_)
             | Self::TlsWanted(_)
@@ -104,6 +132,11 @@ fn explain(error: &io::Error) -> String {
     number.and_then(|number| text.strip_suffix(&number).map(str::to_owned)).unwrap_or(text)
 }
 
+/// Milliseconds are enough of what is left of a longer time.
+fn seconds(time: &Duration) -> f64 {
+    (time.as_secs_f64() * 1e3).round() / 1e3
+}
+
 impl Server {
     /// Asks for the figures of all storages; returns the answer as it came.
     pub(super) fn ask(&self, time_max: Duration) -> Result<Vec<u8>, QueryError> {
@@ -114,9 +147,32 @@ impl Server {
         Ok(serde_json::from_slice(&self.ask(time_max)?)?)
     }
 
+    /// Connects a client with these options, whose addresses, TLS and timeouts are set here. Waits for a
+    /// server that is being started, but not for one that does not serve the storage.
+    ///
+    /// `on_failure` receives the reason of each attempt that failed.
+    pub(super) async fn connect(
+        &self,
+        options: ClientOptions,
+        time_max: Duration,
+        on_failure: impl FnMut(&QueryError),
+    ) -> Result<Client, ClientError> {
+        let start = Instant::now();
+        self.wait_for_storage(&options.storage, time_max, on_failure).await?;
+        let left = time_max.saturating_sub(start.elapsed());
+        let options = ClientOptions {
+            addresses: vec![self.address.clone()],
+            tls: self.tls.clone(),
+            wait_timeout: left,
+            connect_timeout: left,
+            ..options
+        };
+        Ok(rzeo_tokio::connect(options).await?)
+    }
+
     /// Waits until the server answers, and checks that it serves a storage. `on_failure` receives the
     /// reason of each attempt that failed.
-    pub(super) async fn wait_for_storage(
+    async fn wait_for_storage(
         &self,
         storage: &str,
         time_max: Duration,
@@ -136,24 +192,33 @@ impl Server {
                     on_failure(&error);
                     sleep(RETRY).await;
                 }
+                // The last attempt had only the rest of the time.
+                Err(QueryError::Silent { with_tls, tls_option, .. }) => {
+                    return Err(QueryError::Silent { time_max, with_tls, tls_option });
+                }
                 Err(error) => return Err(error),
             }
         }
     }
 
     async fn query(&self, time_max: Duration) -> Result<Vec<u8>, QueryError> {
-        let answer = timeout(time_max, self.exchange()).await;
-        answer.unwrap_or_else(|_| {
-            // Milliseconds are enough of what is left of a longer time.
-            let seconds = (time_max.as_secs_f64() * 1e3).round() / 1e3;
-            let text = format!("no answer within {seconds} seconds");
-            Err(io::Error::new(io::ErrorKind::TimedOut, text).into())
-        })
+        let start = Instant::now();
+        let connected = timeout(time_max, sockets::connect_plain(&self.address)).await;
+        let stream = connected.unwrap_or_else(|_| {
+            let text = format!("no connection within {} seconds", seconds(&time_max));
+            Err(io::Error::new(io::ErrorKind::TimedOut, text))
+        })?;
+        let left = time_max.saturating_sub(start.elapsed());
+        timeout(left, self.exchange(stream)).await.unwrap_or(Err(QueryError::Silent {
+            time_max,
+            with_tls: self.tls.is_some(),
+            tls_option: self.tls_option,
+        }))
     }
 
-    async fn exchange(&self) -> Result<Vec<u8>, QueryError> {
-        let connected = sockets::connect(&self.address, self.tls.as_ref()).await;
-        let mut stream = connected.map_err(|error| self.classify(error))?;
+    async fn exchange(&self, stream: Box<dyn Stream>) -> Result<Vec<u8>, QueryError> {
+        let secured = sockets::secure(stream, &self.address, self.tls.as_ref()).await;
+        let mut stream = secured.map_err(|error| self.classify(error))?;
         let mut query = StatusQuery::new();
         stream.write_all(&StatusQuery::request()).await?;
         let mut buffer = [0; 16 * 1024];

@@ -26,6 +26,7 @@ mod tls;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use rzeo_client::Access;
 use tokio::runtime::Runtime;
@@ -39,6 +40,7 @@ use self::stop::Stop;
 use self::tls::TlsOptions;
 use super::progress::Progress;
 use super::{ToolError, counted, time_of};
+use crate::values;
 
 /// Copy a database with all its transactions, or resume a copy
 ///
@@ -71,6 +73,10 @@ pub(crate) struct Options {
     /// Directory of the blobs, if TO is a file [default: no blobs]
     #[arg(long, value_name = "DIR")]
     to_blobs: Option<PathBuf>,
+
+    /// Maximum time to wait until a server can be used, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = values::duration)]
+    connect_timeout: Duration,
 
     #[command(flatten)]
     tls: TlsOptions,
@@ -149,6 +155,7 @@ impl Options {
                 let settings = ServerSettings {
                     storage: self.from_storage.clone(),
                     access: Access::ReadOnly,
+                    connect_timeout: self.connect_timeout,
                     tls_option: "--from-tls",
                     tls: self.tls.from_tls.then(|| self.tls.files.configure()).transpose()?,
                 };
@@ -164,6 +171,7 @@ impl Options {
                 let settings = ServerSettings {
                     storage: self.to_storage.clone(),
                     access: Access::ReadWrite,
+                    connect_timeout: self.connect_timeout,
                     tls_option: "--to-tls",
                     tls: self.tls.to_tls.then(|| self.tls.files.configure()).transpose()?,
                 };

@@ -35,8 +35,6 @@ use super::location::shown;
 use crate::tools::progress::Spinner;
 use crate::tools::{ToolError, server_query};
 
-/// Maximum time to wait for a server.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Minimal, because a copy does not load records by their oids.
 const CACHE_BYTES: usize = 1 << 20;
 /// Maximum bytes of blobs that the client keeps after they were copied.
@@ -54,6 +52,8 @@ pub(super) struct ServerSettings {
     pub(super) tls: Option<ClientTls>,
     /// The option that turns TLS on, for messages.
     pub(super) tls_option: &'static str,
+    /// How long to wait until it can be used.
+    pub(super) connect_timeout: Duration,
 }
 
 /// A storage behind a server.
@@ -80,28 +80,17 @@ impl Server {
         settings: ServerSettings,
     ) -> Result<Self, ToolError> {
         let place = shown(address);
-        let usual = ClientOptions::new([address.clone()]);
-        let storage = settings.storage.unwrap_or_else(|| usual.storage.clone());
+        let usual = ClientOptions::default();
         let server = server_query::Server {
             address: address.clone(),
-            tls: settings.tls.clone(),
+            tls: settings.tls,
             tls_option: settings.tls_option,
         };
-        let spinner = Spinner::new(format!("waiting for {place}"));
-        let found = server.wait_for_storage(&storage, PATIENCE, |error| {
-            spinner.set(format!("waiting for {place}: {error}"));
-        });
-        let found = runtime.block_on(found);
-        drop(spinner);
-        found.map_err(|error| ToolError::Refused(format!("cannot use {place}: {error}")))?;
         let blobs = TempDir::with_prefix("rzeo-copy-")?;
         let options = ClientOptions {
-            storage,
+            storage: settings.storage.unwrap_or_else(|| usual.storage.clone()),
             access: settings.access,
-            tls: settings.tls,
             label: Some("rzeo copy".to_owned()),
-            wait_timeout: PATIENCE,
-            connect_timeout: PATIENCE,
             cache_bytes: CACHE_BYTES,
             blobs: Some(BlobOptions {
                 cache_size: Some(BLOB_CACHE_BYTES),
@@ -109,7 +98,11 @@ impl Server {
             }),
             ..usual
         };
-        let client = runtime.block_on(rzeo_tokio::connect(options));
+        let spinner = Spinner::new(format!("waiting for {place}"));
+        let client = runtime.block_on(server.connect(options, settings.connect_timeout, |error| {
+            spinner.set(format!("waiting for {place}: {error}"));
+        }));
+        drop(spinner);
         let client =
             client.map_err(|error| ToolError::Refused(format!("cannot use {place}: {error}")))?;
         Ok(Self {
