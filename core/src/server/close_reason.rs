@@ -22,6 +22,16 @@ pub enum CloseReason {
     /// The peer sent bytes that are no message.
     #[error("disconnected: unreadable message: {0}")]
     Malformed(#[from] Malformed),
+    /// A registered peer sent a message that is too long.
+    #[error(
+        "disconnected: a message of {length} bytes exceeds the maximum of {limit} (max-message-size)"
+    )]
+    MessageTooLong {
+        /// Bytes of the message.
+        length: u32,
+        /// Maximum of [`Limits::frame_bytes_max`](super::Limits::frame_bytes_max).
+        limit: u32,
+    },
     /// The first message was no handshake.
     #[error("disconnected: handshake {0:?} is not Z5, M5 or ruok")]
     BadHandshake(String),
@@ -76,6 +86,7 @@ impl CloseReason {
                 LogLevel::Warning
             }
             Self::Malformed(_)
+            | Self::MessageTooLong { .. }
             | Self::UnknownMethod(_)
             | Self::OneWayRefused { .. }
             | Self::Unanswerable(_) => LogLevel::Error,

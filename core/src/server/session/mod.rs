@@ -196,8 +196,19 @@ impl Session {
             match self.deframer.next_frame() {
                 Ok(Some(frame)) => self.frame(frame),
                 Ok(None) => return,
-                Err(malformed) => self.out.close(malformed.into()),
+                Err(malformed) => self.out.close(self.unframed(malformed)),
             }
+        }
+    }
+
+    /// Why the connection ends if the rest of its stream cannot be cut into frames. The limit of a peer that
+    /// has not registered is no setting.
+    fn unframed(&self, malformed: Malformed) -> CloseReason {
+        match (&self.phase, malformed) {
+            (Phase::Registered(_), Malformed::FrameTooLong { length, limit }) => {
+                CloseReason::MessageTooLong { length, limit }
+            }
+            (_, malformed) => malformed.into(),
         }
     }
 
