@@ -80,8 +80,8 @@ pub(crate) fn send_keep_alives(host: &Arc<Host>) -> io::Result<()> {
     thread::Builder::new().name("watchdog".to_owned()).spawn(watch).map(drop)
 }
 
-fn notify(news: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(news) {
-        warn!(target: "ZEO.runzeo", "systemd cannot be notified of {news:?}: {error}");
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!(target: "ZEO.runzeo", "systemd cannot be notified of {states:?}: {error}");
     }
 }

@@ -255,7 +255,7 @@ impl State {
             // Events added to core later are not forwarded to observers.
             _ => return,
         };
-        self.observers.tell(&event, &mut self.wakers);
+        self.observers.notify(&event, &mut self.wakers);
     }
 
     fn answer(&mut self, call: CallId, result: Result<Answer, CallError>) {

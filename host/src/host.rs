@@ -42,7 +42,7 @@ impl Host {
     /// Starts the threads of all storages.
     ///
     /// # Errors
-    /// If a storage cannot tell its latest commits.
+    /// If a storage cannot read its latest commits.
     pub fn new(settings: &Settings, storages: Vec<StorageSpec>) -> Result<Arc<Self>, StorageError> {
         let clock = Clock::start();
         let slots = Arc::new(ConnectionSlots::default());

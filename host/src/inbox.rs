@@ -1,7 +1,7 @@
-//! Where a connection finds the notices of the hub and the answers of the storage.
+//! The queue of messages to a connection: notices of the hub, and answers of the storage.
 //!
-//! A queue behind a short lock, and the waker of the one task that empties it; that is all that the
-//! runtimes have in common, so it serves on each of them.
+//! It is a queue behind a short lock, with the waker of the one task that empties it. It depends on no
+//! runtime.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,18 +9,19 @@ use std::task::{Context, Poll, Waker};
 
 use rzeo_core::server::{Notice, StorageReply};
 
-/// What is put into a connection's inbox.
+/// A message in a connection's inbox.
 #[derive(Debug)]
 pub enum InboxMessage {
     /// A notice of the hub.
     Notice(Notice),
-    /// The answer to a storage call that was repeated on a thread that may wait.
+    /// The answer to a storage call that ran on a thread that may wait.
     Answer(StorageReply),
     /// The server stops: send pending replies, then close.
     Stop,
 }
 
-/// The queue. Pushing never waits, so it may be done under the hub's lock.
+/// The messages to one connection. Pushing never waits for the task, so it is allowed under the hub's
+/// lock.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     state: Mutex<InboxState>,
@@ -47,8 +48,8 @@ impl Inbox {
         }
     }
 
-    /// Adds to the end without waking the task. Whether the caller has to arrange a call of
-    /// [`Self::wake`]: because the task waits, and no other caller has been asked to.
+    /// Adds to the end without waking the task. Returns whether the caller must arrange a call of
+    /// [`Self::wake`]: that is, if the task waits, and no earlier caller was asked to.
     #[must_use]
     pub(crate) fn push_quietly(&self, message: InboxMessage) -> bool {
         let mut state = self.lock();
@@ -71,12 +72,12 @@ impl Inbox {
         }
     }
 
-    /// Takes out the first.
+    /// Removes and returns the first message.
     pub(crate) fn try_recv(&self) -> Option<InboxMessage> {
         self.lock().messages.pop_front()
     }
 
-    /// Takes out the first, or has the task woken when there is one.
+    /// Removes and returns the first message; without one, the task is woken when one arrives.
     pub(crate) fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<InboxMessage> {
         let mut state = self.lock();
         if let Some(message) = state.messages.pop_front() {
@@ -89,7 +90,7 @@ impl Inbox {
         Poll::Pending
     }
 
-    /// Nothing is done under the lock that could panic half way.
+    /// Poison is ignored: no operation under the lock can panic half way.
     fn lock(&self) -> MutexGuard<'_, InboxState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -140,24 +141,24 @@ mod tests {
         let waker = Waker::from(count.clone());
         let mut cx = Context::from_waker(&waker);
         let inbox = Inbox::default();
-        assert!(!inbox.push_quietly(InboxMessage::Stop), "nobody waits");
+        assert!(!inbox.push_quietly(InboxMessage::Stop), "no task waits");
         assert!(matches!(inbox.poll_recv(&mut cx), Poll::Ready(InboxMessage::Stop)));
         assert!(inbox.poll_recv(&mut cx).is_pending());
         assert!(inbox.push_quietly(InboxMessage::Stop));
-        assert!(!inbox.push_quietly(InboxMessage::Stop), "it is known already");
+        assert!(!inbox.push_quietly(InboxMessage::Stop), "the inbox is listed already");
         assert_eq!(count.0.load(Ordering::SeqCst), 0);
         inbox.wake();
         assert_eq!(count.0.load(Ordering::SeqCst), 1);
         assert!(inbox.try_recv().is_some() && inbox.try_recv().is_some());
         assert!(inbox.poll_recv(&mut cx).is_pending());
-        assert!(inbox.push_quietly(InboxMessage::Stop), "the next news are called out again");
+        assert!(inbox.push_quietly(InboxMessage::Stop), "the next message lists the inbox again");
         assert!(
             matches!(inbox.poll_recv(&mut cx), Poll::Ready(InboxMessage::Stop)),
-            "found before that"
+            "the task finds it before it is woken"
         );
         assert!(inbox.poll_recv(&mut cx).is_pending());
         inbox.wake();
-        assert_eq!(count.0.load(Ordering::SeqCst), 1, "there was nothing left to be found");
+        assert_eq!(count.0.load(Ordering::SeqCst), 1, "the queue was empty");
         inbox.push(InboxMessage::Stop);
         assert_eq!(count.0.load(Ordering::SeqCst), 2);
     }

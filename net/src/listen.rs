@@ -187,7 +187,7 @@ impl Listener {
     /// The address that the socket is bound to, with the actual port.
     ///
     /// # Errors
-    /// If the system does not tell it.
+    /// If the system does not return it.
     pub fn address(&self) -> io::Result<Address> {
         match self {
             Self::Tcp(socket) => {

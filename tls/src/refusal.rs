@@ -118,7 +118,7 @@ pub enum Refusal {
     /// The certificate or one above it is not valid yet.
     #[error("{at} is valid from {}, which is in the future; check the clocks", date(*not_before))]
     NotYetValid {
-        /// Subject of the expired certificate.
+        /// Subject of the certificate.
         at: String,
         /// The beginning of its validity, in seconds since 1970.
         not_before: i64,

@@ -1,6 +1,6 @@
 //! Figures for Prometheus, in its text format 0.0.4, which all that scrape understand.
 //!
-//! The families are put together anew for each scrape from what the host tells: there is no registry,
+//! The families are put together anew for each scrape from the figures of the host: there is no registry,
 //! and nothing to forget when a storage is not there.
 
 use std::time::SystemTime;

@@ -1,8 +1,8 @@
-//! What the system knows of this process, where it tells (Linux).
+//! Memory, files and processor time of this process, from `/proc` (Linux only).
 
 use std::fs;
 
-/// Figures of the process; `None` where the system does not tell.
+/// Figures of the process; `None` where the system does not have them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ProcessFigures {
     /// Bytes of memory in use.

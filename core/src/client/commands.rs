@@ -98,8 +98,8 @@ impl Client {
         let its = iterators.iter().filter(|iterator| iterator.connection == id);
         let ids: Vec<Value> = its.map(|iterator| number(iterator.id)).collect();
         if !ids.is_empty() {
-            let told = connection.channel.tell("iterator_gc", vec![Value::List(ids)]);
-            told.expect("both encodings carry numbers");
+            let sent = connection.channel.send_oneway("iterator_gc", vec![Value::List(ids)]);
+            sent.expect("both encodings carry numbers");
         }
     }
 }

@@ -268,8 +268,8 @@ impl Connections {
     pub(super) fn described(&mut self, cx: &mut Context, info: Arc<ServerInfo>) {
         let Some((_, connection)) = self.chosen_mut() else { return };
         if let Some(label) = cx.settings.label.clone() {
-            let told = connection.channel.tell("set_client_label", vec![Value::Str(label)]);
-            told.expect("both encodings carry text");
+            let sent = connection.channel.send_oneway("set_client_label", vec![Value::Str(label)]);
+            sent.expect("both encodings carry text");
         }
         connection.phase = Phase::Ready;
         connection.ready_by = None;

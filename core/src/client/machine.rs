@@ -35,7 +35,7 @@ use crate::wire::Envelope;
 use crate::wire::load::Loaded;
 
 /// A load or a new oid whose connection is lost is asked for again on the next, since a second answer is
-/// as good as the first; but not for ever, because it may be what the server dies of.
+/// as good as the first; but only a few times, because the request itself may crash the server.
 const LOSSES_MAX: u8 = 2;
 
 /// One storage, as one application uses it.

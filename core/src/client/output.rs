@@ -68,7 +68,7 @@ pub enum Event {
         server: ServerId,
         /// Whether it refuses writing.
         read_only: bool,
-        /// What the server says of its storage.
+        /// Description of the server's storage.
         info: Arc<ServerInfo>,
     },
     /// The connection is lost; servers are being tried.

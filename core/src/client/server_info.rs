@@ -1,4 +1,4 @@
-//! What a server says of its storage.
+//! The description of a storage that its server sends.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::reading::expected;
 use crate::value::Value;
 
-/// What a server says of its storage.
+/// The answer to `get_info`: a storage's name, size and abilities.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerInfo {
     /// Name of the storage; for a FileStorage its path.

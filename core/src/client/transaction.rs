@@ -1,4 +1,4 @@
-//! What an application says of a transaction, and what it is asked about it.
+//! What an application gives to a transaction, and the conflicts that it is asked to resolve.
 
 use alloc::vec::Vec;
 

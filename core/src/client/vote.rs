@@ -223,7 +223,7 @@ impl TransactionQueue {
         };
         let data = Value::Bytes(resolved.clone());
         let args = vec![Value::oid(oid), Value::tid(committed), data, handle];
-        channel.tell("storea", args).expect(CARRIED);
+        channel.send_oneway("storea", args).expect(CARRIED);
         let room = cx.settings.cache_bytes;
         if let Some(txn) = self.queue.front_mut()
             && let Stage::Resolving { conflicts, .. } = &mut txn.stage

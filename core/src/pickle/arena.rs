@@ -20,7 +20,7 @@ use crate::value::{Budget, Opaque, ReadLimits, Value};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NodeId(u32);
 
-/// Index of a list of nodes that can grow.
+/// Index of the items of a list or dict, which can grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SequenceId(u32);
 
@@ -233,7 +233,7 @@ impl Arena {
         self.spend(size_of::<Value>())?;
         match self.node(id) {
             Node::None => Ok(Value::None),
-            Node::Bool(truth) => Ok(Value::Bool(truth)),
+            Node::Bool(boolean) => Ok(Value::Bool(boolean)),
             Node::Int(int) => Ok(Value::Int(int)),
             Node::BigInt(span) => Ok(Value::BigInt(self.shared(span))),
             Node::Float(float) => Ok(Value::Float(float)),

@@ -30,8 +30,7 @@ use crate::pickle::text;
 use crate::value::{ReadLimits, Value};
 
 /// Limits for records that a server reads itself. A pack must be able to read every record that
-/// clients have stored, so there is no limit but the proportion between a record's length and the
-/// memory to read it.
+/// clients have stored, so the only limit is the memory in proportion to the length of the record.
 pub(crate) const RECORD_LIMITS: ReadLimits =
     ReadLimits { depth_max: ReadLimits::DEFAULT.depth_max, memory_bytes_max: usize::MAX };
 
@@ -160,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_else_begins_a_record_is_no_class() {
+    fn other_values_at_the_start_of_a_record_are_not_classes() {
         let forms: [&[u8]; 6] = [
             b"",
             b"\x80\x03",

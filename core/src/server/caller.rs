@@ -34,7 +34,7 @@ impl Caller {
     }
 
     /// A caller that gets no answer.
-    pub(super) const fn nobody() -> Self {
+    pub(super) const fn unanswered() -> Self {
         Self { id: CallId::Value(Value::None), oneway: true, message_bytes: 0 }
     }
 }

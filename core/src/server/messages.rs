@@ -75,7 +75,7 @@ pub enum HubRequest {
     Unlock(Ticket),
     /// Commit what was voted under this ticket. Answered by [`Notice::Finished`].
     Finish(Ticket, Finish),
-    /// Pack. A caller is told of the end by [`Notice::Packed`].
+    /// Pack. If there is a caller, [`Notice::Packed`] reports the end to it.
     Pack(UnixTime, Option<Caller>),
 }
 

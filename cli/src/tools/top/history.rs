@@ -25,7 +25,7 @@ pub(super) const COUNTED: [(&str, Count); 6] = [
     ("resolved", |figures| figures.resolved),
 ];
 
-/// A storage's figures, as a server tells them.
+/// A storage's figures, as the server sends them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Figures {
     pub(super) connections: u64,
@@ -98,7 +98,7 @@ pub(super) enum Contact {
 #[derive(Clone, Debug)]
 pub(super) struct ServerHistory {
     pub(super) contact: Contact,
-    /// When the server says that it was started.
+    /// When the server was started, as it sends it.
     pub(super) started: Option<String>,
     /// When a restart was noticed.
     pub(super) restarted: Option<Duration>,

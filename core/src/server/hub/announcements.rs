@@ -1,4 +1,4 @@
-//! What connections are told of commits, and the invalidation queue.
+//! Announcing commits to connections, and the invalidation queue.
 //!
 //! After the server behind a proxy storage was out of reach, all connections are closed, as Python's
 //! server does: clients reconnect and verify their caches (`spec: zeo-protocol 12.1, O12`). If commits
@@ -25,7 +25,8 @@ use crate::time::Now;
 pub(super) struct Announcements {
     last_tid: Tid,
     recent: Recent,
-    /// Up to which age in seconds a tid is looked up in the storage, if the queue does not reach it.
+    /// Maximum age in seconds of a tid that is looked up in the storage if the queue does not reach back to
+    /// it; none if the storage cannot look it up.
     look_up_age: Option<f64>,
 }
 
@@ -42,8 +43,8 @@ impl Announcements {
         &self.recent
     }
 
-    /// A commit is visible: the queue gets it, and all connections are told but the one that made it,
-    /// if it is one of them.
+    /// A commit is visible: adds it to the queue, and sends its invalidation to all connections except the
+    /// one that made it, if one of them did.
     pub(super) fn announce(
         &mut self,
         peers: &Peers,
@@ -128,18 +129,20 @@ mod tests {
         let mut announcements = Announcements::new(Tid::ZERO, recent, None);
         let changed = Arc::from([Oid(1)]);
         announcements.announce(&peers, &mut out, (Tid(5), &changed), Some(ConnId(2)));
-        let mut told = Vec::new();
+        let mut announced = Vec::new();
         while let Some(output) = out.pop() {
             match output {
                 HubOutput::Deliver {
                     conn,
                     notice: Notice::Invalidated(invalidation),
                     urgency: Urgency::Later,
-                } => told.push((conn, invalidation)),
+                } => announced.push((conn, invalidation)),
                 other => panic!("an invalidation expected, not {other:?}"),
             }
         }
-        let [(ConnId(1), first), (ConnId(3), second)] = &told[..] else { panic!("{told:?}") };
+        let [(ConnId(1), first), (ConnId(3), second)] = &announced[..] else {
+            panic!("{announced:?}")
+        };
         assert!(Arc::ptr_eq(first, second));
         assert_eq!(announcements.last_tid(), Tid(5));
     }

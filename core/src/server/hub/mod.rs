@@ -196,8 +196,8 @@ impl Hub {
         self.groups.start(now, &mut self.out);
     }
 
-    /// A group is visible, or failed: the others are told, then the committers, then those who
-    /// wait for its locks.
+    /// A group is visible, or failed: first the other connections receive its invalidations, then the
+    /// committers their results, then the votes in the queue its locks.
     fn committed(&mut self, now: Now, result: Result<Vec<Committed>, StorageError>) {
         match self.groups.written(now, result) {
             Ok(group) => {

@@ -117,7 +117,8 @@ impl Session {
     /// Tells the session what happened. Never fails: a peer's fault ends that peer's connection
     /// through [`Output::Close`], in order, after what was already due to it.
     ///
-    /// All machines are told the time; so far nothing that a session is told starts a timer.
+    /// `_now` is for uniformity: all machines receive the time, but no input of a session starts a
+    /// timer.
     pub fn handle_input(&mut self, _now: Now, input: Input<'_>) {
         if !self.out.is_open() {
             return;
@@ -358,7 +359,7 @@ impl Session {
         self.phase = Phase::Reporting { statuses };
     }
 
-    /// Whatever ended the connection, the hub is told in the same step.
+    /// Whatever ended the connection, the hub receives the message in the same step.
     fn leave_if_closing(&mut self) {
         if self.out.is_open() {
             return;

@@ -290,7 +290,7 @@ mod tests {
         let mut out = Outbox::new(Codec::Pickle, &Limits::default(), "peer".into(), UnixTime(0.0));
         let name = "x\n2026-01-01 CRITICAL fake\r\x1b[2J".repeat(1_000);
         let refusal = Refusal::text("builtins.ValueError", format!("unknown storage: {name}"));
-        out.answer(Caller::nobody(), Err(refusal));
+        out.answer(Caller::unanswered(), Err(refusal));
         let Some(Output::Log(logged)) = out.poll() else { panic!("a close is logged") };
         assert_eq!(logged.client.map(|client| client.address).as_deref(), Some("peer"));
         assert!(!logged.text.contains(char::is_control));
