@@ -170,8 +170,8 @@ async fn send(txn: &mut Transaction, operation: Operation) -> Result<(), Storage
             let data = data.bytes(Patience::Wait)?;
             return send_blob(txn, oid, serial, data, &*blob).await;
         }
-        Operation::Delete(oid, serial) => return told(txn.delete(oid, serial).await),
-        Operation::CheckCurrent(oid, serial) => return told(txn.check_current(oid, serial).await),
+        Operation::Delete(oid, serial) => return sent(txn.delete(oid, serial).await),
+        Operation::CheckCurrent(oid, serial) => return sent(txn.check_current(oid, serial).await),
         Operation::Restore(oid, tid, data, prev_txn) => {
             let data = data.map(|data| data.bytes(Patience::Wait)).transpose()?;
             return sent(txn.restore(oid, tid, data, prev_txn).await);

@@ -26,7 +26,7 @@ pub(super) struct Announcements {
     last_tid: Tid,
     recent: Recent,
     /// Maximum age in seconds of a tid that is looked up in the storage if the queue does not reach back to
-    /// it; none if the storage cannot look it up.
+    /// it; none to look up no tid.
     look_up_age: Option<f64>,
 }
 
