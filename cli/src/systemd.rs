@@ -71,7 +71,7 @@ pub(crate) fn send_keep_alives(host: &Arc<Host>) -> io::Result<()> {
     let host = host.clone();
     let watch = move || {
         loop {
-            // Waits for the hub of each storage; if one does not come back, neither does this.
+            // Waits for the hub of each storage; if one hangs, no keep-alive is sent.
             let _ = host.overview();
             notify(&[NotifyState::Watchdog]);
             thread::sleep(limit / 2);

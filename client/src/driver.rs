@@ -160,7 +160,7 @@ impl Link {
         Some((tls.config().clone(), name.expect("addresses are checked for names with TLS")))
     }
 
-    /// Ready when the connection is not wanted any more. To be polled while it is being made.
+    /// Ready when the connection is no longer needed. Poll it while the connection is being made.
     pub fn poll_given_up(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.shared.with(|state, _| match state.links.get_mut(&self.conn) {
             Some(outbox) if !outbox.is_closing => {

@@ -117,7 +117,7 @@ impl Shared {
             wakers: Wakers::new(),
         };
         let shared = Arc::new(Self { state: Mutex::new(state), clock });
-        // The machine wants connections from the beginning.
+        // The machine requests connections from the beginning.
         shared.with(|_, _| ());
         shared
     }

@@ -81,7 +81,7 @@ fn voted(proxy: &Proxy, serial: Tid, data: &'static [u8]) -> Result<Voted, Stora
     vote.seal()
 }
 
-/// The tid that the server gave, whatever it was asked to give.
+/// The tid that the server assigned; it may differ from the requested one.
 fn commit(proxy: &Proxy, voted: Voted) -> Tid {
     let committed = proxy.commit(vec![Finishing { tid: Tid(7), voted }]).unwrap();
     let [Committed { tid, info }] = committed[..] else { panic!("{committed:?}") };

@@ -154,7 +154,7 @@ pub enum TlsError {
         /// The value of the setting, or the host of the server's address.
         name: String,
     },
-    /// A server without a host name, whose name is to be checked.
+    /// A server without a host name, although names are checked.
     #[error(
         "a server at a Unix socket has no host name to check; set `server-hostname` in the section \
          `ssl` to a name that its certificate has, or `check-hostname` to off"

@@ -258,7 +258,7 @@ fn counters(
     family(name, help, MetricType::COUNTER, metrics.collect())
 }
 
-/// The histogram counts in parts of a unit, of which there are so many in a unit.
+/// The histogram counts in fractions of a unit; `per_unit` of them are one unit.
 fn histogram(labels: Vec<LabelPair>, values: &Histogram, per_unit: f64) -> Metric {
     let mut below = 0;
     let mut buckets = Vec::new();

@@ -73,7 +73,7 @@ pub(super) enum QueryError {
     /// TLS was spoken, and failed for another reason.
     #[error("{}", rzeo_tls::explain(.0))]
     Tls(io::Error),
-    /// The server wants to see a certificate.
+    /// The server requires a client certificate.
     #[error("the server requires a client certificate; name it with --tls-certificate")]
     CertificateWanted,
     /// It is not a ZEO server.

@@ -35,7 +35,7 @@ impl Client {
     }
 
     /// There are other servers now. Takes effect when the connection is lost; at once if there is none,
-    /// or one that refuses writing although writing is wanted.
+    /// or one that refuses writing although the client writes.
     pub fn set_servers(&mut self, now: Now, servers: usize) {
         self.cx.now = now.instant;
         self.connections.set_servers(&mut self.cx, servers);

@@ -1,7 +1,7 @@
 //! The connections of a client, and which of them is used.
 //!
 //! The first server that registers the client is chosen and the other connections are closed, except
-//! when a server that takes writes is wanted and this one does not: then the others are tried further,
+//! when the client needs a server that accepts writes and this one does not: then the others are tried further,
 //! and the first that takes writes replaces it.
 
 use alloc::collections::BTreeMap;
@@ -283,7 +283,7 @@ impl Connections {
     }
 
     /// There are other servers now. Takes effect when the connection is lost; at once if there is none,
-    /// or one that refuses writing although writing is wanted.
+    /// or one that refuses writing although the client writes.
     pub(super) fn set_servers(&mut self, cx: &mut Context, servers: usize) {
         let trying = self.by_id.keys().copied().filter(|id| !self.is_chosen(*id));
         for id in trying.collect::<Vec<_>>() {

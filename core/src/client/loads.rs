@@ -103,7 +103,7 @@ impl Loads {
         }
     }
 
-    /// The connection is lost: all callers, with what they want.
+    /// The connection is lost: returns all callers with their loads.
     pub(super) fn take_callers(
         &mut self,
     ) -> impl Iterator<Item = (Caller<Option<Revision>>, Oid, Tid)> + use<> {

@@ -151,7 +151,7 @@ impl Client {
         self.cx.cache.last_tid()
     }
 
-    /// What the server last said of its storage; `None` before the first connection.
+    /// The last description of the storage that a server sent; `None` before the first connection.
     #[must_use]
     pub const fn info(&self) -> Option<&Arc<ServerInfo>> {
         self.info.as_ref()

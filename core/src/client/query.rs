@@ -88,7 +88,7 @@ impl Reply {
         Q::read(self).map_err(|problem| CallError::Odd { method: Q::METHOD, problem })
     }
 
-    /// The iterator that was opened. If the answer is not wanted any more, the server has to be told to
+    /// The iterator that was opened. If the answer is no longer needed, the server must be told to
     /// forget it.
     #[must_use]
     pub fn iterator(&self) -> Option<IteratorId> {

@@ -38,7 +38,7 @@ use crate::storage::Revision;
 use crate::time::Instant;
 use crate::value::Value;
 
-/// Whatever is said of a transaction has been said in the same encoding before.
+/// A transaction's arguments were already encoded once for its connection.
 pub(super) const CARRIED: &str =
     "both encodings carry byte strings and whatever began the transaction";
 
@@ -338,7 +338,7 @@ impl TransactionQueue {
         Ok(())
     }
 
-    /// Ends a transaction, whatever its stage, but for a finish that was sent. The call that waits for
+    /// Ends a transaction at any stage, except one whose finish was sent. The call that waits for
     /// its next step fails. [`Self::take_turns`] comes next.
     pub(super) fn abort(
         &mut self,

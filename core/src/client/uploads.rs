@@ -28,7 +28,7 @@ const CARRIED: &str = "both encodings carry byte strings and whatever began the 
 #[derive(Debug, Default)]
 pub(super) struct Uploads {
     queue: VecDeque<Upload>,
-    /// Those that are sent, each with what is said at its end, by their numbers.
+    /// Uploads that are being sent, by their numbers, each with the arguments of `storeBlobEnd`.
     sent: Vec<Vec<Value>>,
     /// How many there have been, sent or not.
     count: usize,
@@ -55,7 +55,7 @@ impl Uploads {
         number
     }
 
-    /// Everything is to be sent once more, because the transaction is voted again and Python's server
+    /// Everything must be sent once more, because the transaction is voted again and Python's server
     /// forgets blobs with the first vote (`spec: zeo-protocol 10`).
     pub(super) fn send_again(&mut self) {
         let sent = core::mem::take(&mut self.sent).into_iter().enumerate();

@@ -1,6 +1,6 @@
 //! The caller of a method: where its answer goes.
 //!
-//! A caller travels with what it asked, to the storage or to the hub, and comes back with the answer.
+//! A caller travels with its request to the storage or the hub, and returns with the answer.
 //! So no table of open questions is kept, and an answer cannot reach the wrong question.
 
 use alloc::vec;

@@ -1,4 +1,4 @@
-//! What a copy needs of a database, be it in a file or behind a server.
+//! The interface of a database to a copy: a file, or a storage behind a server.
 
 use std::io::Read;
 

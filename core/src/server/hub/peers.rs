@@ -9,7 +9,7 @@ use crate::server::peer::{ByteCounts, PeerInfo};
 /// The list of those that get every invalidation.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
-    /// What each connection has said of itself, if it has.
+    /// The registered connections, each with the information that its session has sent since.
     registered: BTreeMap<ConnId, Option<PeerInfo>>,
     /// Bytes of the connections that have left.
     departed: ByteCounts,

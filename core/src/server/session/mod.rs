@@ -246,7 +246,7 @@ impl Session {
 
     fn message(&mut self, envelope: Envelope, message_bytes: usize) {
         let Envelope { msgid, flag: oneway, name, args } = envelope;
-        // Keep-alives, whatever else they say (spec: zeo-protocol 3).
+        // Keep-alives, whatever else they contain (spec: zeo-protocol 3).
         if msgid == Value::Int(-1) {
             return;
         }
