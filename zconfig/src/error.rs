@@ -157,7 +157,7 @@ pub enum SchemaError {
     /// A section of a type that other programs accept.
     #[error("unknown type name: {}; {advice}", repr(name))]
     ForeignType {
-        /// The type.
+        /// Name of the section type.
         name: &'static str,
         /// The schema's advice.
         advice: &'static str,
