@@ -207,7 +207,7 @@ impl Line {
         if reader.is_at_end() {
             Ok(line)
         } else {
-            Err(format!("unexpected at the end of the line: {:?}", reader.rest()))
+            Err(format!("unexpected at the end of the line: {:?}", reader.remaining()))
         }
     }
 }
@@ -236,7 +236,7 @@ impl AppMessage {
     fn read(reader: &mut Reader<'_>) -> Result<Self, Problem> {
         let (label, what) = (reader.word().to_owned(), reader.word().to_owned());
         if label.is_empty() || what.is_empty() {
-            return Err(format!("expected a label and a command at {:?}", reader.rest()));
+            return Err(format!("expected a label and a command at {:?}", reader.remaining()));
         }
         Ok(Self { label, what, args: reader.terms()? })
     }
@@ -274,7 +274,7 @@ impl Action {
     fn call(id: Option<Term>, reader: &mut Reader<'_>) -> Result<Self, Problem> {
         let method = reader.word();
         match (method, id) {
-            ("", _) => Err(format!("expected a method at {:?}", reader.rest())),
+            ("", _) => Err(format!("expected a method at {:?}", reader.remaining())),
             ("reply", Some(id)) => Ok(Self::Reply { id, result: reader.term()? }),
             ("error", Some(id)) => {
                 Ok(Self::Error { id, class: reader.term()?, payload: reader.term()? })
