@@ -57,7 +57,7 @@ MUST = ('kills under load', 'kills while opening', 'cut tails', 'commits', 'blob
 
 @pytest.mark.slow
 def test_kills(directory, arguments, program, size, runtime):
-    args = arguments(racer=program('racer'), cycles=size('cycles', 10, 30), python=False, without_cuts=False)
+    args = arguments(racer=program('racer'), cycles=size('cycles', 10, 20), python=False, without_cuts=False)
     kills = Kills(args, directory)
     try:
         kills.run()

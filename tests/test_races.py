@@ -56,7 +56,7 @@ MUST = ('commits', 'commits by Python', 'conflicts', 'resolved commits', 'snapsh
 
 @pytest.mark.slow
 @pytest.mark.parametrize('kind, encoding, seconds', [
-    ('tokio', 'pickle', 300), ('smol', 'msgpack', 60), ('python', 'pickle', 60)])
+    ('tokio', 'pickle', 180), ('smol', 'msgpack', 60), ('python', 'pickle', 60)])
 def test_races(directory, arguments, serve, program, size, kind, encoding, seconds):
     is_python = kind == 'python'
     args = arguments(server=serve if is_python else f'{serve} --runtime {kind}', codec=encoding,

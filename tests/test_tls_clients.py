@@ -164,7 +164,7 @@ def own(directory):
 def test_example(program, size, arguments, own):
     """The verifier of rzeo-tls, in the example `accept`."""
     tested = functools.partial(Accept, program('examples/accept'))
-    tls_differences.compare_all(all_cases(size('random', 20, 400), arguments().seed),
+    tls_differences.compare_all(all_cases(size('random', 20, 150), arguments().seed),
                                 lambda case: compare(case, tested, own, False))
     assert not tls_differences.report_missing(of_servers=False)
 

@@ -316,7 +316,7 @@ def test_example(program, size, arguments, monkeypatch, own):
     command, seed = program('examples/connect'), arguments().seed
     todo = [Visit(case) for function in tls_cases.CASES for case in function()]
     todo += [*hosts(), *purposes(), *system(), *pins()]
-    todo += [spoiled(number) for number in range(seed, seed + size('random', 20, 400))]
+    todo += [spoiled(number) for number in range(seed, seed + size('random', 20, 150))]
     tls_differences.compare_all(todo, lambda visit: compare(visit, command, own, False))
     assert not tls_differences.report_missing(of_servers=True)
 
