@@ -4,10 +4,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics is a test that fails")]
 
 use std::fs;
+use std::io::Read as _;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::thread::sleep;
+use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
 
 use rcgen::generate_simple_self_signed;
@@ -172,6 +173,18 @@ fn a_server_that_sends_nothing_is_reported_after_the_timeout() {
         assert!(error.contains("connected, but no answer within 0.3 seconds"), "{error}");
         assert!(error.contains(expected), "{error}");
     }
+
+    // As Python's TLS servers do.
+    let closing = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = closing.local_addr().unwrap().to_string();
+    let closer = spawn(move || {
+        let (mut connection, _) = closing.accept().unwrap();
+        connection.read(&mut [0; 64]).unwrap()
+    });
+    let (_, error) = failure(directory.path(), &["status", &address]);
+    closer.join().unwrap();
+    assert!(error.contains("without an answer; check that a ZEO server listens there"), "{error}");
+    assert!(error.contains("whether it needs --tls"), "{error}");
     assert!(start.elapsed() < Duration::from_secs(8), "it waited");
 }
 

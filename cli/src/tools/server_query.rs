@@ -49,17 +49,21 @@ pub(super) enum QueryError {
     Io(#[from] io::Error),
     /// The server accepted the connection and sent nothing.
     #[error(
-        "connected, but no answer within {} seconds; check that a ZEO server listens there{}",
-        seconds(time_max),
-        if *with_tls { String::new() } else { format!(", and whether it needs {tls_option}") }
+        "connected, but no answer within {} seconds; {}",
+        seconds(time_max), advice(*unused_tls_option)
     )]
     Silent {
         /// How long it was asked.
         time_max: Duration,
-        /// Whether TLS was spoken.
-        with_tls: bool,
-        /// The option that turns TLS on.
-        tls_option: &'static str,
+        /// The option that turns TLS on, if it was not used.
+        unused_tls_option: Option<&'static str>,
+    },
+    /// The server closed the connection and sent nothing. TLS servers in Python do so when they receive
+    /// anything but TLS.
+    #[error("the server closed the connection without an answer; {}", advice(*unused_tls_option))]
+    Closed {
+        /// The option that turns TLS on, if it was not used.
+        unused_tls_option: Option<&'static str>,
     },
     /// TLS is spoken by the server only.
     #[error("the server speaks TLS; use {0}")]
@@ -106,7 +110,7 @@ pub(super) enum ClientError {
 impl QueryError {
     /// Whether it may go away by waiting.
     const fn is_temporary(&self) -> bool {
-        matches!(self, Self::Io(_) | Self::Silent { .. })
+        matches!(self, Self::Io(_) | Self::Silent { .. } | Self::Closed { .. })
     }
 
     /// The exit status of a command that only asks: 1 if there is an answer that cannot be understood, 2 if
@@ -115,6 +119,7 @@ impl QueryError {
         match self {
             Self::Io(_)
             | Self::Silent { .. }
+            | Self::Closed { .. }
             | Self::Tls(_)
             | Self::NotTrusted(_)
             | Self::TlsWanted(_)
@@ -130,6 +135,12 @@ fn explain(error: &io::Error) -> String {
     let text = rzeo_tls::explain(error);
     let number = error.raw_os_error().map(|number| format!(" (os error {number})"));
     number.and_then(|number| text.strip_suffix(&number).map(str::to_owned)).unwrap_or(text)
+}
+
+/// What to check if a server sends nothing.
+fn advice(unused_tls_option: Option<&str>) -> String {
+    let tls = unused_tls_option.map(|option| format!(", and whether it needs {option}"));
+    format!("check that a ZEO server listens there{}", tls.unwrap_or_default())
 }
 
 /// Milliseconds are enough of what is left of a longer time.
@@ -160,6 +171,8 @@ impl Server {
         let start = Instant::now();
         self.wait_for_storage(&options.storage, time_max, on_failure).await?;
         let left = time_max.saturating_sub(start.elapsed());
+        // Errors name the time.
+        let left = Duration::from_secs_f64(seconds(&left).max(0.001));
         let options = ClientOptions {
             addresses: vec![self.address.clone()],
             tls: self.tls.clone(),
@@ -193,8 +206,8 @@ impl Server {
                     sleep(RETRY).await;
                 }
                 // The last attempt had only the rest of the time.
-                Err(QueryError::Silent { with_tls, tls_option, .. }) => {
-                    return Err(QueryError::Silent { time_max, with_tls, tls_option });
+                Err(QueryError::Silent { unused_tls_option, .. }) => {
+                    return Err(QueryError::Silent { time_max, unused_tls_option });
                 }
                 Err(error) => return Err(error),
             }
@@ -209,11 +222,13 @@ impl Server {
             Err(io::Error::new(io::ErrorKind::TimedOut, text))
         })?;
         let left = time_max.saturating_sub(start.elapsed());
-        timeout(left, self.exchange(stream)).await.unwrap_or(Err(QueryError::Silent {
-            time_max,
-            with_tls: self.tls.is_some(),
-            tls_option: self.tls_option,
-        }))
+        let answer = timeout(left, self.exchange(stream)).await;
+        let unused_tls_option = self.unused_tls_option();
+        answer.unwrap_or(Err(QueryError::Silent { time_max, unused_tls_option }))
+    }
+
+    fn unused_tls_option(&self) -> Option<&'static str> {
+        self.tls.is_none().then_some(self.tls_option)
     }
 
     async fn exchange(&self, stream: Box<dyn Stream>) -> Result<Vec<u8>, QueryError> {
@@ -222,12 +237,17 @@ impl Server {
         let mut query = StatusQuery::new();
         stream.write_all(&StatusQuery::request()).await?;
         let mut buffer = [0; 16 * 1024];
+        let mut is_silent = true;
         loop {
             let count = stream.read(&mut buffer).await.map_err(|error| self.classify(error))?;
+            if count == 0 && is_silent {
+                return Err(QueryError::Closed { unused_tls_option: self.unused_tls_option() });
+            }
             if count == 0 {
                 let text = "the server closed the connection";
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text).into());
             }
+            is_silent = false;
             match query.handle_bytes(&buffer[..count]) {
                 Ok(Some(answer)) => return Ok(answer.to_vec()),
                 Ok(None) => {}
