@@ -14,6 +14,7 @@ import ssl
 import subprocess
 import tempfile
 import threading
+import time
 import types
 
 import pytest
@@ -22,6 +23,9 @@ import tls_cases
 import tls_differences
 from tls_certificates import certificate, key
 from ZEO import zconfig
+
+#: Seconds until the server must have logged why it refused a client.
+PATIENCE = 10
 
 # --- the two servers ------------------------------------------------------------------------------
 
@@ -114,7 +118,16 @@ class Serve:
             return self.problem
         before = len(self.server.said())
         answered = knock(socket.create_connection(self.server.address, timeout=10), client)
-        return 'accepted' if answered else f'refused: {self.server.said()[before:].strip()}'
+        return 'accepted' if answered else f'refused: {self.reason(before)}'
+
+    def reason(self, before):
+        """What the log says after so many characters; the client may see the end before it is written."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            log = self.server.said()[before:]
+            if log.endswith('\n') or time.monotonic() > deadline:
+                return log.strip()
+            time.sleep(.005)
 
     def stop(self):
         if self.server is not None:
