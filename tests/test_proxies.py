@@ -33,12 +33,12 @@ ACCOUNTS = 8
 MONEY = 1000
 PATIENCE = 60
 #: Sums and moves that each client must make at least, beside other tests and while its server is down.
-ACTS_PER_SECOND = 1
+ACTS_PER_SECOND = .5
 
 
 @pytest.mark.parametrize('kind', ['rzeo', 'python'])
 def test_proxies(directory, arguments, size, kind):
-    args = arguments(seconds=size('seconds', 3, 30), deaths=size('deaths', 1, 5))
+    args = arguments(seconds=size('seconds', 3, 10), deaths=size('deaths', 1, 4))
     ProxiedServer(args, kind, args.server if kind == 'rzeo' else args.reference, directory).run()
 
 
