@@ -133,6 +133,7 @@ impl Workload {
         expected.extend(match self {
             Self::Conflicts => ["conflicts that a client resolved"].as_slice(),
             Self::Storms => &["storms"],
+            Self::Blobs => &["blobs that were packed"],
             _ => &[],
         });
         expected
@@ -145,7 +146,6 @@ const EXPECTED: &[&str] = &[
     "blobs read",
     "blobs stored",
     "blobs that could not be read",
-    "blobs that were packed",
     "cached records compared",
     "caches that were dropped",
     "caches that survived",
