@@ -140,6 +140,8 @@ def size(request):
 def arguments(request, rzeo, serve, reference):
     def make(**values):
         option = request.config.getoption
+        if option('keep'):
+            os.makedirs(option('keep'), exist_ok=True)
         return types.SimpleNamespace(**{
             'rzeo': rzeo, 'server': serve, 'reference': reference, 'seed': option('seed'),
             'compare': option('compare'), 'keep': option('keep'), **values})

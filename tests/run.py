@@ -104,7 +104,7 @@ def full_steps(rust, build):
              program='cargo-deny', advice='cargo install --locked cargo-deny'),
         Step('package', [*words('cargo package --workspace --no-verify --allow-dirty'), *(
             word for crate in UNPUBLISHED for word in ('--exclude', crate))], ('rust',)),
-        Step('worlds', ['target/release/rzeo-sim', '--seeds', '1000'], needs=('release',)),
+        Step('worlds', ['target/release/rzeo-sim', '--seeds', '2000'], needs=('release',)),
         *(conformance(codec, runtime, 'target/release/rzeo', 'release')
           for runtime in ('tokio', 'smol') for codec in ('pickle', 'msgpack')),
         pytest('python', 'target/release/rzeo', '--size', 'full', '-n', str(JOBS), '-m', 'not alone',

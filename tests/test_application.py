@@ -6,9 +6,9 @@ database must look in the end as if one thread had done it all in memory. Meanwh
 checks that its snapshot is one: sums are conserved, counters fit what they count, BTrees are
 sound, and nothing that was seen goes away again.
 
-The reference does the same. What it gets wrong is counted and does not matter: Python's server
-now and then lets the answer to a commit overtake the invalidation by an earlier one, and then its
-clients mix two snapshots.
+In full size the reference does the same for some rounds, and must come to the same end: otherwise the
+model is wrong. The comparison is left out if one of its clients sees a mixed snapshot: Python's server
+now and then lets the answer to a commit overtake the invalidation by an earlier one.
 """
 import base64
 import collections
@@ -42,18 +42,24 @@ PATIENCE = 120
 
 
 def test_application(directory, arguments, size, codec, runtime):
-    args = arguments(codec=codec, seconds=size('seconds', 5, 60), processes=3, threads=3, operations=25)
+    args = arguments(codec=codec, seconds=size('seconds', 5, 60), processes=3, threads=3, operations=25,
+                     reference_rounds=size('reference-rounds', 0, 5))
     server = Run(args, args.server, os.path.join(directory, 'server'))
     report('server', server.run())
     assert not server.problems, '\n'.join(server.problems)
     assert server.contents == server.model.contents()
     print(f"{server.counts['commits']} commits in {server.rounds} rounds, {server.seconds:.1f} s: "
           f'{server.contents}')
-    if args.compare:
+    if args.reference_rounds and runtime == servers.RUNTIMES[0]:
         reference = Run(args, args.reference, os.path.join(directory, 'reference'),
-                        rounds=server.rounds, tolerant=True)
+                        rounds=args.reference_rounds, tolerant=True)
         report('reference', reference.run())
-        print(f'{reference.seconds:.1f} s with the reference: {reference.contents}')
+        if reference.problems or reference.counts['broken snapshots']:
+            agrees = 'agrees' if reference.contents == reference.model.contents() else 'does not agree'
+            print(f'the reference mixed snapshots, {len(reference.problems)} threads gave up; it {agrees}')
+        else:
+            assert reference.contents == reference.model.contents()
+            print(f'the reference agrees after {reference.rounds} rounds')
 
 
 def report(name, counts):

@@ -1,9 +1,8 @@
-"""The client in Rust does everything that it can, beside Python's.
+"""The Rust client against rzeo and Python's server, while Python's client reads and writes the same objects.
 
-Against each server, in each codec, on each runtime and over TCP, a Unix socket and TLS:
-fixtures/client-judge's program `everything` is started on a database that was made here, and does one
-thing after the other. What it stored Python's client looks at, and what it is to find there Python's
-client stores; it asks for both by lines on its output, and for servers to be started and stopped.
+For each server, codec, runtime and transport (TCP, a Unix socket, TLS), the test makes a database and starts the
+program `everything` of fixtures/client-judge, which calls every function of the client. The program asks with
+lines on its output that Python's client read or store something, and that servers start or stop.
 """
 import hashlib
 import itertools
@@ -29,13 +28,13 @@ import servers
 from certificates import Certificates
 
 ACCOUNTS = 12
-#: The server knows so many commits for caches to be verified with.
+#: Size of the server's invalidation queue.
 KNOWN_COMMITS = 10
 TRANSPORTS = 'tcp', 'unix', 'tls'
-#: Each of all is in one of these, and nearly each pair of runtime, codec and transport.
+#: Every value is in one of these, and nearly every pair of runtime, codec and transport.
 SHORT = (('tokio', 'pickle', 'tcp'), ('smol', 'msgpack', 'unix'), ('tokio', 'msgpack', 'tls'),
          ('smol', 'pickle', 'tls'))
-#: A program that says nothing for so long hangs; it has a watch of its own.
+#: How long to wait for the exit of the program, in seconds; it detects hanging checks itself.
 PATIENCE = 300
 
 
@@ -99,7 +98,7 @@ class Run:
         return self.checks
 
     def prepare(self):
-        """The database"""
+        """Writes the database"""
         db = ZODB.DB(FileStorage(self.path, blob_dir=self.blobs))
         conn = db.open()
         root = conn.root
@@ -126,13 +125,13 @@ class Run:
         db.close()
 
     def start(self):
-        """Starts the tested server, and Python's client of it"""
+        """Starts the tested server, and connects Python's client"""
         if self.transport == 'unix':
             self.address = os.path.join(self.directory, 'main.sock')
         self.servers['main'] = self.server(
             self.path, self.blobs, self.address if isinstance(self.address, str) else
             '%s:%s' % (self.address or ('127.0.0.1', 0)))
-        # It is the same after a restart.
+        # The address stays the same after a restart.
         self.address = self.servers['main'].address
         if self.db is None:
             self.db = ZODB.DB(self.storage())
@@ -160,9 +159,9 @@ class Run:
             try:
                 for line in self.program.stdout:
                     last = line.strip()
-                    self.hear(last)
+                    self.handle(last)
                 assert self.program.wait(PATIENCE) == 0 and last == 'done', \
-                    f'{last or "it said nothing"}\n{self.servers["main"].tail()}'
+                    f'{last or "the program wrote nothing"}\n{self.servers["main"].tail()}'
             finally:
                 self.program.kill()
 
@@ -170,32 +169,32 @@ class Run:
     def spelled(address):
         return address if isinstance(address, str) else '%s:%s' % address
 
-    def hear(self, line):
+    def handle(self, line):
         word, _, rest = line.partition(' ')
         print(line, flush=True)
         if word == 'ok':
             self.checks += 1
         elif word == '?':
             question, *words = rest.split()
-            answer = getattr(self, 'tell_' + question.replace('-', '_'))(*words)
+            answer = getattr(self, 'answer_' + question.replace('-', '_'))(*words)
             print('!', answer, flush=True)
             self.program.stdin.write(f'{answer}\n')
             self.program.stdin.flush()
 
-    # What is asked. Numbers are oids and tids.
+    # The questions of the program. Numbers are oids and tids.
 
-    def tell_facts(self):
+    def answer_facts(self):
         return ' '.join(f'{name}={value}' for name, value in self.facts.items())
 
-    def tell_path(self):
+    def answer_path(self):
         return self.path
 
-    def tell_newest(self):
+    def answer_newest(self):
         self.begin()
         return u64(self.db.storage.lastTransaction())
 
-    def tell_logged(self, *words):
-        """Whether it is, at the latest when the server has noticed that a client is gone"""
+    def answer_logged(self, *words):
+        """Whether the server logs the words, at the latest after it has noticed the end of a connection"""
         ends = time.monotonic() + 20
         while ' '.join(words) not in self.servers['main'].said():
             if time.monotonic() > ends:
@@ -203,14 +202,14 @@ class Run:
             time.sleep(.05)
         return 'yes'
 
-    def tell_transactions(self):
+    def answer_transactions(self):
         text = (lambda words: words.decode().replace(' ', '_'))
         return ' '.join(
             f'{u64(it.tid)}:{text(it.user)}:{text(it.description)}:'
             + ','.join(str(u64(record.oid)) for record in it)
             for it in self.db.storage.iterator())
 
-    def tell_objects(self):
+    def answer_objects(self):
         oids, following = [], None
         while True:
             oid, _, _, following = self.db.storage.record_iternext(following)
@@ -218,30 +217,30 @@ class Run:
             if following is None:
                 return ','.join(oids)
 
-    def tell_change(self, account, balance):
+    def answer_change(self, account, balance):
         def change():
             self.conn.get(number(account))['balance'] = int(balance)
         return self.commit(change)
 
     def begin(self):
-        """Begin a transaction that sees all that is committed"""
+        """Begins a transaction that sees all commits"""
         manager, storage = self.conn.transaction_manager, self.db.storage
         newest = storage._call('lastTransaction')
-        # Python's server may tell of a commit after it has answered.
+        # Python's server may send an invalidation after it has answered.
         while storage.lastTransaction() < newest:
             time.sleep(.01)
         manager.begin()
         return manager
 
     def commit(self, change):
-        """-> the tid"""
+        """Commits a change; returns the tid"""
         manager = self.begin()
         change()
         manager.get().note('change')
         manager.commit()
         return u64(self.db.storage.lastTransaction())
 
-    def tell_look(self, oid):
+    def answer_look(self, oid):
         self.begin()
         try:
             found = self.conn.get(number(oid))
@@ -250,35 +249,35 @@ class Run:
             return 'nothing'
         return found() if isinstance(found, Length) else found['balance']
 
-    def tell_about(self, tid):
+    def answer_about(self, tid):
         it = self.one(tid)
         return f'{it.user.decode()}|{it.description.decode()}|{it.extension}'
 
-    def tell_records(self, tid):
+    def answer_records(self, tid):
         return len(list(self.one(tid)))
 
     def one(self, tid):
         for it in self.db.storage.iterator(number(tid), number(tid)):
             return it
 
-    def tell_blob(self, oid):
+    def answer_blob(self, oid):
         self.begin()
         with self.conn.get(number(oid)).open() as f:
             return digest(f.read())
 
-    def tell_new_blob(self, size):
+    def answer_new_blob(self, size):
         data = content(int(size))
         blob = Blob(data)
         tid = self.commit(lambda: self.conn.add(blob))
         return f'{u64(blob._p_oid)} {tid} {digest(data)}'
 
-    def tell_commits(self, count):
+    def answer_commits(self, count):
         for n in range(int(count)):
             tid = self.commit(lambda: self.conn.root.length.change(1))
         return tid
 
-    def tell_serve(self, kind):
-        """Another server, on a copy"""
+    def answer_serve(self, kind):
+        """Starts another server, on a copy of the database"""
         settings = {'plain': '', 'leaves-conflicts': 'client-conflict-resolution true',
                     'read-only': 'read-only true'}[kind]
         path = os.path.join(self.directory, kind + '.fs')
@@ -289,16 +288,16 @@ class Run:
         self.servers[kind] = self.server(path, blobs, address, settings)
         return self.spelled(self.servers[kind].address)
 
-    def tell_stop(self):
+    def answer_stop(self):
         self.servers.pop('main').stop()
         return 'done'
 
-    def tell_start(self):
+    def answer_start(self):
         self.start()
         return 'done'
 
-    def tell_start_changed(self):
-        """The server again, after somebody else has changed the file"""
+    def answer_start_changed(self):
+        """Starts the server again, after a commit directly to the file"""
         db = ZODB.DB(FileStorage(self.path, blob_dir=self.blobs))
         with db.transaction() as conn:
             conn.root.length.change(1)
@@ -307,7 +306,7 @@ class Run:
         self.start()
         return tid
 
-    def tell_pin(self):
+    def answer_pin(self):
         done = subprocess.run(
             ['openssl', 'x509', '-noout', '-fingerprint', '-sha256', '-in',
              self.tls.path('server.pem')], capture_output=True, text=True, check=True)

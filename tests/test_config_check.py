@@ -445,10 +445,20 @@ def without_place(message):
     return re.sub(r' \((line [-<>\w ]+, .*|in -X .*)\)$', '', first)
 
 
+#: What rzeo says instead of naming functions of Python.
+PLAIN_WORDS = {
+    r'^invalid literal for int\(\) with base 10: ': 'not a whole number: ',
+    r'^invalid literal for int\(\) with base 8: ': 'not an octal number: ',
+    r'^could not convert string to float: ': 'not a number: ',
+}
+
+
 def same_message(ours, other):
-    """Equal, but for what the system says about files, and what rzeo adds to Python's words."""
+    """Equal, but for what the system says about files, what rzeo adds to Python's words, and PLAIN_WORDS."""
     def key(text):
         return re.sub(r"(error opening file \S+: ).*", r'\1', text)
+    for pattern, plain in PLAIN_WORDS.items():
+        other = re.sub(pattern, plain, other)
     return ours is not None and (key(ours) == key(other) or ours.startswith(other + ';'))
 
 

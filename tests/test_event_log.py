@@ -141,6 +141,10 @@ def run(command, method):
         ran = subprocess.run(command + ['-C', 'c', '--test'], cwd=directory, capture_output=True,
                              text=True, timeout=120, env=environment)
         assert ran.returncode == 0, ran.stderr
+        for server in (web, mail):
+            # Waits for the last request, which may end after the program.
+            server.shutdown()
+            server.server_close()
         found = collections.OrderedDict()
         found['syslog'], found['syslog socket'] = packets(udp, unix)
         found['web'] = [form(*one) for one in web.heard]
@@ -148,9 +152,6 @@ def run(command, method):
         for path in sorted(directory.iterdir()):
             if path.name.startswith(('plain', 'sized')):
                 found[path.name] = path.read_text()
-        for server in (web, mail):
-            server.shutdown()
-            server.server_close()
         return {name: alike(value) for name, value in found.items()}
 
 

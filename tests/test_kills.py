@@ -57,14 +57,14 @@ MUST = ('kills under load', 'kills while opening', 'cut tails', 'commits', 'blob
 
 @pytest.mark.slow
 def test_kills(directory, arguments, program, size, runtime):
-    args = arguments(racer=program('racer'), cycles=size('cycles', 10, 30), python=False, without_cuts=False)
+    args = arguments(racer=program('racer'), cycles=size('cycles', 10, 20), python=False, without_cuts=False)
     kills = Kills(args, directory)
     try:
         kills.run()
     finally:
         kills.end()
         races.report(kills.counts)
-    kills.look_at_the_end()
+    kills.check_file()
     missing = [what for what in MUST if not kills.counts[what]]
     # A few kills may miss the moments between two syncs.
     assert not missing or args.cycles < 50 and missing == ['cut tails'], f'never: {missing}'
@@ -114,7 +114,7 @@ class Kills(races.Race):
 
     def run(self):
         for racer in self.racers:
-            racer.tell('run')
+            racer.send('run')
         self.extra.start()
         for cycle in range(self.args.cycles):
             self.wait_for_load()
@@ -129,7 +129,7 @@ class Kills(races.Race):
             self.start_server()
         self.wait_for_load()
         self.extra.stop()
-        self.rest()
+        self.pause()
 
     def done(self):
         return [racer.done() for racer in self.racers] + [self.extra.operations]
@@ -140,7 +140,7 @@ class Kills(races.Race):
         ends = time.monotonic() + PATIENCE
         while any(now <= then for now, then in zip(self.done(), before)):
             for racer in self.racers:
-                racer.look()
+                racer.read_lines()
             assert time.monotonic() < ends, (
                 f'clients do not come back: {before}, {self.done()}\n{self.extra.place()}')
             assert not self.extra.problem, self.extra.problem
@@ -198,7 +198,7 @@ class Kills(races.Race):
         self.look_at_blobs(storage)
         db = ZODB.DB(storage)
         conn = db.open(transaction.TransactionManager())
-        self.look_at_money(conn)
+        self.check_sums(conn)
         self.extra.look(conn)
         conn.close()
         db.close()
@@ -210,7 +210,7 @@ class Kills(races.Race):
                 if record.data and storage.is_blob_record(record.data):
                     storage.loadBlob(record.oid, record.tid)
 
-    def look_at_the_end(self):
+    def check_file(self):
         self.after_python(self.path)
         fstest.check(self.path)
 

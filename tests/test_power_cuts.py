@@ -55,7 +55,7 @@ def test_power_cuts(directory, arguments, serve, size, encoding, packs):
     if not can_trace():
         pytest.skip('strace is not installed, or may not be used')
     args = arguments(server=f"{serve} --runtime {'smol' if packs else 'tokio'}", codec=encoding, packs=packs,
-                     seconds=size('seconds', 3, 8), cuts=size('cuts', 40, 600))
+                     seconds=size('seconds', 3, 8), cuts=size('cuts', 40, 250))
     cuts = PowerCuts(args, directory)
     cuts.load()
     cuts.read_log()

@@ -1,6 +1,6 @@
 """Which servers' certificates are accepted: rzeo's client beside Python's.
 
-The certificates are those of test_tls_clients.py, and others that differ in purpose, in the hosts that they
+The certificates are those of support/tls_cases.py, and others that differ in purpose, in the hosts that they
 name, and in the place where they are trusted. For each case a TLS server, made with Python's ssl, requests a
 certificate from its clients. A TLS context as ZEO's client makes it (by ZEO's own code) and rzeo's client
 configuration then connect to the same server, with TLS 1.2 and with 1.3. Where they do not agree, the
@@ -21,7 +21,8 @@ import types
 
 import pytest
 
-import test_tls_clients as tls
+import tls_cases
+import tls_certificates as tls
 import tls_differences
 from ZEO import zconfig
 
@@ -32,8 +33,8 @@ SGC = '1.3.6.1.4.1.311.10.3.3', '2.16.840.1.113730.4.1'
 
 
 class Visit:
-    """A case of test_tls_clients with the host that is wanted, if any, pins, and whether what is trusted is
-    what the system trusts"""
+    """A case of tls_cases with the expected host, if any, pins, and whether the trusted certificates stand
+    in the system's trust store"""
 
     def __init__(self, case, host=None, pins=(), differs=None, system=False):
         self.title = case.title
@@ -64,7 +65,7 @@ def hosts():
         if names:
             extensions.append(alt_names(*names))
         leaf = tls.certificate(subject, root, key=own, extensions=extensions)
-        return Visit(tls.Case(f'host: {title}, {host}', [leaf], [root]), host)
+        return Visit(tls_cases.Case(f'host: {title}, {host}', [leaf], [root]), host)
 
     yield case('the name', HOST, HOST)
     yield case('another name', HOST, 'www.example.org')
@@ -107,7 +108,7 @@ def hosts():
     yield case('an old address as a new one', '::ffff:192.0.2.1', *addresses('192.0.2.1'))
     lone = tls.certificate(HOST, key=own)
     for host in HOST, 'localhost':
-        yield Visit(tls.Case(f'host: trusted as itself, {host}', [lone], [lone]), host)
+        yield Visit(tls_cases.Case(f'host: trusted as itself, {host}', [lone], [lone]), host)
 
 
 def purposes():
@@ -126,11 +127,11 @@ def purposes():
                 ('Netscape authority', [tls.netscape(5)])]:
             leaf = tls.certificate('server', root, key=tls.key(kind, 1), extensions=[
                 tls.authority_id(root.key.id), *extra])
-            yield Visit(tls.Case(f'purpose: {title}, {kind}', [leaf], [root]))
+            yield Visit(tls_cases.Case(f'purpose: {title}, {kind}', [leaf], [root]))
     for title, id in ('servers', tls.SERVER), ('clients', tls.CLIENT), ('gated cryptography', SGC[0]):
         middle = tls.authority('between', root, key=tls.key('rsa2048', 1), extra=[tls.purposes(id)])
         leaf = tls.certificate('server', middle, key=tls.key('p256'))
-        yield Visit(tls.Case('purpose: authority for ' + title, [leaf, middle], [root]))
+        yield Visit(tls_cases.Case('purpose: authority for ' + title, [leaf, middle], [root]))
 
 
 def system():
@@ -140,7 +141,7 @@ def system():
     hash = tls.subject_hash(root)
 
     def case(title, trusts):
-        return Visit(tls.Case('system: ' + title, [leaf], trusts), HOST, system=True)
+        return Visit(tls_cases.Case('system: ' + title, [leaf], trusts), HOST, system=True)
 
     yield case('file', [tls.authority('other', key=tls.key('p256')), root])
     yield case('file without it', [tls.authority('other', key=tls.key('p256'))])
@@ -151,7 +152,7 @@ def system():
 
 
 def pins():
-    """Pinned certificates, for which Python's client has no setting: what is expected stands here"""
+    """Pinned certificates, for which Python's client has no setting: the table has the expected verdicts"""
     root = tls.authority(key=tls.key('rsa2048'))
     leaf, other = (tls.certificate(HOST, root, key=tls.key('p256', number)) for number in range(2))
     old = tls.certificate(HOST, root, key=tls.key('p256'), end=tls.NOW - tls.DAY)
@@ -162,28 +163,28 @@ def pins():
             ('another of a trusted one', lone, [other], lone, differs),
             ('one of two', leaf, [other, leaf], other, differs), ('expired', old, [old], root, differs),
             ('self-signed', lone, [lone], lone, None), ('its issuer', leaf, [root], root, differs)]:
-        yield Visit(tls.Case('pin: ' + title, [sends], [trusts]),
+        yield Visit(tls_cases.Case('pin: ' + title, [sends], [trusts]),
                     pins=[hashlib.sha256(it.der).hexdigest() for it in pinned], differs=differs)
 
 
 def spoiled(seed):
-    """A random case of test_tls_clients, with a host"""
+    """A random case of tls_cases, with a host"""
     dice = random.Random(f'host {seed}')
-    return Visit(tls.spoiled(seed), dice.choice([None, None, 'leaf', 'a', 'x']))
+    return Visit(tls_cases.spoiled(seed), dice.choice([None, None, 'leaf', 'a', 'x']))
 
 
 # --- the two clients ------------------------------------------------------------------------------
 
 
 class Server:
-    """A server for one case and version, for as many clients as there are"""
+    """A server for one case and version, for any number of clients"""
 
     def __init__(self, folder, case, version, clients):
         path = os.path.join(folder, 'server.pem')
         with open(path, 'w') as file:
             file.write(''.join(it.pem for it in case.sends) + case.sends[0].key.pem)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.set_ciphers('DEFAULT:@SECLEVEL=0')  # whether it is too weak is the clients' business
+        self.context.set_ciphers('DEFAULT:@SECLEVEL=0')  # the clients decide what is too weak
         self.context.minimum_version = self.context.maximum_version = version
         self.context.load_cert_chain(path)
         self.context.verify_mode = ssl.CERT_REQUIRED
@@ -210,7 +211,7 @@ class Server:
                     pass
 
     def stop(self):
-        # The thread hears of the end by one more client.
+        # One more connection wakes the thread, which then sees that it is stopped.
         self.stopped = True
         socket.create_connection(('127.0.0.1', self.port)).close()
         self.thread.join()
@@ -218,7 +219,7 @@ class Server:
 
 
 def ask_python(port, own, authenticate, visit):
-    """What a context by ZEO says of a server"""
+    """The verdict of a context made by ZEO about a server"""
     section = types.SimpleNamespace(
         authenticate=None if visit.system else authenticate, certificate=own, key=None, password_function=None,
         check_hostname=visit.host is not None, server_hostname=visit.host)
@@ -229,7 +230,7 @@ def ask_python(port, own, authenticate, visit):
     try:
         with socket.create_connection(('127.0.0.1', port), timeout=10) as sock:
             with context.wrap_socket(sock, server_hostname=name) as wrapped:
-                return 'accepted' if wrapped.recv(1) == b'+' else 'refused: the server says nothing'
+                return 'accepted' if wrapped.recv(1) == b'+' else 'refused: the server sends nothing'
     except ssl.SSLCertVerificationError as error:
         return f'refused: {error.verify_message}'
     except OSError as error:
@@ -237,7 +238,7 @@ def ask_python(port, own, authenticate, visit):
 
 
 class Connect:
-    """The example of the crate, a process per case"""
+    """The example `connect` of rzeo-tls, in one process for each case"""
 
     def __init__(self, command, own, authenticate, visit):
         check = ['any', 'localhost'] if visit.host is None else ['check', visit.host]
@@ -259,7 +260,7 @@ class Connect:
 
 
 def judged(visit, python, rzeo, folder):
-    """Whether what the clients say is as it should be"""
+    """Whether the verdicts of both clients are as expected"""
     if not visit.pins:
         return tls_differences.compare(visit.case, python, rzeo, 'sslserver', folder, visit.host)
     agree = python.startswith('accepted') == (rzeo == 'accepted')
@@ -267,9 +268,9 @@ def judged(visit, python, rzeo, folder):
 
 
 def compare(visit, command, own, verbose):
-    """What the clients say of a case: whether it is a failure, how it ended, and a text to show"""
+    """The verdicts of both clients about a case: whether it is a failure, how it ended, and a text to show"""
     with tempfile.TemporaryDirectory() as folder:
-        authenticate = tls.trust(folder, visit.case)
+        authenticate = tls_cases.trust(folder, visit.case)
         if visit.system:
             nowhere = os.path.join(folder, 'nowhere')
             is_file = os.path.isfile(authenticate)
@@ -279,7 +280,7 @@ def compare(visit, command, own, verbose):
         client = Connect(command, own, authenticate, visit)
         try:
             results = []
-            for version in tls.VERSIONS:
+            for version in tls_differences.VERSIONS:
                 try:
                     server = Server(folder, visit.case, version, own)
                 except ssl.SSLError:
@@ -313,9 +314,9 @@ def test_example(program, size, arguments, monkeypatch, own):
     monkeypatch.setenv('SSL_CERT_FILE', '')
     monkeypatch.setenv('SSL_CERT_DIR', '')
     command, seed = program('examples/connect'), arguments().seed
-    todo = [Visit(case) for function in tls.CASES for case in function()]
+    todo = [Visit(case) for function in tls_cases.CASES for case in function()]
     todo += [*hosts(), *purposes(), *system(), *pins()]
-    todo += [spoiled(number) for number in range(seed, seed + size('random', 20, 400))]
-    tls.compare_all(todo, lambda visit: compare(visit, command, own, False))
+    todo += [spoiled(number) for number in range(seed, seed + size('random', 20, 150))]
+    tls_differences.compare_all(todo, lambda visit: compare(visit, command, own, False))
     assert not tls_differences.report_missing(of_servers=True)
 

@@ -15,7 +15,7 @@ pub(crate) const OBJECTS: u64 = 1_000;
 /// Bytes of a record.
 pub(crate) const RECORD_BYTES: usize = 1_000;
 
-/// A registered connection.
+/// A registered connection; its calls block.
 pub(crate) struct Client {
     stream: TcpStream,
     deframer: Deframer,

@@ -2,9 +2,10 @@
 //! run; then of the Rust client and of Python's.
 //!
 //! Absolute times on a shared machine are not reliable, so the ratios count, and each figure is the
-//! median of several rounds in which the three alternate. The floor of loads is a thread per
-//! connection that reads a record from a file for every request and sends it; the floor of commits
-//! is one thread that, for each commit, appends as many bytes as a commit takes and syncs.
+//! median of several rounds in which the three alternate. With `--against`, two builds of rzeo
+//! alternate instead. The floor of loads is a thread per connection that reads a record from a file
+//! for every request and sends it; the floor of commits is one thread that, for each commit, appends
+//! as many bytes as a commit takes and syncs.
 
 mod client;
 mod floor;
@@ -34,13 +35,25 @@ struct Args {
     /// Compare only the clients
     #[arg(long)]
     clients: bool,
+    /// Compare rzeo only with this other command for rzeo, such as an older build
+    #[arg(long, value_name = "COMMAND", conflicts_with = "clients")]
+    against: Option<String>,
 }
+
+/// Connections and requests in flight of the rows about loads.
+const LOADS: [(usize, usize); 5] = [(1, 1), (1, 32), (8, 1), (8, 32), (32, 32)];
+
+/// Connections of the rows about commits.
+const COMMITS: [usize; 3] = [1, 8, 32];
 
 fn main() -> std::io::Result<()> {
     let args = Args::parse();
     let time = Duration::from_secs_f64(args.seconds);
     let rzeo = servers::start_rzeo(&args.rzeo)?;
     client::populate(rzeo.address)?;
+    if let Some(other) = &args.against {
+        return compare_builds(&args, rzeo.address, other, time);
+    }
     if !args.clients {
         compare_servers(&args, rzeo.address, time)?;
     }
@@ -56,7 +69,7 @@ fn compare_servers(args: &Args, rzeo: SocketAddr, time: Duration) -> std::io::Re
     println!(
         "loads of 1 KB per second        rzeo      floor     Python   rzeo/floor  rzeo/Python"
     );
-    for (connections, window) in [(1, 1), (1, 32), (8, 1), (8, 32), (32, 32)] {
+    for (connections, window) in LOADS {
         let figures = rounds(args.rounds, || {
             Ok([rzeo, floor, python.address]
                 .map(|address| client::loads(address, connections, window, time)))
@@ -67,7 +80,7 @@ fn compare_servers(args: &Args, rzeo: SocketAddr, time: Duration) -> std::io::Re
     println!(
         "commits of 1 KB per second      rzeo      floor     Python   rzeo/floor  rzeo/Python"
     );
-    for connections in [1, 8, 32] {
+    for connections in COMMITS {
         let figures = rounds(args.rounds, || {
             Ok([
                 client::commits(rzeo, connections, time),
@@ -76,6 +89,33 @@ fn compare_servers(args: &Args, rzeo: SocketAddr, time: Duration) -> std::io::Re
             ])
         })?;
         print_row(&format!("{connections:2} connections"), figures);
+    }
+    Ok(())
+}
+
+/// Measures rzeo and the other command, in turns.
+fn compare_builds(
+    args: &Args,
+    rzeo: SocketAddr,
+    other: &str,
+    time: Duration,
+) -> std::io::Result<()> {
+    let other = servers::start_rzeo(other)?;
+    client::populate(other.address)?;
+    let both = [rzeo, other.address];
+    println!("loads of 1 KB per second        rzeo      other   rzeo/other");
+    for (connections, window) in LOADS {
+        let figures = rounds(args.rounds, || {
+            Ok(both.map(|address| client::loads(address, connections, window, time)))
+        })?;
+        print_ratio(&format!("{connections:2} connections, {window:2} in flight"), figures);
+    }
+    println!("commits of 1 KB per second      rzeo      other   rzeo/other");
+    for connections in COMMITS {
+        let figures = rounds(args.rounds, || {
+            Ok(both.map(|address| client::commits(address, connections, time)))
+        })?;
+        print_ratio(&format!("{connections:2} connections"), figures);
     }
     Ok(())
 }
@@ -105,11 +145,11 @@ fn compare_clients(args: &Args, address: SocketAddr, time: Duration) -> std::io:
 }
 
 /// The median of each figure over several rounds.
-fn rounds(
+fn rounds<const N: usize>(
     count: usize,
-    mut round: impl FnMut() -> std::io::Result<[std::io::Result<f64>; 3]>,
-) -> std::io::Result<[f64; 3]> {
-    let mut all: [Vec<f64>; 3] = Default::default();
+    mut round: impl FnMut() -> std::io::Result<[std::io::Result<f64>; N]>,
+) -> std::io::Result<[f64; N]> {
+    let mut all = [const { Vec::new() }; N];
     for _ in 0..count {
         for (figures, figure) in all.iter_mut().zip(round()?) {
             figures.push(figure?);
@@ -126,4 +166,8 @@ fn median(mut figures: Vec<f64>) -> f64 {
 fn print_row(what: &str, [rzeo, floor, python]: [f64; 3]) {
     let (to_floor, to_python) = (rzeo / floor, rzeo / python);
     println!("{what:26} {rzeo:10.0} {floor:10.0} {python:10.0} {to_floor:11.2} {to_python:12.1}");
+}
+
+fn print_ratio(what: &str, [rzeo, other]: [f64; 2]) {
+    println!("{what:26} {rzeo:10.0} {other:10.0} {:12.2}", rzeo / other);
 }

@@ -63,47 +63,30 @@ const CONVENTIONS: Conventions = Conventions {
 /// Why a server did not start, or ended badly.
 #[derive(Debug, Error)]
 pub(crate) enum ServeError {
-    /// The admin listener.
     #[error("cannot serve the status page: {0}")]
     Admin(#[source] io::Error),
-    /// The address of the admin listener.
     #[error("cannot serve the status page: {0}")]
     AdminAddress(#[source] ListenError),
     /// The file for `--address-file`.
     #[error("cannot write the address to {}: {source}", path.display())]
-    AddressFile {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
+    AddressFile { path: PathBuf, source: io::Error },
     /// A storage that failed to close.
     #[error("closing a storage: {0}")]
     Close(#[source] StorageError),
-    /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The address.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// Sockets from systemd.
     #[error(transparent)]
     Inherit(#[from] InheritError),
-    /// The log.
     #[error(transparent)]
     Log(#[from] LogError),
     /// A storage that cannot be opened.
     #[error("storage {}: {source}", repr(name))]
-    Open {
-        /// Its name.
-        name: String,
-        /// The reason.
-        source: StorageError,
-    },
+    Open { name: String, source: StorageError },
     /// Threads or sockets that the system refused.
     #[error("cannot serve: {0}")]
     Run(#[source] io::Error),
-    /// Certificates and keys.
     #[error("in <ssl>: {0}")]
     Ssl(#[from] SslError),
     /// A storage that cannot be read.

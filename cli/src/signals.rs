@@ -24,7 +24,7 @@ pub(crate) enum Ending {
 
 /// Where signals that end the server arrive.
 pub(crate) struct Endings {
-    /// The first.
+    /// Receives the first signal.
     pub(crate) first: oneshot::Receiver<Ending>,
     /// One more: connections are closed at once.
     pub(crate) second: oneshot::Receiver<Ending>,

@@ -14,7 +14,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_rustls::TlsConnector;
 
-/// A connection.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
@@ -24,23 +23,29 @@ pub(crate) async fn connect(
     address: &Address,
     tls: Option<&ClientTls>,
 ) -> io::Result<Box<dyn Stream>> {
+    secure(connect_plain(address).await?, address, tls).await
+}
+
+/// Connects without TLS.
+pub(crate) async fn connect_plain(address: &Address) -> io::Result<Box<dyn Stream>> {
     match address {
-        Address::Unix(path) => secure(UnixStream::connect(path).await?, address, tls).await,
+        Address::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
         Address::Tcp { port, .. } => {
             let host = address.host_to_connect().unwrap_or_default();
             let stream = TcpStream::connect((host, *port)).await?;
             stream.set_nodelay(true)?;
-            secure(stream, address, tls).await
+            Ok(Box::new(stream))
         }
     }
 }
 
-async fn secure(
-    stream: impl Stream + 'static,
+/// Starts TLS on a connection, if there is a configuration for it.
+pub(crate) async fn secure(
+    stream: Box<dyn Stream>,
     address: &Address,
     tls: Option<&ClientTls>,
 ) -> io::Result<Box<dyn Stream>> {
-    let Some(tls) = tls else { return Ok(Box::new(stream)) };
+    let Some(tls) = tls else { return Ok(stream) };
     let name = tls.server_name(address.host_to_connect()).map_err(io::Error::other)?;
     let secured = TlsConnector::from(tls.config().clone()).connect(name, stream).await?;
     Ok(Box::new(secured))
@@ -99,7 +104,7 @@ enum Socket {
 }
 
 impl Listener {
-    /// Within a runtime.
+    /// Registers the sockets with the runtime that the caller runs in.
     pub(crate) fn new(sockets: Vec<rzeo_net::Listener>) -> io::Result<Self> {
         let register = |socket| match socket {
             rzeo_net::Listener::Tcp(socket) => TcpListener::from_std(socket).map(Socket::Tcp),

@@ -22,7 +22,6 @@ use tracing::warn;
 pub(crate) struct InheritError {
     /// Its number; the first is 1.
     number: usize,
-    /// The reason.
     source: io::Error,
 }
 
@@ -72,7 +71,7 @@ pub(crate) fn send_keep_alives(host: &Arc<Host>) -> io::Result<()> {
     let host = host.clone();
     let watch = move || {
         loop {
-            // Waits for the hub of each storage; if one does not come back, neither does this.
+            // Waits for the hub of each storage; if one hangs, no keep-alive is sent.
             let _ = host.overview();
             notify(&[NotifyState::Watchdog]);
             thread::sleep(limit / 2);
@@ -81,8 +80,8 @@ pub(crate) fn send_keep_alives(host: &Arc<Host>) -> io::Result<()> {
     thread::Builder::new().name("watchdog".to_owned()).spawn(watch).map(drop)
 }
 
-fn notify(news: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(news) {
-        warn!(target: "ZEO.runzeo", "systemd cannot be notified of {news:?}: {error}");
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!(target: "ZEO.runzeo", "systemd cannot be notified of {states:?}: {error}");
     }
 }

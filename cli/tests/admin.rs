@@ -54,11 +54,11 @@ impl Running {
         self.directory.path().join("admin")
     }
 
-    /// What is answered to these bytes, up to the end of the connection.
-    fn say(&self, bytes: &str) -> String {
+    /// Sends bytes, and returns the answer up to the end of the connection.
+    fn send(&self, bytes: &str) -> String {
         let mut stream = UnixStream::connect(self.socket()).unwrap();
         let mut answer = Vec::new();
-        // Whoever is refused in the middle of what he says may not hear the end.
+        // The server may close the connection before it has read all of it.
         let _ = stream.write_all(bytes.as_bytes());
         let _ = stream.read_to_end(&mut answer);
         String::from_utf8(answer).unwrap()
@@ -67,7 +67,7 @@ impl Running {
     /// Status, headers in lower case, and body.
     fn request(&self, method: &str, path: &str) -> (u16, String, String) {
         let answer =
-            self.say(&format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+            self.send(&format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         (status, head.to_lowercase(), body.to_owned())
@@ -114,14 +114,14 @@ fn nothing_else_is_answered() {
     let long = "x".repeat(20_000);
     assert_eq!(server.request("GET", &format!("/{long}")).0, 431, "a long address");
     let headers = "a: b\r\n".repeat(100);
-    let answer = server.say(&format!("GET / HTTP/1.1\r\n{headers}\r\n"));
+    let answer = server.send(&format!("GET / HTTP/1.1\r\n{headers}\r\n"));
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
-    assert!(server.say("\x00\x00\x00\x04ruok\r\n\r\n").starts_with("HTTP/1.1 400 "));
+    assert!(server.send("\x00\x00\x00\x04ruok\r\n\r\n").starts_with("HTTP/1.1 400 "));
 }
 
-/// Those who only hold connections take nothing from the process but those, and for a while.
+/// Idle connections cannot use up descriptors: their number and their time are limited.
 #[test]
-fn connections_are_few() {
+fn connections_are_limited() {
     let server = Running::start();
     let mut idle: Vec<UnixStream> = Vec::new();
     let mut refused = wait_for("a connection that is refused", || {
@@ -129,7 +129,7 @@ fn connections_are_few() {
         stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
         match stream.read(&mut [0]) {
             Ok(0) => Some(stream),
-            // Nobody has said anything yet.
+            // The server waits for a request.
             _ => {
                 idle.push(stream);
                 None

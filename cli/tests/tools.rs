@@ -4,10 +4,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics is a test that fails")]
 
 use std::fs;
+use std::io::Read as _;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::thread::sleep;
+use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
 
 use rcgen::generate_simple_self_signed;
@@ -149,6 +150,42 @@ fn tls_on_one_side_only_is_reported_at_once() {
     let target = format!("{}:one", secure.address);
     let packed = rzeo(secure.path(), &[&["pack", &target][..], &all].concat());
     assert!(packed.status.success(), "{packed:?}");
+}
+
+#[test]
+fn a_server_that_sends_nothing_is_reported_after_the_timeout() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.fs");
+    fs::write(path, "FS30").unwrap();
+    // The system accepts the connections; nobody reads them.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let start = Instant::now();
+    for (status, arguments, expected) in [
+        (2, ["status", "--timeout", "0.3"], "and whether it needs --tls"),
+        (1, ["pack", "--connect-timeout", "0.3"], "and whether it needs --tls"),
+        (1, ["copy", "--connect-timeout=0.3", "a.fs"], "and whether it needs --to-tls"),
+        (2, ["status", "--tls", "--timeout=0.3"], "check that a ZEO server listens there"),
+    ] {
+        let arguments = [&arguments[..], &[&address]].concat();
+        let (found, error) = failure(directory.path(), &arguments);
+        assert_eq!(found, Some(status), "{arguments:?}: {error}");
+        assert!(error.contains("connected, but no answer within 0.3 seconds"), "{error}");
+        assert!(error.contains(expected), "{error}");
+    }
+
+    // As Python's TLS servers do.
+    let closing = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = closing.local_addr().unwrap().to_string();
+    let closer = spawn(move || {
+        let (mut connection, _) = closing.accept().unwrap();
+        connection.read(&mut [0; 64]).unwrap()
+    });
+    let (_, error) = failure(directory.path(), &["status", &address]);
+    closer.join().unwrap();
+    assert!(error.contains("without an answer; check that a ZEO server listens there"), "{error}");
+    assert!(error.contains("whether it needs --tls"), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(8), "it waited");
 }
 
 #[test]

@@ -70,7 +70,7 @@ pub enum CacheFileError {
     },
 }
 
-/// An open journal.
+/// The journal of a client's cache, open and locked against other clients.
 #[derive(Debug)]
 pub struct CacheFile {
     path: PathBuf,

@@ -44,7 +44,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// State.
+/// The state of the client and of its connection.
 impl Client {
     pub(crate) fn new(
         shared: Arc<Shared>,
@@ -78,7 +78,7 @@ impl Client {
         self.shared().look(|state| state.machine.is_read_only())
     }
 
-    /// What the server last said of its storage; `None` before the first connection.
+    /// The last description of the storage that a server sent; `None` before the first connection.
     #[must_use]
     pub fn known_info(&self) -> Option<Arc<ServerInfo>> {
         self.shared().look(|state| state.machine.info().cloned())
@@ -112,7 +112,7 @@ impl Client {
     }
 
     /// Replaces the list of servers. Takes effect when the connection is lost; at once if there is none, or
-    /// one that refuses writing although writing is wanted.
+    /// one that refuses writing although the client writes.
     ///
     /// # Errors
     /// If there is no address, or with TLS one without a host name. Nothing changes then.
@@ -216,7 +216,7 @@ impl Client {
         self.0.ask(History(oid, size)).await
     }
 
-    /// The current record of the smallest oid at or after this one, and where to go on.
+    /// The current record of the smallest oid at or after this one, and the oid to continue with.
     ///
     /// # Errors
     /// As for all calls.

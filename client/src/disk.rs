@@ -39,7 +39,6 @@ struct Disk {
     uploads: HashMap<TxnId, Vec<Upload>>,
 }
 
-/// Starts the thread.
 pub(crate) fn start(
     shared: Arc<Shared>,
     jobs: Receiver<DiskJob>,

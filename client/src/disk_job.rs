@@ -24,7 +24,6 @@ pub(crate) enum DiskJob {
     Upload(TxnId, Upload),
     /// Read a piece of a blob, to be sent.
     Read {
-        /// The transaction.
         txn: TxnId,
         /// Number of the blob in the transaction.
         blob: usize,

@@ -146,7 +146,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// Where to connect.
+    /// The address of the server to connect to.
     #[must_use]
     pub const fn address(&self) -> &Address {
         &self.address
@@ -160,7 +160,7 @@ impl Link {
         Some((tls.config().clone(), name.expect("addresses are checked for names with TLS")))
     }
 
-    /// Ready when the connection is not wanted any more. To be polled while it is being made.
+    /// Ready when the connection is no longer needed. Poll it while the connection is being made.
     pub fn poll_given_up(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.shared.with(|state, _| match state.links.get_mut(&self.conn) {
             Some(outbox) if !outbox.is_closing => {
@@ -173,7 +173,7 @@ impl Link {
 
     /// The connection is made, with the layers below the protocol (TLS).
     pub fn connected(&mut self) {
-        self.tell(Input::Connected(self.conn));
+        self.handle_input(Input::Connected(self.conn));
     }
 
     /// The connection cannot be made.
@@ -183,12 +183,12 @@ impl Link {
 
     /// Bytes have arrived from the server.
     pub fn received(&mut self, bytes: &[u8]) {
-        self.tell(Input::Bytes(self.conn, bytes));
+        self.handle_input(Input::Bytes(self.conn, bytes));
     }
 
     /// The socket has taken this many bytes.
     pub fn sent(&mut self, bytes: usize) {
-        self.tell(Input::Sent(self.conn, bytes));
+        self.handle_input(Input::Sent(self.conn, bytes));
     }
 
     /// Moves the bytes to send to the end of `chunks`; the task is woken when there are more, or when
@@ -209,8 +209,8 @@ impl Link {
         self.shared.look(|state| state.has_room())
     }
 
-    /// Input of connections that the machine does not want any more is ignored.
-    fn tell(&self, input: Input<'_>) {
+    /// Passes input to the machine, except for a connection that the machine is closing.
+    fn handle_input(&self, input: Input<'_>) {
         self.shared.with(|state, now| {
             if state.links.get(&self.conn).is_some_and(|outbox| !outbox.is_closing) {
                 state.machine.handle_input(now, input);
@@ -230,7 +230,7 @@ impl Link {
 
     fn end(&mut self, input: Input<'_>) {
         self.is_over = true;
-        self.tell(input);
+        self.handle_input(input);
         self.shared.with(|state, _| state.forget_link(self.conn));
     }
 }

@@ -33,7 +33,7 @@ struct ServerIterator<Start> {
 /// How far an iterator has come.
 #[derive(Clone, Copy, Debug)]
 enum Position<Start> {
-    /// It is opened with this query when its first item is wanted.
+    /// The query that opens it when its first item is requested.
     NotOpened(Start),
     At(IteratorId),
     Ended,

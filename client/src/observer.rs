@@ -28,7 +28,7 @@ pub trait Observer: Send + Sync {
     fn invalidated(&self, tid: Tid, oids: &Arc<[Oid]>) {}
     /// Anything may have changed up to this commit.
     fn invalidated_all(&self, tid: Tid) {}
-    /// This client changed these objects. It stands in order with what others changed.
+    /// This client changed these objects. The call is in order with those for the changes of other clients.
     fn committed(&self, tid: Tid, oids: &Arc<[Oid]>) {}
     /// A server is chosen and the cache is verified.
     fn connected(&self, info: &Arc<ServerInfo>, read_only: bool) {}
@@ -55,7 +55,7 @@ pub enum ClientEvent {
 }
 
 impl ClientEvent {
-    fn tell(&self, observer: &dyn Observer) {
+    fn notify(&self, observer: &dyn Observer) {
         match self {
             Self::Invalidated { tid, oids } => observer.invalidated(*tid, oids),
             Self::InvalidatedAll { tid } => observer.invalidated_all(*tid),
@@ -132,9 +132,9 @@ impl Observers {
         subscription
     }
 
-    pub(crate) fn tell(&mut self, event: &ClientEvent, wakers: &mut Wakers) {
+    pub(crate) fn notify(&mut self, event: &ClientEvent, wakers: &mut Wakers) {
         if let Some(observer) = &self.observer {
-            event.tell(&**observer);
+            event.notify(&**observer);
         }
         self.each(wakers, |queue| queue.events.push_back(event.clone()));
     }

@@ -117,7 +117,7 @@ impl Shared {
             wakers: Wakers::new(),
         };
         let shared = Arc::new(Self { state: Mutex::new(state), clock });
-        // The machine wants connections from the beginning.
+        // The machine requests connections from the beginning.
         shared.with(|_, _| ());
         shared
     }
@@ -151,7 +151,6 @@ impl Shared {
         look(&self.state.lock())
     }
 
-    /// Closes the client.
     pub(crate) fn close(&self) {
         self.with(State::close);
     }
@@ -256,7 +255,7 @@ impl State {
             // Events added to core later are not forwarded to observers.
             _ => return,
         };
-        self.observers.tell(&event, &mut self.wakers);
+        self.observers.notify(&event, &mut self.wakers);
     }
 
     fn answer(&mut self, call: CallId, result: Result<Answer, CallError>) {
@@ -296,7 +295,7 @@ impl State {
         self.unwritten < UNWRITTEN_BYTES_MAX
     }
 
-    /// This many bytes were written.
+    /// Counts bytes that the file thread has written.
     pub(crate) fn written(&mut self, bytes: usize) {
         let had_room = self.has_room();
         self.unwritten = self.unwritten.saturating_sub(bytes);

@@ -53,7 +53,6 @@ struct Server {
 }
 
 impl Server {
-    /// Registers the client.
     fn connect(driver: &mut Driver) -> Self {
         let mut server = Self { link: link(driver), deframer: Deframer::new(u32::MAX) };
         server.link.connected();
@@ -182,7 +181,7 @@ fn what_is_not_a_server_is_let_go_after_what_is_due_to_it() {
 #[test]
 fn the_end_comes_after_that_of_all_connections() {
     let (client, mut driver) = client();
-    let mut news = client.subscribe();
+    let mut events = client.subscribe();
     let link = link(&mut driver);
     let mut close = Box::pin(client.close());
     assert!(close.as_mut().poll(&mut cx()).is_pending());
@@ -193,7 +192,7 @@ fn the_end_comes_after_that_of_all_connections() {
     assert!(close.as_mut().poll(&mut cx()).is_pending());
     drop(driver);
     assert!(close.as_mut().poll(&mut cx()).is_ready());
-    assert!(pin!(news.next()).poll(&mut cx()).is_ready());
+    assert!(pin!(events.next()).poll(&mut cx()).is_ready());
     assert_eq!(pin!(client.load(Oid(1))).poll(&mut cx()), Poll::Ready(Err(CallError::Closed)));
 }
 

@@ -138,7 +138,7 @@ impl Waiters {
         self.replies.fail_all(error, wakers);
     }
 
-    /// Fails a call, of whatever type. Ids are never used twice, so it is in at most one table.
+    /// Fails a call of any type. Ids are never used twice, so it is in at most one table.
     fn fail(&mut self, call: CallId, error: CallError, wakers: &mut Wakers) {
         let failed = self.done.fail(call, error, wakers);
         let failed = failed.and_then(|error| self.loads.fail(call, error, wakers));

@@ -57,7 +57,7 @@ pub enum Opaque {
     },
     /// The result of a call (REDUCE, OBJ, INST).
     Call {
-        /// The callable.
+        /// The callable, by which Python makes the object.
         callable: Value,
         /// Its arguments, as a tuple.
         args: Value,

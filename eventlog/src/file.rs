@@ -14,14 +14,14 @@ use jiff::tz::TimeZone;
 use crate::encoding::Encoding;
 use crate::rollover::Schedule;
 
-/// A log file.
+/// A file that log records are appended to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileSettings {
-    /// The path.
+    /// Path of the file. Rotated files are beside it, with a suffix.
     pub path: PathBuf,
     /// Whether the file is opened when the first record is written.
     pub delay: bool,
-    /// The encoding.
+    /// Encoding of new records; ones that are already in the file stay.
     pub encoding: Encoding,
     /// When it is rotated.
     pub rotation: Rotation,
@@ -39,9 +39,9 @@ pub enum Rotation {
         /// Maximum number of old files. Older ones are removed.
         old_files: u32,
     },
-    /// At times.
+    /// At regular times.
     Time {
-        /// The times.
+        /// How often, and at which time of the day.
         schedule: Schedule,
         /// Maximum number of old files. Older ones are removed.
         old_files: u32,

@@ -129,7 +129,7 @@ fn encode(text: &str, form: &mut String) {
     }
 }
 
-/// A web server.
+/// Sends each record as the fields of a form.
 pub(crate) struct HttpTransport {
     pub(crate) url: HttpUrl,
     pub(crate) method: Method,

@@ -24,7 +24,7 @@ const NAMES: [(&str, u8); 11] = [
 impl Level {
     /// The program cannot go on, or violated a guarantee.
     pub const CRITICAL: Self = Self(50);
-    /// Something failed.
+    /// An operation failed.
     pub const ERROR: Self = Self(40);
     /// Something is about to fail, or a peer misbehaves.
     pub const WARNING: Self = Self(30);

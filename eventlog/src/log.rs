@@ -29,7 +29,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens all destinations. Events are written by the layer, which is to be added to a subscriber.
+    /// Opens all destinations. Events are written by the layer, which the caller adds to a subscriber.
     ///
     /// # Errors
     /// If a destination cannot be opened.

@@ -18,7 +18,7 @@ use lettre::transport::smtp::extension::ClientId;
 
 use crate::delivery::{DELIVERY_TIME_MAX, Message, Transport};
 
-/// The default port.
+/// SMTP's port.
 const PORT: u16 = 25;
 
 /// A mail server, and the mails that it gets.
@@ -32,7 +32,7 @@ pub struct MailSettings {
     pub from: String,
     /// The recipients. Each text can contain several, separated by commas.
     pub to: Vec<String>,
-    /// The subject.
+    /// Subject of all mails.
     pub subject: String,
     /// User name and password at the mail server.
     pub login: Option<(String, String)>,

@@ -11,26 +11,20 @@ use serde_json::Value;
 
 use crate::level::Level;
 
-/// A log record.
+/// A log record with what Python's formats can show of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Record<'a> {
-    /// The time of the event.
     pub(crate) time: Timestamp,
-    /// The level.
     pub(crate) level: Level,
-    /// The name of the logger.
     pub(crate) name: &'a str,
     /// One line of text, with the event's fields at its end.
     pub(crate) message: &'a str,
     /// The text without the fields.
     pub(crate) plain: &'a str,
-    /// The event's fields.
     pub(crate) fields: &'a [(&'static str, Value)],
-    /// The source file of the event.
     pub(crate) file: &'a str,
-    /// The line in that file.
     pub(crate) line: u32,
-    /// When logging started.
+    /// When logging started, for `relativeCreated`.
     pub(crate) start: Timestamp,
 }
 
@@ -53,13 +47,9 @@ pub(crate) enum Field {
     FileName,
     /// The function; always unknown.
     FuncName,
-    /// The level's name.
     LevelName,
-    /// The level's number.
     LevelNo,
-    /// The line in the source file.
     LineNo,
-    /// The message.
     Message,
     /// The source file without directory and extension.
     Module,
@@ -67,11 +57,9 @@ pub(crate) enum Field {
     Msecs,
     /// The message before formatting; always the same as the message.
     Msg,
-    /// The logger's name.
     Name,
-    /// The source file.
+    /// The source file with its path.
     PathName,
-    /// The process id.
     Process,
     /// Always `MainProcess`.
     ProcessName,
@@ -83,18 +71,14 @@ pub(crate) enum Field {
     TaskName,
     /// The number of the thread.
     Thread,
-    /// The thread's name.
     ThreadName,
 }
 
 /// The value of a field.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum FieldValue<'a> {
-    /// A text.
     Text(Cow<'a, str>),
-    /// A whole number.
     Integer(u64),
-    /// A number with a fraction.
     Float(f64),
 }
 
@@ -131,7 +115,7 @@ impl Field {
         NAMES.iter().find(|(known, _)| *known == name).map(|(_, field)| field.clone())
     }
 
-    /// Its name.
+    /// The name in formats; for a field of the event, the event's name for it.
     pub(crate) fn name(&self) -> &str {
         match self {
             Self::Extra(name) => name,

@@ -14,7 +14,7 @@ const DAY: i64 = 24 * HOUR;
 /// The time for which a log file is written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
-    /// The unit.
+    /// Unit of the interval.
     pub when: When,
     /// The number of units. Minimum 1.
     pub interval: u32,

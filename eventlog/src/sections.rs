@@ -154,7 +154,7 @@ static LOGGER: SectionType = SectionType::new(
     &[Slot { accepts: Accepts::Group(&LOG_HANDLER), count: Count::Any }],
 );
 
-/// All section types.
+/// The types of `<eventlog>` and of its handlers' sections, for a program's schema.
 pub static TYPES: [&SectionType; 7] =
     [&EVENTLOG, &LOGGER, &LOGFILE, &SYSLOG, &WIN32_EVENTLOG, &HTTP_LOGGER, &EMAIL_NOTIFIER];
 

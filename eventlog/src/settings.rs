@@ -23,7 +23,7 @@ pub struct EventLog {
 /// A destination of records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandlerSettings {
-    /// The destination.
+    /// Where records go.
     pub destination: Destination,
     /// Minimum level of records for this destination.
     pub level: Level,
@@ -38,9 +38,9 @@ pub struct HandlerSettings {
 pub enum Destination {
     /// A file, to which records are appended.
     File(FileSettings),
-    /// A web server.
+    /// A web server, by one request for each record.
     Http {
-        /// Its URL.
+        /// URL to which the fields are sent.
         url: HttpUrl,
         /// The method of requests.
         method: Method,
@@ -51,7 +51,7 @@ pub enum Destination {
     Stderr,
     /// Standard output.
     Stdout,
-    /// A syslog server.
+    /// A syslog server, by one datagram for each record.
     Syslog {
         /// Its address: of UDP, or the path of a Unix socket.
         address: SocketAddress,
@@ -92,7 +92,7 @@ impl HandlerSettings {
 }
 
 impl LogFormat {
-    /// All names.
+    /// The words that [`Self::named`] accepts.
     pub const NAMES: &[&str] = &["text", "json"];
 
     /// The format of that name, in lower case.

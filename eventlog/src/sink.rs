@@ -30,7 +30,6 @@ pub(crate) enum Sink {
 }
 
 impl Sink {
-    /// Opens a destination.
     pub(crate) fn open(destination: Destination) -> io::Result<Self> {
         let name = destination.to_string();
         let (transport, form): (Box<dyn Transport>, bool) = match destination {

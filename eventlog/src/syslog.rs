@@ -13,7 +13,7 @@ use rzeo_zconfig::SocketAddress;
 use crate::delivery::{DELIVERY_TIME_MAX, Message, Transport};
 use crate::level::Level;
 
-/// The default port.
+/// Syslog's UDP port.
 const PORT: u16 = 514;
 
 /// The part of a system that records come from, in syslog's terms.
@@ -69,7 +69,7 @@ fn severity(level: Level) -> u8 {
     }
 }
 
-/// A syslog server.
+/// Sends each record as a datagram.
 pub(crate) struct SyslogTransport {
     facility: Facility,
     socket: Socket,

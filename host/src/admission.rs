@@ -41,7 +41,6 @@ pub struct ConnectionCounts {
     pub refused: u64,
 }
 
-/// Counts connections.
 #[derive(Debug)]
 pub(crate) struct Admission {
     state: Mutex<Counted>,

@@ -1,9 +1,9 @@
 //! Wakes idle connections in batches after a commit.
 //!
-//! Every connection is told of a commit. To put the invalidation into their inboxes costs next to
-//! nothing; the write to a socket that follows does not: with thousands of connections it is some ten
+//! Every connection receives every commit. Putting the invalidation into the inboxes costs next to
+//! nothing, but the writes to the sockets do: with thousands of connections they take some ten
 //! milliseconds of processor time for each commit, and the committer's own answer and the loads of all
-//! clients would wait behind all of it. So an invalidation wakes no connection at once. It is in the
+//! clients would wait for all of them. So an invalidation wakes no connection at once. It is in the
 //! inbox, in order, and a connection that wakes for anything else sends it at once. The first few idle
 //! connections are woken when the hub is done, the others by the thread of the [`BatchWaker`], in batches
 //! with a pause between them. A connection that is woken a little later sends several invalidations in
@@ -133,28 +133,28 @@ fn wake_batches(list: &WakeList) {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::{Sender, channel};
-    use std::task::{Context, Wake as Wakeable, Waker};
+    use std::task::{Context, Wake, Waker};
 
     use super::*;
-    use crate::inbox::Wake;
+    use crate::inbox::InboxMessage;
 
     /// Sends the number of the connection that was woken.
-    struct Told(usize, Sender<usize>);
+    struct SendNumber(usize, Sender<usize>);
 
-    impl Wakeable for Told {
+    impl Wake for SendNumber {
         fn wake(self: Arc<Self>) {
             let _ = self.1.send(self.0);
         }
     }
 
     /// Inboxes with an invalidation, each with a task that waits for it.
-    fn crowd(count: usize, told: &Sender<usize>) -> Vec<Arc<Inbox>> {
+    fn crowd(count: usize, sender: &Sender<usize>) -> Vec<Arc<Inbox>> {
         (0..count)
             .map(|number| {
                 let inbox = Arc::new(Inbox::default());
-                let waker = Waker::from(Arc::new(Told(number, told.clone())));
+                let waker = Waker::from(Arc::new(SendNumber(number, sender.clone())));
                 assert!(inbox.poll_recv(&mut Context::from_waker(&waker)).is_pending());
-                assert!(inbox.push_quietly(Wake::Stop));
+                assert!(inbox.push_quietly(InboxMessage::Stop));
                 inbox
             })
             .collect()
@@ -162,13 +162,13 @@ mod tests {
 
     #[test]
     fn the_first_batch_is_woken_at_once_and_the_others_in_batches() {
-        let (told, woken) = channel();
+        let (sender, woken) = channel();
         let list = WakeList::new(2);
-        let inboxes = crowd(6, &told);
+        let inboxes = crowd(6, &sender);
         list.wake(inboxes[..5].to_vec());
         assert_eq!(woken.try_iter().collect::<Vec<_>>(), [0, 1]);
         list.wake(inboxes[5..].to_vec());
-        assert!(woken.try_recv().is_err(), "others are waiting already");
+        assert!(woken.try_recv().is_err(), "the list was not empty");
         let sizes: Vec<usize> = (0..2).map(|_| list.next_batch().len()).collect();
         assert_eq!(sizes, [2, 2]);
         list.stop();
@@ -177,10 +177,10 @@ mod tests {
 
     #[test]
     fn all_connections_are_woken_in_the_end() {
-        let (told, woken) = channel();
+        let (sender, woken) = channel();
         let waker_thread = BatchWaker::start();
         let count = 3 * waker_thread.list().batch + 1;
-        waker_thread.list().wake(crowd(count, &told));
+        waker_thread.list().wake(crowd(count, &sender));
         let mut all: Vec<usize> = woken.iter().take(count).collect();
         all.sort_unstable();
         assert_eq!(all, (0..count).collect::<Vec<_>>());

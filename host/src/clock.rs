@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use jiff::Zoned;
 use rzeo_core::{Instant, Now, UnixTime};
 
-/// Reads both clocks.
+/// Reads the monotonic clock, for timers, and the wall clock, for tids.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     start: std::time::Instant,

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use rzeo_core::server::{Input, Output, Session, StorageCall, StorageId};
 use rzeo_net::{Protocol, Runtime, Status, Stream, drive, race, sleep};
 
-use crate::{Connected, Wake, log};
+use crate::{Connected, InboxMessage, log};
 
 impl Connected {
     /// Serves the connection to its end.
@@ -80,7 +80,7 @@ impl<R: Runtime> Connection<R> {
                 return Status::Closing;
             }
             match self.connected.try_recv() {
-                Some(wake) => self.handle_wake(wake),
+                Some(message) => self.handle_message(message),
                 None => return Status::Open,
             }
         }
@@ -97,11 +97,11 @@ impl<R: Runtime> Connection<R> {
         }
     }
 
-    fn handle_wake(&mut self, wake: Wake) {
-        self.handle_input(match wake {
-            Wake::Notice(notice) => Input::Notice(notice),
-            Wake::Answer(reply) => Input::Answer(reply),
-            Wake::Stop => Input::Stop,
+    fn handle_message(&mut self, message: InboxMessage) {
+        self.handle_input(match message {
+            InboxMessage::Notice(notice) => Input::Notice(notice),
+            InboxMessage::Answer(reply) => Input::Answer(reply),
+            InboxMessage::Stop => Input::Stop,
         });
     }
 
@@ -116,8 +116,8 @@ impl<R: Runtime> Protocol for Connection<R> {
     }
 
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let wake = ready!(self.connected.poll_recv(cx));
-        self.handle_wake(wake);
+        let message = ready!(self.connected.poll_recv(cx));
+        self.handle_message(message);
         Poll::Ready(())
     }
 

@@ -17,7 +17,7 @@ use crate::admission::{Admission, AdmissionGuard, ConnectionCounts};
 use crate::batch_waker::BatchWaker;
 use crate::clock::{Clock, ctime};
 use crate::connection_slots::{ConnectionSlot, ConnectionSlots};
-use crate::inbox::{Inbox, Wake};
+use crate::inbox::{Inbox, InboxMessage};
 use crate::log::{LOG_TARGET, log};
 use crate::overview::{Overview, Sample};
 use crate::served_storage::ServedStorage;
@@ -42,7 +42,7 @@ impl Host {
     /// Starts the threads of all storages.
     ///
     /// # Errors
-    /// If a storage cannot tell its latest commits.
+    /// If a storage cannot read its latest commits.
     pub fn new(settings: &Settings, storages: Vec<StorageSpec>) -> Result<Arc<Self>, StorageError> {
         let clock = Clock::start();
         let slots = Arc::new(ConnectionSlots::default());
@@ -95,7 +95,7 @@ impl Host {
         }))
     }
 
-    /// What sessions share.
+    /// Settings that all sessions share.
     #[must_use]
     pub fn settings(&self) -> Arc<ServerSettings> {
         self.settings.clone()
@@ -137,7 +137,7 @@ impl Host {
     pub fn stop_connections(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         for slot in self.slots.read().values() {
-            slot.inbox.push(Wake::Stop);
+            slot.inbox.push(InboxMessage::Stop);
         }
     }
 
@@ -163,7 +163,7 @@ impl Host {
     #[must_use]
     pub fn samples(&self) -> Vec<Sample> {
         let entries = self.settings.storages.iter().zip(&self.storages);
-        entries.map(|(entry, storage)| Sample::new(&entry.counters, storage.measured())).collect()
+        entries.map(|(entry, storage)| Sample::new(&entry.counters, storage.histograms())).collect()
     }
 
     /// Number of connections admitted since the start.
@@ -206,7 +206,7 @@ impl Admitted {
         host.slots.write().insert(conn, slot);
         // Read after the slot is in the map: either this or `stop_connections` reaches it.
         if host.stopping.load(Ordering::SeqCst) {
-            inbox.push(Wake::Stop);
+            inbox.push(InboxMessage::Stop);
         }
         Connected { conn, host, peer, accepted, inbox, _admission: admission }
     }
@@ -229,7 +229,7 @@ impl Connected {
         Session::new(self.accepted, self.host.settings.clone(), self.peer.clone())
     }
 
-    /// Both clocks.
+    /// The time by both clocks: monotonic for timers, wall for tids.
     #[must_use]
     pub fn now(&self) -> Now {
         self.host.clock.now()
@@ -272,12 +272,12 @@ impl Connected {
 
     /// Takes the first thing out of the inbox.
     #[must_use]
-    pub fn try_recv(&self) -> Option<Wake> {
+    pub fn try_recv(&self) -> Option<InboxMessage> {
         self.inbox.try_recv()
     }
 
     /// Takes the first thing out of the inbox, or has the task woken when there is one.
-    pub fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<Wake> {
+    pub fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<InboxMessage> {
         self.inbox.poll_recv(cx)
     }
 
@@ -310,7 +310,7 @@ impl Connected {
             let _guard = StopsWithPanic(&inbox);
             let reply = perform(host.storages[storage.0].storage(), call, Patience::Wait)
                 .expect("a storage never answers WouldBlock to a caller that waits");
-            inbox.push(Wake::Answer(reply));
+            inbox.push(InboxMessage::Answer(reply));
         }
     }
 }
@@ -331,7 +331,7 @@ struct StopsWithPanic<'a>(&'a Inbox);
 impl Drop for StopsWithPanic<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.push(Wake::Stop);
+            self.0.push(InboxMessage::Stop);
         }
     }
 }

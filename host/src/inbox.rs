@@ -1,7 +1,7 @@
-//! Where a connection finds the notices of the hub and the answers of the storage.
+//! The queue of messages to a connection: notices of the hub, and answers of the storage.
 //!
-//! A queue behind a short lock, and the waker of the one task that empties it; that is all that the
-//! runtimes have in common, so it serves on each of them.
+//! It is a queue behind a short lock, with the waker of the one task that empties it. It depends on no
+//! runtime.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,18 +9,19 @@ use std::task::{Context, Poll, Waker};
 
 use rzeo_core::server::{Notice, StorageReply};
 
-/// What is put into a connection's inbox.
+/// A message in a connection's inbox.
 #[derive(Debug)]
-pub enum Wake {
-    /// From the hub.
+pub enum InboxMessage {
+    /// A notice of the hub.
     Notice(Notice),
-    /// From the storage.
+    /// The answer to a storage call that ran on a thread that may wait.
     Answer(StorageReply),
-    /// The server stops.
+    /// The server stops: send pending replies, then close.
     Stop,
 }
 
-/// The queue. Pushing never waits, so it may be done under the hub's lock.
+/// The messages to one connection. Pushing never waits for the task, so it is allowed under the hub's
+/// lock.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     state: Mutex<InboxState>,
@@ -28,7 +29,7 @@ pub(crate) struct Inbox {
 
 #[derive(Debug, Default)]
 struct InboxState {
-    wakes: VecDeque<Wake>,
+    messages: VecDeque<InboxMessage>,
     waker: Option<Waker>,
     /// Whether a wake list has this inbox and will call [`Inbox::wake`].
     is_listed: bool,
@@ -36,10 +37,10 @@ struct InboxState {
 
 impl Inbox {
     /// Adds to the end and wakes the task. If the connection is gone, the item stays.
-    pub(crate) fn push(&self, wake: Wake) {
+    pub(crate) fn push(&self, message: InboxMessage) {
         let waker = {
             let mut state = self.lock();
-            state.wakes.push_back(wake);
+            state.messages.push_back(message);
             state.waker.take()
         };
         if let Some(waker) = waker {
@@ -47,12 +48,12 @@ impl Inbox {
         }
     }
 
-    /// Adds to the end without waking the task. Whether the caller has to arrange a call of
-    /// [`Self::wake`]: because the task waits, and no other caller has been asked to.
+    /// Adds to the end without waking the task. Returns whether the caller must arrange a call of
+    /// [`Self::wake`]: that is, if the task waits, and no earlier caller was asked to.
     #[must_use]
-    pub(crate) fn push_quietly(&self, wake: Wake) -> bool {
+    pub(crate) fn push_quietly(&self, message: InboxMessage) -> bool {
         let mut state = self.lock();
-        state.wakes.push_back(wake);
+        state.messages.push_back(message);
         // A task that does not wait now looks into the queue before it does.
         let lists = state.waker.is_some() && !state.is_listed;
         state.is_listed |= lists;
@@ -64,23 +65,23 @@ impl Inbox {
         let waker = {
             let mut state = self.lock();
             state.is_listed = false;
-            if state.wakes.is_empty() { None } else { state.waker.take() }
+            if state.messages.is_empty() { None } else { state.waker.take() }
         };
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
-    /// Takes out the first.
-    pub(crate) fn try_recv(&self) -> Option<Wake> {
-        self.lock().wakes.pop_front()
+    /// Removes and returns the first message.
+    pub(crate) fn try_recv(&self) -> Option<InboxMessage> {
+        self.lock().messages.pop_front()
     }
 
-    /// Takes out the first, or has the task woken when there is one.
-    pub(crate) fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<Wake> {
+    /// Removes and returns the first message; without one, the task is woken when one arrives.
+    pub(crate) fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<InboxMessage> {
         let mut state = self.lock();
-        if let Some(wake) = state.wakes.pop_front() {
-            return Poll::Ready(wake);
+        if let Some(message) = state.messages.pop_front() {
+            return Poll::Ready(message);
         }
         match &mut state.waker {
             Some(waker) => waker.clone_from(cx.waker()),
@@ -89,7 +90,7 @@ impl Inbox {
         Poll::Pending
     }
 
-    /// Nothing is done under the lock that could panic half way.
+    /// Poison is ignored: no operation under the lock can panic half way.
     fn lock(&self) -> MutexGuard<'_, InboxState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -99,7 +100,7 @@ impl Inbox {
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake as Wakeable;
+    use std::task::Wake;
 
     use rzeo_core::storage::Info;
 
@@ -107,7 +108,7 @@ mod tests {
 
     struct Count(AtomicUsize);
 
-    impl Wakeable for Count {
+    impl Wake for Count {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::SeqCst);
         }
@@ -120,17 +121,17 @@ mod tests {
         let mut cx = Context::from_waker(&waker);
         let inbox = Inbox::default();
         assert!(inbox.poll_recv(&mut cx).is_pending());
-        let info = |length| Wake::Notice(Notice::Info(Info { length, size: 0 }));
-        let is = |wake: Option<Wake>, length| matches!(wake, Some(Wake::Notice(Notice::Info(info))) if info.length == length);
+        let info = |length| InboxMessage::Notice(Notice::Info(Info { length, size: 0 }));
+        let is = |message: Option<InboxMessage>, length| matches!(message, Some(InboxMessage::Notice(Notice::Info(info))) if info.length == length);
         inbox.push(info(1));
         inbox.push(info(2));
-        inbox.push(Wake::Stop);
+        inbox.push(InboxMessage::Stop);
         assert_eq!(count.0.load(Ordering::SeqCst), 1);
         assert!(is(inbox.try_recv(), 1) && is(inbox.try_recv(), 2));
-        assert!(matches!(inbox.poll_recv(&mut cx), Poll::Ready(Wake::Stop)));
+        assert!(matches!(inbox.poll_recv(&mut cx), Poll::Ready(InboxMessage::Stop)));
         assert!(inbox.try_recv().is_none());
         assert!(inbox.poll_recv(&mut cx).is_pending());
-        inbox.push(Wake::Stop);
+        inbox.push(InboxMessage::Stop);
         assert_eq!(count.0.load(Ordering::SeqCst), 2);
     }
 
@@ -140,22 +141,25 @@ mod tests {
         let waker = Waker::from(count.clone());
         let mut cx = Context::from_waker(&waker);
         let inbox = Inbox::default();
-        assert!(!inbox.push_quietly(Wake::Stop), "nobody waits");
-        assert!(matches!(inbox.poll_recv(&mut cx), Poll::Ready(Wake::Stop)));
+        assert!(!inbox.push_quietly(InboxMessage::Stop), "no task waits");
+        assert!(matches!(inbox.poll_recv(&mut cx), Poll::Ready(InboxMessage::Stop)));
         assert!(inbox.poll_recv(&mut cx).is_pending());
-        assert!(inbox.push_quietly(Wake::Stop));
-        assert!(!inbox.push_quietly(Wake::Stop), "it is known already");
+        assert!(inbox.push_quietly(InboxMessage::Stop));
+        assert!(!inbox.push_quietly(InboxMessage::Stop), "the inbox is listed already");
         assert_eq!(count.0.load(Ordering::SeqCst), 0);
         inbox.wake();
         assert_eq!(count.0.load(Ordering::SeqCst), 1);
         assert!(inbox.try_recv().is_some() && inbox.try_recv().is_some());
         assert!(inbox.poll_recv(&mut cx).is_pending());
-        assert!(inbox.push_quietly(Wake::Stop), "the next news are called out again");
-        assert!(matches!(inbox.poll_recv(&mut cx), Poll::Ready(Wake::Stop)), "found before that");
+        assert!(inbox.push_quietly(InboxMessage::Stop), "the next message lists the inbox again");
+        assert!(
+            matches!(inbox.poll_recv(&mut cx), Poll::Ready(InboxMessage::Stop)),
+            "the task finds it before it is woken"
+        );
         assert!(inbox.poll_recv(&mut cx).is_pending());
         inbox.wake();
-        assert_eq!(count.0.load(Ordering::SeqCst), 1, "there was nothing left to be found");
-        inbox.push(Wake::Stop);
+        assert_eq!(count.0.load(Ordering::SeqCst), 1, "the queue was empty");
+        inbox.push(InboxMessage::Stop);
         assert_eq!(count.0.load(Ordering::SeqCst), 2);
     }
 }

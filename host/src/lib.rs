@@ -36,7 +36,7 @@ mod settings;
 pub use admission::{ConnectionCounts, ConnectionLimits};
 
 pub use host::{Admitted, Connected, Host};
-pub use inbox::Wake;
+pub use inbox::InboxMessage;
 pub use log::log;
 pub use overview::{Overview, Sample};
 pub use settings::{Settings, StorageSpec};

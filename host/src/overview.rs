@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rzeo_core::Tid;
-use rzeo_core::server::{Counters, Figures, Measured};
+use rzeo_core::server::{CommitHistograms, Counters, Figures};
 use rzeo_core::storage::{Description, Info, PackProgress};
 
 /// Figures of a storage and its hub. The parts are read one after the other, so they may differ by a few commits.
@@ -35,18 +35,18 @@ pub struct Sample {
     pub stores: u64,
     /// Number of committed transactions.
     pub commits: u64,
-    /// Measured times of commits.
-    pub measured: Measured,
+    /// CommitHistograms times of commits.
+    pub histograms: CommitHistograms,
 }
 
 impl Sample {
-    pub(crate) fn new(counters: &Counters, measured: Measured) -> Self {
+    pub(crate) fn new(counters: &Counters, histograms: CommitHistograms) -> Self {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Self {
             loads: read(&counters.loads),
             stores: read(&counters.stores),
             commits: read(&counters.commits),
-            measured,
+            histograms,
         }
     }
 }

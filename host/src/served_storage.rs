@@ -5,15 +5,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 use rzeo_core::server::{
-    ConnId, Hub, HubInput, HubJob, HubOutput, HubRequest, HubSettings, Measured, Urgency,
-    perform_for_hub,
+    CommitHistograms, ConnId, Hub, HubInput, HubJob, HubOutput, HubRequest, HubSettings, Urgency,
+    perform_hub_job,
 };
 use rzeo_core::storage::{Finishing, Storage, StorageError, Subscriber};
 
 use crate::batch_waker::WakeList;
 use crate::clock::Clock;
 use crate::connection_slots::ConnectionSlots;
-use crate::inbox::Wake;
+use crate::inbox::InboxMessage;
 use crate::log::{abort, log};
 use crate::overview::Overview;
 
@@ -106,8 +106,8 @@ impl ServedStorage {
         }
     }
 
-    pub(crate) fn measured(&self) -> Measured {
-        lock(&self.shared.state).hub.measured().clone()
+    pub(crate) fn histograms(&self) -> CommitHistograms {
+        lock(&self.shared.state).hub.histograms().clone()
     }
 
     pub(crate) fn request(&self, conn: ConnId, request: HubRequest) {
@@ -153,11 +153,11 @@ impl Shared {
                 }
                 HubOutput::Deliver { conn, notice, urgency } => {
                     let Some(slot) = slots.get(&conn) else { continue };
-                    let wake = Wake::Notice(notice);
+                    let message = InboxMessage::Notice(notice);
                     match urgency {
-                        Urgency::Now => slot.inbox.push(wake),
+                        Urgency::Now => slot.inbox.push(message),
                         Urgency::Later => {
-                            if slot.inbox.push_quietly(wake) {
+                            if slot.inbox.push_quietly(message) {
                                 to_wake.push(slot.inbox.clone());
                             }
                         }
@@ -195,7 +195,7 @@ impl Shared {
         }
         let is_switch = matches!(job, HubJob::FinishPack(..));
         let thread = spawn("pack", self, move |shared| {
-            let done = perform_for_hub(&*shared.storage, job);
+            let done = perform_hub_job(&*shared.storage, job);
             shared.handle(HubInput::Done(done));
         });
         state.switching = is_switch.then_some(thread);

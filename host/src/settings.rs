@@ -23,7 +23,7 @@ pub struct StorageSpec {
 /// [`ConnectionLimits`].
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Refuse all writing.
+    /// Whether stores, packs and undo are refused. Default: no.
     pub read_only: bool,
     /// Announce msgpack rather than pickle.
     pub msgpack: bool,

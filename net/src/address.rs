@@ -55,17 +55,17 @@ pub enum AddressError {
     /// IPv6 address.
     #[error("address {text:?} has the host {host:?}, which is neither a host name nor [IPV6]")]
     BadHost {
-        /// The whole text.
+        /// The text that was parsed.
         text: String,
-        /// Its host.
+        /// The part of it before the port.
         host: String,
     },
     /// The port is not a number, or out of range.
     #[error("address {text:?} has the port {port:?}; a port is a number from 0 to 65535")]
     BadPort {
-        /// The whole text.
+        /// The text that was parsed.
         text: String,
-        /// Its port.
+        /// The part of it after the last colon.
         port: String,
     },
     /// There is no text.
@@ -74,7 +74,7 @@ pub enum AddressError {
     /// `unix:` without a path.
     #[error("address {text:?} has no path; write unix:PATH")]
     NoPath {
-        /// The whole text.
+        /// The text that was parsed.
         text: String,
     },
     /// A host without a port, where the protocol has no default port.
@@ -82,13 +82,13 @@ pub enum AddressError {
         "address {text:?} has no port; write {text}:PORT, or a path with a / for a Unix socket"
     )]
     NoPort {
-        /// The whole text.
+        /// The text that was parsed.
         text: String,
     },
     /// An IPv6 address of which the end could be a port.
     #[error("address {text:?} has several colons; write an IPv6 address as [IPV6] or [IPV6]:PORT")]
     UnbracketedIpv6 {
-        /// The whole text.
+        /// The text that was parsed.
         text: String,
     },
 }

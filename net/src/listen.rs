@@ -48,25 +48,25 @@ pub enum ListenError {
         "{address} is already in use; stop the program that listens there, or choose another address"
     )]
     InUse {
-        /// The address.
+        /// The address that was asked for.
         address: Address,
     },
     /// The file of a Unix socket exists. It may be left from a server that was killed.
     #[error("{address} already exists; remove it if no server listens there")]
     PathExists {
-        /// The address.
+        /// The address that was asked for.
         address: Address,
     },
     /// No network interface has the address.
     #[error("{address} is not an address of this machine")]
     NotLocal {
-        /// The address.
+        /// The address that was asked for.
         address: Address,
     },
     /// The host name has no address.
     #[error("cannot resolve the host of {address}: {error}")]
     UnknownHost {
-        /// The address.
+        /// The address that was asked for.
         address: Address,
         /// The resolver's error.
         error: io::Error,
@@ -74,7 +74,7 @@ pub enum ListenError {
     /// Anything else, such as a port or a directory that needs privileges.
     #[error("cannot listen on {address}: {error}")]
     Io {
-        /// The address.
+        /// The address that was asked for.
         address: Address,
         /// The system's error.
         error: io::Error,
@@ -93,9 +93,9 @@ pub enum Listener {
 /// An accepted connection: a nonblocking socket of the standard library.
 #[derive(Debug)]
 pub enum AcceptedStream {
-    /// Over the network.
+    /// A TCP connection.
     Tcp(TcpStream),
-    /// Within the machine.
+    /// A connection through a Unix socket.
     Unix(UnixStream),
 }
 
@@ -159,7 +159,7 @@ fn bind_address(address: &Address) -> Result<Vec<Listener>, ListenError> {
 }
 
 impl ListenError {
-    /// The address.
+    /// The address that was asked for.
     #[must_use]
     pub fn address(&self) -> &Address {
         match self {
@@ -187,7 +187,7 @@ impl Listener {
     /// The address that the socket is bound to, with the actual port.
     ///
     /// # Errors
-    /// If the system does not tell it.
+    /// If the system does not return it.
     pub fn address(&self) -> io::Result<Address> {
         match self {
             Self::Tcp(socket) => {

@@ -49,7 +49,7 @@ use std::time::Duration;
 use crate::runtime::{Runtime, Timer};
 use crate::stream::Stream;
 
-/// A runtime of one thread with a clock that stands still until it is advanced.
+/// A runtime of one thread with a clock that does not move until it is advanced.
 #[derive(Clone, Default)]
 pub struct Memory {
     shared: Rc<Shared>,

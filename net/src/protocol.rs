@@ -82,7 +82,7 @@ pub trait Protocol {
 /// Whether a connection stays open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// It stays open.
+    /// The connection stays open.
     Open,
     /// It is closed after all output was sent, or [`LINGER`](crate::LINGER) later. Nothing is read any
     /// more.

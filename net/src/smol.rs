@@ -80,9 +80,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for FuturesStream<S> {
 /// A socket of either kind.
 #[derive(Debug)]
 pub enum SmolSocket {
-    /// Over the network.
+    /// A TCP connection.
     Tcp(FuturesStream<Async<TcpStream>>),
-    /// Within the machine.
+    /// A connection through a Unix socket.
     Unix(FuturesStream<Async<UnixStream>>),
 }
 

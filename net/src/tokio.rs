@@ -80,9 +80,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for TokioStream<S> {
 /// A socket of either kind.
 #[derive(Debug)]
 pub enum TokioSocket {
-    /// Over the network.
+    /// A TCP connection.
     Tcp(TokioStream<TcpStream>),
-    /// Within the machine.
+    /// A connection through a Unix socket.
     Unix(TokioStream<UnixStream>),
 }
 

@@ -160,7 +160,7 @@ fn a_closed_connection_is_dropped_at_once_and_a_lost_one_is_told() {
 
     let protocol = Scripted::default();
     let (near, far) = pipe(100);
-    protocol.output(&["nobody reads this"]);
+    protocol.output(&["no peer reads this"]);
     drop(far);
     memory.spawn(drive(memory.clone(), protocol.clone(), near));
     memory.run();

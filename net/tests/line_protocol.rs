@@ -1,7 +1,7 @@
 //! An example: a protocol of one's own, on every runtime.
 //!
 //! Clients send lines, and each line comes back in upper case. `time?` is answered later, by another
-//! thread; a client that is silent for a minute is sent away. The protocol knows nothing of sockets. The
+//! thread; a client that is silent for a minute is disconnected. The protocol does not depend on sockets. The
 //! tests below serve it in memory, where a minute passes at once, on tokio and on smol.
 
 #![expect(clippy::unwrap_used, reason = "a failing test panics")]
@@ -25,7 +25,7 @@ type Clock = Box<dyn Fn() -> Duration + Send>;
 struct Shout {
     clock: Clock,
     /// When the last bytes came.
-    heard: Duration,
+    last_input: Duration,
     line: Vec<u8>,
     output: VecDeque<Bytes>,
     is_closing: bool,
@@ -46,9 +46,9 @@ impl Outside {
 
 impl Shout {
     fn new(clock: Clock) -> Self {
-        let heard = clock();
+        let last_input = clock();
         let (line, output) = (Vec::new(), VecDeque::new());
-        Self { clock, heard, line, output, is_closing: false, from_outside: Arc::default() }
+        Self { clock, last_input, line, output, is_closing: false, from_outside: Arc::default() }
     }
 
     /// With the real time.
@@ -75,7 +75,7 @@ impl Protocol for Shout {
     }
 
     fn received(&mut self, bytes: &[u8]) {
-        self.heard = (self.clock)();
+        self.last_input = (self.clock)();
         self.line.extend_from_slice(bytes);
         while let Some(end) = self.line.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.line.drain(..=end).collect();
@@ -88,7 +88,7 @@ impl Protocol for Shout {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        Some((self.heard + SILENCE_MAX).saturating_sub((self.clock)()))
+        Some((self.last_input + SILENCE_MAX).saturating_sub((self.clock)()))
     }
 
     fn handle_timeout(&mut self) {

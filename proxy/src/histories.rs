@@ -1,5 +1,5 @@
-//! What a server says of an object's history and of undoable transactions: dicts, which become what a
-//! storage says and, in the end, the same dicts again.
+//! Histories of objects and lists of undoable transactions. A server sends them as dicts, which become the
+//! types of the storage contract; the proxy's server makes the same dicts of them again.
 
 use std::ops::ControlFlow;
 
@@ -16,9 +16,9 @@ use rzeo_core::storage::{
 
 use crate::errors::storage_error;
 
-/// Undoable transactions are asked for so many at a time.
+/// Number of undoable transactions requested at a time.
 const PAGE: usize = 100;
-/// What a storage itself says of a transaction; all else was said when it was made.
+/// The keys that the storage adds to an entry. All others are from the transaction's extension.
 const OWN_ITEMS: [&str; 6] = ["id", "time", "user_name", "description", "size", "tid"];
 
 pub(crate) fn undo_log(

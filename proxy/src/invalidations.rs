@@ -1,4 +1,4 @@
-//! What the client observes of the server behind, passed on to the hub of this one.
+//! Events of the server behind the proxy, passed on from the client to the hub.
 //!
 //! ```text
 //!   invalidated ──────► Invalidated      in the client's order, while the client is locked: no call sees
@@ -7,15 +7,15 @@
 //! ```
 //!
 //! Own commits are not passed on: their tid goes to the hub with the result of
-//! [`commit`](rzeo_core::storage::Storage::commit). Python's server may answer a commit before it has told
-//! what was committed before it, so the result is held back until a ping was answered.
+//! [`commit`](rzeo_core::storage::Storage::commit). Python's server may answer a commit before it has sent
+//! the invalidations of earlier commits, so the result is held back until a ping was answered.
 //!
-//! After `invalidated_all` no change is passed on before the reset: clients would take all up to it for
-//! known.
+//! After `invalidated_all`, `Reconnected` is passed on before any further change: otherwise clients would
+//! take their caches for valid up to that change.
 //!
 //! Python's proxy closes all connections whenever its server is back, whether anything was missed or
 //! not, and so does this one: an application that is connected to a proxy has no other way to learn that
-//! it may be behind another server now.
+//! the proxy may now be connected to another server.
 
 use std::sync::Arc;
 
@@ -31,33 +31,34 @@ pub(crate) struct InvalidationRelay(Mutex<RelayState>);
 #[derive(Default)]
 struct RelayState {
     subscriber: Option<Subscriber>,
-    /// The newest commit that is known, ours among them.
-    told: Tid,
-    /// The newest commit of others.
+    /// The newest commit that the subscriber has, own commits included.
+    last_tid: Tid,
+    /// The newest commit of other clients.
     others: Tid,
     info: Info,
-    /// Whether the server was lost and the subscriber has not been told yet that it is back.
+    /// Whether the connection was lost, and [`StorageEvent::Reconnected`] was not passed on since.
     was_lost: bool,
 }
 
 impl InvalidationRelay {
-    /// What was passed on before is known to a subscriber that begins now.
+    /// Commits up to this tid are not passed on: the subscriber reads them from the storage.
     pub(crate) fn begin_at(&self, tid: Tid) {
         let mut state = self.0.lock();
-        state.told = state.told.max(tid);
+        state.last_tid = state.last_tid.max(tid);
         state.others = state.others.max(tid);
     }
 
     pub(crate) fn subscribe(&self, since: Tid, subscriber: Subscriber) {
         let mut state = self.0.lock();
-        if state.told != since {
-            subscriber.notify(StorageEvent::Reconnected { tid: state.told, may_have_missed: true });
+        if state.last_tid != since {
+            subscriber
+                .notify(StorageEvent::Reconnected { tid: state.last_tid, may_have_missed: true });
         }
         state.subscriber = Some(subscriber);
     }
 
-    pub(crate) fn told(&self) -> Tid {
-        self.0.lock().told
+    pub(crate) fn last_tid(&self) -> Tid {
+        self.0.lock().last_tid
     }
 
     pub(crate) fn info(&self) -> Info {
@@ -66,17 +67,17 @@ impl InvalidationRelay {
 }
 
 impl RelayState {
-    fn tell(&self, event: StorageEvent) {
+    fn notify(&self, event: StorageEvent) {
         if let Some(subscriber) = &self.subscriber {
             subscriber.notify(event);
         }
     }
 
-    fn reset(&mut self, tid: Tid, missed: bool) {
-        self.told = self.told.max(tid);
+    fn reconnected(&mut self, tid: Tid, missed: bool) {
+        self.last_tid = self.last_tid.max(tid);
         self.others = self.others.max(tid);
         self.was_lost = false;
-        self.tell(StorageEvent::Reconnected { tid: self.told, may_have_missed: missed });
+        self.notify(StorageEvent::Reconnected { tid: self.last_tid, may_have_missed: missed });
     }
 }
 
@@ -86,28 +87,28 @@ impl Observer for InvalidationRelay {
         let mut state = self.0.lock();
         if tid > state.others {
             state.others = tid;
-            state.told = state.told.max(tid);
-            state.tell(StorageEvent::Invalidated { tid, oids: oids.clone() });
+            state.last_tid = state.last_tid.max(tid);
+            state.notify(StorageEvent::Invalidated { tid, oids: oids.clone() });
         } else if !oids.is_empty() {
-            state.reset(tid, true);
+            state.reconnected(tid, true);
         }
     }
 
     fn invalidated_all(&self, tid: Tid) {
-        self.0.lock().reset(tid, true);
+        self.0.lock().reconnected(tid, true);
     }
 
     fn committed(&self, tid: Tid, _: &Arc<[Oid]>) {
         let mut state = self.0.lock();
-        state.told = state.told.max(tid);
+        state.last_tid = state.last_tid.max(tid);
     }
 
     fn connected(&self, info: &Arc<ServerInfo>, _: bool) {
         let mut state = self.0.lock();
         state.info = Info { length: info.length, size: info.size };
         if state.was_lost {
-            let told = state.told;
-            state.reset(told, false);
+            let last_tid = state.last_tid;
+            state.reconnected(last_tid, false);
         }
     }
 
@@ -124,13 +125,13 @@ impl Observer for InvalidationRelay {
 mod tests {
     use super::*;
 
-    /// A relay, and what it passes on, in short.
-    fn listening() -> (InvalidationRelay, Arc<Mutex<Vec<String>>>) {
-        let (relay, heard) = (InvalidationRelay::default(), Arc::new(Mutex::new(Vec::new())));
+    /// A relay, and the events that it passes on, as short texts.
+    fn subscribed() -> (InvalidationRelay, Arc<Mutex<Vec<String>>>) {
+        let (relay, events) = (InvalidationRelay::default(), Arc::new(Mutex::new(Vec::new())));
         relay.begin_at(Tid(5));
-        let told = heard.clone();
-        relay.subscribe(Tid(5), Subscriber::new(move |event| told.lock().push(brief(&event))));
-        (relay, heard)
+        let sink = events.clone();
+        relay.subscribe(Tid(5), Subscriber::new(move |event| sink.lock().push(brief(&event))));
+        (relay, events)
     }
 
     fn brief(event: &StorageEvent) -> String {
@@ -157,62 +158,66 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_told_and_own_commits_are_not() {
-        let (relay, heard) = listening();
+    fn changes_are_passed_on_and_own_commits_are_not() {
+        let (relay, events) = subscribed();
         relay.invalidated(Tid(6), &oids(2));
         relay.committed(Tid(7), &oids(1));
         relay.invalidated(Tid(8), &oids(0));
-        assert_eq!(*heard.lock(), ["6 changed 2", "8 changed 0"]);
-        assert_eq!(relay.told(), Tid(8));
+        assert_eq!(*events.lock(), ["6 changed 2", "8 changed 0"]);
+        assert_eq!(relay.last_tid(), Tid(8));
     }
 
     #[test]
     fn a_change_may_be_later_than_an_own_commit_after_it() {
-        let (relay, heard) = listening();
+        let (relay, events) = subscribed();
         relay.committed(Tid(7), &oids(1));
         relay.invalidated(Tid(6), &oids(2));
         relay.invalidated(Tid(8), &oids(1));
-        assert_eq!(*heard.lock(), ["6 changed 2", "8 changed 1"]);
-        assert_eq!(relay.told(), Tid(8));
+        assert_eq!(*events.lock(), ["6 changed 2", "8 changed 1"]);
+        assert_eq!(relay.last_tid(), Tid(8));
     }
 
     #[test]
-    fn what_came_before_anybody_listened_is_missed() {
+    fn changes_before_the_subscription_count_as_missed() {
         let relay = InvalidationRelay::default();
         relay.invalidated(Tid(6), &oids(2));
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let told = heard.clone();
-        relay.subscribe(Tid(5), Subscriber::new(move |event| told.lock().push(brief(&event))));
-        assert_eq!(*heard.lock(), ["6 missed"]);
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let sink = events.clone();
+        relay.subscribe(Tid(5), Subscriber::new(move |event| sink.lock().push(brief(&event))));
+        assert_eq!(*events.lock(), ["6 missed"]);
     }
 
     #[test]
-    fn a_server_that_is_back_is_told_once_after_its_changes() {
-        let (relay, heard) = listening();
+    fn a_reconnection_is_passed_on_once_after_earlier_changes() {
+        let (relay, events) = subscribed();
         relay.disconnected();
         relay.invalidated(Tid(9), &oids(2));
         relay.connected(&server(), false);
         relay.connected(&server(), false);
-        assert_eq!(*heard.lock(), ["9 changed 2", "9 back"]);
+        assert_eq!(*events.lock(), ["9 changed 2", "9 back"]);
         assert_eq!(relay.info(), Info { length: 3, size: 100 });
     }
 
     #[test]
-    fn what_was_missed_is_told_before_anything_newer() {
-        let (relay, heard) = listening();
+    fn missed_changes_are_passed_on_before_newer_ones() {
+        let (relay, events) = subscribed();
         relay.disconnected();
         relay.invalidated_all(Tid(9));
         relay.invalidated(Tid(10), &oids(1));
         relay.connected(&server(), false);
-        assert_eq!(*heard.lock(), ["9 missed", "10 changed 1"], "and all are closed once");
+        assert_eq!(
+            *events.lock(),
+            ["9 missed", "10 changed 1"],
+            "connections are closed only once"
+        );
     }
 
     #[test]
-    fn a_copied_commit_is_told_as_missed() {
-        let (relay, heard) = listening();
+    fn a_copied_commit_counts_as_missed() {
+        let (relay, events) = subscribed();
         relay.invalidated(Tid(3), &oids(1));
         relay.invalidated(Tid(5), &oids(0));
-        assert_eq!(*heard.lock(), ["5 missed"]);
-        assert_eq!(relay.told(), Tid(5));
+        assert_eq!(*events.lock(), ["5 missed"]);
+        assert_eq!(relay.last_tid(), Tid(5));
     }
 }

@@ -153,15 +153,15 @@ impl Storage for Proxy {
     }
 
     fn last_tid(&self) -> Tid {
-        self.relay.told()
+        self.relay.last_tid()
     }
 
     fn recent(&self, _: usize) -> Result<Option<Vec<(Tid, Vec<Oid>)>>, StorageError> {
         Ok(None)
     }
 
-    /// The server does not tell the first serial of an object that is younger than `before`, so the
-    /// earliest that is possible is taken.
+    /// For an object that is younger than `before`, the server does not return the first serial, so
+    /// the proxy returns the earliest possible one.
     fn load_before(&self, oid: Oid, before: Tid, patience: Patience) -> Result<Load, StorageError> {
         let loading = self.client.load_before(oid, before);
         let loaded = match patience {

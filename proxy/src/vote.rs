@@ -1,9 +1,9 @@
-//! A transaction on its way to the server.
+//! A transaction that is passed on to the server.
 //!
-//! Operations are collected, since the server says nothing before its vote. They are told to it when all
-//! are there: begun, stored, voted, in one go, because from the beginning on no other transaction of this
-//! proxy has its turn. Of several stores of one object the last one counts, so that a conflict that a
-//! client has merged is not met again.
+//! Operations are collected, because the server reports no result before its vote. At the vote the transaction
+//! is begun, stored and voted without a pause: the client has one open transaction at a time, so all others of
+//! this proxy wait meanwhile. Of several stores of one object the last one counts, so that a conflict that
+//! a client has resolved is not met again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -148,7 +148,7 @@ impl Vote for ProxyVote<'_> {
         let voted = block_on(async {
             let mut txn = self.client.begin(begin).await.map_err(storage_error)?;
             for operation in operations.into_iter().flatten() {
-                tell(&mut txn, operation).await?;
+                send(&mut txn, operation).await?;
             }
             txn.vote().await.map_err(storage_error)
         })?;
@@ -163,34 +163,34 @@ impl Vote for ProxyVote<'_> {
     }
 }
 
-async fn tell(txn: &mut Transaction, operation: Operation) -> Result<(), StorageError> {
+async fn send(txn: &mut Transaction, operation: Operation) -> Result<(), StorageError> {
     match operation {
         Operation::Store(oid, serial, data) => txn.store(oid, serial, data.bytes(Patience::Wait)?),
         Operation::StoreBlob(oid, serial, data, blob) => {
             let data = data.bytes(Patience::Wait)?;
-            return tell_blob(txn, oid, serial, data, &*blob).await;
+            return send_blob(txn, oid, serial, data, &*blob).await;
         }
-        Operation::Delete(oid, serial) => return told(txn.delete(oid, serial).await),
-        Operation::CheckCurrent(oid, serial) => return told(txn.check_current(oid, serial).await),
+        Operation::Delete(oid, serial) => return sent(txn.delete(oid, serial).await),
+        Operation::CheckCurrent(oid, serial) => return sent(txn.check_current(oid, serial).await),
         Operation::Restore(oid, tid, data, prev_txn) => {
             let data = data.map(|data| data.bytes(Patience::Wait)).transpose()?;
-            return told(txn.restore(oid, tid, data, prev_txn).await);
+            return sent(txn.restore(oid, tid, data, prev_txn).await);
         }
         Operation::Undo(tid) => {
             let id = Bytes::from(STANDARD.encode(tid.to_bytes()));
-            return told(txn.undo(id).await);
+            return sent(txn.undo(id).await);
         }
     }
     .await
     .map_err(storage_error)
 }
 
-fn told(result: Result<(), rzeo_client::CallError>) -> Result<(), StorageError> {
+fn sent(result: Result<(), rzeo_client::CallError>) -> Result<(), StorageError> {
     result.map_err(storage_error)
 }
 
-/// The client takes the file that it is given, and this transaction may have to be told again.
-async fn tell_blob(
+/// The client renames the file that it is given, so it gets a copy: the transaction may be sent again.
+async fn send_blob(
     txn: &mut Transaction,
     oid: Oid,
     serial: Tid,

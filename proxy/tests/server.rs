@@ -62,13 +62,13 @@ fn drive(driver: Driver) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A proxy, and the events that it tells.
+/// A proxy, and the events that it sends to its subscriber.
 fn proxy(socket: &Path) -> (Proxy, Receiver<StorageEvent>) {
     let client =
         ClientOptions { wait_timeout: LONG, ..ClientOptions::new([Address::unix(socket)]) };
     let proxy = Proxy::open(ProxyOptions { client, name: None }, drive).unwrap();
-    let (told, events) = channel();
-    proxy.subscribe(proxy.last_tid(), Subscriber::new(move |event| told.send(event).unwrap()));
+    let (sender, events) = channel();
+    proxy.subscribe(proxy.last_tid(), Subscriber::new(move |event| sender.send(event).unwrap()));
     (proxy, events)
 }
 
@@ -81,7 +81,7 @@ fn voted(proxy: &Proxy, serial: Tid, data: &'static [u8]) -> Result<Voted, Stora
     vote.seal()
 }
 
-/// The tid that the server gave, whatever it was asked to give.
+/// The tid that the server assigned; it may differ from the requested one.
 fn commit(proxy: &Proxy, voted: Voted) -> Tid {
     let committed = proxy.commit(vec![Finishing { tid: Tid(7), voted }]).unwrap();
     let [Committed { tid, info }] = committed[..] else { panic!("{committed:?}") };
@@ -138,9 +138,9 @@ fn the_servers_refusals_are_the_storages() {
     server.stop();
 }
 
-/// A transaction that is dropped holds nobody up: neither here nor there.
+/// A dropped transaction releases its locks, in the proxy and in the server behind it.
 #[test]
-fn who_drops_a_transaction_gives_the_servers_lock_back() {
+fn a_dropped_transaction_releases_the_servers_lock() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("zeo");
     let server = Server::start(&socket, &Arc::new(MappingStorage::new()));
@@ -166,7 +166,7 @@ fn a_server_that_is_lost_is_missed_until_it_is_back() {
     one.load_before(OID, first.next(), Patience::Wait).unwrap();
     let voted = voted(&one, first, b"2").unwrap();
     server.stop();
-    // It may be on its way when the connection is lost.
+    // The commit may have been sent when the connection is lost.
     let lost = one.commit(vec![Finishing { tid: Tid(7), voted }]).unwrap_err();
     let is_lost = matches!(lost, StorageError::Unreachable(_) | StorageError::Uncertain(_));
     assert!(is_lost, "{lost:?}");

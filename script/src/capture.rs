@@ -20,7 +20,7 @@ use crate::transcript::{FrameDecoder, PAUSE, codec_of};
 pub struct Capture {
     /// The encoding that the server announced.
     pub codec: Codec,
-    /// The conversation.
+    /// The conversation as a script.
     pub script: Script,
     /// The payloads of the frames, in the order of the script's lines that are frames.
     pub payloads: Vec<Bytes>,

@@ -25,8 +25,8 @@
 
 mod bindings;
 mod capture;
-mod hold;
 mod notation;
+mod queue;
 pub mod replay;
 mod script;
 mod transcript;
@@ -34,7 +34,7 @@ pub mod wire;
 
 pub use self::bindings::{Bindings, Unbound};
 pub use self::capture::{Capture, NotACapture};
-pub use self::hold::Hold;
 pub use self::notation::{Problem, Reader, Term};
+pub use self::queue::Queue;
 pub use self::script::{Action, AppMessage, Line, NotAScript, Script, Side};
 pub use self::transcript::{FRAME_BYTES_MAX, Observation, Transcript, codec_line, codec_of};

@@ -21,7 +21,7 @@
 //! | `C1 bytes b"\xff"` | bytes without a frame around them |
 //! | `C1 message (1, 2)` | a frame with any value, encoded |
 //! | `wait 30` | seconds pass |
-//! | `hold notices 2`, `release notices 2` | inside the server, a queue ([`Hold`]) is stopped, or runs again |
+//! | `hold notices 2`, `release notices 2` | inside the server, a queue ([`Queue`]) is stopped, or runs again |
 //! | `set NAME VALUE` | a setting, before the first message |
 //! | `do LABEL COMMAND …`, `event LABEL WHAT …` | a command of an application to its client, and an event that the client reports |
 //!
@@ -34,10 +34,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use rzeo_core::value::Value;
 
-use crate::hold::Hold;
 use crate::notation::{Problem, Reader, Term};
+use crate::queue::Queue;
 
-/// A conversation.
+/// A conversation, line by line.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Script {
     /// The messages and other lines, in order.
@@ -59,16 +59,16 @@ pub enum Line {
     /// `wait SECONDS`: time passes.
     Wait(Duration),
     /// `hold QUEUE`: the queue is stopped.
-    Hold(Hold),
+    Hold(Queue),
     /// `release QUEUE`: the queue runs again.
-    Release(Hold),
+    Release(Queue),
     /// `do LABEL COMMAND …`: an application gives its client a command.
     Do(AppMessage),
     /// `event LABEL WHAT …`: a client reports an event to its application.
     Event(AppMessage),
     /// A peer sends something, or opens or closes a connection.
     Peer {
-        /// The sender.
+        /// The peer that sends the frame.
         side: Side,
         /// Number of the connection.
         connection: u32,
@@ -195,8 +195,8 @@ impl Line {
         let line = match reader.word() {
             "set" => Self::Set { name: reader.word().to_owned(), value: reader.term()? },
             "wait" => Self::Wait(seconds(reader.word())?),
-            "hold" => Self::Hold(hold(&mut reader)?),
-            "release" => Self::Release(hold(&mut reader)?),
+            "hold" => Self::Hold(queue(&mut reader)?),
+            "release" => Self::Release(queue(&mut reader)?),
             "do" => Self::Do(AppMessage::read(&mut reader)?),
             "event" => Self::Event(AppMessage::read(&mut reader)?),
             sender => {
@@ -207,7 +207,7 @@ impl Line {
         if reader.is_at_end() {
             Ok(line)
         } else {
-            Err(format!("unexpected at the end of the line: {:?}", reader.rest()))
+            Err(format!("unexpected at the end of the line: {:?}", reader.remaining()))
         }
     }
 }
@@ -218,8 +218,8 @@ impl fmt::Display for Line {
             Self::Comment(text) => f.write_str(text),
             Self::Set { name, value } => write!(f, "set {name} {value}"),
             Self::Wait(time) => write!(f, "wait {}", time.as_secs_f64()),
-            Self::Hold(hold) => write!(f, "hold {hold}"),
-            Self::Release(hold) => write!(f, "release {hold}"),
+            Self::Hold(queue) => write!(f, "hold {queue}"),
+            Self::Release(queue) => write!(f, "release {queue}"),
             Self::Do(word) => write!(f, "do {word}"),
             Self::Event(word) => write!(f, "event {word}"),
             Self::Peer { side: Side::Client, connection, action } => {
@@ -236,7 +236,7 @@ impl AppMessage {
     fn read(reader: &mut Reader<'_>) -> Result<Self, Problem> {
         let (label, what) = (reader.word().to_owned(), reader.word().to_owned());
         if label.is_empty() || what.is_empty() {
-            return Err(format!("expected a label and a command at {:?}", reader.rest()));
+            return Err(format!("expected a label and a command at {:?}", reader.remaining()));
         }
         Ok(Self { label, what, args: reader.terms()? })
     }
@@ -274,7 +274,7 @@ impl Action {
     fn call(id: Option<Term>, reader: &mut Reader<'_>) -> Result<Self, Problem> {
         let method = reader.word();
         match (method, id) {
-            ("", _) => Err(format!("expected a method at {:?}", reader.rest())),
+            ("", _) => Err(format!("expected a method at {:?}", reader.remaining())),
             ("reply", Some(id)) => Ok(Self::Reply { id, result: reader.term()? }),
             ("error", Some(id)) => {
                 Ok(Self::Error { id, class: reader.term()?, payload: reader.term()? })
@@ -390,14 +390,14 @@ fn seconds(word: &str) -> Result<Duration, Problem> {
     time.ok_or_else(|| format!("expected seconds, not {word:?}"))
 }
 
-fn hold(reader: &mut Reader<'_>) -> Result<Hold, Problem> {
+fn queue(reader: &mut Reader<'_>) -> Result<Queue, Problem> {
     let name = reader.word();
     let client = reader.word();
-    let hold = match client {
-        "" => Hold::read(name, None),
-        client => client.parse().ok().and_then(|client| Hold::read(name, Some(client))),
+    let queue = match client {
+        "" => Queue::read(name, None),
+        client => client.parse().ok().and_then(|client| Queue::read(name, Some(client))),
     };
-    hold.ok_or_else(|| format!("unknown queue {name:?} {client:?}"))
+    queue.ok_or_else(|| format!("unknown queue {name:?} {client:?}"))
 }
 
 fn peer(word: &str) -> Result<(Side, u32), Problem> {

@@ -1,8 +1,8 @@
 //! Faults of a server's disk: crashes, power cuts, and failing calls.
 //!
 //! [`DiskFaults`] intercepts the calls of an [`InterceptedDisk`](rzeo_fixtures::disk::InterceptedDisk). The world arms it,
-//! and one of the next calls triggers it: the process is killed or the power cut at this very call, and
-//! what is left is kept ([`DiskFaults::image`]); or the call, and some after it, fail. After a crash every
+//! and one of the next calls triggers it: the process is killed or the power is cut at this call, and
+//! [`DiskFaults::image`] has the disk that is left; or the call, and some after it, fail. After a crash every
 //! later call of the old process fails, and the world ignores it.
 
 use std::io;
@@ -18,9 +18,9 @@ use rzeo_fixtures::random::Random;
 /// A fault of a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DiskFault {
-    /// The process is killed: what it wrote is there, but not synced.
+    /// The process is killed: its writes survive, but are not synced.
     Kill,
-    /// The power is cut: what was synced is there, and any part of the rest.
+    /// The power is cut: synced writes survive, and any part of the others.
     PowerCut,
     /// This number of calls that change something fail.
     Fail(CallFault, u32),
@@ -30,9 +30,9 @@ pub enum DiskFault {
 
 /// The faults of one disk, see the module's introduction. Clones share the state.
 #[derive(Clone)]
-pub struct DiskFaults(Arc<Mutex<State>>);
+pub struct DiskFaults(Arc<Mutex<FaultState>>);
 
-struct State {
+struct FaultState {
     random: Random,
     /// The fault, and the number of calls of its kind before it.
     armed: Option<(u32, DiskFault)>,
@@ -49,7 +49,7 @@ impl DiskFaults {
     #[must_use]
     pub fn new(mut random: Random) -> Self {
         let uncached = [0, 0, 30][random.below(3)];
-        Self(Arc::new(Mutex::new(State {
+        Self(Arc::new(Mutex::new(FaultState {
             random,
             armed: None,
             failing: None,
@@ -78,7 +78,7 @@ impl DiskFaults {
         state.failing_reads = 0;
     }
 
-    /// What is left after a crash, if there was one.
+    /// The disk after a crash, if there was one.
     #[must_use]
     pub fn image(&self) -> Option<MemoryDisk> {
         self.lock().image.clone()
@@ -89,12 +89,12 @@ impl DiskFaults {
         std::mem::take(&mut self.lock().happened)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, FaultState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl FaultState {
     /// The fault that this call triggers.
     fn due(&mut self, is_read: bool) -> Option<DiskFault> {
         let (left, fault) = self.armed.as_mut()?;
@@ -168,11 +168,12 @@ impl Interceptor for DiskFaults {
 /// `EIO` on Linux and everywhere else.
 const EIO: i32 = 5;
 
-/// What is not synced survives with a probability that is drawn for each crash.
+/// Unsynced changes survive with a probability that is drawn for each crash.
 struct Chance {
     random: Random,
-    /// In eighths.
+    /// Probability that a piece of a file survives, in eighths.
     pieces: u64,
+    /// Probability that a change of a name survives, in eighths.
     names: u64,
 }
 

@@ -15,12 +15,12 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | [`workload`] | what applications do, and which faults happen |
+//! | [`workload`] | the actions of applications, and the faults |
 //! | `world` | the main loop |
 //! | `application` | applications, which check what their clients report |
 //! | [`rzeo_fixtures::network`] | connections, and how they break |
 //! | `server_host`, [`disk_faults`] | a disk with a database, and how it fails |
-//! | [`oracle`], [`file_reader`] | what must be true, and a second reader of files |
+//! | [`oracle`], [`file_reader`] | the expected contents of the database, and a second reader of files |
 //! | [`objects`] | the contents of the database |
 //! | [`coverage`] | counts of events |
 //!

@@ -65,7 +65,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the worlds on all cores, and returns whether all is well.
+/// Runs the worlds on all cores; returns whether all passed and every expected event happened.
 fn run(options: &Options) -> io::Result<bool> {
     let workloads = options.workload.map_or(Workload::ALL.to_vec(), |it| vec![it]);
     let queue = Queue::new(options, workloads);
@@ -92,7 +92,7 @@ struct Queue {
     next: AtomicU64,
 }
 
-/// A world that has run, and how long that took.
+/// A world that has run, and how long it took.
 type Done = (Plan, Result<Report, Box<Failure>>, Duration);
 
 impl Queue {
@@ -220,7 +220,7 @@ impl Drop for Progress {
     }
 }
 
-/// What happened in several worlds.
+/// Totals of several worlds.
 #[derive(Default)]
 struct Total {
     worlds: u64,
@@ -262,11 +262,11 @@ impl fmt::Display for Total {
 
 /// Prints the steps of a world up to its failure.
 fn explain(out: &mut impl io::Write, failure: &Failure) -> io::Result<()> {
-    let Failure { plan, problem, place, step, trace } = *rzeo_sim::shrink(failure);
+    let Failure { plan, problem, location, step, trace } = *rzeo_sim::shrink(failure);
     let Plan { seed, steps, workload } = plan;
     writeln!(out, "\nseed {seed} of {workload} fails:")?;
     trace.iter().try_for_each(|line| writeln!(out, "    {line}"))?;
-    writeln!(out, "{problem}\n    (step {step}, noticed at {place})")?;
+    writeln!(out, "{problem}\n    (step {step}, noticed at {location})")?;
     writeln!(out, "run it again: rzeo-sim --seed {seed} --workload {workload} --steps {steps}\n")
 }
 

@@ -1,6 +1,6 @@
 //! The objects of a world, and their records.
 //!
-//! | oid | what it is |
+//! | oid | object |
 //! |---|---|
 //! | 0 | the root, which refers to all others, so that packs keep them |
 //! | 1… | accounts; together they always have [`TOTAL`] |
@@ -18,9 +18,9 @@ use rzeo_fixtures::random::Random;
 
 /// The sum of all accounts.
 pub const TOTAL: i64 = 1000;
-/// Few, so that applications conflict.
+/// Number of accounts: few, so that applications conflict.
 const ACCOUNTS: u64 = 5;
-/// One for each client.
+/// Number of counters: one for each client.
 pub const COUNTERS: u64 = 4;
 const CROWD: u64 = 60;
 const BLOBS: u64 = 4;
@@ -65,10 +65,10 @@ pub fn blobs() -> impl Iterator<Item = Oid> {
     (FIRST_BLOB..FIRST_OF_CROWD).map(Oid)
 }
 
-/// Picks one.
-pub fn some(random: &mut Random, of: impl Iterator<Item = Oid>) -> Oid {
-    let of: Vec<Oid> = of.collect();
-    of[random.below(of.len())]
+/// Picks one of some objects.
+pub fn some(random: &mut Random, oids: impl Iterator<Item = Oid>) -> Oid {
+    let oids: Vec<Oid> = oids.collect();
+    oids[random.below(oids.len())]
 }
 
 /// Whether conflicting changes of an object can be resolved.
@@ -103,7 +103,7 @@ pub fn at_first(oid: Oid) -> Option<Bytes> {
 #[must_use]
 pub fn record(oid: Oid, number: i64) -> Bytes {
     if oid == TICKS {
-        let number = i32::try_from(number).expect("nobody counts so far");
+        let number = i32::try_from(number).expect("the ticks of a world fit in 32 bits");
         return [LENGTH, &number.to_le_bytes(), b"."].concat().into();
     }
     [NUMBER, &number.to_be_bytes(), b"."].concat().into()
@@ -126,7 +126,7 @@ pub fn number(oid: Oid, data: &Bytes) -> i64 {
 
 /// Resolves a conflict of numbers by applying both changes.
 #[must_use]
-pub fn merged(oid: Oid, read: &Bytes, committed: &Bytes, new: &Bytes) -> Bytes {
+pub fn resolved(oid: Oid, read: &Bytes, committed: &Bytes, new: &Bytes) -> Bytes {
     let [read, committed, new] = [read, committed, new].map(|data| number(oid, data));
     record(oid, committed + new - read)
 }

@@ -1,16 +1,16 @@
-//! The oracle: what must be in the database, without the code that is tested.
+//! The oracle: the expected contents of the database, found without the code that is tested.
 //!
 //! It reads the file with its own reader ([`file_reader`]) whenever a server may have written, and after each
-//! crash. Applications report beforehand what their transactions write ([`Plan`]) and afterwards their
-//! [`Outcome`]. It checks:
+//! crash. Applications report the [`Plan`] of a transaction before its vote, and its [`Outcome`] at the end. The
+//! oracle checks:
 //!
 //! * that tids grow, and that each commit is exactly what its application planned;
-//! * that the first committer wins: a transaction changes what it has read, or the conflict was resolved;
+//! * that the first committer wins: a transaction changes revisions that it has read, or the conflict was resolved;
 //! * that the accounts keep their sum, and [`TICKS`] is the sum of the counters, at every commit;
 //! * that no crash and no pack loses or changes a commit;
-//! * what a load may return, as of any tid.
+//! * loads, as of any tid.
 //!
-//! A pack may only remove what was replaced before its time.
+//! A pack may only remove revisions that were replaced before its time.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ use rzeo_core::{Oid, Tid};
 use crate::file_reader::{self, Commit};
 use crate::objects::{self, TICKS, TOTAL};
 
-/// What a transaction writes.
+/// The writes of a transaction.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// Objects, with the serial that was read and the new record of each.
@@ -45,7 +45,7 @@ pub enum Outcome {
     Unknown,
 }
 
-/// What must be in the database.
+/// The expected contents of the database.
 #[derive(Debug, Default)]
 pub struct Oracle {
     commits: BTreeMap<Tid, BTreeMap<Oid, Option<Bytes>>>,
@@ -56,19 +56,20 @@ pub struct Oracle {
     plans: BTreeMap<u64, Plan>,
     committed: BTreeMap<u64, Tid>,
     outcomes: BTreeMap<u64, Outcome>,
-    /// What was replaced up to here may have been packed away.
+    /// A pack may have removed the revisions that were replaced up to this tid.
     packed_to: Tid,
-    /// The end of what was read of the file, and the position of the last transaction.
+    /// Position in the file up to which it was read.
     read_to: usize,
+    /// Position of the last transaction.
     last_at: usize,
     /// Whether clients resolve conflicts.
     pub clients_resolve: bool,
     /// Number of resolved conflicts.
-    pub merges: u64,
+    pub resolved: u64,
 }
 
 impl Oracle {
-    /// Takes what a transaction will write; its description is this number.
+    /// Takes the plan of a transaction; its description is this number.
     pub fn plan(&mut self, number: u64, plan: Plan) {
         self.plans.insert(number, plan);
     }
@@ -91,7 +92,7 @@ impl Oracle {
         self.packed_to = self.packed_to.max(time);
     }
 
-    /// What was replaced up to here may have been removed.
+    /// The tid up to which a pack may have removed replaced revisions.
     #[must_use]
     pub const fn packed_to(&self) -> Tid {
         self.packed_to
@@ -110,7 +111,7 @@ impl Oracle {
         range.map(|(tid, records)| (*tid, records.keys().copied().collect()))
     }
 
-    /// What a commit wrote of an object, if it did.
+    /// The record that a commit wrote of an object, if it did.
     #[must_use]
     pub fn record(&self, tid: Tid, oid: Oid) -> Option<&Option<Bytes>> {
         self.commits.get(&tid)?.get(&oid)
@@ -167,7 +168,7 @@ impl Oracle {
         data.clone().map(|data| Revision { data, serial, end })
     }
 
-    /// Whether the revision of an object before a tid may have been packed away, if there was one.
+    /// Whether a pack may have removed the revision of an object before a tid, if there was one.
     #[must_use]
     pub fn may_be_packed(&self, oid: Oid, bound: Tid) -> bool {
         let Some((serial, _)) = self.serial_before(oid, bound) else { return true };
@@ -175,10 +176,10 @@ impl Oracle {
         next.is_some_and(|(tid, _)| *tid <= self.packed_to)
     }
 
-    /// Reads what a server has appended, up to the commit that it calls its last.
+    /// Reads the commits that a server has appended, up to its last tid.
     ///
     /// # Panics
-    /// If something is wrong.
+    /// If a check fails.
     pub fn read_new(&mut self, file: &[u8], last_tid: Tid) {
         if !self.continues(file) {
             self.read_all(file, last_tid);
@@ -202,10 +203,10 @@ impl Oracle {
                 .is_some_and(|(commit, end)| (commit.tid, end) == (self.last_tid(), self.read_to))
     }
 
-    /// Reads a file from the start: after a crash or a pack.
+    /// Reads a file from the start, as after a crash or a pack.
     ///
     /// # Panics
-    /// If something is wrong.
+    /// If a check fails.
     pub fn read_all(&mut self, file: &[u8], last_tid: Tid) {
         let commits = file_reader::commits(file);
         self.compare(&commits);
@@ -221,10 +222,10 @@ impl Oracle {
         }
     }
 
-    /// Checks that every commit is there and unchanged, except for what a pack may remove.
+    /// Checks that every commit is there and unchanged, except for revisions that a pack may remove.
     ///
     /// # Panics
-    /// If not.
+    /// If one is not.
     pub fn compare(&self, found: &[Commit]) {
         let mut current = BTreeMap::new();
         let found: BTreeMap<Tid, &Commit> =
@@ -260,12 +261,12 @@ impl Oracle {
         if number > 0 {
             let plan =
                 self.plans.get(&number).unwrap_or_else(|| panic!("no application planned {text}"));
-            let merges = self.check_commit(tid, plan, &records);
+            let resolved = self.check_commit(tid, plan, &records);
             let before = self.committed.get(&number);
             assert!(before.is_none(), "transaction {number} is in {before:?} and in {tid}");
             let blobs = plan.blobs.iter().map(|(oid, bytes)| ((*oid, tid), bytes.clone()));
             self.blobs.extend(blobs);
-            self.merges += merges;
+            self.resolved += resolved;
             self.committed.insert(number, tid);
         }
         for (oid, data) in &records {
@@ -288,7 +289,10 @@ impl Oracle {
             assert_eq!(now, Some(*serial), "{tid} depends on an old revision of {oid}");
         }
         if let Some(undone) = plan.undoes {
-            let changed = self.commits.get(&undone).expect("it was seen");
+            let changed = self
+                .commits
+                .get(&undone)
+                .expect("an application undoes only commits of the oracle");
             assert!(records.keys().eq(changed.keys()), "{tid} undoes another commit");
             for (oid, data) in records {
                 let before = self.serial_before(*oid, undone).map(|(_, data)| data);
@@ -296,26 +300,26 @@ impl Oracle {
             }
             return 0;
         }
-        let mut merges = 0;
-        assert!(records.keys().eq(plan.writes.keys()), "{tid} is not what was planned");
+        let mut resolved = 0;
+        assert!(records.keys().eq(plan.writes.keys()), "{tid} differs from its plan");
         for (oid, (read, new)) in &plan.writes {
             let current = self.serial_before(*oid, Tid::MAX);
             if current.map_or(Tid::ZERO, |(serial, _)| serial) == *read {
                 assert_eq!(records[oid].as_ref(), Some(new), "{oid} of {tid}");
                 continue;
             }
-            merges += 1;
+            resolved += 1;
             let may_resolve = *oid == TICKS || self.clients_resolve && objects::is_a_sum(*oid);
             assert!(may_resolve, "{tid} overwrites a change of {oid} that it has not seen");
             let base = self.record(*read, *oid).expect("it was read").clone();
             let committed = current.and_then(|(_, data)| data.clone());
-            let merged = base.zip(committed).map(|(base, committed)| {
-                objects::number(*oid, &objects::merged(*oid, &base, &committed, new))
+            let expected = base.zip(committed).map(|(base, committed)| {
+                objects::number(*oid, &objects::resolved(*oid, &base, &committed, new))
             });
             let stored = records[oid].as_ref().map(|data| objects::number(*oid, data));
-            assert_eq!(stored, merged, "{oid} of {tid} is merged");
+            assert_eq!(stored, expected, "{oid} of {tid}, a resolved conflict");
         }
-        merges
+        resolved
     }
 
     /// Checks the sums of accounts and counters.
@@ -337,7 +341,10 @@ impl Oracle {
             match outcome {
                 Outcome::Committed(tid) => assert_eq!(committed, Some(tid)),
                 Outcome::NotCommitted => {
-                    assert_eq!(committed, None, "transaction {number} was not to be committed");
+                    assert_eq!(
+                        committed, None,
+                        "transaction {number} was reported as not committed"
+                    );
                 }
                 Outcome::Unknown => {}
             }

@@ -15,11 +15,11 @@ use crate::world::World;
 /// The plan of a world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Decides everything else.
+    /// Decides every choice in the world.
     pub seed: u64,
     /// Number of actions before the faults stop.
     pub steps: usize,
-    /// The workload.
+    /// Decides which actions and faults are frequent.
     pub workload: Workload,
 }
 
@@ -37,12 +37,12 @@ pub struct Report {
 /// The result of a world that failed.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// The plan.
+    /// The plan; running it again fails again.
     pub plan: Plan,
-    /// Which check failed.
+    /// The message of the check that failed.
     pub problem: String,
-    /// Where in the source it failed.
-    pub place: String,
+    /// Source location of the check.
+    pub location: String,
     /// The step; the number of steps if the faults had stopped.
     pub step: usize,
     /// The trace; empty unless it was requested.
@@ -101,27 +101,27 @@ fn run_once(plan: Plan, is_traced: bool) -> Result<Report, Box<Failure>> {
             let (time, fingerprint) = (trace.time, trace.fingerprint());
             Ok(Report { coverage, time, fingerprint })
         }
-        Err((problem, place)) => {
+        Err((problem, location)) => {
             let (step, trace) = (trace.step, trace.lines());
-            Err(Box::new(Failure { plan, problem, place, step, trace }))
+            Err(Box::new(Failure { plan, problem, location, step, trace }))
         }
     }
 }
 
 thread_local! {
     static IS_WATCHED: Cell<bool> = const { Cell::new(false) };
-    static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
+    static LOCATION: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Calls a closure and returns its panic with the place, without printing it.
+/// Calls a closure and returns its panic with the source location, without printing it.
 fn catch<T>(body: impl FnOnce() -> T) -> Result<T, (String, String)> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             if IS_WATCHED.get() {
-                let place = info.location().map(ToString::to_string);
-                PLACE.set(place.unwrap_or_default());
+                let location = info.location().map(ToString::to_string);
+                LOCATION.set(location.unwrap_or_default());
             } else {
                 before(info);
             }
@@ -130,7 +130,7 @@ fn catch<T>(body: impl FnOnce() -> T) -> Result<T, (String, String)> {
     IS_WATCHED.set(true);
     let result = panic::catch_unwind(AssertUnwindSafe(body));
     IS_WATCHED.set(false);
-    result.map_err(|panicked| (text(&*panicked), PLACE.take()))
+    result.map_err(|panicked| (text(&*panicked), LOCATION.take()))
 }
 
 fn text(panicked: &(dyn Any + Send)) -> String {

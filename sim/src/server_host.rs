@@ -116,7 +116,7 @@ impl ServerHost {
         for path in self.disk.paths().into_iter().filter(is_blob) {
             let tid = path.file_stem().and_then(|stem| stem.to_str()?.strip_prefix("0x"));
             let Some(tid) = tid.and_then(|tid| u64::from_str_radix(tid, 16).ok()) else { continue };
-            // A commit of these worlds has one blob at most.
+            // A commit in these worlds has at most one blob.
             let revision = known.range(..).find(|((_, known), _)| *known == Tid(tid));
             let (revision, bytes) =
                 revision.unwrap_or_else(|| panic!("no record has the blob {path:?}"));
@@ -133,7 +133,7 @@ impl ServerHost {
         }
     }
 
-    /// Lets the oracle read what the server has written.
+    /// Shows the oracle the commits that the server has written.
     pub(crate) fn read_new(&mut self, shared: &mut Shared) {
         let Some(storage) = &self.storage else { return };
         if self.disk.calls() != std::mem::replace(&mut self.seen, self.disk.calls()) {
@@ -169,10 +169,10 @@ impl ServerHost {
         self.faults.image().is_some()
     }
 
-    /// Replaces the disk by what the crash left, and checks with a second reader that nothing that was
-    /// acknowledged is lost.
+    /// Replaces the disk by the one that the crash left, and checks with a second reader that no acknowledged
+    /// commit is lost.
     pub(crate) fn take_crash_image(&mut self, shared: &mut Shared) {
-        let image = self.faults.image().expect("it died");
+        let image = self.faults.image().expect("the server has crashed");
         self.happened += &self.faults.take_happened();
         self.storage = None;
         self.disk = image;
@@ -186,7 +186,7 @@ impl ServerHost {
     /// Stops the server cleanly, unless a fault crashes it.
     pub(crate) fn stop(&mut self, shared: &mut Shared) {
         if let Some(storage) = self.storage.take() {
-            // What a close writes is not needed.
+            // The next opening does not need what a close writes, so a close may fail.
             let _ = storage.close();
             drop(storage);
         }

@@ -1,16 +1,16 @@
-//! The trace of a world for people, and a fingerprint to compare two runs.
+//! The trace of a world, and a fingerprint to compare two runs.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
-/// Maximum number of lines; the last ones explain a failure.
+/// Maximum number of lines. Earlier ones are dropped, because the last ones explain a failure.
 const LINES_MAX: usize = 400;
 
 /// The trace of a world.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
-    /// `None` if no trace is wanted.
+    /// `None` if no trace was requested.
     lines: Option<VecDeque<String>>,
     fingerprint: DefaultHasher,
     pub(crate) step: usize,
@@ -22,7 +22,7 @@ impl Trace {
         Self { lines: is_kept.then(VecDeque::new), ..Self::default() }
     }
 
-    /// Adds a line; the text is only made if a trace is wanted.
+    /// Adds a line; the text is only made if a trace was requested.
     pub(crate) fn log(&mut self, line: impl FnOnce() -> String) {
         if let Some(lines) = &mut self.lines {
             if lines.len() == LINES_MAX {

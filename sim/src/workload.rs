@@ -1,14 +1,14 @@
-//! The workloads: what applications do, and which faults happen.
+//! The workloads: the actions of applications, and the faults.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A workload. Every kind of event happens in each of them; they differ in what happens often.
+/// A workload. Every kind of event happens in each of them; they differ in which are frequent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Workload {
-    /// Money goes from account to account.
+    /// Applications move money between accounts.
     Transfers,
-    /// All clients count, and the conflicts of the common sum are resolved.
+    /// Applications increment counters and a common sum, whose conflicts are resolved.
     Counters,
     /// Many loads, few commits.
     ReadMostly,
@@ -27,7 +27,7 @@ pub enum Workload {
 }
 
 impl Workload {
-    /// All of them.
+    /// All workloads.
     pub const ALL: [Self; 9] = [
         Self::Transfers,
         Self::Counters,
@@ -133,6 +133,7 @@ impl Workload {
         expected.extend(match self {
             Self::Conflicts => ["conflicts that a client resolved"].as_slice(),
             Self::Storms => &["storms"],
+            Self::Blobs => &["blobs that were packed"],
             _ => &[],
         });
         expected
@@ -145,7 +146,6 @@ const EXPECTED: &[&str] = &[
     "blobs read",
     "blobs stored",
     "blobs that could not be read",
-    "blobs that were packed",
     "cached records compared",
     "caches that were dropped",
     "caches that survived",
@@ -184,7 +184,7 @@ const EXPECTED: &[&str] = &[
     "old records that were packed",
     "packed transactions iterated",
     "packs answered",
-    "packs asked for",
+    "packs requested",
     "pings",
     "power cuts",
     "prefetches",
@@ -217,7 +217,7 @@ impl fmt::Display for Workload {
 
 /// A name that is no workload.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no workload {0:?}; there are {known}", known = Workload::ALL.map(Workload::name).join(", "))]
+#[error("unknown workload {0:?}; choose one of {known}", known = Workload::ALL.map(Workload::name).join(", "))]
 pub struct UnknownWorkload(String);
 
 impl FromStr for Workload {
@@ -229,7 +229,7 @@ impl FromStr for Workload {
     }
 }
 
-/// What a transaction does.
+/// The kind of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TransactionKind {
     /// Moves money from one account to another.

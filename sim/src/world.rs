@@ -21,7 +21,7 @@ use rzeo_fixtures::client::ClientRig;
 use rzeo_fixtures::network::{Network, Step};
 use rzeo_fixtures::random::Random;
 use rzeo_fixtures::server::{START_TIME, Setup};
-use rzeo_script::Hold;
+use rzeo_script::Queue;
 
 /// Number of actions in a world before the faults stop, unless the plan says otherwise.
 pub const STEPS: usize = 400;
@@ -51,8 +51,8 @@ pub(crate) struct World {
     cache_bytes: Vec<usize>,
     /// Cache journals of killed clients.
     journals: Vec<Vec<u8>>,
-    /// What is delayed, and until when.
-    slow: Option<(Hold, Instant)>,
+    /// The delayed tasks of the server, and until when.
+    slow: Option<(Queue, Instant)>,
 }
 
 impl World {
@@ -126,9 +126,9 @@ impl World {
         let started = self.host.start(&self.setup, self.now, &mut self.random, &mut self.shared);
         self.count_disk();
         let Some(rig) = started else { return };
-        let place = self.random.below(SERVERS);
-        self.network.servers[place] = Some(rig);
-        self.log(|| format!("a server starts at address {place}"));
+        let address = self.random.below(SERVERS);
+        self.network.servers[address] = Some(rig);
+        self.log(|| format!("a server starts at address {address}"));
     }
 
     fn has_server(&self) -> bool {
@@ -162,10 +162,15 @@ impl World {
     }
 
     /// Calls a function with an application and its context.
-    fn with(&mut self, application: usize, what: impl FnOnce(&mut Application, &mut Context<'_>)) {
-        let rig = self.network.clients[application].as_mut().expect("all are alive");
+    fn with(
+        &mut self,
+        application: usize,
+        function: impl FnOnce(&mut Application, &mut Context<'_>),
+    ) {
+        let rig =
+            self.network.clients[application].as_mut().expect("every application has a client");
         let mut context = Context { rig, random: &mut self.random, shared: &mut self.shared };
-        what(&mut self.applications[application], &mut context);
+        function(&mut self.applications[application], &mut context);
     }
 
     fn process_events(&mut self, application: usize) {
@@ -214,11 +219,11 @@ impl World {
         self.now.wall.0 += time.as_secs_f64();
         self.shared.trace.time = self.now.instant.0;
         self.network.advance(time);
-        if let Some((hold, until)) = self.slow
+        if let Some((queue, until)) = self.slow
             && until <= self.now.instant
         {
             self.slow = None;
-            self.network.servers.iter_mut().flatten().for_each(|server| server.release(hold));
+            self.network.servers.iter_mut().flatten().for_each(|server| server.release(queue));
         }
         self.process_all_events();
         self.check_connections();
@@ -298,7 +303,7 @@ impl World {
     fn arm(&mut self) {
         let random = &mut self.random;
         let times = [1, 1, 2, 10, 1000][random.below(5)];
-        let doom = match random.below(6) {
+        let fault = match random.below(6) {
             0 => DiskFault::Kill,
             1 | 2 => DiskFault::PowerCut,
             3 => DiskFault::Fail(CallFault::NoSpace, times),
@@ -306,20 +311,20 @@ impl World {
             _ => DiskFault::FailReads(times.min(10)),
         };
         let after = u32::try_from(random.below(30)).unwrap_or_default();
-        self.log(|| format!("{doom:?} in {after} calls"));
-        self.host.arm(after, doom);
+        self.log(|| format!("{fault:?} in {after} calls"));
+        self.host.arm(after, fault);
     }
 
     /// Delays the commits of the server.
     fn slow_sync(&mut self) -> bool {
-        let hold = [Hold::Commits, Hold::Committed][self.random.below(2)];
+        let queue = [Queue::Commits, Queue::Committed][self.random.below(2)];
         let Some(server) = self.network.servers.iter_mut().flatten().next() else { return false };
         if self.slow.is_some() {
             return false;
         }
-        server.hold(hold);
+        server.hold(queue);
         let time = Duration::from_millis(self.random.next() % 3000);
-        self.slow = Some((hold, self.now.instant.after(time)));
+        self.slow = Some((queue, self.now.instant.after(time)));
         true
     }
 
@@ -348,8 +353,8 @@ impl World {
         self.shared.new_oids = None;
         for server in 0..SERVERS {
             let Some(rig) = &mut self.network.servers[server] else { continue };
-            for hold in [Hold::Commits, Hold::Committed] {
-                rig.release(hold);
+            for queue in [Queue::Commits, Queue::Committed] {
+                rig.release(queue);
             }
             for client in rig.clients() {
                 rig.stop(client);
@@ -371,24 +376,25 @@ impl World {
         self.process_all_events();
     }
 
-    /// Kills a client, and starts another one with what is left of its cache.
+    /// Kills a client, and starts another one with the cache that its journal holds.
     fn kill_client(&mut self, application: usize) {
         self.process_events(application);
         self.compare_cache(application);
-        let killed = self.network.kill_client(application).expect("all are alive");
+        let killed = self.network.kill_client(application).expect("every application has a client");
         self.check_log(&killed);
         let cache = self.cache_of(application, &killed.journal);
         let next = Application::new(application as u64, cache.last_tid());
-        let person_gone = std::mem::replace(&mut self.applications[application], next);
-        let started_at = person_gone.started_at;
-        self.ended.push((started_at, person_gone.end(&mut self.shared)));
+        let ended = std::mem::replace(&mut self.applications[application], next);
+        let started_at = ended.started_at;
+        self.ended.push((started_at, ended.end(&mut self.shared)));
         let rig = self.client(application, cache);
         self.network.clients[application] = Some(rig);
         self.process_events(application);
     }
 
     fn compare_cache(&mut self, application: usize) {
-        let rig = self.network.clients[application].as_mut().expect("all are alive");
+        let rig =
+            self.network.clients[application].as_mut().expect("every application has a client");
         self.applications[application].compare_cache(rig, &mut self.shared);
     }
 
@@ -422,20 +428,20 @@ impl World {
         cache
     }
 
-    /// Stops the faults, and checks that every request is answered, that every client can commit, and that the
-    /// result is right.
+    /// Stops the faults, and checks that every request is answered, that every client can commit, and that caches,
+    /// outcomes and invalidations agree with the oracle.
     ///
     /// A world without commits and faults would show nothing, so it fails, too.
     pub(crate) fn finish(&mut self) -> Coverage {
         let faults = self.shared.coverage.of("faults");
         let steps = self.shared.trace.step;
-        assert!(steps < STEPS || faults > 0, "nothing has ended wrong in {steps} steps");
+        assert!(steps < STEPS || faults > 0, "no fault happened in {steps} steps");
         self.log(|| "the faults stop".into());
         self.slow = None;
         self.network.resume_reading();
         self.host.disarm();
         for server in self.network.servers.iter_mut().flatten() {
-            [Hold::Commits, Hold::Committed].into_iter().for_each(|hold| server.release(hold));
+            [Queue::Commits, Queue::Committed].into_iter().for_each(|queue| server.release(queue));
         }
         self.settle();
         for application in 0..CLIENTS {
@@ -443,11 +449,15 @@ impl World {
         }
         let last = self.shared.oracle.last_tid();
         for application in 0..CLIENTS {
-            let client = &self.network.clients[application].as_ref().expect("all are alive").client;
+            let client = &self.network.clients[application]
+                .as_ref()
+                .expect("every application has a client")
+                .client;
             assert!(client.is_connected());
             assert_eq!((self.applications[application].last_tid, client.last_tid()), (last, last));
             self.compare_cache(application);
-            let rig = self.network.clients[application].take().expect("all are alive");
+            let rig =
+                self.network.clients[application].take().expect("every application has a client");
             self.check_log(&rig);
         }
         self.shared.oracle.compare_outcomes();
@@ -458,7 +468,7 @@ impl World {
         for (started_at, invalidations) in &self.ended {
             check_complete(*started_at, invalidations, &history);
         }
-        self.shared.coverage.add("resolved conflicts", self.shared.oracle.merges);
+        self.shared.coverage.add("resolved conflicts", self.shared.oracle.resolved);
         self.shared.coverage.clone()
     }
 
@@ -477,9 +487,9 @@ impl World {
         panic!("client {application} cannot commit");
     }
 
-    /// Runs until no request is out.
+    /// Runs until no request is pending.
     fn settle(&mut self) {
-        for turn in 0..1000 {
+        for round in 0..1000 {
             if self.host.is_broken() {
                 self.stop_server();
             }
@@ -490,7 +500,9 @@ impl World {
             }
             while self.run_network(1000) {}
             for application in 0..CLIENTS {
-                let rig = self.network.clients[application].as_mut().expect("all are alive");
+                let rig = self.network.clients[application]
+                    .as_mut()
+                    .expect("every application has a client");
                 self.applications[application].read_all_files(rig);
                 self.process_events(application);
             }
@@ -498,7 +510,7 @@ impl World {
             if self.applications.iter().all(Application::is_idle) && self.are_connected() {
                 return;
             }
-            self.advance(Duration::from_millis(if turn < 50 { 50 } else { 500 }));
+            self.advance(Duration::from_millis(if round < 50 { 50 } else { 500 }));
         }
         panic!("a request is never answered: {:#?}", self.applications);
     }
@@ -513,7 +525,8 @@ impl World {
     }
 }
 
-/// Checks that from each tid to the next exactly what changed in between was invalidated, or everything.
+/// Checks that from each tid to the next exactly the objects that changed in between were invalidated, or
+/// everything.
 fn check_complete(
     started_at: Tid,
     invalidations: &[Invalidation],

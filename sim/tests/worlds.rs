@@ -1,11 +1,11 @@
 //! Worlds of clients, servers, networks and disks that fail (`rzeo_sim`), a few of each kind.
 //!
-//! `rzeo-sim` plays more of them, and explains one that fails. `RZEO_SEEDS=n` plays as many here.
+//! `rzeo-sim` runs more of them, and explains one that fails. `RZEO_SEEDS` sets the number of seeds here.
 
 use rzeo_sim::coverage::Coverage;
 use rzeo_sim::{Plan, STEPS, Workload};
 
-/// Some seconds' worth.
+/// Number of seeds of each workload; they take some seconds.
 const SEEDS: u64 = 60;
 
 fn seeds() -> u64 {
@@ -13,7 +13,7 @@ fn seeds() -> u64 {
 }
 
 #[test]
-fn all_is_well_in_all_worlds() {
+fn all_worlds_pass() {
     let mut total = Coverage::default();
     for workload in Workload::ALL {
         for seed in 0..seeds() {
@@ -26,7 +26,7 @@ fn all_is_well_in_all_worlds() {
                         "{}\n{} at {}, {plan:?}",
                         trace.join("\n"),
                         failure.problem,
-                        failure.place
+                        failure.location
                     );
                 }
             }
@@ -38,11 +38,11 @@ fn all_is_well_in_all_worlds() {
 }
 
 #[test]
-fn a_world_is_the_same_again() {
+fn a_world_repeats_itself() {
     for workload in Workload::ALL {
         let plan = Plan { seed: 7, steps: 200, workload };
         let [first, second] =
-            [rzeo_sim::run(plan), rzeo_sim::run(plan)].map(|it| it.expect("all is well"));
+            [rzeo_sim::run(plan), rzeo_sim::run(plan)].map(|it| it.expect("these worlds pass"));
         assert_eq!(first.fingerprint, second.fingerprint);
         assert_eq!(first.coverage, second.coverage);
     }

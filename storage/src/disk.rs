@@ -56,7 +56,7 @@ pub struct Metadata {
     pub mode: u32,
 }
 
-/// The types of directory entries that the storages tell apart.
+/// The types of directory entries that the storages distinguish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {
     /// A regular file.
@@ -169,7 +169,7 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize>;
 
     /// Reads from the page cache without waiting for the disk; returns fewer bytes than the buffer
-    /// holds if the file ends or the rest is not cached. Waits where the system cannot tell.
+    /// holds if the file ends or the rest is not cached. Waits where the system does not know what is cached.
     ///
     /// # Errors
     /// `WouldBlock` if the first byte is not cached; otherwise the system's.

@@ -119,3 +119,33 @@ fn a_storage_that_was_closed_removes_nothing() {
     storage.clean_up().unwrap_err();
     assert_eq!(disk.calls(), before, "another process may have it open by now");
 }
+
+/// A pack keeps the record that an undo points back to, although no chain of revisions leads to it.
+#[test]
+fn a_leftover_list_removes_no_blob_of_a_record_that_an_undo_needs() {
+    let at = |seconds: u32| UnixTime(1e9 + f64::from(seconds));
+    let tid = |seconds| Tid::from_unix(at(seconds)).0;
+    let disk = MemoryDisk::new();
+    let open = || FileStorage::open(Arc::new(disk.clone()), "Data.fs", options("blobs", true));
+    let storage = open().unwrap();
+    store(&storage, 0, tid(5));
+    store(&storage, tid(5), tid(10));
+    store(&storage, tid(10), tid(20));
+    let mut vote = storage.begin_vote(&TransactionMeta::default(), Patience::Wait).unwrap();
+    vote.undo(Tid(tid(20))).unwrap();
+    let voted = vote.seal().unwrap();
+    storage.commit(vec![Finishing { tid: Tid(tid(30)), voted }]).unwrap();
+    storage.pack(at(25)).unwrap().unwrap().finish().unwrap();
+    storage.clean_up().unwrap();
+    assert!(!has(&storage, tid(5)));
+    assert!([10, 20, 30].iter().all(|seconds| has(&storage, tid(*seconds))));
+    storage.close().unwrap();
+    drop(storage);
+    // The power failed during the next pack, before it switched.
+    let listed: String =
+        [10, 20].map(|seconds| format!("{:016x}{:016x}\n", 1, tid(seconds))).concat();
+    disk.put("blobs/.removed", listed.as_bytes());
+    let storage = open().unwrap();
+    assert!([10, 20, 30].iter().all(|seconds| has(&storage, tid(*seconds))));
+    assert_eq!(disk.bytes("blobs/.removed"), None);
+}

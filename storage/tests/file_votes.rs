@@ -36,7 +36,6 @@ fn finish(storage: &FileStorage, tid: u64, voted: Voted) {
     storage.commit(vec![Finishing { tid: Tid(tid), voted }]).unwrap();
 }
 
-/// Commits one store.
 fn store(storage: &FileStorage, tid: u64, oid: Oid, serial: Tid, text: &'static str) {
     let mut vote = begin(storage, Patience::Wait);
     vote.store(oid, serial, data(text).into()).unwrap();

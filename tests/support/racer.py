@@ -1,7 +1,7 @@
-"""Python's part in races.py: a ZODB application that does what the racers in Rust do.
+"""The Python process of test_races.py: a ZODB application that works like the program `racer` in Rust.
 
-It takes the same words on its standard input and says the same lines; see
-fixtures/client-judge/src/bin/racer/main.rs.
+It reads the same commands and writes the same lines; fixtures/client-judge/src/bin/racer/main.rs describes
+them.
 """
 import argparse
 import collections
@@ -44,32 +44,32 @@ def main():
     storage = ClientStorage((host, int(port)), cache=args.cache, cache_size=args.cache_bytes,
                             wait=False, wait_timeout=60)
     db = opened(storage)
-    say('ready', {})
-    Racer(args, storage, db).obey()
-    say('stopped', {})
-    # Not db.close(): a server that is just away would be waited for.
+    write('ready', {})
+    Racer(args, storage, db).run_commands()
+    write('stopped', {})
+    # Not db.close(): it would wait for a server that is down.
     sys.stdout.flush()
     os._exit(0)
 
 
 def opened(storage):
-    """A database on it. Python's client gives up waiting when a connection is cut while it is made."""
+    """A database on a storage. Python's client stops waiting if its connection is cut while it connects."""
     for _ in range(100):
         try:
             storage._wait()
             return ZODB.DB(storage)
         except ClientDisconnected:
             pass
-    raise AssertionError('no connection lasts')
+    raise AssertionError('100 connections were lost before the database was open')
 
 
-def say(word, what):
-    sys.stdout.write(f'{word} {json.dumps(what)}\n')
+def write(result, value):
+    sys.stdout.write(f'{result} {json.dumps(value)}\n')
     sys.stdout.flush()
 
 
-def surprise(what):
-    sys.stdout.write(f"surprise {what!r}\n")
+def unexpected(what):
+    sys.stdout.write(f"unexpected {what!r}\n")
     sys.stdout.flush()
     os._exit(1)
 
@@ -86,24 +86,24 @@ class Racer:
         self.counts = collections.Counter()
         self.is_over = False
 
-    def obey(self):
+    def run_commands(self):
         threads = []
         rounds = 0
-        for word in sys.stdin:
-            if word == 'run\n':
+        for command in sys.stdin:
+            if command == 'run\n':
                 rounds += 1
                 self.is_over = False
                 threads = [threading.Thread(target=self.work, args=(n, rounds), daemon=True)
                            for n in range(len(self.args.ledger))]
                 for thread in threads:
                     thread.start()
-            elif word == 'rest\n':
+            elif command == 'pause\n':
                 self.is_over = True
                 for thread in threads:
                     thread.join()
-                say('rested', {})
-            elif word == 'tell\n':
-                say('told', self.report())
+                write('paused', {})
+            elif command == 'report\n':
+                write('reported', self.report())
             else:
                 return
 
@@ -111,10 +111,10 @@ class Racer:
         try:
             Task(self, number, f'{self.args.seed} {rounds} {number}').work()
         except BaseException:
-            surprise(traceback.format_exc())
+            unexpected(traceback.format_exc())
 
     def report(self):
-        """All objects as the storage's cache has them, or the server"""
+        """All objects, from the storage's cache or from the server"""
         while True:
             try:
                 self.storage.ping()
@@ -153,7 +153,7 @@ class Task:
                 if self.random.random() < .7:
                     self.transfer(conn, manager)
                 else:
-                    self.look(conn)
+                    self.check_snapshot(conn)
             except ReadConflictError:
                 self.counts['read conflicts'] += 1
             except ConflictError:
@@ -166,7 +166,7 @@ class Task:
                     # Python's server closes its file while it still answers.
                     self.counts['refusals of a closed file'] += 1
                     continue
-                # After nine votes with conflicts it goes on as if it had succeeded.
+                # After nine votes with conflicts Python's client finishes as if the vote had succeeded.
                 assert 'finished called wo lock' in str(error), error
                 self.counts['conflicts without end'] += 1
             finally:
@@ -195,20 +195,20 @@ class Task:
         self.ledger.did(number)
         self.counts['commits'] += 1
 
-    def look(self, conn):
+    def check_snapshot(self, conn):
         racer = self.racer
         money = sum(conn.get(oid)['balance'] for oid in racer.accounts)
         counted = sum(conn.get(oid)['balance'] for oid in racer.counters)
         ticks = conn.get(racer.ticks)()
         if money != racer.args.total or counted != ticks:
-            sys.stdout.write(f'mixed {money} of {racer.args.total} in the accounts, '
+            sys.stdout.write(f'inconsistent {money} of {racer.args.total} in the accounts, '
                              f'{ticks} ticks for {counted} commits\n')
-            self.counts['mixed snapshots'] += 1
+            self.counts['inconsistent snapshots'] += 1
         self.counts['snapshots'] += 1
 
 
 class Ledger:
-    """As that of the racers in Rust"""
+    """The same as the ledger of the program `racer` in Rust"""
 
     def __init__(self, path):
         self.file = open(path, 'a+')
@@ -227,7 +227,7 @@ class Ledger:
 
     def check(self, value):
         assert self.done <= value <= self.tried, \
-            f'a counter is {value}; {self.done} was done, {self.tried} tried'
+            f'a counter is {value}; the last commit is {self.done}, the last attempt {self.tried}'
 
     def write(self, kind, value):
         self.file.write(f'{kind} {value}\n')

@@ -1,4 +1,4 @@
-"""Where rzeo and OpenSSL disagree about certificates on purpose, by kind. For test_tls_clients.py and test_tls_servers.py.
+"""Kinds of differences between rzeo and OpenSSL about certificates that are allowed.
 
 rzeo accepts a certificate that is trusted itself, and leaves paths to authorities to webpki. A difference is
 allowed if it is of a kind that is listed here:
@@ -12,15 +12,20 @@ allowed if it is of a kind that is listed here:
 Whatever the kind: what rzeo accepts has to be valid now, and to be trusted itself or to lead to a trusted
 certificate by right signatures.
 """
+import collections
 import os
 import re
+import ssl
 import subprocess
+
+#: The versions of TLS that each case is tried with.
+VERSIONS = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 
 STRICTER = {
     'X.509 version is not 3': 'webpki reads version 3 only',
     "authority's certificate": 'webpki takes no certificate of an authority for a connection',
     'critical extension': 'webpki knows fewer extensions',
-    'encoding is invalid|webpki reports|not an X.509 certificate|unusable: a revocation list':
+    'encoding is invalid|webpki reports|not an X.509 certificate|a revocation list':
         'webpki and x509-parser read fewer odd encodings',
     'two different signature algorithms': 'webpki wants the same algorithm twice, also of what is trusted itself',
     'algorithm that is not supported|kind that is not supported|client sent no certificate|that this side supports':
@@ -58,10 +63,10 @@ LAXER = {
     'permitted subtree violation': 'common names are no hosts',
 }
 
-# What only servers' certificates show.
+# Kinds that only servers' certificates show.
 OF_SERVERS = 'BAD_ECC_CERT', 'extended key usage', 'is not for .*, but for', "Hostname mismatch.* valid for '[^']*_"
 
-seen = {}  # the kinds that occurred, and how often
+seen = {}  #: how often each kind occurred
 
 
 class Verdict:
@@ -75,10 +80,10 @@ class Verdict:
 
 
 def compare(case, python, rzeo, purpose, folder, host=None):
-    """A verdict about what Python and rzeo say of a case"""
+    """A verdict about what Python and rzeo decided in a case"""
     paths = list(paths_of(case)) if rzeo == 'accepted' else []
     if rzeo == 'accepted' and not (paths and case.sends[0].is_valid):
-        return Verdict('nothing that is trusted stands behind it, or it is not valid', True)
+        return Verdict('no path leads to a trusted certificate, or the certificate is not valid now', True)
     if python.startswith('accepted') == (rzeo == 'accepted'):
         return Verdict('they agree', False)
     if rzeo != 'accepted':
@@ -90,8 +95,24 @@ def compare(case, python, rzeo, purpose, folder, host=None):
     return min(verdicts, key=lambda it: it.bad)
 
 
+def compare_all(todo, compare_one):
+    """Compares the verdicts of both programs about each case; fails if one differs in an unknown way"""
+    seen.clear()
+    failures, ends = [], collections.Counter()
+    for case in todo:
+        for bad, end, text in compare_one(case):
+            ends[end] += 1
+            if bad:
+                failures.append(text)
+    print(f'{len(todo)} cases, {len(VERSIONS)} versions of TLS each, {count()} known '
+          f'differences ({", ".join(f"{count} {end}" for end, count in sorted(ends.items()))})')
+    assert not failures, '\n'.join(failures)
+    # Refusals alone would prove little.
+    assert ends['accepted']
+
+
 def ask_openssl(case, path, purpose, host, folder):
-    """What OpenSSL without the strict rules has against this path alone, if anything"""
+    """Why OpenSSL without the strict rules refuses this path alone, or None"""
     def file(title, text):
         title = os.path.join(folder, title)
         with open(title, 'w') as out:
@@ -121,7 +142,7 @@ def known(kinds, title, text):
 
 
 def paths_of(case):
-    """The ways by right signatures from the leaf to a trusted certificate, which may be the leaf"""
+    """The paths by right signatures from the leaf to a trusted certificate, which may be the leaf"""
     trusted = case.trusted()
     todo = [[case.sends[0]]]
     while todo:
@@ -138,7 +159,7 @@ def count():
 
 
 def report_missing(of_servers):
-    """How many kinds were expected of all cases and did not occur"""
+    """Number of kinds that the cases should have shown and did not; prints them"""
     kinds = [(title, pattern) for title, table in
              [('STRICTER', STRICTER), ('FORM', FORM), ('LAXER', LAXER)] for pattern in table]
     missing = [it for it in kinds if it not in seen and (of_servers or it[1] not in OF_SERVERS)]

@@ -30,9 +30,9 @@ pub(crate) struct Certificate {
     pub(crate) der: CertificateDer<'static>,
     pub(crate) subject: DistinguishedName,
     pub(crate) issuer: DistinguishedName,
-    /// Seconds since 1970.
+    /// In seconds since 1970.
     pub(crate) not_before: i64,
-    /// Seconds since 1970.
+    /// In seconds since 1970.
     pub(crate) not_after: i64,
     /// Why the certificate cannot issue others, if it cannot.
     pub(crate) not_an_authority: Option<&'static str>,

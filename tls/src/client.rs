@@ -143,7 +143,7 @@ impl ClientTls {
     /// socket has no host.
     ///
     /// # Errors
-    /// If the name is to be checked: no name, or one that is not a host name.
+    /// If names are checked: no name, or one that is not a host name.
     pub fn server_name(&self, host: Option<&str>) -> Result<ServerName<'static>, TlsError> {
         let host = self.server_hostname.as_deref().or(host);
         let name = host.map(|host| ServerName::try_from(host.to_owned()));

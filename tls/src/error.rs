@@ -12,9 +12,9 @@ pub enum TlsError {
     /// A file or directory that cannot be read.
     #[error("{} cannot be read: {source}; the user that rzeo runs as needs permission to read it", path.display())]
     Unreadable {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The system's reason.
+        /// The system's error.
         source: io::Error,
     },
     /// A file that is too large to be one of certificates or a key.
@@ -23,7 +23,7 @@ pub enum TlsError {
         path.display()
     )]
     TooLarge {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// Maximum bytes of a file.
         limit: u64,
@@ -31,9 +31,9 @@ pub enum TlsError {
     /// A damaged PEM file.
     #[error("{} is not in the PEM format: {problem}", path.display())]
     NotPem {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong.
+        /// The rule that the content breaks.
         problem: String,
     },
     /// A PEM file without a certificate.
@@ -42,15 +42,15 @@ pub enum TlsError {
         path.display()
     )]
     NoCertificate {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
     /// A certificate that cannot be used.
     #[error("a certificate in {} cannot be used: {problem}", path.display())]
     BadCertificate {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong.
+        /// The rule that the content breaks.
         problem: &'static str,
     },
     /// OpenSSL's own format for certificates with trust settings.
@@ -60,7 +60,7 @@ pub enum TlsError {
         path.display()
     )]
     TrustedCertificate {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
     /// A revocation list that cannot be used.
@@ -70,7 +70,7 @@ pub enum TlsError {
         path.display()
     )]
     BadRevocationList {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What webpki does not accept.
         problem: String,
@@ -82,7 +82,7 @@ pub enum TlsError {
         path.display()
     )]
     NoKey {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
     /// An encrypted key without a password.
@@ -92,13 +92,13 @@ pub enum TlsError {
         path.display()
     )]
     PasswordNeeded {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
     /// An encrypted key with a wrong password.
     #[error("the password does not open the key in {}; check the password", path.display())]
     WrongPassword {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
     /// A key encryption that is not supported.
@@ -108,7 +108,7 @@ pub enum TlsError {
         path = path.display()
     )]
     UnsupportedEncryption {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The encryption that the file names.
         encryption: String,
@@ -120,9 +120,9 @@ pub enum TlsError {
         path.display()
     )]
     BadKey {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong.
+        /// The rule that the content breaks.
         problem: String,
     },
     /// A key that is not the certificate's.
@@ -151,10 +151,10 @@ pub enum TlsError {
          `ssl` to a name that the server's certificate has, in ASCII (xn--)"
     )]
     BadHostName {
-        /// The name.
+        /// The value of the setting, or the host of the server's address.
         name: String,
     },
-    /// A server without a host name, whose name is to be checked.
+    /// A server without a host name, although names are checked.
     #[error(
         "a server at a Unix socket has no host name to check; set `server-hostname` in the section \
          `ssl` to a name that its certificate has, or `check-hostname` to off"

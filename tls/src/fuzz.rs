@@ -51,7 +51,7 @@ pub fn certificates(input: &[u8]) {
     assert_eq!(certificate.der.as_ref(), leaf.as_ref(), "another certificate was accepted");
     assert!(certificate.is_for(peer), "accepted for another purpose");
     if let Accepted::Issued(_) = accepted {
-        assert!(has_authorities, "issued by nobody");
+        assert!(has_authorities, "issued without an authority");
     }
 }
 

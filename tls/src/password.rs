@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 pub struct Password(Zeroizing<String>);
 
 impl Password {
-    /// Wraps a password.
+    /// Takes over the text, so that its memory is wiped with the password.
     pub fn new(password: String) -> Self {
         Self(Zeroizing::new(password))
     }
@@ -35,17 +35,17 @@ pub enum PasswordCommandError {
     /// The shell cannot be started.
     #[error("the password command `{command}` cannot be run: {source}")]
     Unstartable {
-        /// The command.
+        /// The command line, as configured.
         command: String,
-        /// The system's reason.
+        /// The system's error.
         source: io::Error,
     },
     /// The command failed.
     #[error("the password command `{command}` failed ({status}); run it by hand to see why")]
     Failed {
-        /// The command.
+        /// The command line, as configured.
         command: String,
-        /// Its exit status.
+        /// Exit status, or the signal that ended it.
         status: ExitStatus,
     },
     /// The command printed nothing.
@@ -54,13 +54,13 @@ pub enum PasswordCommandError {
          the password"
     )]
     Silent {
-        /// The command.
+        /// The command line, as configured.
         command: String,
     },
     /// The first line of the output is not UTF-8.
     #[error("the first line that the password command `{command}` printed is not UTF-8")]
     NotText {
-        /// The command.
+        /// The command line, as configured.
         command: String,
     },
 }

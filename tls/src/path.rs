@@ -34,7 +34,7 @@ pub(crate) struct PathVerifier {
     pub(crate) algorithms: &'static [&'static dyn SignatureVerificationAlgorithm],
 }
 
-/// How a certificate came to be accepted.
+/// Why a certificate is accepted.
 #[derive(Debug)]
 pub(crate) enum Accepted {
     /// It is in the trust store itself.
@@ -61,7 +61,7 @@ struct Verification<'a> {
 }
 
 impl PathVerifier {
-    /// Whether the certificate is accepted. The name of the host is the caller's business.
+    /// Whether the certificate is accepted. The caller checks the name of the host.
     pub(crate) fn verify(
         &self,
         leaf: &CertificateDer<'_>,
@@ -206,7 +206,8 @@ impl Verification<'_> {
             webpki::Error::RequiredEkuNotFoundContext(_) | webpki::Error::EmptyEkuExtension => {
                 Refusal::WrongPurpose { peer: self.verifier.peer() }
             }
-            // As `openssl req -x509` makes it. That it is an authority's is not the point.
+            // `openssl req -x509` makes such a certificate. The reason to report is that it is
+            // not trusted.
             webpki::Error::CaUsedAsEndEntity if self.leaf.subject == self.leaf.issuer => {
                 self.unknown_issuer()
             }

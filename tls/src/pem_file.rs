@@ -21,7 +21,7 @@ pub(crate) struct PemFile {
     pems: Vec<Pem>,
 }
 
-/// A block.
+/// A block whose label is one that rzeo uses.
 pub(crate) enum Block<'a> {
     Certificate(&'a [u8]),
     RevocationList(&'a [u8]),

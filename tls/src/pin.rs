@@ -23,7 +23,7 @@ pub struct Pin([u8; PIN_BYTES]);
      `openssl x509 -noout -fingerprint -sha256 -in FILE` prints it"
 )]
 pub struct BadPin {
-    /// The text.
+    /// The text that was parsed.
     pub text: String,
 }
 

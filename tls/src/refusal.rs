@@ -78,7 +78,7 @@ pub enum Refusal {
          its issuer's{hint}"
     )]
     Unknown {
-        /// The trust store.
+        /// File, directory or system store with the trusted certificates.
         store: String,
         /// The issuer that was looked for.
         issuer: String,
@@ -91,9 +91,9 @@ pub enum Refusal {
          certificate again as an authority's, or add this certificate itself"
     )]
     NotAnAuthority {
-        /// The issuer.
+        /// Subject of the issuer's certificate.
         issuer: String,
-        /// The trust store.
+        /// File, directory or system store with the trusted certificates.
         store: String,
         /// What the issuer's certificate lacks.
         problem: &'static str,
@@ -104,13 +104,13 @@ pub enum Refusal {
          add this one to {store}"
     )]
     AuthorityAsPeer {
-        /// The trust store.
+        /// File, directory or system store with the trusted certificates.
         store: String,
     },
     /// The certificate or one above it has expired.
     #[error("{at} expired on {}; renew it", date(*not_after))]
     Expired {
-        /// The certificate.
+        /// Subject of the expired certificate.
         at: String,
         /// The end of its validity, in seconds since 1970.
         not_after: i64,
@@ -118,7 +118,7 @@ pub enum Refusal {
     /// The certificate or one above it is not valid yet.
     #[error("{at} is valid from {}, which is in the future; check the clocks", date(*not_before))]
     NotYetValid {
-        /// The certificate.
+        /// Subject of the certificate.
         at: String,
         /// The beginning of its validity, in seconds since 1970.
         not_before: i64,
@@ -155,7 +155,7 @@ pub enum Refusal {
          others"
     )]
     NoRevocationList {
-        /// The trust store.
+        /// File, directory or system store with the trusted certificates.
         store: String,
         /// The issuer of the peer's certificate.
         issuer: String,
@@ -171,7 +171,7 @@ pub enum Refusal {
     /// The path to the trusted authority breaks another rule of webpki.
     #[error("{problem}")]
     Invalid {
-        /// The rule.
+        /// The broken rule, in words.
         problem: String,
     },
 }

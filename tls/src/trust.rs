@@ -221,7 +221,7 @@ impl TrustedCertificates {
         Ok(())
     }
 
-    /// Adds what can be read of a file.
+    /// Adds the blocks of a file that can be read.
     fn add_readable(&mut self, file: &PemFile, peer: Peer) {
         for block in file.blocks() {
             if let Err(error) = self.add(file, &block, peer) {
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_system_without_a_store_says_so() {
+    fn a_system_without_a_store_is_an_error() {
         let missing = samples().join("missing");
         let store = TrustStore::of_places(Some(&missing), vec![missing.clone()], Peer::Server);
         assert!(matches!(store, Err(TlsError::NoSystemStore)));

@@ -1,4 +1,4 @@
-//! Which files can be used, and the error for everything that is wrong with them.
+//! Which files the TLS configuration accepts, and the errors for all others.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -177,7 +177,7 @@ fn damaged_files_are_refused() {
 }
 
 #[test]
-fn whom_to_trust_is_a_file_a_directory_or_nobody() {
+fn the_trust_store_is_a_file_a_directory_or_empty() {
     let base = files("self_signed.pem", "pkcs1.pem");
     for authenticate in [Some(sample("hashed")), None] {
         server_config(&TlsFiles { authenticate, ..base.clone() }).expect("usable");

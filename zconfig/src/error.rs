@@ -19,9 +19,9 @@ pub enum ConfigError {
     /// A directive that is well-formed but cannot be followed.
     #[error("{error}{}", OwnLine(Some(location)))]
     Directive {
-        /// What is wrong.
+        /// The reason, without the location.
         error: DirectiveError,
-        /// Where it is.
+        /// The line that contains it.
         location: Location,
     },
     /// A URL for the configuration itself that is not a file's.
@@ -30,15 +30,15 @@ pub enum ConfigError {
     /// An override that is malformed or has nothing to override.
     #[error("{error}{}", OwnLine(location.as_ref()))]
     Override {
-        /// What is wrong.
+        /// The reason, without the location.
         error: OverrideError,
-        /// The override.
+        /// The override, as given; none if the error is not of a single one.
         location: Option<Location>,
     },
     /// Lines that contradict the schema.
     #[error("{error}{}", OwnLine(location.as_ref()))]
     Schema {
-        /// What is wrong.
+        /// The reason, without the location.
         error: SchemaError,
         /// Where it is; the file if the configuration as a whole lacks something.
         location: Option<Location>,
@@ -46,25 +46,25 @@ pub enum ConfigError {
     /// A value that cannot be expanded.
     #[error("{error}{}", OwnLine(Some(location)))]
     Substitution {
-        /// What is wrong.
+        /// The reason, without the location.
         error: SubstitutionError,
-        /// Where it is.
+        /// The line that contains it.
         location: Location,
     },
     /// A line that is not ZConfig.
     #[error("{error}{}", OwnLine(Some(location)))]
     Syntax {
-        /// What is wrong.
+        /// The reason, without the location.
         error: SyntaxError,
-        /// Where it is.
+        /// The line that contains it.
         location: Location,
     },
     /// A file that cannot be read.
     #[error("error opening file {}: {source}{}", path.display(), OwnLine(location.as_ref()))]
     Unreadable {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The system's reason.
+        /// The system's error.
         source: io::Error,
         /// The directive that includes it; none for the configuration itself.
         location: Option<Location>,
@@ -72,9 +72,9 @@ pub enum ConfigError {
     /// A value that is not of its key's type, or that contradicts others.
     #[error("{error}{}", BesideValue(location.as_ref()))]
     Value {
-        /// What is wrong.
+        /// The reason, without the location.
         error: InvalidValue,
-        /// What is accepted.
+        /// What the key accepts, for hints; none if the reason says it.
         expected: Option<String>,
         /// Where it is; none if a default is wrong.
         location: Option<Location>,
@@ -154,6 +154,16 @@ pub enum SchemaError {
         repr(.0)
     )]
     AbstractType(String),
+    /// A section of a type that other programs accept.
+    #[error("unknown type name: {}; {advice}", repr(name))]
+    ForeignType {
+        /// Name of the section type.
+        name: &'static str,
+        /// The schema's advice.
+        advice: &'static str,
+        /// The types that fit.
+        fitting: Vec<&'static str>,
+    },
     /// A missing key.
     #[error("no values for {}; 1 required", repr(.0))]
     KeyMissing(&'static str),
@@ -172,11 +182,11 @@ pub enum SchemaError {
         name.as_deref().unwrap_or("None")
     )]
     NoSlot {
-        /// Its type.
+        /// Type in the section's header.
         section_type: String,
-        /// Its name.
+        /// Name in the section's header.
         name: Option<String>,
-        /// The types that fit.
+        /// Section types that fit there.
         fitting: Vec<&'static str>,
     },
     /// No section where the schema requires at least one.
@@ -185,9 +195,9 @@ pub enum SchemaError {
     /// A section of a type that the schema knows and refuses.
     #[error("<{section_type}>: {reason}")]
     Refused {
-        /// The type.
+        /// Name of the refused section type.
         section_type: &'static str,
-        /// The schema's reason.
+        /// What the schema gives as the reason.
         reason: &'static str,
     },
     /// A missing section.
@@ -199,7 +209,7 @@ pub enum SchemaError {
     /// A key that the section does not have.
     #[error("{} is not a known key name{}", repr(key), did_you_mean(suggestion.as_deref(), ['\'', '\'']))]
     UnknownKey {
-        /// The key.
+        /// Name of the unknown key.
         key: String,
         /// A known key with a similar name.
         suggestion: Option<&'static str>,
@@ -209,11 +219,11 @@ pub enum SchemaError {
     /// A section type that does not exist.
     #[error("unknown type name: {}{}", repr(name), did_you_mean(suggestion.as_deref(), ['<', '>']))]
     UnknownType {
-        /// The type.
+        /// Name of the unknown section type.
         name: String,
         /// A type with a similar name that fits.
         suggestion: Option<&'static str>,
-        /// The types that fit.
+        /// Section types that fit there.
         fitting: Vec<&'static str>,
     },
 }
@@ -256,9 +266,9 @@ impl SchemaError {
     pub fn expected(&self) -> Option<String> {
         let (before, names) = match self {
             Self::UnknownKey { known, .. } => ("one of the keys ", known),
-            Self::NoSlot { fitting, .. } | Self::UnknownType { fitting, .. } => {
-                ("one of the sections ", fitting)
-            }
+            Self::ForeignType { fitting, .. }
+            | Self::NoSlot { fitting, .. }
+            | Self::UnknownType { fitting, .. } => ("one of the sections ", fitting),
             Self::AbstractType(_)
             | Self::KeyMissing(_)
             | Self::KeyNotEnough(_)

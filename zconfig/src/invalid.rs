@@ -6,7 +6,7 @@ use thiserror::Error as ThisError;
 
 use crate::python::repr;
 
-/// Why a text is not a value of its key's type, in the words of Python's ZConfig.
+/// Why a text is not a value of its key's type, in the words of Python's ZConfig where they are plain.
 #[derive(Debug, ThisError)]
 #[non_exhaustive]
 pub enum InvalidValue {
@@ -15,7 +15,7 @@ pub enum InvalidValue {
     AboveBound {
         /// The number in the text.
         value: i64,
-        /// The maximum.
+        /// Maximum of the key.
         bound: i64,
     },
     /// A number, a size or a port under its minimum.
@@ -23,7 +23,7 @@ pub enum InvalidValue {
     BelowBound {
         /// The number in the text.
         value: i64,
-        /// The minimum.
+        /// Minimum of the key.
         bound: i64,
     },
     /// An error of the caller's own, see [`InvalidValue::custom`].
@@ -54,22 +54,22 @@ pub enum InvalidValue {
     #[error("not a valid host name: {}", repr(.0))]
     NotHost(String),
     /// A text that is not an integer.
-    #[error("invalid literal for int() with base {base}: {}", repr(.text))]
+    #[error("not {}: {}", if *base == 8 { "an octal number" } else { "a whole number" }, repr(.text))]
     NotInteger {
-        /// The text.
+        /// The text that was found.
         text: String,
         /// The base of the notation.
         base: u32,
     },
     /// A text that is not a number.
-    #[error("could not convert string to float: {}", repr(.0))]
+    #[error("not a number: {}", repr(.0))]
     NotNumber(String),
     /// A word that is not in a key's list.
     #[error("must be one of {}; found {}", words.join(", "), repr(text))]
     NotOneOf {
-        /// The word.
+        /// The word that was found.
         text: String,
-        /// The list.
+        /// The words that the key accepts.
         words: &'static [&'static str],
     },
     /// A key or a section that the schema knows and the program refuses, with the reason.

@@ -18,9 +18,9 @@ pub enum Kind {
     ByteSize,
     /// A whole number within bounds.
     Count {
-        /// The minimum.
+        /// Minimum, inclusive.
         min: u32,
-        /// The maximum.
+        /// Maximum, inclusive.
         max: u32,
     },
     /// A type of the caller's own.
@@ -53,9 +53,9 @@ pub enum Kind {
     Seconds,
     /// A `byte-size` within bounds.
     Size {
-        /// The minimum.
+        /// Minimum in bytes, inclusive.
         min: u64,
-        /// The maximum.
+        /// Maximum in bytes, inclusive.
         max: u64,
     },
     /// ZConfig's `socket-binding-address`.
@@ -183,13 +183,10 @@ mod tests {
         assert_eq!(convert(Kind::IntegerList, ""), Ok(Value::Integers(Vec::new())));
         let words = ["a", "b"].map(str::to_owned).to_vec();
         assert_eq!(convert(Kind::TextList, " a\t b"), Ok(Value::Texts(words)));
-        assert_eq!(message(Kind::Integer, "1.5"), "invalid literal for int() with base 10: '1.5'");
-        assert_eq!(message(Kind::Octal, "9"), "invalid literal for int() with base 8: '9'");
-        assert_eq!(
-            message(Kind::IntegerList, "1,x"),
-            "invalid literal for int() with base 10: 'x'"
-        );
-        assert_eq!(message(Kind::Float, "x"), "could not convert string to float: 'x'");
+        assert_eq!(message(Kind::Integer, "1.5"), "not a whole number: '1.5'");
+        assert_eq!(message(Kind::Octal, "9"), "not an octal number: '9'");
+        assert_eq!(message(Kind::IntegerList, "1,x"), "not a whole number: 'x'");
+        assert_eq!(message(Kind::Float, "x"), "not a number: 'x'");
         let huge = "99999999999999999999";
         assert_eq!(message(Kind::Integer, huge), format!("{huge} does not fit into 64 bits"));
     }
@@ -201,9 +198,9 @@ mod tests {
             assert_eq!(convert(Kind::ByteSize, text), Ok(Value::Size(size)), "{text:?}");
         }
         let cases = [
-            ("10b", "invalid literal for int() with base 10: '10b'"),
-            ("1.5kb", "invalid literal for int() with base 10: '1.5'"),
-            ("10tb", "invalid literal for int() with base 10: '10tb'"),
+            ("10b", "not a whole number: '10b'"),
+            ("1.5kb", "not a whole number: '1.5'"),
+            ("10tb", "not a whole number: '10tb'"),
             ("-1", "-1 is below lower bound (0)"),
             ("9000000000000000000gb", "9000000000000000000gb does not fit into 64 bits"),
         ];
@@ -225,7 +222,7 @@ mod tests {
         assert_eq!(convert(Kind::Seconds, "1.5"), Ok(Value::Time(Duration::from_millis(1500))));
         assert_eq!(convert(Kind::Seconds, "inf"), Ok(Value::Time(Duration::MAX)));
         assert_eq!(message(Kind::Seconds, "-1"), "-1 is below lower bound (0)");
-        assert_eq!(message(Kind::Seconds, "nan"), "could not convert string to float: 'nan'");
+        assert_eq!(message(Kind::Seconds, "nan"), "not a number: 'nan'");
         assert_eq!(convert(Kind::NonNegativeFloat, "inf"), Ok(Value::Float(f64::INFINITY)));
         assert_eq!(message(Kind::NonNegativeFloat, "-1"), "-1 is below lower bound (0)");
         let word = Kind::OneOf(&["tokio", "smol"]);

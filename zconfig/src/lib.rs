@@ -43,8 +43,8 @@
 //! [`Kind::Custom`].
 //!
 //! A file that Python's ZConfig accepts with the same schema means the same here, and what Python
-//! refuses is refused with Python's message; where Python leaves out the location, it is added. There
-//! are limits, see [`limits`]: whatever the text, reading ends and takes bounded memory.
+//! refuses is refused with Python's message; where Python leaves out the location, it is added, and
+//! names of Python's functions and types are replaced by plain words. There are limits, see [`limits`]: whatever the text, reading ends and takes bounded memory.
 //!
 //! Schemas in XML and types of values that are Python code are not supported.
 //!

@@ -17,12 +17,11 @@ pub(crate) struct Overrides {
     deeper: Vec<Override>,
 }
 
-/// One override.
+/// The value of an option `-X PATH=VALUE`, on its way to the section that it names.
 #[derive(Debug)]
 pub(crate) struct Override {
     /// The rest of the path, outermost section first; the last part is the key.
     path: Vec<String>,
-    /// The value.
     pub(crate) value: String,
     /// The whole override, for messages.
     pub(crate) location: Location,

@@ -17,19 +17,21 @@ pub struct Schema {
     pub packages: &'static [&'static str],
     /// The packages that `%import` refuses, each with the reason.
     pub refused_packages: &'static [(&'static str, &'static str)],
+    /// Types that other programs accept and this one does not have, each with advice for the user.
+    pub foreign_types: &'static [(&'static str, &'static str)],
 }
 
 impl Schema {
-    /// A schema with these types, without groups and packages.
+    /// A schema with these types, without groups, packages and foreign types.
     #[must_use]
     pub const fn new(
         top: &'static SectionType,
         types: &'static [&'static [&'static SectionType]],
     ) -> Self {
-        Self { top, types, groups: &[], packages: &[], refused_packages: &[] }
+        Self { top, types, groups: &[], packages: &[], refused_packages: &[], foreign_types: &[] }
     }
 
-    /// All types.
+    /// All section types; groups (abstract types) are not among them.
     pub fn types(&self) -> impl Iterator<Item = &'static SectionType> {
         self.types.iter().flat_map(|list| list.iter().copied())
     }
@@ -51,6 +53,9 @@ impl Schema {
             return Err(SchemaError::AbstractType(name.to_owned()));
         }
         let fitting = self.fitting(outer);
+        if let Some((name, advice)) = self.foreign_types.iter().find(|(known, _)| *known == name) {
+            return Err(SchemaError::ForeignType { name, advice, fitting });
+        }
         let suggestion = suggestion::closest(name, fitting.iter().copied());
         Err(SchemaError::UnknownType { name: name.to_owned(), suggestion, fitting })
     }

@@ -13,14 +13,14 @@ use crate::location::Location;
 use crate::system::System;
 use crate::value::{FromValue, Value};
 
-/// A section type.
+/// A section type: its keys, and the sections that it can contain.
 #[derive(Debug)]
 pub struct SectionType {
     /// The name in headers, in lower case; empty for the file itself.
     pub name: &'static str,
-    /// The keys.
+    /// Keys that sections of the type can have.
     pub keys: &'static [Key],
-    /// The places for sections within.
+    /// Slots for sections within.
     pub slots: &'static [Slot],
     /// The rule about several values, see [`SectionType::checked`].
     pub check: Option<Check>,
@@ -51,7 +51,7 @@ pub enum Need {
     Optional,
     /// Once or several times.
     Repeated,
-    /// Once.
+    /// Exactly once.
     Required,
 }
 
@@ -60,13 +60,13 @@ pub enum Need {
 pub enum DefaultText {
     /// Computed from a default that is elsewhere in the program.
     Computed(fn() -> String),
-    /// A text.
+    /// The same text in every configuration.
     Fixed(&'static str),
-    /// No value.
+    /// No value: [`Section::value`] returns none.
     None,
 }
 
-/// A place for sections in a section.
+/// A slot for sections in a section.
 #[derive(Debug)]
 pub struct Slot {
     /// Which sections fit.
@@ -102,14 +102,14 @@ pub enum Count {
     AtLeastOne,
     /// None or one.
     AtMostOne,
-    /// One.
+    /// Exactly one.
     One,
 }
 
 /// A section that fits its type.
 #[derive(Debug)]
 pub struct Section {
-    /// The type.
+    /// Type of the section, with the schema of its keys.
     pub section_type: &'static SectionType,
     /// The name, in lower case.
     pub name: Option<String>,

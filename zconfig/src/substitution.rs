@@ -32,11 +32,11 @@ pub enum SubstitutionError {
     /// `${name` without the closing bracket.
     #[error("'${open}{name}' not followed by '{close}'")]
     Unclosed {
-        /// The opening bracket.
+        /// The bracket after the `$`: `{` or `(`.
         open: char,
-        /// The name.
+        /// The name after the bracket.
         name: String,
-        /// The missing bracket.
+        /// The bracket that is missing.
         close: char,
     },
 }

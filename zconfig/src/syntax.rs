@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::python::{is_space, repr, strip};
 
-/// One line, understood.
+/// One line of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Line<'a> {
     /// A blank line or a comment.
@@ -90,7 +90,6 @@ pub enum SyntaxError {
 }
 
 impl<'a> Line<'a> {
-    /// Reads one line.
     pub(crate) fn parse(line: &'a str) -> Result<Self, SyntaxError> {
         let line = strip(line);
         if line.is_empty() || line.starts_with('#') {

@@ -14,27 +14,27 @@ use crate::address::SocketAddress;
 pub enum Value {
     /// An address of a socket.
     Address(SocketAddress),
-    /// True or false.
+    /// True for `yes`, `true` and `on`; false for `no`, `false` and `off`.
     Boolean(bool),
-    /// A whole number within bounds.
+    /// An integer within the bounds of its kind.
     Count(usize),
     /// A value of a type of the caller's own.
     Custom(CustomValue),
-    /// A number.
+    /// A floating-point number.
     Float(f64),
-    /// A whole number.
+    /// A signed integer without bounds of its own.
     Integer(i64),
-    /// Several whole numbers.
+    /// Integers, separated by commas in the file.
     Integers(Vec<i64>),
-    /// A path.
+    /// A path; `~` at its beginning was replaced by the home directory.
     Path(PathBuf),
     /// A number of bytes.
     Size(u64),
-    /// A text.
+    /// A text, after substitution.
     Text(String),
-    /// Several words.
+    /// Words, separated by blanks in the file.
     Texts(Vec<String>),
-    /// A time span.
+    /// A span of time, at least zero.
     Time(Duration),
 }
 

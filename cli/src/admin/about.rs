@@ -7,12 +7,11 @@ use crate::config::Runtime;
 /// What does not change while a server runs.
 #[derive(Clone, Debug)]
 pub(crate) struct About {
-    /// When it started.
     pub(super) started: SystemTime,
     pub(super) began: Instant,
     /// Where it listens for clients.
     pub(super) addresses: Vec<String>,
-    /// The runtime's name.
+    /// `tokio` or `smol`, as the page shows it.
     pub(super) runtime: &'static str,
     pub(super) read_only: bool,
 }

@@ -66,16 +66,16 @@ impl History {
                 .map(|pair| per_second(value(pair[0].1), value(pair[1].1), pair[1].0 - pair[0].0))
                 .collect()
         };
-        let oldest = &known[0].1.measured;
+        let oldest = &known[0].1.histograms;
         Recent {
             loads: rate(|sample| sample.loads),
             stores: rate(|sample| sample.stores),
             commits: rate(|sample| sample.commits),
             load_curve: curve(|sample| sample.loads),
             commit_curve: curve(|sample| sample.commits),
-            commit: sample.measured.commit.since(&oldest.commit),
-            sync: sample.measured.sync.since(&oldest.sync),
-            group: sample.measured.group.since(&oldest.group),
+            commit: sample.histograms.commit.since(&oldest.commit),
+            sync: sample.histograms.sync.since(&oldest.sync),
+            group: sample.histograms.group.since(&oldest.group),
         }
     }
 }
@@ -87,12 +87,12 @@ fn per_second(before: u64, after: u64, time: Duration) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use rzeo_core::server::Measured;
+    use rzeo_core::server::CommitHistograms;
 
     use super::*;
 
     fn sample(loads: u64) -> Sample {
-        Sample { loads, stores: 0, commits: loads / 10, measured: Measured::default() }
+        Sample { loads, stores: 0, commits: loads / 10, histograms: CommitHistograms::default() }
     }
 
     #[test]

@@ -53,7 +53,7 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
 
-/// What requests are answered from.
+/// Data from which requests are answered.
 struct AdminState {
     about: About,
     host: Arc<Host>,
@@ -113,7 +113,7 @@ async fn accept(state: &Arc<AdminState>, listener: &Listener) {
     }
 }
 
-/// One connection, to its end.
+/// Serves one connection until it ends.
 async fn converse<S>(state: Arc<AdminState>, stream: S)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,

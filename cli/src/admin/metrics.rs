@@ -1,6 +1,6 @@
 //! Figures for Prometheus, in its text format 0.0.4, which all that scrape understand.
 //!
-//! The families are put together anew for each scrape from what the host tells: there is no registry,
+//! The families are put together anew for each scrape from the figures of the host: there is no registry,
 //! and nothing to forget when a storage is not there.
 
 use std::time::SystemTime;
@@ -18,7 +18,7 @@ use super::report::{problems, step_name, unix};
 /// For `Content-Type`.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// All figures.
+/// All figures in Prometheus' text format.
 pub(super) fn text(about: &About, host: &Host) -> String {
     let overviews = host.overview();
     let mut families = server(about, host, &overviews);
@@ -128,19 +128,19 @@ fn storages(all: &[Overview]) -> Vec<MetricFamily> {
             "rzeo_commit_duration_seconds",
             "Time from tpc_finish of a client to the answer.",
             1e6,
-            &|s| &s.figures.measured.commit,
+            &|s| &s.figures.histograms.commit,
         ),
         histogram(
             "rzeo_sync_duration_seconds",
             "Time to write and sync a group of transactions.",
             1e6,
-            &|s| &s.figures.measured.sync,
+            &|s| &s.figures.histograms.sync,
         ),
         histogram(
             "rzeo_commit_group_size",
             "Transactions written and synced together.",
             1.0,
-            &|s| &s.figures.measured.group,
+            &|s| &s.figures.histograms.group,
         ),
         gauge("rzeo_invalidation_queue_length", "Commits kept for clients that reconnect.", &|s| {
             number(s.figures.recent as u64)
@@ -148,8 +148,8 @@ fn storages(all: &[Overview]) -> Vec<MetricFamily> {
         gauge("rzeo_invalidation_queue_size", "Maximum number of commits kept.", &|s| {
             number(s.figures.recent_max as u64)
         }),
-        counter("rzeo_received_bytes_total", "Bytes from clients.", &|s| s.figures.moved.received),
-        counter("rzeo_sent_bytes_total", "Bytes to clients.", &|s| s.figures.moved.sent),
+        counter("rzeo_received_bytes_total", "Bytes from clients.", &|s| s.figures.bytes.received),
+        counter("rzeo_sent_bytes_total", "Bytes to clients.", &|s| s.figures.bytes.sent),
         gauge("rzeo_backlog_bytes", "Bytes queued for clients that have not read them.", &|s| {
             number(backlogs(s).sum())
         }),
@@ -258,7 +258,7 @@ fn counters(
     family(name, help, MetricType::COUNTER, metrics.collect())
 }
 
-/// The histogram counts in parts of a unit, of which there are so many in a unit.
+/// The histogram counts in fractions of a unit; `per_unit` of them are one unit.
 fn histogram(labels: Vec<LabelPair>, values: &Histogram, per_unit: f64) -> Metric {
     let mut below = 0;
     let mut buckets = Vec::new();
@@ -390,7 +390,7 @@ mod tests {
     #[test]
     fn a_histogram_counts_what_is_below() {
         let host = host(&["1"]);
-        let empty = host.overview().remove(0).figures.measured.commit;
+        let empty = host.overview().remove(0).figures.histograms.commit;
         let metric = histogram(vec![], &empty, 1e6);
         let bounds: Vec<f64> =
             metric.get_histogram().get_bucket().iter().map(Bucket::upper_bound).collect();

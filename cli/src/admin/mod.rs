@@ -43,7 +43,7 @@ pub(crate) struct AdminSockets {
 }
 
 impl AdminSockets {
-    /// Reserves the address.
+    /// Listens on the address; connections wait until [`Admin`] accepts them.
     pub(crate) fn bind(address: &Address) -> Result<Self, ListenError> {
         let (sockets, file) = sockets::bind(address)?;
         Ok(Self { sockets, file })

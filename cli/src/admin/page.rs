@@ -22,7 +22,7 @@ pub(super) fn refresh_of(query: &str) -> Option<u32> {
     value.parse().ok().filter(|seconds| (1..=REFRESH_MAX).contains(seconds))
 }
 
-/// The page.
+/// The status page. With `refresh`, browsers load it again after this many seconds.
 pub(super) fn html(report: &Report, refresh: Option<u32>) -> String {
     let address = report.addresses.first().map_or("", String::as_str);
     let page = html! {

@@ -1,15 +1,15 @@
-//! What the system knows of this process, where it tells (Linux).
+//! Memory, files and processor time of this process, from `/proc` (Linux only).
 
 use std::fs;
 
-/// Figures of the process; `None` where the system does not tell.
+/// Figures of the process; `None` where the system does not have them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ProcessFigures {
     /// Bytes of memory in use.
     pub(super) memory: Option<u64>,
     /// Open files and sockets.
     pub(super) files: Option<u64>,
-    /// How many there may be.
+    /// Maximum number of open files and sockets.
     pub(super) files_max: Option<u64>,
     /// Seconds of processor time.
     pub(super) cpu: Option<f64>,

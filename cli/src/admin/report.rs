@@ -96,7 +96,6 @@ pub(super) struct PackReport {
     pub(super) failed: u64,
 }
 
-/// A client.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct ClientReport {
     pub(super) label: Option<String>,
@@ -191,8 +190,8 @@ impl StorageReport {
             commits_per_sync: mean(&recent.group),
             invalidation_queue: figures.recent,
             invalidation_queue_size: figures.recent_max,
-            bytes_received: figures.moved.received,
-            bytes_sent: figures.moved.sent,
+            bytes_received: figures.bytes.received,
+            bytes_sent: figures.bytes.sent,
             pack: PackReport {
                 running_since: figures.packs.running_since.map(|UnixTime(since)| since),
                 step: pack.map(|progress| step_name(progress.step)),
@@ -214,14 +213,14 @@ impl Latency {
 
 impl ClientReport {
     fn new(client: &PeerInfo) -> Self {
-        let moved = client.traffic.moved();
+        let bytes = client.traffic.byte_counts();
         Self {
             label: client.label.as_deref().map(str::to_owned),
             address: client.peer.to_string(),
             read_only: client.read_only,
             since: client.since.0,
-            bytes_received: moved.received,
-            bytes_sent: moved.sent,
+            bytes_received: bytes.received,
+            bytes_sent: bytes.sent,
             backlog: client.traffic.backlog(),
         }
     }

@@ -180,7 +180,7 @@ impl Runtime {
         }
     }
 
-    /// Its name.
+    /// The word that selects it in the configuration.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Tokio => "tokio",

@@ -40,7 +40,7 @@ pub(crate) struct ServerConfig {
     pub(crate) ssl: Option<TlsConfig>,
     /// The storages to serve: at least one, under distinct names.
     pub(crate) storages: Vec<StorageConfig>,
-    /// The log.
+    /// The log of a section `<eventlog>`, if there is one.
     pub(crate) eventlog: Option<EventLog>,
     /// The settings that Python's server does not have.
     pub(crate) own: OwnSettings,
@@ -73,8 +73,19 @@ static SCHEMA: Schema = Schema {
     ],
     groups: &[&storages::STORAGE, &sections::LOG_HANDLER, &DATABASE, &sections::LOG],
     packages: &["ZODB", "ZConfig.components.logger", "zdaemon"],
-    // Python's message, for its reason: ZEO declares sections that the schema declares too.
-    refused_packages: &[("ZEO", "type name cannot be redefined: 'ssl'")],
+    refused_packages: &[
+        // Python's message, for its reason: ZEO declares sections that the schema declares too.
+        ("ZEO", "type name cannot be redefined: 'ssl'"),
+        ("relstorage", storages::RELSTORAGE),
+        ("zc.beforestorage", storages::BEFORESTORAGE),
+        ("zc.zlibstorage", storages::ZLIBSTORAGE),
+    ],
+    foreign_types: &[
+        ("beforestorage", storages::BEFORESTORAGE),
+        ("relstorage", storages::RELSTORAGE),
+        ("serverzlibstorage", storages::ZLIBSTORAGE),
+        ("zlibstorage", storages::ZLIBSTORAGE),
+    ],
 };
 
 impl ServerConfig {

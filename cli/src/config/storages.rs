@@ -63,10 +63,7 @@ pub(crate) enum StorageKind {
     /// `<filestorage>`
     File(FileConfig),
     /// `<mappingstorage>`
-    Mapping {
-        /// Its name.
-        name: String,
-    },
+    Mapping { name: String },
     /// `<zeoclient>`
     Zeo(Box<ZeoClientConfig>),
 }
@@ -74,7 +71,6 @@ pub(crate) enum StorageKind {
 /// `<filestorage>`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FileConfig {
-    /// The file.
     pub(crate) path: PathBuf,
     /// The directory of blobs; `None` for a storage without blobs.
     pub(crate) blob_dir: Option<PathBuf>,
@@ -133,10 +129,17 @@ impl StorageKind {
 
 const BERKELEY: &str = "BerkeleyDB storages are not supported, nor are they by Python's server; \
                         copy the database into a <filestorage>";
+/// Advice for storages that other Python packages add to ZODB.
+pub(super) const BEFORESTORAGE: &str = "views of the past are not served; copy the database with rzeo copy \
+                                        into another <filestorage>, or serve <demostorage> over it";
+pub(super) const RELSTORAGE: &str = "SQL databases are not served; convert the database with zodbconvert and \
+                                     serve the file with <filestorage>";
+pub(super) const ZLIBSTORAGE: &str = "compressed records are not supported; copy the database with Python into \
+                                      a <filestorage> without <zlibstorage>";
 const PYTHON_PACKER: &str = "Python code cannot be used by this server: leave the key out, and its own \
                              packer packs";
 
-/// All storages.
+/// The sections that can stand where a storage is required.
 pub(super) static STORAGE: Group = Group {
     name: "zodb.storage",
     members: &[
@@ -150,7 +153,6 @@ pub(super) static STORAGE: Group = Group {
     ],
 };
 
-/// All section types.
 pub(super) static TYPES: [&SectionType; 7] = [
     &FILESTORAGE,
     &MAPPINGSTORAGE,

@@ -27,7 +27,6 @@ pub(crate) struct ManOptions {
     directory: PathBuf,
 }
 
-/// Prints the script.
 pub(crate) fn completions(
     options: &CompletionsOptions,
     mut command: Command,
@@ -38,7 +37,6 @@ pub(crate) fn completions(
     Ok(true)
 }
 
-/// Writes the pages.
 pub(crate) fn man_pages(options: &ManOptions, command: Command) -> Result<bool, ToolError> {
     let directory = &options.directory;
     let written =

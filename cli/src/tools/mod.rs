@@ -31,10 +31,9 @@ use thiserror::Error;
 /// Why a tool could not do its work.
 #[derive(Debug, Error)]
 pub(crate) enum ToolError {
-    /// The database.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// Standard output.
+    /// Standard output cannot be written, for example because a pipe was closed.
     #[error("cannot write: {0}")]
     Output(#[from] io::Error),
     /// A blob of the source.
@@ -42,13 +41,7 @@ pub(crate) enum ToolError {
     Blob(io::Error),
     /// A server, or the connection to it.
     #[error("{place}: {error}")]
-    Server {
-        /// Its address.
-        place: String,
-        /// The reason.
-        error: CallError,
-    },
-    /// By a signal.
+    Server { place: String, error: CallError },
     #[error("interrupted after a whole transaction; the same command resumes the copy")]
     Interrupted,
     /// What was asked for would do harm, or cannot be done.

@@ -28,7 +28,7 @@ const RATES: [&str; 6] =
 
 const NO_TRANSACTION: &str = "0000000000000000";
 
-/// Python's spelling.
+/// Misspelt as in Python's `zeo-nagios`, whose files have this key.
 const SAMPLE_TIME: &str = "sameple-time";
 
 /// Check a server for Nagios, like zeo-nagios
@@ -81,7 +81,6 @@ impl Unit {
 /// The figures of each storage.
 type Statuses = BTreeMap<String, BTreeMap<String, Value>>;
 
-/// Checks a server.
 pub(crate) fn run(options: &NagiosOptions) -> Result<ExitCode, ToolError> {
     let [address] = &options.addresses[..] else {
         // Status 1 as of Python's program, although it is 2 for usage errors elsewhere.

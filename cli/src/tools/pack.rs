@@ -5,11 +5,11 @@
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::civil::Time;
 use jiff::{Span, Zoned};
-use rzeo_client::{Access, CallError, Client, ClientOptions, ConnectError};
+use rzeo_client::{Access, CallError, Client, ClientOptions};
 use rzeo_core::UnixTime;
 use rzeo_net::{Address, AddressError};
 use rzeo_tls::client::ClientTls;
@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::ToolError;
 use super::progress::Spinner;
-use super::server_query::{QueryError, Server, runtime};
+use super::server_query::{ClientError, QueryError, Server, runtime};
 use super::tls_options::TlsOptions;
 use crate::values;
 use rzeo_zconfig::python::repr;
@@ -56,9 +56,11 @@ pub(crate) struct PackOptions {
     #[arg(short = 'p', value_name = "PORT", overrides_with = "port")]
     port: Option<u16>,
 
-    /// Name of the storage for -h, -p and -U; it has no effect on ADDRESS:NAME
-    #[arg(short = 'S', value_name = "NAME", default_value = "1")]
-    name: String,
+    /// Name of the storage to pack at the server of -h, -p or -U [default: 1]
+    ///
+    /// Without -h, -p and -U, it is the storage of every ADDRESS and PATH without a NAME.
+    #[arg(short = 'S', value_name = "NAME")]
+    name: Option<String>,
 
     /// Pack the server on this Unix socket, with -S
     #[arg(short = 'U', value_name = "PATH")]
@@ -82,7 +84,7 @@ pub(crate) struct PackOptions {
     tls: TlsOptions,
 }
 
-/// What is wrong with the arguments, in Python's words.
+/// What is wrong with the arguments, in the words of zeopack if it refuses them as well.
 #[derive(Debug, PartialEq, Error)]
 enum BadRequest {
     #[error("If host (-h) is specified then a port (-p) must be specified as well.")]
@@ -95,19 +97,17 @@ enum BadRequest {
     Time(String),
     #[error("No servers specified.")]
     NoServers,
+    #[error(
+        "-S names the storage {option:?}, but {server} names {named:?}; leave one of the two names out"
+    )]
+    TwoNames { option: String, server: String, named: String },
 }
+
+/// The storage that is packed if none is named.
+const UNNAMED: &str = "1";
 
 /// A storage to pack.
 type Target = (Address, String);
-
-/// Why a server cannot be used.
-#[derive(Debug, Error)]
-enum Unusable {
-    #[error(transparent)]
-    Query(#[from] QueryError),
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-}
 
 /// Why a storage was not packed.
 #[derive(Debug, Error)]
@@ -118,7 +118,6 @@ enum PackError {
     TimedOut(Duration),
 }
 
-/// Packs.
 pub(crate) fn run(options: &PackOptions) -> Result<ExitCode, ToolError> {
     let request = pack_time(options, &Zoned::now())
         .and_then(|time| Ok((time, options.targets(own_host_name)?)));
@@ -190,24 +189,17 @@ fn complain(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
-/// Waits for a server that is being started, but not for one that does not serve the storage.
-async fn connect(server: &Server, name: &str, time_max: Duration) -> Result<Client, Unusable> {
-    let start = Instant::now();
+async fn connect(server: &Server, name: &str, time_max: Duration) -> Result<Client, ClientError> {
     let spinner = Spinner::new(format!("waiting for {}", server.address));
     let on_failure = |error: &QueryError| {
         spinner.set(format!("waiting for {}: {error}", server.address));
     };
-    server.wait_for_storage(name, time_max, on_failure).await?;
-    let left = time_max.saturating_sub(start.elapsed());
     let options = ClientOptions {
         storage: name.to_owned(),
         access: Access::ReadOnly,
-        tls: server.tls.clone(),
-        wait_timeout: left,
-        connect_timeout: left,
-        ..ClientOptions::new([server.address.clone()])
+        ..ClientOptions::default()
     };
-    Ok(rzeo_tokio::connect(options).await?)
+    server.connect(options, time_max, on_failure).await
 }
 
 /// As Python prints an address.
@@ -222,7 +214,7 @@ impl PackOptions {
     /// In the order in which they are packed.
     fn targets(&self, own_name: fn() -> String) -> Result<Vec<Target>, BadRequest> {
         let mut targets = Vec::new();
-        let named = |address| (address, self.name.clone());
+        let named = |address| (address, self.name.clone().unwrap_or_else(|| UNNAMED.to_owned()));
         match (self.host.clone().filter(|host| !host.is_empty()), self.port.filter(|p| *p != 0)) {
             (Some(_), None) => return Err(BadRequest::HostWithoutPort),
             (host, Some(port)) => {
@@ -234,27 +226,47 @@ impl PackOptions {
         if let Some(path) = self.unix.as_ref().filter(|path| !path.is_empty()) {
             targets.push(named(Address::Unix(path.into())));
         }
+        // As for zeopack, -S belongs to -h, -p and -U. Where there are none, zeopack ignores it and
+        // packs another storage than the one that is named.
+        let name = self.name.as_deref().filter(|_| targets.is_empty());
         for server in &self.servers {
-            targets.push(server_target(server)?);
+            let (address, own_name) = server_target(server)?;
+            targets.push((address, storage_name(server, own_name, name)?));
         }
         for server in &self.sockets {
             let parts: Vec<&str> = server.split(':').collect();
-            let (path, name) = match parts[..] {
-                [path] => (path, "1"),
-                [path, name] => (path, name),
+            let (path, own_name) = match parts[..] {
+                [path] => (path, None),
+                [path, name] => (path, Some(name)),
                 _ => return Err(BadRequest::Server(server.clone())),
             };
-            targets.push((Address::Unix(path.into()), name.to_owned()));
+            targets.push((Address::Unix(path.into()), storage_name(server, own_name, name)?));
         }
         if targets.is_empty() { Err(BadRequest::NoServers) } else { Ok(targets) }
     }
 }
 
-/// `ADDRESS[:NAME]`. An error has the words of zeopack, which knows only `HOST:PORT[:NAME]`.
-fn server_target(text: &str) -> Result<Target, BadRequest> {
+/// The storage to pack at a server with a name of its own and one of the option `-S`, if any.
+fn storage_name(
+    server: &str,
+    own_name: Option<&str>,
+    option: Option<&str>,
+) -> Result<String, BadRequest> {
+    match (own_name, option) {
+        (Some(named), Some(option)) if named != option => Err(BadRequest::TwoNames {
+            option: option.to_owned(),
+            server: server.to_owned(),
+            named: named.to_owned(),
+        }),
+        _ => Ok(own_name.or(option).unwrap_or(UNNAMED).to_owned()),
+    }
+}
+
+/// `ADDRESS[:NAME]`. An error has the words of zeopack, which accepts only `HOST:PORT[:NAME]`.
+fn server_target(text: &str) -> Result<(Address, Option<&str>), BadRequest> {
     let (address, name) = split_name(text).ok_or_else(|| BadRequest::Server(text.to_owned()))?;
     match values::address(address) {
-        Ok(address) => Ok((address, name.unwrap_or("1").to_owned())),
+        Ok(address) => Ok((address, name)),
         Err(AddressError::BadPort { .. }) => Err(BadRequest::Port(text.to_owned())),
         Err(_) => Err(BadRequest::Server(text.to_owned())),
     }
@@ -360,6 +372,28 @@ mod tests {
             ("./zeo:main", "'./zeo' main"),
         ] {
             assert_eq!(targets(&[text]), Ok(vec![expected.to_owned()]), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_storage_that_is_named_is_packed() {
+        let cases: [(&[&str], &[&str]); 4] = [
+            (&["-S", "x", "a:1"], &["('a', 1) x"]),
+            (&["-S", "x", "a:1:x", "-u", "s"], &["('a', 1) x", "'s' x"]),
+            (&["-S", "x", "-p", "2", "a:1:y"], &["('here', 2) x", "('a', 1) y"]),
+            (&["-S", "x", "-U", "t", "-u", "s"], &["'t' x", "'s' 1"]),
+        ];
+        for (arguments, expected) in cases {
+            let expected = expected.iter().copied().map(str::to_owned).collect();
+            assert_eq!(targets(arguments), Ok(expected), "{arguments:?}");
+        }
+        for server in [["-u", "s:y"].as_slice(), &["s:1:y"]] {
+            let arguments = [&["-S", "x"], server].concat();
+            let expected = format!(
+                "-S names the storage \"x\", but {} names \"y\"; leave one of the two names out",
+                server.last().unwrap()
+            );
+            assert_eq!(targets(&arguments).unwrap_err().to_string(), expected);
         }
     }
 

@@ -76,17 +76,17 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, ToolError> {
 fn play(options: &Options) -> Result<usize, ToolError> {
     let tls = options.tls.configure()?;
     let mut recording = Recording::open(&options.file)?;
-    let (mut chosen, mut schedule) = (AssignedIds::default(), Schedule::default());
+    let (mut assigned, mut schedule) = (AssignedIds::default(), Schedule::default());
     while let Some(line) = recording.next()? {
-        chosen.handle_line(&line);
+        assigned.handle_line(&line);
         schedule.handle_line(&line);
     }
-    let after = if options.all { After::GoOn } else { After::Stop };
+    let after = if options.all { After::Continue } else { After::Stop };
     let (events, arriving) = channel(QUEUED_PIECES_MAX);
     let player = Player {
         options,
         tls,
-        replay: Replay::new(chosen, after),
+        replay: Replay::new(assigned, after),
         writers: BTreeMap::new(),
         events,
         arriving,

@@ -2,12 +2,13 @@
 //! server that is meant.
 //!
 //! A client waits for a server that may be starting. Some errors do not go away by waiting: TLS on one
-//! side only, a port of another program, a storage that the server does not serve. [`Server::wait_for_storage`]
+//! side only, a port of another program, a storage that the server does not serve. [`Server::connect`]
 //! finds them at once.
 
 use std::io;
 use std::time::{Duration, Instant};
 
+use rzeo_client::{Client, ClientOptions, ConnectError};
 use rzeo_core::client::{StatusQuery, StatusQueryError};
 use rzeo_net::Address;
 use rzeo_tls::client::ClientTls;
@@ -19,7 +20,8 @@ use tokio::time::{sleep, timeout};
 
 use super::ToolError;
 use super::tls_options::TlsOptions;
-use crate::{sockets, values};
+use crate::sockets::{self, Stream};
+use crate::values;
 
 /// Pause between two attempts to reach a server.
 const RETRY: Duration = Duration::from_secs(1);
@@ -45,6 +47,24 @@ pub(super) enum QueryError {
     /// No connection, or it broke.
     #[error("{}", explain(.0))]
     Io(#[from] io::Error),
+    /// The server accepted the connection and sent nothing.
+    #[error(
+        "connected, but no answer within {} seconds; {}",
+        seconds(time_max), advice(*unused_tls_option)
+    )]
+    Silent {
+        /// How long it was asked.
+        time_max: Duration,
+        /// The option that turns TLS on, if it was not used.
+        unused_tls_option: Option<&'static str>,
+    },
+    /// The server closed the connection and sent nothing. TLS servers in Python do so when they receive
+    /// anything but TLS.
+    #[error("the server closed the connection without an answer; {}", advice(*unused_tls_option))]
+    Closed {
+        /// The option that turns TLS on, if it was not used.
+        unused_tls_option: Option<&'static str>,
+    },
     /// TLS is spoken by the server only.
     #[error("the server speaks TLS; use {0}")]
     TlsWanted(&'static str),
@@ -57,7 +77,7 @@ pub(super) enum QueryError {
     /// TLS was spoken, and failed for another reason.
     #[error("{}", rzeo_tls::explain(.0))]
     Tls(io::Error),
-    /// The server wants to see a certificate.
+    /// The server requires a client certificate.
     #[error("the server requires a client certificate; name it with --tls-certificate")]
     CertificateWanted,
     /// It is not a ZEO server.
@@ -76,10 +96,21 @@ pub(super) enum QueryError {
     },
 }
 
+/// Why there is no client of a server.
+#[derive(Debug, Error)]
+pub(super) enum ClientError {
+    /// The server does not report that it serves the storage.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// The client cannot be made, or the server does not register it.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+}
+
 impl QueryError {
     /// Whether it may go away by waiting.
     const fn is_temporary(&self) -> bool {
-        matches!(self, Self::Io(_))
+        matches!(self, Self::Io(_) | Self::Silent { .. } | Self::Closed { .. })
     }
 
     /// The exit status of a command that only asks: 1 if there is an answer that cannot be understood, 2 if
@@ -87,6 +118,8 @@ impl QueryError {
     pub(super) const fn status(&self) -> u8 {
         match self {
             Self::Io(_)
+            | Self::Silent { .. }
+            | Self::Closed { .. }
             | Self::Tls(_)
             | Self::NotTrusted(_)
             | Self::TlsWanted(_)
@@ -104,20 +137,55 @@ fn explain(error: &io::Error) -> String {
     number.and_then(|number| text.strip_suffix(&number).map(str::to_owned)).unwrap_or(text)
 }
 
+/// What to check if a server sends nothing.
+fn advice(unused_tls_option: Option<&str>) -> String {
+    let tls = unused_tls_option.map(|option| format!(", and whether it needs {option}"));
+    format!("check that a ZEO server listens there{}", tls.unwrap_or_default())
+}
+
+/// Milliseconds are enough of what is left of a longer time.
+fn seconds(time: &Duration) -> f64 {
+    (time.as_secs_f64() * 1e3).round() / 1e3
+}
+
 impl Server {
     /// Asks for the figures of all storages; returns the answer as it came.
     pub(super) fn ask(&self, time_max: Duration) -> Result<Vec<u8>, QueryError> {
         runtime()?.block_on(self.query(time_max))
     }
 
-    /// The same, read.
     pub(super) fn statuses(&self, time_max: Duration) -> Result<Statuses, QueryError> {
         Ok(serde_json::from_slice(&self.ask(time_max)?)?)
     }
 
+    /// Connects a client with these options, whose addresses, TLS and timeouts are set here. Waits for a
+    /// server that is being started, but not for one that does not serve the storage.
+    ///
+    /// `on_failure` receives the reason of each attempt that failed.
+    pub(super) async fn connect(
+        &self,
+        options: ClientOptions,
+        time_max: Duration,
+        on_failure: impl FnMut(&QueryError),
+    ) -> Result<Client, ClientError> {
+        let start = Instant::now();
+        self.wait_for_storage(&options.storage, time_max, on_failure).await?;
+        let left = time_max.saturating_sub(start.elapsed());
+        // Errors name the time.
+        let left = Duration::from_secs_f64(seconds(&left).max(0.001));
+        let options = ClientOptions {
+            addresses: vec![self.address.clone()],
+            tls: self.tls.clone(),
+            wait_timeout: left,
+            connect_timeout: left,
+            ..options
+        };
+        Ok(rzeo_tokio::connect(options).await?)
+    }
+
     /// Waits until the server answers, and checks that it serves a storage. `on_failure` receives the
     /// reason of each attempt that failed.
-    pub(super) async fn wait_for_storage(
+    async fn wait_for_storage(
         &self,
         storage: &str,
         time_max: Duration,
@@ -137,33 +205,49 @@ impl Server {
                     on_failure(&error);
                     sleep(RETRY).await;
                 }
+                // The last attempt had only the rest of the time.
+                Err(QueryError::Silent { unused_tls_option, .. }) => {
+                    return Err(QueryError::Silent { time_max, unused_tls_option });
+                }
                 Err(error) => return Err(error),
             }
         }
     }
 
     async fn query(&self, time_max: Duration) -> Result<Vec<u8>, QueryError> {
-        let answer = timeout(time_max, self.exchange()).await;
-        answer.unwrap_or_else(|_| {
-            // Milliseconds are enough of what is left of a longer time.
-            let seconds = (time_max.as_secs_f64() * 1e3).round() / 1e3;
-            let text = format!("no answer within {seconds} seconds");
-            Err(io::Error::new(io::ErrorKind::TimedOut, text).into())
-        })
+        let start = Instant::now();
+        let connected = timeout(time_max, sockets::connect_plain(&self.address)).await;
+        let stream = connected.unwrap_or_else(|_| {
+            let text = format!("no connection within {} seconds", seconds(&time_max));
+            Err(io::Error::new(io::ErrorKind::TimedOut, text))
+        })?;
+        let left = time_max.saturating_sub(start.elapsed());
+        let answer = timeout(left, self.exchange(stream)).await;
+        let unused_tls_option = self.unused_tls_option();
+        answer.unwrap_or(Err(QueryError::Silent { time_max, unused_tls_option }))
     }
 
-    async fn exchange(&self) -> Result<Vec<u8>, QueryError> {
-        let connected = sockets::connect(&self.address, self.tls.as_ref()).await;
-        let mut stream = connected.map_err(|error| self.classify(error))?;
+    fn unused_tls_option(&self) -> Option<&'static str> {
+        self.tls.is_none().then_some(self.tls_option)
+    }
+
+    async fn exchange(&self, stream: Box<dyn Stream>) -> Result<Vec<u8>, QueryError> {
+        let secured = sockets::secure(stream, &self.address, self.tls.as_ref()).await;
+        let mut stream = secured.map_err(|error| self.classify(error))?;
         let mut query = StatusQuery::new();
         stream.write_all(&StatusQuery::request()).await?;
         let mut buffer = [0; 16 * 1024];
+        let mut is_silent = true;
         loop {
             let count = stream.read(&mut buffer).await.map_err(|error| self.classify(error))?;
+            if count == 0 && is_silent {
+                return Err(QueryError::Closed { unused_tls_option: self.unused_tls_option() });
+            }
             if count == 0 {
                 let text = "the server closed the connection";
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text).into());
             }
+            is_silent = false;
             match query.handle_bytes(&buffer[..count]) {
                 Ok(Some(answer)) => return Ok(answer.to_vec()),
                 Ok(None) => {}

@@ -1,7 +1,7 @@
 //! The binary as scripts and supervisors see it: output, files, signals, exit status. The same on each
 //! runtime.
 //!
-//! What it says to clients is tested where the protocol is.
+//! The protocol has its own tests.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics is a test that fails")]
 

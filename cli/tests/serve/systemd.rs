@@ -1,4 +1,4 @@
-//! What systemd passes on and hears, played by the test.
+//! Sockets from systemd and notifications to it; the test takes the part of systemd.
 
 use std::fs;
 use std::io::{ErrorKind, Read as _};
@@ -15,7 +15,7 @@ use super::{Running, STORAGE, directory_with, stderr, without_surroundings};
 use crate::RUNTIME;
 
 /// `rzeo serve` with two descriptors more, as systemd starts it: a shell moves them to 3 and 4, and
-/// says that they are for this process.
+/// sets `LISTEN_PID`.
 fn command_with(directory: &TempDir, first: OwnedFd, second: OwnedFd) -> Command {
     let script = "exec 3<&0 4<&1 0</dev/null 1>&2; \
                   LISTEN_FDS=2 LISTEN_PID=$$ exec \"$0\" serve \"$@\"";
@@ -27,7 +27,6 @@ fn command_with(directory: &TempDir, first: OwnedFd, second: OwnedFd) -> Command
     command
 }
 
-/// Reads the greeting.
 fn is_served(mut stream: impl std::io::Read) {
     let mut greeting = [0; 6];
     stream.read_exact(&mut greeting).unwrap();
@@ -35,13 +34,13 @@ fn is_served(mut stream: impl std::io::Read) {
 }
 
 #[test]
-fn sockets_of_systemd_are_used_and_left_as_they_are() {
+fn sockets_of_systemd_are_used_and_not_removed() {
     let directory = directory_with(&format!("<zeo>\naddress ./sock\n</zeo>\n{STORAGE}"));
     let path = directory.path().join("sock");
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let unix = UnixListener::bind(&path).unwrap();
     let address = tcp.local_addr().unwrap().to_string();
-    // One that comes before the server waits in the socket.
+    // A connection made before the server starts waits in the socket.
     let early = TcpStream::connect(&address).unwrap();
     let mut command =
         command_with(&directory, tcp.try_clone().unwrap().into(), unix.try_clone().unwrap().into());
@@ -58,11 +57,11 @@ fn sockets_of_systemd_are_used_and_left_as_they_are() {
     let said = ") systemd has passed sockets, so the configured address ./sock is not used\n";
     assert!(log.contains(said), "{log}");
     assert!(path.exists(), "the socket is systemd's");
-    TcpStream::connect(&address).expect("systemd goes on listening");
+    TcpStream::connect(&address).expect("systemd still listens");
 }
 
 #[test]
-fn what_is_no_listening_socket_is_refused() {
+fn descriptors_that_do_not_listen_are_refused() {
     let directory = directory_with(&format!("<zeo>\naddress 0\n</zeo>\n{STORAGE}"));
     let null = || OwnedFd::from(fs::File::open("/dev/null").unwrap());
     let tcp = || TcpListener::bind("127.0.0.1:0").unwrap();
@@ -82,14 +81,14 @@ fn what_is_no_listening_socket_is_refused() {
 }
 
 #[test]
-fn systemd_hears_how_far_it_is_and_that_it_lives() {
+fn systemd_receives_states_and_watchdog_messages() {
     let directory = directory_with(&format!("<zeo>\naddress 127.0.0.1:0\n</zeo>\n{STORAGE}"));
     let socket = UnixDatagram::bind(directory.path().join("notify")).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let mut command = super::command(&directory, &["-C", "c"]);
     command.env("NOTIFY_SOCKET", directory.path().join("notify")).env("WATCHDOG_USEC", "20000");
     let (running, address) = Running::launch(&directory, command);
-    let hear = || {
+    let receive = || {
         let mut buffer = [0; 1_000];
         let length = loop {
             match socket.recv(&mut buffer) {
@@ -99,11 +98,11 @@ fn systemd_hears_how_far_it_is_and_that_it_lives() {
         };
         String::from_utf8(buffer[..length].to_vec()).unwrap()
     };
-    assert_eq!(hear(), format!("READY=1\nSTATUS=serving {address}\n"));
-    assert_eq!(hear(), "WATCHDOG=1\n");
-    assert_eq!(hear(), "WATCHDOG=1\n");
+    assert_eq!(receive(), format!("READY=1\nSTATUS=serving {address}\n"));
+    assert_eq!(receive(), "WATCHDOG=1\n");
+    assert_eq!(receive(), "WATCHDOG=1\n");
     running.signal(Signal::TERM);
-    let last = std::iter::repeat_with(hear).find(|news| news != "WATCHDOG=1\n").unwrap();
+    let last = std::iter::repeat_with(receive).find(|message| message != "WATCHDOG=1\n").unwrap();
     assert_eq!(last, "STOPPING=1\nSTATUS=ending connections, then closing storages\n");
     let (status, _, stderr) = running.end(Signal::TERM);
     assert_eq!(status, Some(0), "{stderr}");

@@ -23,7 +23,6 @@ const SESSION_PREFIX: &str = "rzeo-";
 /// Maximum number of attempts to make a directory in `tmp`; another client may remove it before it is locked.
 const TRIES: usize = 10;
 
-/// An open cache.
 #[derive(Debug)]
 pub(super) struct Cache {
     pub(super) root: PathBuf,

@@ -17,8 +17,8 @@
 //! A file gets its final name only when it is complete and synced, and is never written again. An open
 //! file can be read to its end even when its name is removed, so a [`Blob`] is an open
 //! file. A crash leaves a `.dl` and a directory in `tmp`, both with free locks (the latter's is on the directory
-//! itself): the next opening removes both. The uploads of a dead Python client cannot be told from those of a
-//! running one, so they stay.
+//! itself): the next opening removes both. The uploads of a dead Python client cannot be
+//! distinguished from those of a running one, so they stay.
 //!
 //! A directory that is shared with the server has the server's layout, bushy or lawn. Nothing is
 //! transferred and there is no cache: an upload is a file with a temporary name beside the

@@ -6,7 +6,7 @@
 //!                                     └────── if there is an attempt ◄───────┘ small enough
 //! ```
 //!
-//! One client sweeps at a time. Another client that wants to sweep leaves an attempt, which makes the sweeping
+//! One client sweeps at a time. Another client that tries to sweep leaves an attempt, which makes the sweeping
 //! client list the cache again, because there are new files. The sweeping client checks for an attempt once more
 //! after it has unlocked, so that it does not miss one that was made in between.
 //!

@@ -51,9 +51,9 @@ pub enum Answer {
     /// To a vote: the objects that are not what was stored, because their conflicts were resolved or they
     /// were undone.
     Voted(Vec<Oid>),
-    /// To a finish.
+    /// To a finish: the tid of the transaction.
     Finished(Tid),
-    /// To a [`Query`](super::query::Query).
+    /// To a [`Query`](super::query::Query), which reads it.
     Reply(Reply),
 }
 

@@ -127,12 +127,12 @@ impl Channel {
         load::write_call(self.codec, &mut self.outgoing, oid, before);
     }
 
-    /// Sends a message that is not answered.
-    pub(super) fn tell(&mut self, method: &str, args: Vec<Value>) -> Result<(), Unwritable> {
+    /// Sends a one-way message, which the server does not answer.
+    pub(super) fn send_oneway(&mut self, method: &str, args: Vec<Value>) -> Result<(), Unwritable> {
         self.write(&Value::Int(0), Flag::Oneway, method, args)
     }
 
-    /// Tells the server that the client is alive.
+    /// Sends a message that only shows that the client is alive.
     pub(super) fn send_heartbeat(&mut self) {
         let (id, nothing) = (Value::Int(-1), Value::None);
         let written = self.codec.write(&mut self.outgoing, &id, Flag::Reply, ".reply", &nothing);

@@ -35,7 +35,7 @@ impl Client {
     }
 
     /// There are other servers now. Takes effect when the connection is lost; at once if there is none,
-    /// or one that refuses writing although writing is wanted.
+    /// or one that refuses writing although the client writes.
     pub fn set_servers(&mut self, now: Now, servers: usize) {
         self.cx.now = now.instant;
         self.connections.set_servers(&mut self.cx, servers);
@@ -98,8 +98,8 @@ impl Client {
         let its = iterators.iter().filter(|iterator| iterator.connection == id);
         let ids: Vec<Value> = its.map(|iterator| number(iterator.id)).collect();
         if !ids.is_empty() {
-            let told = connection.channel.tell("iterator_gc", vec![Value::List(ids)]);
-            told.expect("both encodings carry numbers");
+            let sent = connection.channel.send_oneway("iterator_gc", vec![Value::List(ids)]);
+            sent.expect("both encodings carry numbers");
         }
     }
 }

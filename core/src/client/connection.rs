@@ -15,7 +15,6 @@ use crate::time::Instant;
 /// How often a client sends a heartbeat (`spec: zeo-protocol 3`).
 const HEARTBEAT: Duration = Duration::from_secs(60);
 
-/// One connection.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) server: ServerId,

@@ -1,7 +1,7 @@
 //! The connections of a client, and which of them is used.
 //!
 //! The first server that registers the client is chosen and the other connections are closed, except
-//! when a server that takes writes is wanted and this one does not: then the others are tried further,
+//! when the client needs a server that accepts writes and this one does not: then the others are tried further,
 //! and the first that takes writes replaces it.
 
 use alloc::collections::BTreeMap;
@@ -62,10 +62,17 @@ pub(super) struct Registration {
 /// The chosen connection, as calls see it.
 #[derive(Debug)]
 pub(super) enum Uplink<'a> {
-    /// Calls go through.
-    Ready { id: ConnId, channel: &'a mut Channel, read_only: bool },
+    Ready {
+        id: ConnId,
+        channel: &'a mut Channel,
+        read_only: bool,
+    },
     /// There is no connection, or its cache is not verified yet.
-    Down { since: Instant, last_problem: &'a str, attempts_used_up: Option<u32> },
+    Down {
+        since: Instant,
+        last_problem: &'a str,
+        attempts_used_up: Option<u32>,
+    },
 }
 
 impl Uplink<'_> {
@@ -87,7 +94,7 @@ impl Uplink<'_> {
     }
 }
 
-/// Looking at them.
+/// Reading the state.
 impl Connections {
     pub(super) fn new(cx: &Context) -> Self {
         let settings = &cx.settings;
@@ -261,8 +268,8 @@ impl Connections {
     pub(super) fn described(&mut self, cx: &mut Context, info: Arc<ServerInfo>) {
         let Some((_, connection)) = self.chosen_mut() else { return };
         if let Some(label) = cx.settings.label.clone() {
-            let told = connection.channel.tell("set_client_label", vec![Value::Str(label)]);
-            told.expect("both encodings carry text");
+            let sent = connection.channel.send_oneway("set_client_label", vec![Value::Str(label)]);
+            sent.expect("both encodings carry text");
         }
         connection.phase = Phase::Ready;
         connection.ready_by = None;
@@ -276,7 +283,7 @@ impl Connections {
     }
 
     /// There are other servers now. Takes effect when the connection is lost; at once if there is none,
-    /// or one that refuses writing although writing is wanted.
+    /// or one that refuses writing although the client writes.
     pub(super) fn set_servers(&mut self, cx: &mut Context, servers: usize) {
         let trying = self.by_id.keys().copied().filter(|id| !self.is_chosen(*id));
         for id in trying.collect::<Vec<_>>() {
@@ -303,7 +310,7 @@ impl Connections {
     }
 }
 
-/// Losing them.
+/// Losing connections.
 impl Connections {
     /// Sends heartbeats that are due.
     pub(super) fn keep_alive(&mut self, now: Instant) {

@@ -37,7 +37,7 @@ enum Received {
 }
 
 impl Downloads {
-    /// Asks for a blob, or joins the callers who have.
+    /// Asks for a blob, or joins the callers of a request for the same.
     pub(super) fn ask(&mut self, channel: &mut Channel, oid: Oid, serial: Tid, call: Call<()>) {
         let is_new = !self.by_revision.contains_key(&(oid, serial));
         self.by_revision.entry((oid, serial)).or_default().callers.push(call);

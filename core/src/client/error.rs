@@ -44,18 +44,18 @@ pub enum CallError {
     /// The answer is a message, but not what such a call is answered with.
     #[error("the answer to {method} cannot be understood: {problem}")]
     Odd {
-        /// What was called.
+        /// Name of the method that was called.
         method: &'static str,
-        /// What is odd.
+        /// What the answer has or lacks.
         problem: String,
     },
     /// The maximum number of votes met conflicts again. Python's client gives up and goes on as if it had
     /// succeeded.
     #[error("the transaction met conflicts {votes} times: {last}")]
     ConflictsForever {
-        /// Number of votes.
+        /// Number of votes, each of which met a conflict.
         votes: usize,
-        /// The last of them.
+        /// The conflict of the last vote.
         last: Refused,
     },
     /// The encoding of the connection cannot carry a value: msgpack carries fewer than pickle.
@@ -115,13 +115,13 @@ pub enum LostBecause {
         "the server sent nothing within {seconds} seconds; if it requires TLS, turn TLS on for this client"
     )]
     Silent {
-        /// The limit.
+        /// How long the client waited.
         seconds: f64,
     },
     /// The server was not ready in time. Python's client waits for ever.
     #[error("the server was not ready after {seconds} seconds")]
     NotReady {
-        /// The limit.
+        /// How long the client waited.
         seconds: f64,
     },
     /// The server refused to register the client.
@@ -135,15 +135,15 @@ pub enum LostBecause {
     Behind {
         /// The server's newest commit.
         server: Tid,
-        /// The cache's.
+        /// The newest commit that the cache knows.
         cache: Tid,
     },
     /// An answer that the connection depends on cannot be understood.
     #[error("the answer to {method} cannot be understood: {problem}")]
     Odd {
-        /// What was called.
+        /// Name of the method that was called.
         method: &'static str,
-        /// What is odd.
+        /// What the answer has or lacks.
         problem: String,
     },
     /// The commit failed, and it is not known how far it came: the cache is verified again.

@@ -1,4 +1,4 @@
-//! What an adapter tells a client.
+//! Inputs of a client from its adapter.
 
 use alloc::string::String;
 

@@ -1,4 +1,4 @@
-//! A little randomness from a seed, so that clients that lost a server together do not come back
+//! A little randomness from a seed, so that clients that lost a server together do not reconnect
 //! together. Splitmix64: as good as this needs, and a few lines.
 
 use core::time::Duration;

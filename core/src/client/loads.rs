@@ -1,4 +1,4 @@
-//! Loads: from the cache, or asked once for all who want the same.
+//! Loads: from the cache, or from the server, with one request for all callers of the same load.
 //!
 //! A reply is in the cache before the next frame is looked at. A server promises that what it says is
 //! current has not been invalidated on this connection; should it have been after the request was sent,
@@ -50,7 +50,7 @@ impl Load {
 }
 
 impl Loads {
-    /// Asks the server, or joins the callers who have.
+    /// Asks the server, or joins the callers of a request for the same.
     pub(super) fn ask(
         &mut self,
         channel: &mut Channel,
@@ -103,7 +103,7 @@ impl Loads {
         }
     }
 
-    /// The connection is lost: all callers, with what they want.
+    /// The connection is lost: returns all callers with their loads.
     pub(super) fn take_callers(
         &mut self,
     ) -> impl Iterator<Item = (Caller<Option<Revision>>, Oid, Tid)> + use<> {

@@ -35,7 +35,7 @@ use crate::wire::Envelope;
 use crate::wire::load::Loaded;
 
 /// A load or a new oid whose connection is lost is asked for again on the next, since a second answer is
-/// as good as the first; but not for ever, because it may be what the server dies of.
+/// as good as the first; but only a few times, because the request itself may crash the server.
 const LOSSES_MAX: u8 = 2;
 
 /// One storage, as one application uses it.
@@ -52,7 +52,7 @@ pub struct Client {
     pub(super) is_closed: bool,
 }
 
-/// The four doors.
+/// The four methods of a machine.
 impl Client {
     /// A client that begins to connect at once. What the cache holds can be read at once, too, as of
     /// its own tid; when there is a connection it is verified.
@@ -151,7 +151,7 @@ impl Client {
         self.cx.cache.last_tid()
     }
 
-    /// What the server last said of its storage; `None` before the first connection.
+    /// The last description of the storage that a server sent; `None` before the first connection.
     #[must_use]
     pub const fn info(&self) -> Option<&Arc<ServerInfo>> {
         self.info.as_ref()
@@ -164,7 +164,7 @@ impl Client {
     }
 }
 
-/// What servers send.
+/// Handling what servers send.
 impl Client {
     /// Handles all frames that are complete.
     fn read_frames(&mut self, id: ConnId) {

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! It has the same four doors as the server's machines, and commands beside them: methods that return a
-//! [`CallId`], which comes back in an [`Event::Answered`]. Loads look into the cache first and then
+//! [`CallId`], which returns in an [`Event::Answered`]. Loads look into the cache first and then
 //! need no event.
 //!
 //! # Parts

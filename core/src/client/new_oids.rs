@@ -11,7 +11,7 @@ use super::refused::Refused;
 use crate::ids::Oid;
 use crate::value::Value;
 
-/// Oids that this client may give to new objects, and the callers who wait for one.
+/// Oids that this client may give to new objects, and the callers that wait for one.
 #[derive(Debug, Default)]
 pub(super) struct NewOids {
     spare: VecDeque<Oid>,
@@ -20,7 +20,7 @@ pub(super) struct NewOids {
 }
 
 impl NewOids {
-    /// An oid that is here already.
+    /// An oid of the last batch, if one is left.
     pub(super) fn take_spare(&mut self) -> Option<Oid> {
         self.spare.pop_front()
     }
@@ -36,7 +36,7 @@ impl NewOids {
         }
     }
 
-    /// A batch has come. Callers who are left when it is used up ask for the next.
+    /// A batch has arrived. If callers are left when it is used up, the next one is requested.
     pub(super) fn answered(
         &mut self,
         cx: &mut Context,

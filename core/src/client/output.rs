@@ -18,7 +18,7 @@ use crate::server::LogLevel;
 pub enum Output {
     /// Connect to this server.
     Connect(ConnId, ServerId),
-    /// Send these bytes.
+    /// Send these bytes on a connection.
     Transmit(ConnId, Bytes),
     /// Close the connection after what was transmitted.
     Disconnect(ConnId),
@@ -50,7 +50,7 @@ pub enum Output {
 pub enum BlobPart {
     /// Begin an empty file.
     Start,
-    /// Append.
+    /// Append to the file.
     Chunk(Bytes),
     /// The blob is complete.
     End,
@@ -64,25 +64,25 @@ pub enum BlobPart {
 pub enum Event {
     /// A server is chosen and the cache is verified: calls go through.
     Connected {
-        /// The chosen server.
+        /// The chosen server, one of those of the settings.
         server: ServerId,
         /// Whether it refuses writing.
         read_only: bool,
-        /// Its storage.
+        /// Description of the server's storage.
         info: Arc<ServerInfo>,
     },
     /// The connection is lost; servers are being tried.
     Disconnected,
     /// A call was answered. A refusal is an answer.
     Answered {
-        /// The call.
+        /// The id that the call's method returned.
         call: CallId,
-        /// Its answer.
+        /// The answer, of the variant that the call has, or why there is none.
         result: Result<Answer, CallError>,
     },
     /// Others changed these objects.
     Invalidated {
-        /// Their commit.
+        /// Tid of the other client's commit.
         tid: Tid,
         /// The changed objects. May be empty.
         oids: Arc<[Oid]>,
@@ -94,7 +94,7 @@ pub enum Event {
     },
     /// A commit of this client is done; it stands in order with [`Self::Invalidated`].
     Committed {
-        /// Its tid.
+        /// Tid of the commit.
         tid: Tid,
         /// The objects that it changed.
         oids: Arc<[Oid]>,
@@ -103,7 +103,7 @@ pub enum Event {
     Info {
         /// Number of objects.
         length: u64,
-        /// Bytes.
+        /// Bytes of the database.
         size: u64,
     },
     /// A write conflict that the server leaves to the client: answer with
@@ -115,7 +115,7 @@ pub enum Event {
 /// A result that is there at once, or comes later.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Found<T> {
-    /// The result.
+    /// The result, from the cache.
     Now(T),
     /// It comes with [`Event::Answered`].
     Later(Call<T>),

@@ -88,7 +88,7 @@ impl Reply {
         Q::read(self).map_err(|problem| CallError::Odd { method: Q::METHOD, problem })
     }
 
-    /// The iterator that was opened. If the answer is not wanted any more, the server has to be told to
+    /// The iterator that was opened. If the answer is no longer needed, the server must be told to
     /// forget it.
     #[must_use]
     pub fn iterator(&self) -> Option<IteratorId> {
@@ -281,7 +281,8 @@ impl Query for UndoInfo {
 /// Removes what is not reachable as of a time.
 #[derive(Clone, Copy, Debug)]
 pub struct Pack {
-    /// The time.
+    /// The server removes revisions that were replaced before this time, and objects that were
+    /// unreachable then.
     pub time: UnixTime,
     /// Whether the answer comes only when the pack is done.
     pub wait: bool,
@@ -412,13 +413,13 @@ impl Query for RecordsNext {
 /// A transaction's metadata, as iterators return it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TransactionInfo {
-    /// Its tid.
+    /// Tid of the transaction, which is also the time of its commit.
     pub tid: Tid,
     /// `b' '` for a plain commit, `b'p'` for one that a pack rewrote.
     pub status: u8,
-    /// User name.
+    /// User name, as the committing application encoded it.
     pub user: Bytes,
-    /// Description.
+    /// Description, as the committing application encoded it.
     pub description: Bytes,
     /// Further metadata: a dict.
     pub extension: Value,
@@ -431,9 +432,9 @@ pub struct UndoEntry {
     pub id: Bytes,
     /// Time of the commit, in seconds since 1970.
     pub time: f64,
-    /// User name.
+    /// User name, as the committing application encoded it.
     pub user: Bytes,
-    /// Description.
+    /// Description, as the committing application encoded it.
     pub description: Bytes,
     /// All items of the server's entry.
     pub items: Vec<(Value, Value)>,

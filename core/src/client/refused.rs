@@ -61,7 +61,7 @@ pub enum Refused {
     Transaction(String),
     /// `UndoError`.
     Undo {
-        /// Why.
+        /// The server's reason.
         reason: String,
         /// The object, if it is about one.
         oid: Option<Oid>,

@@ -1,4 +1,4 @@
-//! What a server says of its storage.
+//! The description of a storage that its server sends.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -6,14 +6,14 @@ use alloc::vec::Vec;
 use super::reading::expected;
 use crate::value::Value;
 
-/// What a server says of its storage.
+/// The answer to `get_info`: a storage's name, size and abilities.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerInfo {
     /// Name of the storage; for a FileStorage its path.
     pub name: String,
-    /// Number of objects.
+    /// Number of objects when the client connected.
     pub length: u64,
-    /// Size in bytes.
+    /// Size in bytes when the client connected.
     pub size: u64,
     /// Whether transactions can be undone.
     pub supports_undo: bool,

@@ -82,7 +82,7 @@ impl Servers {
         attempts.min()
     }
 
-    /// A server that is to be tried now; it is, by the connection.
+    /// The next server to try now, which counts as being tried by the connection.
     pub(super) fn begin_attempt(&mut self, now: Instant, conn: ConnId) -> Option<ServerId> {
         let is_due = |server: &Server| matches!(server.attempt, Attempt::At(at) if at <= now);
         let index = self.servers.iter().position(is_due)?;

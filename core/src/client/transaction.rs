@@ -1,4 +1,4 @@
-//! What an application says of a transaction, and what it is asked about it.
+//! What an application gives to a transaction, and the conflicts that it is asked to resolve.
 
 use alloc::vec::Vec;
 
@@ -11,9 +11,9 @@ use crate::value::Value;
 /// The metadata of a transaction.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Begin {
-    /// User name.
+    /// User name; ZODB encodes it as UTF-8, the server accepts any bytes.
     pub user: Bytes,
-    /// Description.
+    /// Description, encoded like the user name.
     pub description: Bytes,
     /// Further metadata: a dict. Objects in it fail the transaction if msgpack is spoken, and Python's
     /// server closes the connection on them; rzeo's keeps them.
@@ -42,11 +42,11 @@ impl Default for Begin {
 pub struct Conflict {
     /// The transaction that is being voted.
     pub txn: TxnId,
-    /// The object.
+    /// Object in conflict.
     pub oid: Oid,
-    /// The revision that was read.
+    /// Revision that this client's change is based on.
     pub read: Tid,
-    /// The current revision.
+    /// Revision that another client committed since, and that is current.
     pub committed: Tid,
     /// The record that the transaction stores.
     pub new: Bytes,

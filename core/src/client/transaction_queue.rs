@@ -38,7 +38,7 @@ use crate::storage::Revision;
 use crate::time::Instant;
 use crate::value::Value;
 
-/// Whatever is said of a transaction has been said in the same encoding before.
+/// A transaction's arguments were already encoded once for its connection.
 pub(super) const CARRIED: &str =
     "both encodings carry byte strings and whatever began the transaction";
 
@@ -144,7 +144,7 @@ impl Transaction {
             tid,
             Value::Str(String::from(char::from(status))),
         ];
-        channel.tell("tpc_begin", args).map_err(CallError::Unwritable)?;
+        channel.send_oneway("tpc_begin", args).map_err(CallError::Unwritable)?;
         self.stage = Stage::Open;
         Ok(())
     }
@@ -171,7 +171,7 @@ impl TransactionQueue {
             cx.answer(begun, Err(error));
             return (id, begun);
         }
-        let number = i64::try_from(id.0).expect("nobody begins so many transactions");
+        let number = i64::try_from(id.0).expect("a client begins fewer than 2^63 transactions");
         let handle = begin.handle.clone().unwrap_or(Value::Int(number));
         self.queue.push_back(Transaction {
             id,
@@ -241,7 +241,7 @@ impl TransactionQueue {
         let Some(channel) = channel else { return Ok(()) };
         let Addition { method, mut args, stored } = addition;
         args.push(open.handle.clone());
-        channel.tell(method, args).expect(CARRIED);
+        channel.send_oneway(method, args).expect(CARRIED);
         if let Some((oid, data)) = stored {
             open.remember(oid, data, cx.settings.cache_bytes);
         }
@@ -338,7 +338,7 @@ impl TransactionQueue {
         Ok(())
     }
 
-    /// Ends a transaction, whatever its stage, but for a finish that was sent. The call that waits for
+    /// Ends a transaction at any stage, except one whose finish was sent. The call that waits for
     /// its next step fails. [`Self::take_turns`] comes next.
     pub(super) fn abort(
         &mut self,

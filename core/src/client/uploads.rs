@@ -28,7 +28,7 @@ const CARRIED: &str = "both encodings carry byte strings and whatever began the 
 #[derive(Debug, Default)]
 pub(super) struct Uploads {
     queue: VecDeque<Upload>,
-    /// Those that are sent, each with what is said at its end, by their numbers.
+    /// Uploads that are being sent, by their numbers, each with the arguments of `storeBlobEnd`.
     sent: Vec<Vec<Value>>,
     /// How many there have been, sent or not.
     count: usize,
@@ -55,7 +55,7 @@ impl Uploads {
         number
     }
 
-    /// Everything is to be sent once more, because the transaction is voted again and Python's server
+    /// Everything must be sent once more, because the transaction is voted again and Python's server
     /// forgets blobs with the first vote (`spec: zeo-protocol 10`).
     pub(super) fn send_again(&mut self) {
         let sent = core::mem::take(&mut self.sent).into_iter().enumerate();
@@ -78,7 +78,7 @@ impl Uploads {
         }
         let Some(upload) = self.queue.front() else { return };
         if upload.at == 0 {
-            channel.tell("storeBlobStart", vec![]).expect("there is nothing to write");
+            channel.send_oneway("storeBlobStart", vec![]).expect("there is nothing to write");
         }
         self.is_reading = true;
         let (blob, at) = (upload.number, upload.at);
@@ -98,13 +98,13 @@ impl Uploads {
                 upload.at += len as u64;
                 if len > 0 {
                     let chunk = vec![Value::Bytes(bytes)];
-                    channel.tell("storeBlobChunk", chunk).expect(CARRIED);
+                    channel.send_oneway("storeBlobChunk", chunk).expect(CARRIED);
                 }
                 if len < CHUNK_BYTES
                     && let Some(upload) = self.queue.pop_front()
                 {
                     self.sent.push(upload.end.clone());
-                    channel.tell("storeBlobEnd", upload.end).expect(CARRIED);
+                    channel.send_oneway("storeBlobEnd", upload.end).expect(CARRIED);
                 }
             }
             Err(problem) => {
@@ -121,7 +121,7 @@ impl Uploads {
         let first = core::mem::take(&mut self.queue).pop_front();
         self.is_reading = false;
         if let Some(upload) = first.filter(|_| began) {
-            channel.tell("storeBlobEnd", upload.end).expect(CARRIED);
+            channel.send_oneway("storeBlobEnd", upload.end).expect(CARRIED);
         }
     }
 }
@@ -168,7 +168,7 @@ mod tests {
         let mut cx = Context::new(Instant::START, ClientSettings::default(), Cache::new(0));
         let (mut uploads, mut channel) = (Uploads::default(), Channel::new(1 << 20));
         let much = Value::Bytes(vec![0; UNSENT_BYTES_MAX].into());
-        channel.tell("storea", vec![much]).unwrap();
+        channel.send_oneway("storea", vec![much]).unwrap();
         uploads.push(vec![]);
         uploads.read_next(&mut cx, &mut channel, TXN);
         assert_eq!(wanted(&mut cx), None);

@@ -26,7 +26,7 @@ use super::transaction_queue::{CARRIED, Stage, Transaction, TransactionQueue};
 use crate::ids::{Oid, Tid};
 use crate::value::Value;
 
-/// How often a transaction is voted before its conflicts are given up; Python's client has the same.
+/// Maximum number of votes for a transaction with conflicts, as in Python's client.
 const VOTES_MAX: usize = 9;
 
 impl TransactionQueue {
@@ -55,7 +55,7 @@ impl TransactionQueue {
         call
     }
 
-    /// Asks for the vote that is wanted, when everything that belongs to it is sent.
+    /// Sends the requested vote when everything that belongs to it is sent.
     fn vote_when_sent(&mut self, cx: &mut Context, channel: Option<&mut Channel>) {
         let Some(txn) = self.queue.front_mut() else { return };
         let Stage::Voting { call, asked: false } = txn.stage else { return };
@@ -223,7 +223,7 @@ impl TransactionQueue {
         };
         let data = Value::Bytes(resolved.clone());
         let args = vec![Value::oid(oid), Value::tid(committed), data, handle];
-        channel.tell("storea", args).expect(CARRIED);
+        channel.send_oneway("storea", args).expect(CARRIED);
         let room = cx.settings.cache_bytes;
         if let Some(txn) = self.queue.front_mut()
             && let Stage::Resolving { conflicts, .. } = &mut txn.stage

@@ -20,7 +20,7 @@ use crate::value::{Budget, Opaque, ReadLimits, Value};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NodeId(u32);
 
-/// Index of a list of nodes that can grow.
+/// Index of the items of a list or dict, which can grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SequenceId(u32);
 
@@ -263,78 +263,81 @@ impl Arena {
         self.value_within(id, self.limits.depth_max)
     }
 
+    /// `depth` is the number of levels that may be nested, this one included.
     fn value_within(&mut self, id: NodeId, depth: u32) -> Result<Value, Unreadable> {
         self.spend(size_of::<Value>())?;
-        Ok(match self.node(id) {
-            Node::None => Value::None,
-            Node::Bool(truth) => Value::Bool(truth),
-            Node::Int(int) => Value::Int(int),
-            Node::BigInt(span) => Value::BigInt(self.shared(span)),
-            Node::Float(float) => Value::Float(float),
-            Node::Bytes(span) => Value::Bytes(self.shared(span)),
-            Node::Text(span) => Value::Str(self.text(span)?),
-            Node::OldText(span) if self.bytes(span).is_ascii() => Value::Str(self.text(span)?),
-            Node::OldText(span) => Value::Bytes(self.shared(span)),
-            container => self.container(container, self.below(depth)?)?,
-        })
+        match self.node(id) {
+            Node::None => Ok(Value::None),
+            Node::Bool(boolean) => Ok(Value::Bool(boolean)),
+            Node::Int(int) => Ok(Value::Int(int)),
+            Node::BigInt(span) => Ok(Value::BigInt(self.shared(span))),
+            Node::Float(float) => Ok(Value::Float(float)),
+            Node::Bytes(span) => Ok(Value::Bytes(self.shared(span))),
+            Node::Text(span) => self.text(span).map(Value::Str),
+            Node::OldText(span) if self.bytes(span).is_ascii() => self.text(span).map(Value::Str),
+            Node::OldText(span) => Ok(Value::Bytes(self.shared(span))),
+            Node::Tuple(items) => self.tuple_values(items, self.below(depth)?).map(Value::Tuple),
+            Node::List(list) => self.list_values(list, self.below(depth)?).map(Value::List),
+            Node::Dict(dict) => self.dict_values(dict, self.below(depth)?).map(Value::Dict),
+            Node::Global(first) => self.opaque(depth, |arena, _| {
+                let [module, name] = [0, 1].map(|part| arena.names[place(first) + part]);
+                Ok(Opaque::Global { module: arena.text(module)?, name: arena.text(name)? })
+            }),
+            Node::Extension(code) => {
+                self.opaque(depth, |_, _| Err(Unreadable::ExtensionCode { code }))
+            }
+            Node::Call { callable, args } => self.opaque(depth, |arena, depth| {
+                let callable = arena.value_within(callable, depth)?;
+                Ok(Opaque::Call { callable, args: arena.value_within(args, depth)? })
+            }),
+            Node::New { class, args } => self.opaque(depth, |arena, depth| {
+                let class = arena.value_within(class, depth)?;
+                Ok(Opaque::New { class, args: arena.value_within(args, depth)? })
+            }),
+            Node::Build { object, state } => self.opaque(depth, |arena, depth| {
+                let object = arena.value_within(object, depth)?;
+                Ok(Opaque::Build { object, state: arena.value_within(state, depth)? })
+            }),
+            Node::Extend { object, items } => self.opaque(depth, |arena, depth| {
+                let object = arena.value_within(object, depth)?;
+                Ok(Opaque::Extend { object, items: arena.list_values(items, depth)? })
+            }),
+            Node::Update { object, items } => self.opaque(depth, |arena, depth| {
+                let object = arena.value_within(object, depth)?;
+                Ok(Opaque::Update { object, items: arena.dict_values(items, depth)? })
+            }),
+            Node::Reference(id) => self
+                .opaque(depth, |arena, depth| arena.value_within(id, depth).map(Opaque::Reference)),
+        }
     }
 
-    /// `depth` is the number of further levels that may be nested.
-    fn container(&mut self, node: Node, depth: u32) -> Result<Value, Unreadable> {
-        let opaque = match node {
-            Node::Tuple(items) => {
-                let range = place(items.start)..place(items.start) + place(items.len);
-                let items = range.map(|at| self.value_within(self.items[at], depth));
-                return items.collect::<Result<_, _>>().map(Value::Tuple);
-            }
-            Node::List(list) => return self.list(list, depth).map(Value::List),
-            Node::Dict(dict) => return self.dict(dict, depth).map(Value::Dict),
-            Node::Global(first) => {
-                let [module, name] = [0, 1].map(|part| self.names[place(first) + part]);
-                Opaque::Global { module: self.text(module)?, name: self.text(name)? }
-            }
-            Node::Extension(code) => return Err(Unreadable::ExtensionCode { code }),
-            Node::Call { callable, args } => Opaque::Call {
-                callable: self.value_within(callable, depth)?,
-                args: self.value_within(args, depth)?,
-            },
-            Node::New { class, args } => Opaque::New {
-                class: self.value_within(class, depth)?,
-                args: self.value_within(args, depth)?,
-            },
-            Node::Build { object, state } => Opaque::Build {
-                object: self.value_within(object, depth)?,
-                state: self.value_within(state, depth)?,
-            },
-            Node::Extend { object, items } => Opaque::Extend {
-                object: self.value_within(object, depth)?,
-                items: self.list(items, depth)?,
-            },
-            Node::Update { object, items } => Opaque::Update {
-                object: self.value_within(object, depth)?,
-                items: self.dict(items, depth)?,
-            },
-            Node::Reference(id) => Opaque::Reference(self.value_within(id, depth)?),
-            Node::None
-            | Node::Bool(_)
-            | Node::Int(_)
-            | Node::BigInt(_)
-            | Node::Float(_)
-            | Node::Bytes(_)
-            | Node::Text(_)
-            | Node::OldText(_) => unreachable!("scalars are no containers"),
-        };
+    /// An opaque value, whose parts `read` makes with the depth that is left to them.
+    fn opaque(
+        &mut self,
+        depth: u32,
+        read: impl FnOnce(&mut Self, u32) -> Result<Opaque, Unreadable>,
+    ) -> Result<Value, Unreadable> {
+        let opaque = read(self, self.below(depth)?)?;
         self.spend(size_of::<Opaque>())?;
         Ok(Value::Opaque(Box::new(opaque)))
     }
 
-    fn list(&mut self, list: SequenceId, depth: u32) -> Result<Vec<Value>, Unreadable> {
+    fn tuple_values(&mut self, items: Items, depth: u32) -> Result<Vec<Value>, Unreadable> {
+        let range = place(items.start)..place(items.start) + place(items.len);
+        range.map(|at| self.value_within(self.items[at], depth)).collect()
+    }
+
+    fn list_values(&mut self, list: SequenceId, depth: u32) -> Result<Vec<Value>, Unreadable> {
         let list = place(list.0);
         let items = 0..self.sequences[list].len();
         items.map(|at| self.value_within(self.sequences[list][at], depth)).collect()
     }
 
-    fn dict(&mut self, dict: SequenceId, depth: u32) -> Result<Vec<(Value, Value)>, Unreadable> {
+    fn dict_values(
+        &mut self,
+        dict: SequenceId,
+        depth: u32,
+    ) -> Result<Vec<(Value, Value)>, Unreadable> {
         let dict = place(dict.0);
         let items = 0..self.sequences[dict].len() / 2;
         items

@@ -15,7 +15,6 @@ use super::error::PROTOCOL;
 use super::opcode as op;
 use crate::value::{Budget, ReadLimits, Value};
 
-/// The reader's state.
 struct Direct<'a> {
     input: &'a Bytes,
     cursor: Cursor<'a>,

@@ -58,13 +58,13 @@ pub enum Unwritable {
     /// Bytes, text or a container too long for its length field.
     #[error("{length} bytes or items exceed the maximum of the length field")]
     TooLong {
-        /// Number of bytes or items.
+        /// Number of bytes or items that the value has.
         length: usize,
     },
     /// Msgpack has no integers above 64 bits.
     #[error("an integer of {length} bytes exceeds the maximum of 8 bytes")]
     IntTooWide {
-        /// Its length in bytes.
+        /// Length of the integer in bytes.
         length: usize,
     },
     /// Python's msgpack reader accepts only text and bytes as keys.
@@ -255,7 +255,7 @@ pub(crate) fn put(sink: &mut impl Sink, slot: u32) {
     memo(sink, slot, [op::BINPUT, op::LONG_BINPUT]);
 }
 
-/// Gets what is in a memo slot.
+/// Pushes the value of a memo slot.
 pub(crate) fn get(sink: &mut impl Sink, slot: u32) {
     memo(sink, slot, [op::BINGET, op::LONG_BINGET]);
 }
@@ -363,7 +363,8 @@ mod tests {
         assert_eq!(written(reference), b"\x80\x03K\x01Q.");
     }
 
-    /// A list of 1001 is two batches behind marks; of what only behaves like one, the last is single.
+    /// A list of 1001 items is written as two batches after marks; for an object that behaves like a
+    /// list, the last batch is a single item without mark.
     #[test]
     fn a_last_batch_of_one_is_zodbpickle_s() {
         let items = vec![Value::None; 1 + BATCH];
@@ -379,7 +380,7 @@ mod tests {
 
     #[test]
     #[cfg(target_pointer_width = "64")]
-    fn what_is_too_long_for_its_length_field_is_refused() {
+    fn values_too_long_for_their_length_field_are_refused() {
         assert_eq!(length(0xffff_ffff), Ok([0xff; 4]));
         assert_eq!(length(1 << 32), Err(Unwritable::TooLong { length: 1 << 32 }));
     }

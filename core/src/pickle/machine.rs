@@ -158,7 +158,7 @@ impl<'a> Machine<'a> {
         self.push_node(node)
     }
 
-    /// INT, which also spells booleans, and LONG, which ends in an L.
+    /// INT, which can also be a boolean, and LONG, whose line ends in an L.
     fn decimal(&mut self) -> Result<Node, Unreadable> {
         let line = self.line()?;
         let digits = match (self.opcode, line) {

@@ -96,7 +96,7 @@ fn objects_are_kept_by_name() {
 }
 
 #[test]
-fn what_is_done_to_an_object_is_done_for_all_who_share_it() {
+fn changes_to_a_shared_object_are_seen_everywhere() {
     let list = Value::List(ints(&[1]));
     assert_eq!(read(b"]q\0h\0K\x01a\x86."), Ok(Value::Tuple(vec![list.clone(), list])));
     let object = Opaque::Call { callable: global("m", "C"), args: Value::Tuple(vec![]) };
@@ -106,15 +106,15 @@ fn what_is_done_to_an_object_is_done_for_all_who_share_it() {
 }
 
 #[test]
-fn nothing_is_no_change() {
+fn appending_nothing_changes_nothing() {
     assert_eq!(read(b"X\x01\0\0\0a(e."), Ok(Value::text("a")));
     assert_eq!(read(b"X\x01\0\0\0a(u."), Ok(Value::text("a")));
     assert!(read(b"(e.").is_err() && read(b"(u.").is_err());
 }
 
-/// What exists only once in Python is written once, but not if something is done to it.
+/// Values that exist only once in Python are written once, except where an opcode changes them.
 #[test]
-fn what_is_done_to_an_object_is_not_done_to_its_equals() {
+fn changes_to_an_object_do_not_change_equal_ones() {
     let changed = |object| Value::from(Opaque::Extend { object, items: ints(&[1]) });
     for object in [bytes(b"d"), Value::text("d"), global("m", "C")] {
         let value = Value::Tuple(vec![
@@ -167,13 +167,13 @@ fn depth_is_limited_exactly() {
     assert!(read(&nested(128)).is_ok());
     assert_eq!(read(&nested(129)), too_deep);
     assert_eq!(read(&nested(1_000_000)), too_deep);
-    // The same without the short way, which stops at the POP.
+    // The same for the general machine: the fast path gives up at the POP.
     assert!(read(&[b"N0", &nested(128)[..]].concat()).is_ok());
     assert_eq!(read(&[b"N0", &nested(129)[..]].concat()), too_deep);
 }
 
 #[test]
-fn what_contains_itself_is_too_deep() {
+fn values_that_contain_themselves_are_too_deep() {
     let cyclic: [&[u8]; 3] = [b"]q\0h\0a.", b"}q\0Nh\0s.", b"cm\nC\n)Rq\0h\0b."];
     for pickle in cyclic {
         assert_eq!(read(pickle), Err(Unreadable::TooDeep { limit: 128 }), "{pickle:?}");
@@ -192,7 +192,7 @@ fn a_hundred_bytes_that_unfold_to_gigabytes_are_too_large() {
 }
 
 #[test]
-fn marks_by_the_megabyte_are_too_large() {
+fn a_megabyte_of_marks_is_too_large() {
     let limits = ReadLimits { memory_bytes_max: 1 << 20, ..LIMITS };
     let error = Err(Unreadable::TooLarge { limit: limits.memory_bytes_max });
     for opcode in [op::MARK, op::EMPTY_LIST, op::EMPTY_DICT, op::NONE, op::EMPTY_TUPLE] {
@@ -202,12 +202,12 @@ fn marks_by_the_megabyte_are_too_large() {
 
 #[test]
 #[cfg(target_pointer_width = "64")]
-fn more_than_a_machine_can_number_is_refused() {
+fn pickles_over_four_gigabytes_are_refused() {
     // The bytes need not be there for the check to be reached.
     assert_eq!(arena::index(1 << 40), Err(Unreadable::TooLong { length: 1 << 40 }));
 }
 
-/// Bytes that are more likely than others to get somewhere.
+/// Bytes that are often valid opcodes.
 fn any_pickle() -> impl Strategy<Value = Vec<u8>> {
     let opcodes =
         &b"(.012FIJKLMNPQRSTUVXabcd}egijl]opqrst)uGBC\x80\x81\x85\x86\x87\x88\x8a\n\0\x01"[..];
@@ -219,7 +219,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_bytes_make_it_panic(pickle in any_pickle()) {
+    fn arbitrary_bytes_do_not_panic(pickle in any_pickle()) {
         let pickle = Bytes::from(pickle);
         let general = load_general(&pickle, &LIMITS);
         // NaN is not equal to itself, but looks the same.
@@ -240,7 +240,7 @@ proptest! {
         prop_assert_eq!(load_general(&plain, &LIMITS), Ok(value.clone()));
         let memo = dump(&value).unwrap();
         prop_assert_eq!(load(&memo, &LIMITS), Ok(value));
-        // A part of a message is not a message.
+        // No prefix of a pickle is a pickle.
         prop_assert!(load(&plain.slice(..plain.len() - 1), &LIMITS).is_err());
     }
 

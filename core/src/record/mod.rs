@@ -32,8 +32,7 @@ use crate::pickle::text;
 use crate::value::{ReadLimits, Value};
 
 /// Limits for records that a server reads itself. A pack must be able to read every record that
-/// clients have stored, so there is no limit but the proportion between a record's length and the
-/// memory to read it.
+/// clients have stored, so the only limit is the memory in proportion to the length of the record.
 pub const RECORD_LIMITS: ReadLimits =
     ReadLimits { depth_max: ReadLimits::DEFAULT.depth_max, memory_bytes_max: usize::MAX };
 
@@ -76,7 +75,7 @@ pub fn values(record: &Bytes, limits: &ReadLimits) -> Result<(Value, Value), Unr
 pub struct Parts {
     /// The class, in one of its forms.
     pub class: NodeId,
-    /// The state.
+    /// What `__setstate__` gets.
     pub state: NodeId,
 }
 
@@ -169,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_else_begins_a_record_is_no_class() {
+    fn other_values_at_the_start_of_a_record_are_not_classes() {
         let forms: [&[u8]; 6] = [
             b"",
             b"\x80\x03",

@@ -34,13 +34,13 @@ pub enum Dangling {
     /// A reference in no known form.
     #[error("reference {index} of the record is in no known form")]
     UnknownForm {
-        /// Which reference, in order of appearance.
+        /// Number of the reference, counted from 0 in order of appearance.
         index: usize,
     },
     /// An oid of the wrong length.
     #[error("reference {index} of the record has an oid of {length} bytes")]
     OidLength {
-        /// Which reference, in order of appearance.
+        /// Number of the reference, counted from 0 in order of appearance.
         index: usize,
         /// Length of the oid in bytes.
         length: usize,
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_followed_is_an_error() {
+    fn unreadable_references_are_errors() {
         assert_eq!(refs(b"N."), Err(Unreadable::Truncated { at: 2 }.into()));
         assert_eq!(refs(b"N.)Q."), Err(Dangling::UnknownForm { index: 0 }));
         assert_eq!(refs(b"N.]QK\x01Q."), Err(Dangling::UnknownForm { index: 1 }));

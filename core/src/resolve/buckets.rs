@@ -303,7 +303,7 @@ impl<'a> Merge<'a> {
             self.take_new();
         }
         if self.merged.is_empty() {
-            return None; // 10
+            return None; // 10: the merged leaf would be empty
         }
         let mut state = Vec::from([MergedValue::Tuple(self.merged)]);
         state.extend(self.next.old.map(MergedValue::Reference));
@@ -312,8 +312,8 @@ impl<'a> Merge<'a> {
 
     /// One step while all three states have more items.
     fn three(&mut self, old: Item, committed: Item, new: Item) -> Option<()> {
-        let in_committed = self.fate(old, committed)?;
-        let in_new = self.fate(old, new)?;
+        let in_committed = self.change(old, committed)?;
+        let in_new = self.change(old, new)?;
         match (in_committed, in_new) {
             (ItemChange::Kept, ItemChange::Kept) => {
                 if self.same_value(old, committed)? {
@@ -376,13 +376,13 @@ impl<'a> Merge<'a> {
     /// rest.
     fn old_and_committed(&mut self) -> Option<()> {
         while let (Some(old), Some(committed)) = (self.old.item(), self.committed.item()) {
-            match self.fate(old, committed)? {
+            match self.change(old, committed)? {
                 ItemChange::Inserted => self.take_committed(),
                 ItemChange::Kept if self.same_value(old, committed)? => {
                     self.old.advance();
                     self.committed.advance();
                 }
-                ItemChange::Kept | ItemChange::Deleted => return None, // 7
+                ItemChange::Kept | ItemChange::Deleted => return None, // 7: deleted in new, changed or deleted in committed
             }
         }
         Some(())
@@ -391,13 +391,13 @@ impl<'a> Merge<'a> {
     /// The rest of the old and new states after the end of the committed state.
     fn old_and_new(&mut self) -> Option<()> {
         while let (Some(old), Some(new)) = (self.old.item(), self.new.item()) {
-            match self.fate(old, new)? {
+            match self.change(old, new)? {
                 ItemChange::Inserted => self.take_new(),
                 ItemChange::Kept if self.same_value(old, new)? => {
                     self.old.advance();
                     self.new.advance();
                 }
-                ItemChange::Kept | ItemChange::Deleted => return None, // 8
+                ItemChange::Kept | ItemChange::Deleted => return None, // 8: deleted in committed, changed or deleted in new
             }
         }
         Some(())
@@ -420,7 +420,7 @@ impl<'a> Merge<'a> {
         self.merged.extend(cells.flatten().map(Cell::merged_value));
     }
 
-    fn fate(&self, old: Item, side: Item) -> Option<ItemChange> {
+    fn change(&self, old: Item, side: Item) -> Option<ItemChange> {
         Some(match self.order(old, side)? {
             Ordering::Greater => ItemChange::Inserted,
             Ordering::Equal => ItemChange::Kept,

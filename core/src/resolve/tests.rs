@@ -84,7 +84,7 @@ fn values_that_have_no_order_stay_in_conflict() {
 }
 
 #[test]
-fn what_python_might_not_load_stays_in_conflict() {
+fn states_that_python_might_not_load_stay_in_conflict() {
     let unloadable: &[&[u8]] = &[
         b"cm\nC\n)R",
         b"cm\nC\n)\x81",
@@ -118,7 +118,7 @@ fn what_python_might_not_load_stays_in_conflict() {
 }
 
 #[test]
-fn what_a_state_shares_is_shared_in_the_result() {
+fn objects_shared_in_a_state_are_shared_in_the_result() {
     let old = record("BTrees.IOBTree IOBucket", b"K\x01N\x86\x85");
     let committed = record("BTrees.IOBTree IOBucket", b"(K\x00]q\x01K\x01NK\x02h\x01t\x85");
     let new = record("BTrees.IOBTree IOBucket", b"(K\x01NK\x03Nt\x85");
@@ -127,7 +127,7 @@ fn what_a_state_shares_is_shared_in_the_result() {
 }
 
 #[test]
-fn values_that_unfold_without_end_stay_in_conflict() {
+fn values_too_large_to_compare_stay_in_conflict() {
     let doubled = [&b"K\x01"[..], &b"2\x86".repeat(64)].concat();
     assert_eq!(value_changed(&doubled, &doubled), None);
     let cyclic = b"]q\x07h\x07a";
@@ -140,7 +140,7 @@ fn values_that_unfold_without_end_stay_in_conflict() {
 
 proptest! {
     #[test]
-    fn no_states_make_it_panic(
+    fn arbitrary_states_do_not_panic(
         states in prop::array::uniform3(prop::collection::vec(
             prop::sample::select(&b"KKKNNtt(\x85\x85\x86]ea}sQq\x01h\x01\x00.C\x02"[..]),
             0..40,

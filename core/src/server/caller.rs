@@ -1,6 +1,6 @@
 //! The caller of a method: where its answer goes.
 //!
-//! A caller travels with what it asked, to the storage or to the hub, and comes back with the answer.
+//! A caller travels with its request to the storage or the hub, and returns with the answer.
 //! So no table of open questions is kept, and an answer cannot reach the wrong question.
 
 use alloc::vec;
@@ -22,7 +22,7 @@ pub struct Caller {
 pub(super) enum CallId {
     /// The arguments of a load, which is how clients name nearly all of their loads.
     Load(Oid, Tid),
-    /// Anything else.
+    /// Any other id, as the peer sent it.
     Value(Value),
 }
 
@@ -34,7 +34,7 @@ impl Caller {
     }
 
     /// A caller that gets no answer.
-    pub(super) const fn nobody() -> Self {
+    pub(super) const fn unanswered() -> Self {
         Self { id: CallId::Value(Value::None), oneway: true, message_bytes: 0 }
     }
 }

@@ -9,7 +9,7 @@ use super::log_line::LogLevel;
 use crate::wire::refusal::Refusal;
 use crate::wire::{Malformed, Unwritable};
 
-/// Why a connection is closed. All but the first two and [`Self::Reset`] are the peer's fault.
+/// Why a connection is closed. All but the first two and [`Self::StorageReconnected`] are the peer's fault.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum CloseReason {
@@ -22,6 +22,16 @@ pub enum CloseReason {
     /// The peer sent bytes that are no message.
     #[error("disconnected: unreadable message: {0}")]
     Malformed(#[from] Malformed),
+    /// A registered peer sent a message that is too long.
+    #[error(
+        "disconnected: a message of {length} bytes exceeds the maximum of {limit} (max-message-size)"
+    )]
+    MessageTooLong {
+        /// Bytes of the message.
+        length: u32,
+        /// Maximum of [`Limits::frame_bytes_max`](super::Limits::frame_bytes_max).
+        limit: u32,
+    },
     /// The first message was no handshake.
     #[error("disconnected: handshake {0:?} is not Z5, M5 or ruok")]
     BadHandshake(String),
@@ -40,16 +50,16 @@ pub enum CloseReason {
     /// A transaction held its locks for too long.
     #[error("Transaction timeout after {} seconds", .after.as_secs())]
     TransactionTimeout {
-        /// The limit.
+        /// The timeout that passed.
         after: Duration,
     },
     /// The server behind the storage was out of reach. The peer reconnects and verifies its cache.
     #[error("disconnected: the server behind this one was out of reach and is back")]
-    Reset,
+    StorageReconnected,
     /// The peer did not register in time.
     #[error("disconnected: not registered after {} seconds (handshake-timeout)", .after.as_secs_f64())]
     RegisterTimeout {
-        /// The limit.
+        /// The timeout that passed.
         after: Duration,
     },
     /// The peer does not read.
@@ -60,7 +70,7 @@ pub enum CloseReason {
     Backlog {
         /// Bytes queued for the peer.
         queued: usize,
-        /// The limit.
+        /// Maximum of [`Limits::backlog_bytes_max`](super::Limits::backlog_bytes_max).
         limit: usize,
     },
 }
@@ -70,12 +80,13 @@ impl CloseReason {
     #[must_use]
     pub const fn level(&self) -> LogLevel {
         match self {
-            Self::Gone | Self::Reset => LogLevel::Info,
+            Self::Gone | Self::StorageReconnected => LogLevel::Info,
             Self::StatusSent => LogLevel::Debug,
             Self::BadHandshake(_) | Self::RegisterTimeout { .. } | Self::Backlog { .. } => {
                 LogLevel::Warning
             }
             Self::Malformed(_)
+            | Self::MessageTooLong { .. }
             | Self::UnknownMethod(_)
             | Self::OneWayRefused { .. }
             | Self::Unanswerable(_) => LogLevel::Error,

@@ -8,7 +8,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::peer::{Moved, PeerInfo};
+use super::peer::{ByteCounts, PeerInfo};
 use crate::time::UnixTime;
 use crate::wire::reply::Status;
 
@@ -108,7 +108,7 @@ impl Histogram {
 
 /// Measurements of commits.
 #[derive(Clone, Debug)]
-pub struct Measured {
+pub struct CommitHistograms {
     /// From the request to finish to the answer, in microseconds.
     pub commit: Histogram,
     /// From when a group was given to the writer to when it was durable, in microseconds.
@@ -117,7 +117,7 @@ pub struct Measured {
     pub group: Histogram,
 }
 
-impl Default for Measured {
+impl Default for CommitHistograms {
     fn default() -> Self {
         Self {
             commit: Histogram::of_durations(),
@@ -144,7 +144,7 @@ pub struct Figures {
     /// The answer to `server_status`.
     pub status: Status,
     /// Times and group sizes of commits.
-    pub measured: Measured,
+    pub histograms: CommitHistograms,
     /// Commits in the invalidation queue.
     pub recent: usize,
     /// Maximum number of commits in it.
@@ -152,7 +152,7 @@ pub struct Figures {
     /// Since the start of the server.
     pub packs: Packs,
     /// Bytes of all clients, including those that have left.
-    pub moved: Moved,
+    pub bytes: ByteCounts,
     /// The connected clients, in the order in which they registered.
     pub clients: Vec<PeerInfo>,
 }

@@ -58,7 +58,7 @@ impl fmt::Debug for HubJobDone {
 }
 
 /// Runs a job of the hub.
-pub fn perform_for_hub(storage: &dyn Storage, job: HubJob) -> HubJobDone {
+pub fn perform_hub_job(storage: &dyn Storage, job: HubJob) -> HubJobDone {
     match job {
         HubJob::Pack(caller, time) => {
             let prepared = storage.pack(time);

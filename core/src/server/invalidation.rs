@@ -15,10 +15,10 @@ use crate::ids::{Oid, Tid};
 use crate::value::Value;
 use crate::wire::{Codec, Flag, Outgoing, Unwritable};
 
-/// A commit of another client, as connections are told of it.
+/// A commit of another client, as connections receive it.
 #[derive(Debug)]
 pub struct Invalidation {
-    /// The commit.
+    /// Tid of the commit.
     pub tid: Tid,
     /// The objects that it changed.
     pub oids: Arc<[Oid]>,
@@ -35,7 +35,7 @@ impl Invalidation {
         Self { tid, oids, msgpack: OnceBox::new(), pickle: OnceBox::new() }
     }
 
-    /// The frame that tells a peer of it.
+    /// The frame for a peer.
     pub(super) fn frame(&self, codec: Codec) -> &Encoded {
         let encoded = match codec {
             Codec::Msgpack => &self.msgpack,

@@ -3,6 +3,8 @@
 use core::time::Duration;
 
 /// Limits of one peer. Beyond them it is refused, disconnected, or not read from.
+///
+/// Most are settings of `rzeo serve`; `cli/src/serve.rs` has their names in configuration files.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Maximum bytes of a message. Records of hundreds of megabytes are legal.

@@ -7,7 +7,7 @@ use crate::ids::Oid;
 /// What a vote needs.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct LockSet {
-    /// Objects written.
+    /// Objects that the transaction writes. No other transaction may lock them.
     pub exclusive: Vec<Oid>,
     /// Objects whose serials are checked.
     pub shared: Vec<Oid>,

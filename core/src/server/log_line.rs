@@ -6,11 +6,11 @@ use alloc::sync::Arc;
 /// A line for the log, with the severity that Python's server gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
-    /// Severity.
+    /// Severity, which adapters map to that of their log.
     pub level: LogLevel,
     /// What happened, in one line, with the client that it is about.
     pub text: String,
-    /// The client.
+    /// The client that the line is about; none for lines of the hub.
     pub client: Option<LogClient>,
 }
 

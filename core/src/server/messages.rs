@@ -42,7 +42,7 @@ pub enum Input<'a> {
 /// What to do for a connection.
 #[derive(Debug)]
 pub enum Output {
-    /// Send these bytes.
+    /// Send these bytes to the peer, after those of earlier outputs.
     Transmit(Bytes),
     /// Call the storage and feed the answer.
     Perform(StorageId, StorageCall),
@@ -75,7 +75,7 @@ pub enum HubRequest {
     Unlock(Ticket),
     /// Commit what was voted under this ticket. Answered by [`Notice::Finished`].
     Finish(Ticket, Finish),
-    /// Pack. A caller is told of the end by [`Notice::Packed`].
+    /// Pack. If there is a caller, [`Notice::Packed`] reports the end to it.
     Pack(UnixTime, Option<Caller>),
 }
 
@@ -113,67 +113,67 @@ pub struct Finish {
 pub enum Notice {
     /// The connection is on the list; `last_tid` is the newest commit.
     Registered {
-        /// The newest commit.
+        /// Tid of the newest commit.
         last_tid: Tid,
     },
     /// Everything up to `last_tid` has been delivered.
     Barrier {
         /// The call that waits for that.
         barrier: Barrier,
-        /// The newest commit.
+        /// Tid of the newest commit.
         last_tid: Tid,
     },
     /// The answer to [`HubRequest::ChangesSince`].
     Changes {
         /// The caller of `getInvalidations`.
         caller: Caller,
-        /// The answer.
+        /// Oids that changed, if the hub still knows them.
         changes: Changes,
     },
     /// Figures of a storage.
     Status {
         /// The call that waits for the answer.
         reader: StatusReader,
-        /// The answer.
+        /// Figures of the storage at the time of the request.
         status: Box<Status>,
     },
     /// Another connection committed.
     Invalidated(Arc<Invalidation>),
     /// The locks are held.
     Locked {
-        /// The vote.
+        /// Ticket of the vote that asked for the locks.
         ticket: Ticket,
     },
     /// Other votes hold some of the locks; this one is in the queue.
     Waiting {
-        /// The vote.
+        /// Ticket of the vote that asked for the locks.
         ticket: Ticket,
         /// Number of votes before it.
         ahead: usize,
     },
     /// The commit is done, or failed.
     Finished {
-        /// The vote.
+        /// Ticket of the vote that asked for the locks.
         ticket: Ticket,
         /// The tid and the storage's figures after it.
         result: Result<(Tid, Info), Refusal>,
-        /// What it changed.
+        /// Objects that other clients have to invalidate, in the order of the stores.
         oids: Arc<[Oid]>,
     },
     /// The storage was packed.
     Info(Info),
     /// The server behind the storage was out of reach: the peer has to verify its cache.
-    Reset,
+    StorageReconnected,
     /// The pack that this connection asked for is done.
     Packed {
         /// The caller of `pack`.
         caller: Caller,
-        /// How it went.
+        /// Why the pack failed, if it did.
         result: Result<(), Refusal>,
     },
     /// The transaction held its locks for too long; they are gone.
     TimedOut {
-        /// The limit.
+        /// The transaction timeout of the storage.
         after: Duration,
     },
 }
@@ -183,7 +183,7 @@ pub enum Notice {
 pub enum Changes {
     /// The queue reaches back far enough.
     Known {
-        /// The newest commit.
+        /// Tid of the newest commit.
         tid: Tid,
         /// What changed up to it, commit by commit. The session puts it together, because it may be
         /// much and the hub serves all connections.
@@ -217,7 +217,7 @@ pub enum HubInput {
 /// When a connection is woken for a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Urgency {
-    /// At once.
+    /// Immediately, even if the connection is idle.
     Now,
     /// When convenient: an idle connection may be woken later, together with others.
     Later,
@@ -230,7 +230,7 @@ pub enum HubOutput {
     Registered(ConnId),
     /// Put a notice into a connection's inbox; nothing happens if the connection is gone.
     Deliver {
-        /// The connection.
+        /// Recipient of the notice.
         conn: ConnId,
         /// The notice. It keeps its place in the inbox, whatever its urgency.
         notice: Notice,

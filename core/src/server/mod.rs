@@ -71,9 +71,9 @@ pub(crate) mod vote;
 pub use caller::Caller;
 pub use close_reason::CloseReason;
 pub use counters::Counters;
-pub use figures::{Figures, Histogram, Measured, Packs};
+pub use figures::{CommitHistograms, Figures, Histogram, Packs};
 pub use hub::{Hub, HubSettings, LockScope};
-pub use hub_jobs::{HubJob, HubJobDone, PackCaller, perform_for_hub};
+pub use hub_jobs::{HubJob, HubJobDone, PackCaller, perform_hub_job};
 pub use ids::{ConnId, StorageId, Ticket};
 pub use invalidation::Invalidation;
 pub use limits::Limits;
@@ -83,7 +83,7 @@ pub use messages::{
     Barrier, Changes, Finish, HubInput, HubOutput, HubRequest, Input, Notice, Output, StatusReader,
     Urgency,
 };
-pub use peer::{Moved, PeerInfo, Traffic};
+pub use peer::{ByteCounts, PeerInfo, Traffic};
 pub use session::Session;
 pub use settings::{ServerSettings, StorageEntry};
 pub use storage_calls::{StorageCall, StorageReply, perform};

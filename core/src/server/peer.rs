@@ -19,9 +19,9 @@ pub struct Traffic {
 impl Traffic {
     /// Bytes in both directions so far.
     #[must_use]
-    pub fn moved(&self) -> Moved {
+    pub fn byte_counts(&self) -> ByteCounts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Moved { received: read(&self.received), sent: read(&self.sent) }
+        ByteCounts { received: read(&self.received), sent: read(&self.sent) }
     }
 
     /// Bytes that the socket has not taken yet.
@@ -35,12 +35,12 @@ impl Traffic {
 /// Bytes in both directions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "said by the struct")]
-pub struct Moved {
+pub struct ByteCounts {
     pub received: u64,
     pub sent: u64,
 }
 
-impl core::ops::AddAssign for Moved {
+impl core::ops::AddAssign for ByteCounts {
     fn add_assign(&mut self, other: Self) {
         self.received += other.received;
         self.sent += other.sent;
@@ -50,14 +50,14 @@ impl core::ops::AddAssign for Moved {
 /// A registered connection, as its session introduces it to the hub.
 #[derive(Clone, Debug)]
 pub struct PeerInfo {
-    /// Its address.
+    /// Address of the peer, as the log shows it.
     pub peer: Arc<str>,
     /// The label that it has chosen.
     pub label: Option<Arc<str>>,
     /// Whether it may not write.
     pub read_only: bool,
-    /// When it connected.
+    /// Time of the connection's acceptance.
     pub since: UnixTime,
-    /// Shared with its session.
+    /// Counters that its session keeps up to date.
     pub traffic: Arc<Traffic>,
 }

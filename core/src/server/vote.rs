@@ -85,11 +85,11 @@ pub enum VoteOutcome {
 /// A conflict that the client has to resolve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientConflict {
-    /// The object.
+    /// Object in conflict.
     pub oid: Oid,
-    /// The revision that is current.
+    /// Tid of the current revision.
     pub committed: Tid,
-    /// The revision that the client changed.
+    /// Tid of the revision that the client changed.
     pub read: Tid,
     /// The record that the client sent.
     pub data: Bytes,
@@ -101,11 +101,11 @@ pub enum VoteError {
     /// Python: `ConflictError`.
     #[error("object {oid} was read at {read} but is at {committed}")]
     Conflict {
-        /// The object.
+        /// Object in conflict.
         oid: Oid,
-        /// The revision that is current.
+        /// Tid of the current revision.
         committed: Tid,
-        /// The revision that the client changed.
+        /// Tid of the revision that the client changed.
         read: Tid,
         /// The record that the client sent, whose class the error names; none for a deletion.
         data: Option<Bytes>,

@@ -16,7 +16,7 @@ pub enum StorageEvent {
     Invalidated {
         /// Tid of the commit, or of the last of several.
         tid: Tid,
-        /// The objects that it changed.
+        /// Objects that it changed.
         oids: Arc<[Oid]>,
     },
     /// The proxy has reconnected to the server.

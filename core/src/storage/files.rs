@@ -35,7 +35,7 @@ pub enum RecordData {
     Memory(Bytes),
     /// The record is in a temporary file of the storage that receives it.
     Spooled {
-        /// The temporary file.
+        /// The temporary file, which lasts until the transaction ends.
         file: Arc<dyn Scratch>,
         /// Position of the record in the file.
         at: u64,

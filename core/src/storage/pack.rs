@@ -17,7 +17,7 @@ pub trait PreparedPack: Send {
 /// The progress of a pack.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PackProgress {
-    /// The current step.
+    /// The step that is running; steps follow one another in the order of [`PackStep`].
     pub step: PackStep,
     /// How much of this step is done, from 0 to 1. Commits during the pack make a step longer.
     pub done: f64,

@@ -59,9 +59,9 @@ pub struct HistoryEntry {
 pub struct CurrentRecord {
     /// Oid of the object.
     pub oid: Oid,
-    /// Its current serial.
+    /// Tid of its current revision.
     pub serial: Tid,
-    /// The current record.
+    /// Record of the current revision.
     pub data: Bytes,
     /// The next greater oid, if there is one.
     pub next: Option<Oid>,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::StorageError;
 use crate::ids::{Oid, Tid};
 
-/// The metadata of a transaction that is to be voted.
+/// The metadata of a transaction, for its vote.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct TransactionMeta {
     /// The user who committed, as bytes that the client chose.

@@ -220,10 +220,11 @@ impl Call {
             }
             "iterator_record_next" => Self::IteratorRecordNext { iid: args.value() },
             "iterator_gc" => Self::IteratorGc { iids: args.items()? },
-            "get_info" | "new_oids" | "loadSerial" | "getTid" | "history" | "record_iternext"
-            | "undoLog" | "undoInfo" => Self::Query(QueryCall::from_arguments(args)?),
             "sendBlob" => Self::SendBlob { oid: args.oid()?, serial: args.tid()? },
-            _ => Self::Txn(TxnCall::from_arguments(args)?),
+            _ => match TxnCall::from_arguments(args) {
+                Err(NotACall::UnknownMethod) => Self::Query(QueryCall::from_arguments(args)?),
+                call => Self::Txn(call?),
+            },
         })
     }
 }

@@ -39,7 +39,7 @@ pub enum Flag {
     Call,
 }
 
-/// A received message.
+/// A received message, of which only the outermost tuple was read by its meaning.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Envelope {
     /// The sender's id of the call; the reply has the same.

@@ -60,7 +60,7 @@ pub enum Malformed {
     /// The tuple does not have id, flag, name and arguments.
     #[error("a message must have four items, not {parts}")]
     NotFourParts {
-        /// Number of items.
+        /// Number of items that it has.
         parts: usize,
     },
     /// The id of a call is too long to be kept until the call is answered.

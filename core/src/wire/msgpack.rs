@@ -220,7 +220,6 @@ fn unsigned(number: u64) -> Value {
     }
 }
 
-/// Writes a value.
 pub(super) fn write(sink: &mut impl Sink, value: &Value) -> Result<(), Unwritable> {
     match value {
         Value::None => sink.put(&[0xc0]),
@@ -260,7 +259,6 @@ pub(super) fn bytes(sink: &mut impl Sink, bytes: &Bytes) -> Result<(), Unwritabl
     Ok(())
 }
 
-/// Writes text.
 pub(super) fn text(sink: &mut impl Sink, text: &str) -> Result<(), Unwritable> {
     header(sink, text.len(), &STR)?;
     sink.put(text.as_bytes());

@@ -21,7 +21,7 @@ pub enum FormatError {
     /// The text ends within a field's name.
     #[error("incomplete format key")]
     IncompleteName,
-    /// A single brace.
+    /// A `{` or `}` that is neither doubled nor part of a field.
     #[error("Single '{0}' encountered in format string")]
     LoneBrace(char),
     /// A single dollar sign.
@@ -39,9 +39,9 @@ pub enum FormatError {
     /// A conversion of numbers for a field with text.
     #[error("%{conversion} format: a real number is required, not the text of '{field}'")]
     NotNumber {
-        /// The conversion.
+        /// Letter of the conversion, such as `d`.
         conversion: char,
-        /// The field's name.
+        /// Name of the field, which has text.
         field: String,
     },
     /// `{}` or `{0}` instead of `{name}`.
@@ -63,7 +63,7 @@ pub enum FormatError {
         u32::from(*conversion)
     )]
     UnsupportedConversion {
-        /// The character.
+        /// Letter of the conversion.
         conversion: char,
         /// Its position in the format.
         index: usize,

@@ -15,18 +15,18 @@ fn calls_block() {
     let address = server.address().to_string().parse();
     let options = ClientOptions::new([address.expect("a server has an address")]);
     let client = blocking::connect(options).expect("the server is there");
-    let mut news = client.subscribe();
+    let mut events = client.subscribe();
     let committed = || -> Result<(Oid, Tid), CallError> {
         let oid = client.new_oid()?;
         let mut transaction = client.begin(Begin::default())?;
         transaction.store(oid, Tid::ZERO, "a record".into())?;
         Ok((oid, transaction.vote()?.finish()?))
     };
-    let (oid, tid) = committed().expect("nobody else is there");
+    let (oid, tid) = committed().expect("no other client writes");
     assert_eq!(client.load(oid), Ok(("a record".into(), tid)));
     assert_eq!(client.last_tid(), tid);
-    let heard = ClientEvent::Committed { tid, oids: [oid].into() };
-    assert!(news.any(|it| it == heard));
+    let expected = ClientEvent::Committed { tid, oids: [oid].into() };
+    assert!(events.any(|it| it == expected));
     let mut walk = client.transactions(None, None);
     let walked = walk.next().map(|transaction| transaction.map(|transaction| transaction.tid));
     assert_eq!(walked, Some(Ok(tid)));
@@ -36,7 +36,7 @@ fn calls_block() {
     client.close();
     assert_eq!(client.ping(), Err(CallError::Closed));
     assert!(
-        news.all(|it| it == ClientEvent::Disconnected || matches!(it, ClientEvent::Info { .. }))
+        events.all(|it| it == ClientEvent::Disconnected || matches!(it, ClientEvent::Info { .. }))
     );
     server.stop();
 }

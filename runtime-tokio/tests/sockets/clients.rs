@@ -60,13 +60,13 @@ async fn commit_and_load(address: &Address, dial: Dial<'_>) {
     let oid = one.new_oid().await.unwrap();
     let mut serial = Tid::ZERO;
     for _ in 0..2 {
-        let mut news = other.subscribe();
+        let mut events = other.subscribe();
         serial = commit(&one, oid, serial, record(LONG)).await.unwrap();
         assert_eq!(one.last_tid(), serial);
         assert_eq!(one.load(oid).await.unwrap(), (record(LONG), serial));
         let oids: Arc<[Oid]> = [oid].into();
         loop {
-            match news.next().await.unwrap() {
+            match events.next().await.unwrap() {
                 ClientEvent::Info { .. } => {}
                 it => break assert_eq!(it, ClientEvent::Invalidated { tid: serial, oids }),
             }
@@ -182,9 +182,9 @@ fn a_dropped_finish_commits() {
         let mut txn = client.begin(Begin::default()).await.unwrap();
         txn.store(Oid(1), Tid::ZERO, record(1)).await.unwrap();
         let voted = txn.vote().await.unwrap();
-        let mut news = client.subscribe();
+        let mut events = client.subscribe();
         begin_and_drop(voted.finish());
-        while !matches!(news.next().await, Some(ClientEvent::Committed { .. })) {}
+        while !matches!(events.next().await, Some(ClientEvent::Committed { .. })) {}
         let (data, serial) = client.load(Oid(1)).await.unwrap();
         assert_eq!((data, serial), (record(1), client.last_tid()));
         client.close().await;
@@ -354,9 +354,9 @@ fn the_client_reconnects_to_a_restarted_server() {
     block_on(async {
         let client = client_of(&server).await;
         let tid = commit(&client, Oid(1), Tid::ZERO, record(1)).await.unwrap();
-        let mut news = client.subscribe();
+        let mut events = client.subscribe();
         server.begin_stop();
-        while !matches!(news.next().await, Some(ClientEvent::Disconnected)) {}
+        while !matches!(events.next().await, Some(ClientEvent::Disconnected)) {}
         assert_eq!(client.load(Oid(1)).await.unwrap(), (record(1), tid), "from the cache");
         server.join();
         std::fs::remove_file(directory.path().join("socket")).unwrap();
@@ -430,14 +430,16 @@ fn a_read_only_client_cannot_write() {
         let reader = ClientOptions { access, addresses: addresses.clone(), ..options };
         let client = adapter::connect(reader).await.unwrap();
         assert!(client.is_read_only());
-        let mut news = client.subscribe();
+        let mut events = client.subscribe();
         let better = writable.address().to_string().parse().unwrap();
         client.set_addresses(addresses.into_iter().chain([better])).unwrap();
-        while !matches!(news.next().await, Some(ClientEvent::Connected { read_only: false, .. })) {}
+        while !matches!(events.next().await, Some(ClientEvent::Connected { read_only: false, .. }))
+        {
+        }
         assert!(!client.is_read_only());
         client.close().await;
-        assert_eq!(news.next().await, Some(ClientEvent::Disconnected));
-        assert_eq!(news.next().await, None);
+        assert_eq!(events.next().await, Some(ClientEvent::Disconnected));
+        assert_eq!(events.next().await, None);
     });
     writable.stop();
     read_only.stop();

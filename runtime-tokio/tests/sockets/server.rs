@@ -90,7 +90,7 @@ impl Running {
         TcpStream::connect(self.address.to_string()).unwrap()
     }
 
-    /// Polls the connection counts until they are as wanted.
+    /// Polls the connection counts until they are as expected.
     pub(crate) fn wait_until(&self, is_so: impl Fn(ConnectionCounts) -> bool) {
         while !is_so(self.host.connection_counts()) {
             std::thread::yield_now();

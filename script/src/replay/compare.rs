@@ -38,7 +38,7 @@ impl Replay {
             (Action::Frame(bytes), Received::Frame(frame, _)) => {
                 bytes == frame
                     || self.is_about_server(expected)
-                    || self.moved_tids(bytes) == **frame
+                    || self.renumbered_tids(bytes) == **frame
             }
             (action, Received::Message(got)) => match action.envelope() {
                 Some(term) => self.is_same_message(expected, &term, got),
@@ -64,12 +64,12 @@ impl Replay {
         };
         self.bindings.learn(term, got);
         if method == "new_oids" {
-            let moved = self.chosen.moved(&self.bindings);
-            let oids = moved.filter(|(kind, ..)| *kind == Kind::Oid);
-            self.moved_oids = oids.map(|(_, recorded, now)| (recorded, now)).collect();
+            let renumbered = self.assigned.renumbered(&self.bindings);
+            let oids = renumbered.filter(|(kind, ..)| *kind == Kind::Oid);
+            self.renumbered_oids = oids.map(|(_, recorded, now)| (recorded, now)).collect();
         }
         let Ok(wanted) = self.bindings.resolve(term) else { return false };
-        let mut wanted = self.move_records(wanted);
+        let mut wanted = self.renumber_records(wanted);
         let mut got = got.clone();
         match (&*method, result(&mut wanted), result(&mut got)) {
             ("get_info", Some(wanted), Some(got)) => self.learn_database_name(wanted, got),
@@ -82,7 +82,7 @@ impl Replay {
             }
             _ => {}
         }
-        self.move_texts(&mut wanted);
+        self.renumber_texts(&mut wanted);
         codec.write_value(&wanted) == codec.write_value(&got)
     }
 
@@ -97,7 +97,7 @@ impl Replay {
     }
 
     /// Changes texts to those of this run: its paths, and its tids in the names of blobs.
-    fn move_texts(&self, value: &mut Value) {
+    fn renumber_texts(&self, value: &mut Value) {
         match value {
             Value::Str(text) => {
                 for (recorded, now) in &self.places {
@@ -105,37 +105,41 @@ impl Replay {
                         *text = text.replace(recorded, now);
                     }
                 }
-                self.move_ids(text);
+                self.renumber_ids(text);
             }
             Value::Tuple(items) | Value::List(items) => {
-                items.iter_mut().for_each(|item| self.move_texts(item));
+                items.iter_mut().for_each(|item| self.renumber_texts(item));
             }
-            Value::Dict(items) => items.iter_mut().for_each(|(_, item)| self.move_texts(item)),
+            Value::Dict(items) => items.iter_mut().for_each(|(_, item)| self.renumber_texts(item)),
             _ => {}
         }
     }
 
-    fn move_ids(&self, text: &mut String) {
+    fn renumber_ids(&self, text: &mut String) {
         let places: Vec<usize> = text.match_indices("0x").map(|(place, _)| place).collect();
         for place in places {
             let id = place..place + ID;
             // The name of a variable is its recorded tid.
-            let moved = text.get(id.clone()).and_then(|name| self.bindings.get(name));
-            if let Some(moved) = moved {
-                text.replace_range(id, &crate::replay::assigned_ids::name(moved.0));
+            let renumbered = text.get(id.clone()).and_then(|name| self.bindings.get(name));
+            if let Some(renumbered) = renumbered {
+                text.replace_range(id, &crate::replay::assigned_ids::name(renumbered.0));
             }
         }
     }
 
     /// Changes the references in records to the oids of this run.
-    pub(super) fn move_records(&self, value: Value) -> Value {
-        if self.moved_oids.is_empty() { value } else { moved_in(value, &self.moved_oids) }
+    pub(super) fn renumber_records(&self, value: Value) -> Value {
+        if self.renumbered_oids.is_empty() {
+            value
+        } else {
+            renumbered_in(value, &self.renumbered_oids)
+        }
     }
 
     /// Bytes that are not a message, with the tids of this run.
-    fn moved_tids(&self, bytes: &Bytes) -> Vec<u8> {
+    fn renumbered_tids(&self, bytes: &Bytes) -> Vec<u8> {
         let mut bytes = bytes.to_vec();
-        for (kind, recorded, now) in self.chosen.moved(&self.bindings) {
+        for (kind, recorded, now) in self.assigned.renumbered(&self.bindings) {
             if kind == Kind::Tid {
                 replace(&mut bytes, &[], recorded, now);
             }
@@ -144,12 +148,12 @@ impl Replay {
     }
 
     /// Changes the time of a pack so that it includes the same commits as the recorded one.
-    pub(super) fn move_pack_time(&self, mut call: Value) -> Value {
+    pub(super) fn adjust_pack_time(&self, mut call: Value) -> Value {
         if let Value::Tuple(parts) = &mut call
             && let [_, _, Value::Str(method), Value::Tuple(args)] = &mut parts[..]
             && method == "pack"
             && let Some(Value::Float(time)) = args.first_mut()
-            && let Some(last) = self.chosen.last_until(UnixTime(*time + JUST_AFTER))
+            && let Some(last) = self.assigned.last_until(UnixTime(*time + JUST_AFTER))
             && let Some((_, tid)) = (self.bindings.iter())
                 .find(|(name, _)| *name == crate::replay::assigned_ids::name(last.0))
             && tid != last
@@ -180,22 +184,22 @@ fn sort_oids(answer: &mut Value) {
     }
 }
 
-fn moved_in(value: Value, moved: &[([u8; 8], [u8; 8])]) -> Value {
+fn renumbered_in(value: Value, renumbered: &[([u8; 8], [u8; 8])]) -> Value {
     match value {
         Value::Bytes(record) if record.len() > 10 => {
             let mut bytes = record.to_vec();
             // The opcodes of the eight bytes of a reference: SHORT_BINSTRING, SHORT_BINBYTES.
-            for (recorded, now) in moved {
+            for (recorded, now) in renumbered {
                 replace(&mut bytes, b"U\x08", *recorded, *now);
                 replace(&mut bytes, b"C\x08", *recorded, *now);
             }
             Value::Bytes(bytes.into())
         }
         Value::Tuple(items) => {
-            Value::Tuple(items.into_iter().map(|item| moved_in(item, moved)).collect())
+            Value::Tuple(items.into_iter().map(|item| renumbered_in(item, renumbered)).collect())
         }
         Value::List(items) => {
-            Value::List(items.into_iter().map(|item| moved_in(item, moved)).collect())
+            Value::List(items.into_iter().map(|item| renumbered_in(item, renumbered)).collect())
         }
         value => value,
     }

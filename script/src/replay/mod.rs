@@ -66,9 +66,9 @@ pub enum Input<'a> {
 pub enum After {
     /// It stops; a difference is reported as soon as it is certain.
     Stop,
-    /// It continues. It waits for a missing message until the timeout, which tells a missing message from a
-    /// superfluous one.
-    GoOn,
+    /// It continues. It waits for a missing message until the timeout, which distinguishes a missing message
+    /// from a superfluous one.
+    Continue,
 }
 
 /// Why a line cannot be played to a server over a socket.
@@ -92,18 +92,18 @@ pub enum NotPlayable {
     TooLong(usize),
 }
 
-/// Plays one script.
+/// Sends the messages of one script and compares the replies.
 #[derive(Debug)]
 pub struct Replay {
     after: After,
     codec: Codec,
-    chosen: AssignedIds,
+    assigned: AssignedIds,
     bindings: Bindings,
     connections: BTreeMap<u32, Connection>,
     /// The server's name of its database, as recorded and now; texts of errors contain it.
     places: Vec<(String, String)>,
     /// Oids as recorded and now, where they differ.
-    moved_oids: Vec<([u8; 8], [u8; 8])>,
+    renumbered_oids: Vec<([u8; 8], [u8; 8])>,
     commands: VecDeque<Command>,
     waiting: Option<Expected>,
     context: Context,
@@ -130,7 +130,7 @@ struct Connection {
     /// Whether the client sent `ruok`, whose answer is not a message.
     has_asked_ruok: bool,
     /// Whether the client has closed the connection: messages after that are dropped.
-    has_left: bool,
+    client_closed: bool,
     /// The methods of calls without an answer, by their ids.
     calls: BTreeMap<String, String>,
 }
@@ -156,17 +156,17 @@ enum Key {
 }
 
 impl Replay {
-    /// A replay of a script of which `chosen` has read all lines.
+    /// A replay of a script of which `assigned` has read all lines.
     #[must_use]
-    pub fn new(chosen: AssignedIds, after: After) -> Self {
+    pub fn new(assigned: AssignedIds, after: After) -> Self {
         Self {
             after,
             codec: Codec::Pickle,
-            chosen,
+            assigned,
             bindings: Bindings::default(),
             connections: BTreeMap::new(),
             places: Vec::new(),
-            moved_oids: Vec::new(),
+            renumbered_oids: Vec::new(),
             commands: VecDeque::new(),
             waiting: None,
             context: Context::default(),
@@ -190,7 +190,7 @@ impl Replay {
             Line::Peer { side: Side::Server, connection, action } => {
                 let received = self.connections.get(connection);
                 let received = received.ok_or(NotPlayable::NotOpened(*connection))?;
-                if !received.has_left {
+                if !received.client_closed {
                     let (connection, key) = (*connection, self.key(action, received.codec));
                     let action = self.named(action);
                     self.waiting = Some(Expected { line: number, connection, action, key });
@@ -218,7 +218,7 @@ impl Replay {
     /// Takes what a connection received.
     pub fn handle_input(&mut self, number: u32, input: Input<'_>) {
         let Some(connection) = self.connections.get_mut(&number) else { return };
-        if !connection.has_left {
+        if !connection.client_closed {
             connection.receive(input);
             self.check_arrived();
         }
@@ -241,7 +241,7 @@ impl Replay {
     /// A line of the script with variables for all assigned ids.
     fn named(&self, action: &Action) -> Action {
         let Some(envelope) = action.envelope() else { return action.clone() };
-        Action::from_envelope(self.chosen.name(&envelope, &|_| true))
+        Action::from_envelope(self.assigned.name(&envelope, &|_| true))
     }
 
     /// The key of an expected message, with the ids of this run.
@@ -249,7 +249,7 @@ impl Replay {
         match action {
             Action::Frame(bytes) => key_of_payload(codec, bytes),
             Action::Reply { id, .. } | Action::Error { id, .. } => {
-                let named = self.chosen.name(id, &|name| self.bindings.has(name));
+                let named = self.assigned.name(id, &|name| self.bindings.has(name));
                 let id = self.bindings.resolve(&named).map_or_else(|_| named, Term::from);
                 Key::Answer(id.to_string())
             }
@@ -265,7 +265,7 @@ impl Replay {
             Position::At(place) => place,
             Position::NotYet => return,
             // It may still arrive; then the messages before it are superfluous.
-            Position::Elsewhere if self.after == After::GoOn && connection.is_open() => return,
+            Position::Elsewhere if self.after == After::Continue && connection.is_open() => return,
             Position::Elsewhere => return self.handle_timeout(),
         };
         let expected = self.waiting.take().expect("a message is expected");
@@ -324,7 +324,7 @@ impl Replay {
         let connection = connection.ok_or(NotPlayable::NotOpened(number))?;
         match action {
             Action::Closes => {
-                connection.has_left = true;
+                connection.client_closed = true;
                 connection.received.clear();
                 self.commands.push_back(Command::Close(number));
             }
@@ -359,9 +359,9 @@ impl Replay {
     /// The value that a client sends in this run in place of `recorded`.
     fn in_this_run(&self, recorded: &Term) -> Result<Value, NotPlayable> {
         // An id that the server has not sent yet is equal by chance, so it stays as recorded.
-        let named = self.chosen.name(recorded, &|name| self.bindings.has(name));
+        let named = self.assigned.name(recorded, &|name| self.bindings.has(name));
         let value = self.bindings.resolve(&named)?;
-        Ok(self.move_pack_time(self.move_records(value)))
+        Ok(self.adjust_pack_time(self.renumber_records(value)))
     }
 }
 
@@ -373,7 +373,7 @@ impl Connection {
             received: VecDeque::new(),
             is_greeted: false,
             has_asked_ruok: false,
-            has_left: false,
+            client_closed: false,
             calls: BTreeMap::new(),
         }
     }

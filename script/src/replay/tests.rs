@@ -16,9 +16,9 @@ C1 hello
 fn play(script: &str, answers: &[(usize, &str)]) -> (Vec<Bytes>, Vec<String>) {
     let lines: Vec<Line> =
         [BEGINNING, script].concat().lines().map(|line| Line::read(line).unwrap()).collect();
-    let mut chosen = AssignedIds::default();
-    lines.iter().for_each(|line| chosen.handle_line(line));
-    let mut replay = Replay::new(chosen, After::Stop);
+    let mut assigned = AssignedIds::default();
+    lines.iter().for_each(|line| assigned.handle_line(line));
+    let mut replay = Replay::new(assigned, After::Stop);
     let (mut sent, mut differences) = (Vec::new(), Vec::new());
     for (index, line) in lines.iter().enumerate() {
         replay.handle_line(index + 1, line).unwrap();

@@ -45,16 +45,16 @@ impl Application {
         context: &mut Context<'_>,
         oid: Oid,
         before: Tid,
-        why: LoadPurpose,
+        purpose: LoadPurpose,
     ) {
         match context.rig.act(|client, now| client.load_before(now, oid, before)) {
             Found::Now(revision) => {
                 context.shared.coverage.count("loads from caches");
-                self.loaded(oid, before, why, Ok(revision), context.shared);
+                self.loaded(oid, before, purpose, Ok(revision), context.shared);
             }
             Found::Later(call) => {
                 context.shared.coverage.count("loads from servers");
-                self.pending.insert(call.id, PendingCall::Load(oid, before, why));
+                self.pending.insert(call.id, PendingCall::Load(oid, before, purpose));
             }
         }
     }
@@ -62,8 +62,8 @@ impl Application {
     /// Checks every event that the client reports, and then performs what follows from them.
     pub(crate) fn process_events(&mut self, context: &mut Context<'_>) {
         loop {
-            while let Some(happened) = context.rig.take_effect() {
-                match happened {
+            while let Some(effect) = context.rig.take_effect() {
+                match effect {
                     Effect::Event(event) => self.event(event, context),
                     Effect::Blob(oid, serial, part) => self.receive_blob(oid, serial, part),
                     Effect::Connect(..) | Effect::Disconnect(_) => {}
@@ -72,7 +72,7 @@ impl Application {
             let last = context.rig.client.last_tid();
             assert_eq!(last, self.last_tid, "the last tid is not that of the last event");
             match self.follow_ups.pop_front() {
-                Some(then) => self.follow_up(then, context),
+                Some(follow_up) => self.follow_up(follow_up, context),
                 None => return,
             }
         }
@@ -94,26 +94,26 @@ impl Application {
             Event::Invalidated { tid, oids } => {
                 let quick = if self.is_connected { "invalidations" } else { "quick verifications" };
                 shared.coverage.count(quick);
-                self.log(shared, || format!("is told that {tid} changed {oids:?}"));
+                self.log(shared, || format!("receives: {tid} changed {oids:?}"));
                 self.add_invalidation(tid, &oids);
             }
             Event::Committed { tid, oids } => {
-                self.log(shared, || format!("is told that its {tid} changed {oids:?}"));
+                self.log(shared, || format!("receives: its commit {tid} changed {oids:?}"));
                 self.add_invalidation(tid, &oids);
             }
             Event::InvalidatedAll { tid } => {
                 shared
                     .coverage
                     .add("caches that were dropped", u64::from(self.last_tid > Tid::ZERO));
-                self.log(shared, || format!("is told that anything changed up to {tid}"));
+                self.log(shared, || format!("receives: anything may have changed up to {tid}"));
                 assert!(tid > self.last_tid, "{tid} comes after {}", self.last_tid);
                 self.last_tid = tid;
                 self.invalidations.push(Invalidation::Everything(tid));
             }
             Event::Answered { call, result } => {
-                let asked = self.pending.remove(&call);
-                let asked = asked.unwrap_or_else(|| panic!("{call:?} is answered twice"));
-                self.answered(asked, result, context);
+                let pending = self.pending.remove(&call);
+                let pending = pending.unwrap_or_else(|| panic!("{call:?} is answered twice"));
+                self.answered(pending, result, context);
             }
             Event::Conflict(conflict) => self.follow_ups.push_back(FollowUp::Resolve(conflict)),
             _ => {}
@@ -126,8 +126,8 @@ impl Application {
         self.invalidations.push(Invalidation::Changed(tid, oids.iter().copied().collect()));
     }
 
-    fn follow_up(&mut self, then: FollowUp, context: &mut Context<'_>) {
-        match then {
+    fn follow_up(&mut self, follow_up: FollowUp, context: &mut Context<'_>) {
+        match follow_up {
             FollowUp::Read(txn) => self.load_all(txn, context),
             FollowUp::Vote(txn) => self.vote(txn, context),
             FollowUp::Finish(txn) => self.finish(txn, context),
@@ -139,17 +139,17 @@ impl Application {
 
     fn answered(
         &mut self,
-        asked: PendingCall,
+        pending: PendingCall,
         result: Result<Answer, CallError>,
         context: &mut Context<'_>,
     ) {
-        match asked {
-            PendingCall::Load(oid, before, why) => {
+        match pending {
+            PendingCall::Load(oid, before, purpose) => {
                 let result = result.map(|answer| match answer {
                     Answer::Loaded(found) => found,
                     other => panic!("a load is answered with {other:?}"),
                 });
-                self.loaded(oid, before, why, result, context.shared);
+                self.loaded(oid, before, purpose, result, context.shared);
             }
             PendingCall::NewOid => match result {
                 Ok(Answer::Oid(oid)) => context.shared.new_oid(oid),
@@ -174,7 +174,7 @@ impl Application {
         &mut self,
         oid: Oid,
         before: Tid,
-        why: LoadPurpose,
+        purpose: LoadPurpose,
         result: Result<Option<Revision>, CallError>,
         shared: &mut Shared,
     ) {
@@ -202,7 +202,7 @@ impl Application {
                 None
             }
         };
-        match why {
+        match purpose {
             LoadPurpose::Check => {}
             LoadPurpose::Snapshot(number) => self.add_to_snapshot(number, oid, found, shared),
             LoadPurpose::Transaction(txn) => self.loaded_for_transaction(txn, oid, found),

@@ -3,7 +3,7 @@
 //! It checks every event in order; the numbers are those of the promises of `rzeo_core::client` and
 //! `rzeo_core::server`:
 //!
-//! * tids grow; from one to the next, exactly what changed in between is invalidated, or everything
+//! * tids grow; from one to the next, exactly the objects that changed in between are invalidated, or everything
 //!   (promises 1, 2, 4 of the server and 3, 4, 5 of the client; the whole history is compared at the end);
 //! * the client's last tid is that of the last event (client, 4);
 //! * a revision, from the cache or from the server, is the right one as of the last event, with its end

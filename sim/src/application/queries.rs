@@ -18,6 +18,7 @@ use crate::application::shared::Shared;
 use crate::application::state::{Application, Context, FollowUp, LoadPurpose, PendingCall};
 use crate::objects::{self, TICKS, TOTAL};
 
+/// Maximum number of snapshots that an application reads at once.
 const READERS_MAX: usize = 2;
 
 impl Application {
@@ -48,9 +49,9 @@ impl Application {
 
     pub(crate) fn continue_snapshot(&mut self, context: &mut Context<'_>) {
         let Some(reader) = self.readers.first() else { return };
-        let (before, why) = (reader.tid.next(), LoadPurpose::Snapshot(reader.number));
+        let (before, purpose) = (reader.tid.next(), LoadPurpose::Snapshot(reader.number));
         for oid in reader.missing.iter().take(3).copied().collect::<Vec<_>>() {
-            self.load(context, oid, before, why);
+            self.load(context, oid, before, purpose);
         }
     }
 
@@ -61,25 +62,30 @@ impl Application {
         found: Option<Revision>,
         shared: &mut Shared,
     ) {
-        let Some(place) = self.readers.iter().position(|reader| reader.number == number) else {
+        let Some(index) = self.readers.iter().position(|reader| reader.number == number) else {
             return;
         };
-        let reader = &mut self.readers[place];
+        let reader = &mut self.readers[index];
         let Some(found) = found else {
-            self.readers.remove(place);
+            self.readers.remove(index);
             return;
         };
         reader.missing.remove(&oid);
         reader.numbers.insert(oid, objects::number(oid, &found.data));
         if reader.missing.is_empty() {
-            let of = |oid| reader.numbers[&oid];
-            let money: i64 = objects::accounts().map(of).sum();
-            let counted: i64 = objects::counters().map(of).sum();
+            let number = |oid| reader.numbers[&oid];
+            let money: i64 = objects::accounts().map(number).sum();
+            let counted: i64 = objects::counters().map(number).sum();
             let sums = (money, counted);
-            assert_eq!(sums, (TOTAL, of(TICKS)), "the snapshot of {} is mixed", reader.tid);
+            assert_eq!(
+                sums,
+                (TOTAL, number(TICKS)),
+                "the snapshot of {} is inconsistent",
+                reader.tid
+            );
             shared.coverage.count("snapshots");
             shared.coverage.add("snapshots of old tids", u64::from(reader.tid < self.last_tid));
-            self.readers.remove(place);
+            self.readers.remove(index);
         }
     }
 
@@ -94,7 +100,7 @@ impl Application {
         let (request, query): (Request, _) = match context.random.below(9) {
             0 | 1 => (Ping.into(), Query::Ping { acknowledged }),
             2 => (LastTransaction.into(), Query::Newest { acknowledged }),
-            3 => (Info.into(), Query::Figures),
+            3 => (Info.into(), Query::Info),
             4 => (CurrentSerial(oid).into(), Query::CurrentSerial { oid, last_tid }),
             5 => {
                 let before = self.some_tid(context.random);
@@ -122,8 +128,8 @@ impl Application {
         let tid = tids[context.random.below(tids.len())];
         let (time, wait) = (tid.to_unix(), context.random.below(2) == 0);
         context.shared.oracle.pack(Tid::from_unix(time));
-        context.shared.coverage.count("packs asked for");
-        self.log(context.shared, || format!("asks for a pack as of {tid}"));
+        context.shared.coverage.count("packs requested");
+        self.log(context.shared, || format!("requests a pack as of {tid}"));
         self.request(context, Pack { time, wait }, Query::Pack);
     }
 
@@ -153,22 +159,23 @@ impl Application {
             return self.continue_iteration(context);
         }
         let known = self.last_tid;
-        let mut bound = |one_of| {
+        let mut bound = |one_in| {
             let tid = self.some_tid(context.random);
-            (context.random.below(one_of) == 0 && tid <= known).then_some(tid)
+            (context.random.below(one_in) == 0 && tid <= known).then_some(tid)
         };
         let (start, stop) = (bound(2), bound(3));
         let last = start.map_or(Tid::ZERO, |start| Tid(start.0 - 1));
         let (id, records) = (None, None);
-        self.iteration = Some(Iteration { id, start, stop, known, last, records, is_asked: true });
+        let is_pending = true;
+        self.iteration = Some(Iteration { id, start, stop, known, last, records, is_pending });
         self.request(context, IteratorStart { start, stop }, Query::Iterate(Step::Start));
     }
 
     pub(crate) fn continue_iteration(&mut self, context: &mut Context<'_>) {
-        let Some(walk) = self.iteration.as_mut().filter(|walk| !walk.is_asked) else { return };
-        let Some(id) = walk.id else { return };
-        walk.is_asked = true;
-        match walk.records.as_ref().map(|(id, _)| *id) {
+        let Some(iteration) = self.iteration.as_mut().filter(|it| !it.is_pending) else { return };
+        let Some(id) = iteration.id else { return };
+        iteration.is_pending = true;
+        match iteration.records.as_ref().map(|(id, _)| *id) {
             None => self.request(context, IteratorNext(id), Query::Iterate(Step::Next)),
             Some(id) => self.request(context, RecordsNext(id), Query::Iterate(Step::NextRecord)),
         }
@@ -191,7 +198,7 @@ impl Application {
                 read::<Ping>(answer);
                 assert!(
                     self.last_tid >= acknowledged,
-                    "pinged at {acknowledged}, {}",
+                    "a ping sent after {acknowledged} was answered at {}",
                     self.last_tid
                 );
                 "pings"
@@ -202,7 +209,7 @@ impl Application {
                 assert!(shared.oracle.records(tid).is_some(), "there is no commit {tid}");
                 "requests for the last tid"
             }
-            (Query::Figures, answer) => {
+            (Query::Info, answer) => {
                 read::<Info>(answer);
                 "requests for statistics"
             }
@@ -291,8 +298,9 @@ impl Application {
     fn check_blob(&mut self, oid: Oid, serial: Tid, shared: &Shared) {
         let known = shared.oracle.blob(oid, serial).expect("it was stored");
         let download = self.downloads.get(&(oid, serial));
-        let download = download.unwrap_or_else(|| panic!("nothing came of the blob of {oid}"));
-        assert!(download.is_whole, "the blob of {oid} has not ended");
+        let download =
+            download.unwrap_or_else(|| panic!("no part of the blob of {oid} was received"));
+        assert!(download.is_whole, "the end of the blob of {oid} was not received");
         assert_eq!(Bytes::copy_from_slice(&download.bytes), known, "the blob of {oid} {serial}");
     }
 
@@ -320,29 +328,29 @@ impl Application {
 
     fn iterated(&mut self, step: Step, answer: Answer, context: &mut Context<'_>) {
         let (shared, random) = (&mut *context.shared, &mut *context.random);
-        let Some(walk) = &mut self.iteration else { return };
-        walk.is_asked = false;
+        let Some(iteration) = &mut self.iteration else { return };
+        iteration.is_pending = false;
         match step {
-            Step::Start => walk.id = Some(read::<IteratorStart>(answer)),
+            Step::Start => iteration.id = Some(read::<IteratorStart>(answer)),
             Step::StartRecords => {
-                walk.records = Some((read::<RecordsStart>(answer), BTreeSet::new()));
+                iteration.records = Some((read::<RecordsStart>(answer), BTreeSet::new()));
             }
             Step::Next => {
                 let Some(found) = read::<IteratorNext>(answer) else {
-                    walk.ends(shared);
+                    iteration.check_end(shared);
                     self.iteration = None;
                     return;
                 };
-                walk.transaction(&found, shared);
-                if let Some(id) = walk.id.filter(|_| random.below(2) == 0) {
-                    walk.is_asked = true;
+                iteration.check_transaction(&found, shared);
+                if let Some(id) = iteration.id.filter(|_| random.below(2) == 0) {
+                    iteration.is_pending = true;
                     let request = RecordsStart(id, found.tid);
                     return self.request(context, request, Query::Iterate(Step::StartRecords));
                 }
             }
             Step::NextRecord => match read::<RecordsNext>(answer) {
-                Some(found) => walk.record(&found, shared),
-                None => walk.records_end(shared),
+                Some(found) => iteration.check_record(&found, shared),
+                None => iteration.check_end_of_records(shared),
             },
         }
         if random.below(4) > 0 {

@@ -1,4 +1,4 @@
-//! Requests of an application other than those of its transactions, and what it knows of their answers so far.
+//! Requests of an application other than those of its transactions, and their answers so far.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,12 +8,12 @@ use rzeo_core::{Oid, Tid};
 
 use crate::application::shared::Shared;
 
-/// A request that is out, with what its answer is checked against.
+/// A pending request, with the facts that its answer is checked against.
 #[derive(Debug)]
 pub(crate) enum Query {
     Ping { acknowledged: Tid },
     Newest { acknowledged: Tid },
-    Figures,
+    Info,
     CurrentSerial { oid: Oid, last_tid: Tid },
     OldRecord { oid: Oid, serial: Tid },
     History { oid: Oid },
@@ -54,7 +54,8 @@ pub(crate) struct Iteration {
     pub(crate) last: Tid,
     /// The iterator over its records, and the oids so far.
     pub(crate) records: Option<(IteratorId, BTreeSet<Oid>)>,
-    pub(crate) is_asked: bool,
+    /// Whether a request is pending.
+    pub(crate) is_pending: bool,
 }
 
 /// A blob that is being downloaded.
@@ -66,7 +67,7 @@ pub(crate) struct Download {
 
 impl Iteration {
     /// Checks that no transaction was skipped, except those that a pack may have removed.
-    pub(crate) fn transaction(&mut self, found: &TransactionInfo, shared: &mut Shared) {
+    pub(crate) fn check_transaction(&mut self, found: &TransactionInfo, shared: &mut Shared) {
         let tid = found.tid;
         assert!(tid > self.last, "{tid} comes after {}", self.last);
         assert!(self.start.is_none_or(|start| tid >= start), "{tid} is before {:?}", self.start);
@@ -79,12 +80,12 @@ impl Iteration {
         shared.coverage.add("packed transactions iterated", u64::from(found.status == b'p'));
     }
 
-    pub(crate) fn ends(&self, shared: &mut Shared) {
+    pub(crate) fn check_end(&self, shared: &mut Shared) {
         check_skipped(self.last, self.stop.map_or(self.known, |stop| stop.min(self.known)), shared);
         shared.coverage.count("iterations to the end");
     }
 
-    pub(crate) fn record(&mut self, found: &Record, shared: &mut Shared) {
+    pub(crate) fn check_record(&mut self, found: &Record, shared: &mut Shared) {
         let oracle = shared.oracle.record(self.last, found.oid);
         assert_eq!(oracle, Some(&found.data), "{} of {}", found.oid, self.last);
         if let Some((_, seen)) = &mut self.records {
@@ -93,7 +94,7 @@ impl Iteration {
         shared.coverage.count("records iterated");
     }
 
-    pub(crate) fn records_end(&mut self, shared: &Shared) {
+    pub(crate) fn check_end_of_records(&mut self, shared: &Shared) {
         let Some((_, seen)) = self.records.take() else { return };
         if self.last > shared.oracle.packed_to() {
             let known = shared.oracle.records(self.last);
@@ -102,7 +103,7 @@ impl Iteration {
     }
 }
 
-/// Checks that all transactions in between may have been packed away.
+/// Checks that a pack may have removed all transactions in between.
 pub(crate) fn check_skipped(after: Tid, up_to: Tid, shared: &Shared) {
     for (tid, _) in shared.oracle.between(after, up_to) {
         assert!(tid <= shared.oracle.packed_to(), "an iteration has missed {tid}");

@@ -1,4 +1,4 @@
-//! What all applications of a world have in common.
+//! State that all applications of a world share.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::objects;
 use crate::oracle::Oracle;
 use crate::trace::Trace;
 
-/// What all applications know.
+/// State that all applications share.
 #[derive(Default)]
 pub(crate) struct Shared {
     pub(crate) oracle: Oracle,
@@ -21,8 +21,8 @@ pub(crate) struct Shared {
     /// Whether a disk has failed, so that calls may fail.
     pub(crate) disk_has_failed: bool,
     last_number: u64,
-    /// New oids that were allocated. `None` if more than one server allocated them: what was not used before a server
-    /// ended may be allocated again, and a client keeps its own (as Python's does).
+    /// New oids that were allocated. `None` if more than one server allocated them: an oid that was not used before a
+    /// server ended may be allocated again, and a client keeps its own oids (as Python's does).
     pub(crate) new_oids: Option<BTreeSet<Oid>>,
 }
 
@@ -48,8 +48,8 @@ impl Shared {
     /// Counts an error that a network or a broken disk may cause at any time; any other error fails the world.
     pub(crate) fn allow_failure(&mut self, error: &CallError) {
         self.coverage.count(match error {
-            CallError::Lost(because) => {
-                let may_be = match because {
+            CallError::Lost(reason) => {
+                let is_allowed = match reason {
                     LostBecause::Gone(_)
                     | LostBecause::Silent { .. }
                     | LostBecause::NotReady { .. }
@@ -58,7 +58,7 @@ impl Shared {
                     LostBecause::Refused(_) => self.disk_has_failed,
                     _ => false,
                 };
-                assert!(may_be, "{because}");
+                assert!(is_allowed, "{reason}");
                 "calls that were lost"
             }
             CallError::Unreachable { .. } => "calls without a reachable server",

@@ -1,4 +1,4 @@
-//! An application's state: its transactions, its other calls, and what its client has reported.
+//! An application's state: its transactions, its other calls, and the events of its client.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -12,7 +12,7 @@ use crate::application::query::{Download, Iteration, Query, SnapshotReader};
 use crate::application::shared::Shared;
 use crate::application::transaction::Transaction;
 
-/// What a client reported of commits.
+/// An event of a client about commits.
 #[derive(Debug)]
 pub(crate) enum Invalidation {
     /// These objects changed up to this tid.
@@ -29,7 +29,7 @@ impl Invalidation {
     }
 }
 
-/// An application: its pending calls, and what its client has reported.
+/// An application: its pending calls, and the events of its client.
 #[derive(Debug, Default)]
 pub(crate) struct Application {
     pub(crate) number: u64,
@@ -49,7 +49,7 @@ pub(crate) struct Application {
     pub(crate) downloads: BTreeMap<(Oid, Tid), Download>,
     /// Blobs whose content the client does not have yet.
     pub(crate) unread: VecDeque<(TxnId, usize, Bytes)>,
-    /// What to do when all events are processed.
+    /// Steps that follow when all events are processed.
     pub(crate) follow_ups: VecDeque<FollowUp>,
 }
 
@@ -96,7 +96,7 @@ impl Application {
         Self { number, last_tid: started_at, started_at, ..Self::default() }
     }
 
-    /// Whether no request is out.
+    /// Whether no request is pending.
     pub(crate) fn is_idle(&self) -> bool {
         self.pending.is_empty() && self.transactions.is_empty()
     }

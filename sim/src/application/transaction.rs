@@ -1,4 +1,4 @@
-//! A transaction of an application, and what it is going to write.
+//! A transaction of an application, and the plan of its writes.
 
 use std::collections::BTreeMap;
 
@@ -43,19 +43,19 @@ impl Transaction {
 /// Maximum length of a blob; longer than a chunk on the wire.
 const BLOB_BYTES_MAX: usize = 140_000;
 
-/// What a transaction writes, now that everything is read.
+/// The plan of a transaction whose objects are read.
 pub(crate) fn plan(transaction: &Transaction, random: &mut Random) -> Plan {
     let mut plan =
         Plan { undoes: transaction.undoes.as_ref().map(|(tid, _)| *tid), ..Plan::default() };
-    for (place, oid) in transaction.wanted.iter().enumerate() {
+    for (index, oid) in transaction.wanted.iter().enumerate() {
         let Some(read) = &transaction.read[oid].as_ref().filter(|_| !objects::is_blob(*oid)) else {
             continue;
         };
         let number = || objects::number(*oid, &read.data);
         let new = match transaction.kind {
-            TransactionKind::Transfer if place == 0 => number() - transaction.amount,
+            TransactionKind::Transfer if index == 0 => number() - transaction.amount,
             TransactionKind::Transfer => number() + transaction.amount,
-            TransactionKind::Depend if place == 0 => {
+            TransactionKind::Depend if index == 0 => {
                 plan.depends.push((*oid, read.serial));
                 continue;
             }

@@ -25,7 +25,7 @@ use rzeo_fixtures::random::Random;
 const TRANSACTIONS_MAX: usize = 2;
 
 impl Application {
-    /// Begins a transaction, unless there are enough.
+    /// Begins a transaction, unless the application has [`TRANSACTIONS_MAX`].
     pub(crate) fn begin(&mut self, context: &mut Context<'_>, kind: TransactionKind) {
         if self.transactions.len() >= TRANSACTIONS_MAX || kind == TransactionKind::Undo {
             return;
@@ -156,8 +156,8 @@ impl Application {
             self.unread.push_back((txn, blob, content.clone()));
         }
         for (oid, serial) in plan.depends {
-            let said = context.rig.act(|client, _| client.check_current(txn, oid, serial));
-            assert_eq!(said, Ok(()));
+            let checked = context.rig.act(|client, _| client.check_current(txn, oid, serial));
+            assert_eq!(checked, Ok(()));
         }
         if let Some((_, id)) =
             self.transactions.get(&txn).and_then(|transaction| transaction.undoes.clone())
@@ -179,7 +179,7 @@ impl Application {
         }
     }
 
-    /// Gives the client the content of all blobs that it waits for.
+    /// Gives the client the content of all its blobs.
     pub(crate) fn read_all_files(&mut self, rig: &mut ClientRig) {
         while let Some((txn, blob, bytes)) = self.unread.pop_front() {
             rig.upload(txn, blob, Ok(bytes));
@@ -197,11 +197,11 @@ impl Application {
         shared.trace.log(|| format!("client {}: {number} is voted: {result:?}", self.number));
         let conflict = match result {
             Ok(Answer::Voted(oids)) => {
-                let merged = !oids.is_empty() && transaction.kind != TransactionKind::Undo;
-                shared.coverage.add("votes with resolved conflicts", u64::from(merged));
-                let gives_up = context.random.below(10) == 0;
-                let then = if gives_up { FollowUp::Abort(txn) } else { FollowUp::Finish(txn) };
-                return self.follow_ups.push_back(then);
+                let is_resolved = !oids.is_empty() && transaction.kind != TransactionKind::Undo;
+                shared.coverage.add("votes with resolved conflicts", u64::from(is_resolved));
+                let aborts = context.random.below(10) == 0;
+                let next = if aborts { FollowUp::Abort(txn) } else { FollowUp::Finish(txn) };
+                return self.follow_ups.push_back(next);
             }
             Ok(other) => panic!("a vote is answered with {other:?}"),
             Err(CallError::Misuse(Misuse::NotOpen)) => {
@@ -229,7 +229,7 @@ impl Application {
     /// Resolves a write conflict that the server leaves to its client.
     pub(crate) fn resolve(&mut self, conflict: &Conflict, context: &mut Context<'_>) {
         let Conflict { txn, oid, read, committed, .. } = *conflict;
-        let merged = match &conflict.states {
+        let resolved = match &conflict.states {
             _ if !objects::is_a_sum(oid) || context.random.below(20) == 0 => None,
             None => return context.rig.act(|client, _| client.conflict_states(txn)),
             Some((old, new)) => {
@@ -237,10 +237,10 @@ impl Application {
                 let states = (Some(old.clone()), Some(new.clone()));
                 assert_eq!(states, (state(read), state(committed)), "{oid} is in conflict");
                 context.shared.coverage.count("conflicts that a client resolved");
-                Some(objects::merged(oid, old, new, &conflict.new))
+                Some(objects::resolved(oid, old, new, &conflict.new))
             }
         };
-        context.rig.act(|client, _| client.conflict_resolved(txn, merged));
+        context.rig.act(|client, _| client.conflict_resolved(txn, resolved));
     }
 
     pub(crate) fn finish(&mut self, txn: TxnId, context: &mut Context<'_>) {
@@ -259,7 +259,7 @@ impl Application {
         shared: &mut Shared,
     ) {
         let transaction =
-            self.transactions.remove(&txn).expect("only here a finishing one is removed");
+            self.transactions.remove(&txn).expect("a finishing transaction is removed only here");
         let outcome = match result {
             Ok(Answer::Finished(tid)) => {
                 let is_known = self.invalidations.iter().any(|it| it.tid() == tid);

@@ -61,7 +61,6 @@ impl Plan {
         Self { uploads: BTreeMap::new(), tid: meta.tid }
     }
 
-    /// Adds a blob.
     pub(crate) fn put(&mut self, oid: Oid, upload: Arc<dyn Scratch>) {
         self.uploads.insert(oid, Planned { upload, tid: None });
     }

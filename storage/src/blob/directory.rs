@@ -70,7 +70,7 @@ impl BlobDirectory {
         Ok(Self { path: path.to_owned(), layout })
     }
 
-    /// The layout.
+    /// The layout that the directory was made with.
     #[must_use]
     pub fn layout(&self) -> Layout {
         self.layout

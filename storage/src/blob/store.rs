@@ -42,7 +42,7 @@ pub(super) struct Shared {
 
 impl Blobs {
     /// Opens a directory of blobs. Unless it is read-only, creates it and removes the files that a
-    /// crash left behind. `is_known` tells whether a revision is in the database.
+    /// crash left behind. `is_known` returns whether a revision is in the database.
     ///
     /// # Errors
     /// `Disk`, also if the layout is unknown, and the errors of `is_known`.

@@ -131,7 +131,7 @@ impl DiskFile for RealFile {
 
     fn try_read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
         match read_cached(&self.0, buffer, at) {
-            // Network and overlay file systems cannot tell what is cached.
+            // Network and overlay file systems do not know what is cached.
             Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => self.read_at(buffer, at),
             result => Ok(result?),
         }

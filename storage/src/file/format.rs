@@ -37,7 +37,6 @@ pub(crate) const LEN_AND_STATUS: std::ops::Range<usize> = 8..17;
 pub(crate) struct Status(pub(crate) u8);
 
 impl Status {
-    /// Committed.
     pub(crate) const COMMITTED: Self = Self(b' ');
     /// Committed, and rewritten by a pack.
     pub(crate) const PACKED: Self = Self(b'p');
@@ -105,7 +104,7 @@ impl TransactionHead {
     }
 }
 
-/// A record's header.
+/// The header of a data record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RecordHead {
     pub(crate) oid: Oid,

@@ -203,7 +203,6 @@ impl<'a> RecordReader<'a> {
         Ok(reader)
     }
 
-    /// The record's header.
     pub(crate) fn head(&self) -> RecordHead {
         self.head
     }

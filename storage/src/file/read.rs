@@ -56,7 +56,7 @@ pub(super) fn load_serial(
     reader.data()?.ok_or(StorageError::NoSuchObject(oid))
 }
 
-/// Whether the object has a record of that tid.
+/// Whether the object has a record of that tid: a revision, or one that only back pointers lead to.
 pub(super) fn has_revision(state: &VisibleState, oid: Oid, tid: Tid) -> Result<bool, StorageError> {
     state.index.position(oid).map_or(Ok(false), |at| goes_back_to(&state.log, oid, at, tid))
 }
@@ -76,12 +76,30 @@ pub(super) fn has_revision_now(
 
 fn goes_back_to(log: &Log, oid: Oid, at: u64, tid: Tid) -> Result<bool, StorageError> {
     let mut reader = RecordReader::new(log, oid, at, Patience::Wait)?;
-    while reader.head().tid != tid {
+    loop {
+        if reader.head().tid == tid || points_back_to(log, oid, reader.at(), tid)? {
+            return Ok(true);
+        }
         if !reader.go_to_prev()? {
             return Ok(false);
         }
     }
-    Ok(true)
+}
+
+/// Whether the back pointers from a record lead to one of that tid. A pack keeps such records, although no
+/// later record has replaced them in the packed file.
+fn points_back_to(log: &Log, oid: Oid, at: u64, tid: Tid) -> Result<bool, StorageError> {
+    let mut reader = RecordReader::new(log, oid, at, Patience::Wait)?;
+    while reader.head().data_len == 0 {
+        match reader.payload()? {
+            Payload::Back(back) => reader.go_back(back)?,
+            Payload::Data(_) | Payload::Deleted => return Ok(false),
+        }
+        if reader.head().tid == tid {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Reads only one record: if it has a back pointer, the object counts as existing.

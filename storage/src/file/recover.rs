@@ -91,7 +91,6 @@ pub struct Cut {
 }
 
 impl Opening {
-    /// Logs the findings.
     pub(super) fn log(&self, path: &Path) {
         let file = path.display();
         for warning in &self.warnings {
@@ -301,7 +300,7 @@ impl Recovery {
             Err(Unusable::Missing) => return Ok(IndexUse::Missing),
             Err(reason) => return Ok(self.ignored(&reason.to_string())),
         };
-        // The index of a database that was closed while it was empty says nothing, which is no fault.
+        // A database that was closed while it was empty has an index without objects, which is no fault.
         if end == FIRST && self.state.log.end == FIRST && index.is_empty() {
             return Ok(IndexUse::Missing);
         }

@@ -1,7 +1,7 @@
 //! Scans the log from front to back, and checks everything that it reads.
 //!
 //! [`check`] reads one transaction and returns either the positions of its records or the first
-//! [`Flaw`]. The caller decides what a flaw means; [`FlawKind`] tells the cases apart.
+//! [`Flaw`]. The caller decides what a flaw means; [`FlawKind`] distinguishes the cases.
 
 use rzeo_core::storage::{Patience, StorageError};
 use rzeo_core::{Oid, Tid};

@@ -29,7 +29,7 @@ use crate::file::index_file::{self, Unusable};
 /// Maximum number of problems listed in a report; further ones are counted.
 const PROBLEMS_MAX: usize = 1_000;
 
-/// What to check.
+/// What a check covers. By default, the file and its records, but no blobs.
 #[derive(Clone, Debug, Default)]
 pub struct CheckOptions {
     /// Check only the structure, as Python's `fstest` does: neither the content of records nor the
@@ -52,7 +52,6 @@ pub trait Observer {
     }
 }
 
-/// Ignores the progress.
 impl Observer for () {}
 
 /// The result of a check.
@@ -147,6 +146,8 @@ pub fn check(
         saved: None,
     };
     checking.load_index(disk, path);
+    // A server that creates a database saves an index without objects.
+    checking.compare_index(scan.position());
     let total = if options.structure_only { scan.end() } else { 2 * scan.end() };
     while let Some(step) = scan.next_item()? {
         match step {

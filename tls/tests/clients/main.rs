@@ -44,9 +44,9 @@ fn the_certificate_without_its_key_is_not_enough() {
 }
 
 #[test]
-fn nobody_may_be_trusted() {
+fn an_empty_trust_store_accepts_no_client() {
     let client = Client::from_samples(&["self_signed.pem"], "pkcs1.pem");
-    assert!(matches!(try_client(&Trust::nobody(), &client), Err(Refusal::Unknown { .. })));
+    assert!(matches!(try_client(&Trust::empty(), &client), Err(Refusal::Unknown { .. })));
 }
 
 #[test]
@@ -73,11 +73,11 @@ fn a_certificate_by_a_trusted_authority_is_accepted() {
 #[test]
 fn version_1_and_sha_1_are_refused_from_an_authority() {
     let trust = Trust::file(&[&sample("authority.pem")]);
-    for (name, told) in [("version_1.pem", "X.509 version"), ("sha1.pem", "SHA-1")] {
+    for (name, text) in [("version_1.pem", "X.509 version"), ("sha1.pem", "SHA-1")] {
         let client = Client::from_samples(&[name], "pkcs1.pem");
         let refused = try_client(&trust, &client).expect_err(name);
         assert!(matches!(refused, Refusal::Invalid { .. }), "{refused:?}");
-        assert!(refused.to_string().contains(told), "{refused}");
+        assert!(refused.to_string().contains(text), "{refused}");
     }
 }
 
@@ -139,7 +139,7 @@ fn an_authority_is_accepted_as_a_client_only_if_it_is_trusted_itself() {
 }
 
 #[test]
-fn an_authority_that_has_expired_or_is_for_others_counts_no_more() {
+fn an_authority_that_has_expired_or_is_for_others_is_not_accepted() {
     let expired = pki::authority_with("root", |params| {
         params.not_after = rcgen::date_time_ymd(2020, 1, 1);
     });
@@ -157,7 +157,7 @@ fn an_authority_that_has_expired_or_is_for_others_counts_no_more() {
 }
 
 #[test]
-fn what_is_trusted_itself_must_be_valid_and_for_clients() {
+fn a_trusted_certificate_must_be_valid_and_for_clients() {
     let root = authority("root", &PKCS_ECDSA_P256_SHA256);
     let faults: [Fault; 3] = [
         (
@@ -192,7 +192,7 @@ fn an_untrusted_root_is_refused() {
 type Fault = (fn(&mut CertificateParams), fn(&Refusal) -> bool);
 
 #[test]
-fn the_reason_of_a_refusal_is_told() {
+fn a_refusal_has_its_reason() {
     let root = authority("root", &PKCS_ECDSA_P256_SHA256);
     let trust = Trust::file(&[&root.pem()]);
     let faults: [Fault; 4] = [
@@ -220,7 +220,7 @@ fn the_reason_of_a_refusal_is_told() {
 }
 
 #[test]
-fn path_lengths_hold() {
+fn path_lengths_are_enforced() {
     let root = authority("root", &PKCS_ECDSA_P256_SHA256);
     let upper = root.authority("upper", |params| {
         params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
@@ -235,7 +235,7 @@ fn path_lengths_hold() {
 }
 
 #[test]
-fn a_trusted_authoritys_path_length_holds() {
+fn a_trusted_authoritys_path_length_is_enforced() {
     let root = pki::authority_with("root", |params| {
         params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
     });
@@ -248,7 +248,7 @@ fn a_trusted_authoritys_path_length_holds() {
 }
 
 #[test]
-fn name_constraints_hold() {
+fn name_constraints_are_enforced() {
     let root = pki::authority_for_names("root", "example.org");
     let trust = Trust::file(&[&root.pem()]);
     let named = |name: &'static str| {
@@ -275,11 +275,11 @@ fn with_revocation_lists_an_issued_certificate_needs_a_valid_one() {
     let other = authority("other", &PKCS_ECDSA_P256_SHA256);
     let none = try_list(&other.revocation_list(&[], 2026, 2900));
     assert!(matches!(none, Err(Refusal::NoRevocationList { .. })), "{none:?}");
-    // One of the same name by another key.
+    // A list of the same issuer name, signed by another key.
     let forged = authority("root", &PKCS_ECDSA_P256_SHA256);
     let refused = try_list(&forged.revocation_list(&[], 2026, 2900));
     assert!(matches!(refused, Err(Refusal::UnusableRevocationList { .. })), "{refused:?}");
-    // In any order, one valid list is enough, and being on one list is too much.
+    // In any order: one valid list is enough, and one list that names the certificate refuses it.
     let (old, new) = (root.revocation_list(&[], 2020, 2021), root.revocation_list(&[], 2026, 2900));
     assert_eq!(try_list(&format!("{old}{new}")), Ok(()));
     let listed = root.revocation_list(&[77], 2026, 2900);
@@ -300,7 +300,7 @@ fn a_revoked_authority_in_between_is_refused_with_all_that_it_issued() {
 }
 
 #[test]
-fn what_is_trusted_itself_needs_no_list_but_must_not_be_on_one() {
+fn a_trusted_certificate_needs_no_list_but_must_not_be_on_one() {
     let root = authority("root", &PKCS_ECDSA_P256_SHA256);
     let client = root.client("leaf", |params| params.serial_number = Some(77_u64.into()));
     let try_list = |list: &str| try_client(&Trust::file(&[&client.pem(), list]), &client);
@@ -310,7 +310,7 @@ fn what_is_trusted_itself_needs_no_list_but_must_not_be_on_one() {
 }
 
 #[test]
-fn a_directory_is_looked_at_in_each_handshake() {
+fn a_directory_is_listed_in_each_handshake() {
     let trust = Trust::directory();
     let client = Client::from_samples(&["hashed/a82b9efe.0"], "pkcs1.pem");
     let unknown = try_client(&trust, &client).expect_err("the directory is empty");
@@ -356,15 +356,15 @@ fn a_session_is_not_resumed() {
 }
 
 #[test]
-fn the_log_tells_what_to_do_and_nothing_that_a_peer_could_forge() {
+fn the_log_says_what_to_do_and_a_peer_cannot_forge_lines() {
     let root = authority("root", &PKCS_ECDSA_P256_SHA256);
     let client = root.client("evil\nINFO all is well", |_| {});
     let trust = Trust::file(&[&sample("self_signed.pem")]);
     let error = pki::handshake(&trust, &client).expect_err("unknown");
-    let told = rzeo_tls::explain(&std::io::Error::other(error.clone()));
-    assert!(told.starts_with("certificate of CN=evil"), "{told}");
-    assert!(told.contains("no certificate there issued it (wanted: CN=root)"), "{told}");
-    assert!(!told.contains('\n'), "{told}");
-    // The error itself has the same words.
+    let text = rzeo_tls::explain(&std::io::Error::other(error.clone()));
+    assert!(text.starts_with("certificate of CN=evil"), "{text}");
+    assert!(text.contains("no certificate there issued it (wanted: CN=root)"), "{text}");
+    assert!(!text.contains('\n'), "{text}");
+    // The error itself has the same text.
     assert!(error.to_string().contains("no certificate there issued it"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Authorities, clients and a server, all in memory but for the files of trusted certificates.
+//! Authorities, clients and a server in memory; trusted certificates are in files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ pub(crate) fn sample(name: &str) -> String {
     fs::read_to_string(sample_path(name)).expect("a sample")
 }
 
-/// What a server trusts.
+/// The trust store of a server.
 pub(crate) struct Trust {
     folder: TempDir,
     path: Option<PathBuf>,
@@ -52,7 +52,7 @@ impl Trust {
         Self { folder, path }
     }
 
-    pub(crate) fn nobody() -> Self {
+    pub(crate) fn empty() -> Self {
         Self { path: None, ..Self::directory() }
     }
 
@@ -75,7 +75,7 @@ impl Trust {
     }
 }
 
-/// What a client presents.
+/// A client with its certificates and key.
 #[derive(Clone)]
 pub(crate) struct Client {
     chain: Vec<CertificateDer<'static>>,
@@ -272,7 +272,7 @@ impl Connections {
         Self { server: trust.server(), client: Arc::new(client.config(&[version])) }
     }
 
-    /// One connection, as far as the server's last word about the client.
+    /// Connects, until the server has accepted or refused the client.
     pub(crate) fn connect(&mut self) -> Result<HandshakeKind, Error> {
         let name = ServerName::try_from("server").expect("a name");
         let mut client = ClientConnection::new(self.client.clone(), name).expect("a client");
@@ -294,14 +294,14 @@ impl Connections {
             let mut rest = wire.as_slice();
             while !rest.is_empty() {
                 client.read_tls(&mut rest).expect("memory");
-                client.process_new_packets().expect("the client takes every server");
+                client.process_new_packets().expect("the client accepts every server");
             }
         }
         Ok(server.handshake_kind().expect("the handshake is over"))
     }
 }
 
-/// A client that takes every server.
+/// A client that accepts every server.
 #[derive(Debug)]
 struct Trusting;
 

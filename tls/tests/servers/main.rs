@@ -29,7 +29,7 @@ fn a_certificate_by_a_trusted_authority_is_accepted() {
 fn a_self_signed_certificate_is_accepted_because_it_is_trusted() {
     let (folder, server) = (Folder::new(), lone_server(|_| {}));
     assert_eq!(try_server(&folder.trusting(&[&server.pem]), &server, HOST), Ok(()));
-    // It must name the host nevertheless.
+    // It must still name the host.
     let elsewhere = try_server(&folder.trusting(&[&server.pem]), &server, "example.org");
     assert!(matches!(elsewhere, Err(Refusal::WrongHost { .. })), "{elsewhere:?}");
     let mimic = lone_server(|_| {});
@@ -47,7 +47,7 @@ fn an_issued_certificate_may_be_trusted_itself_or_pinned() {
 }
 
 #[test]
-fn the_host_has_to_be_one_that_the_certificate_names() {
+fn the_certificate_must_name_the_host() {
     let (folder, root) = (Folder::new(), authority("root"));
     let files = folder.trusting(&[&root.pem()]);
     let named = |names: Vec<SanType>, common: &str| {
@@ -82,7 +82,7 @@ fn the_host_has_to_be_one_that_the_certificate_names() {
 }
 
 #[test]
-fn what_is_trusted_itself_may_have_the_host_as_its_common_name() {
+fn a_trusted_certificate_may_have_the_host_as_its_common_name() {
     let folder = Folder::new();
     let named = |names: Vec<SanType>| {
         lone_server(|params| {
@@ -104,7 +104,7 @@ fn what_is_trusted_itself_may_have_the_host_as_its_common_name() {
 }
 
 #[test]
-fn another_name_may_be_wanted_or_none() {
+fn another_name_or_none_can_be_expected() {
     let (folder, root) = (Folder::new(), authority("root"));
     let server = root.server(|_| {});
     let files = folder.trusting(&[&root.pem()]);
@@ -136,7 +136,7 @@ fn a_pin_is_that_certificate_and_no_other() {
     let (folder, root) = (Folder::new(), authority("root"));
     let old = |params: &mut CertificateParams| params.not_after = rcgen::date_time_ymd(2020, 1, 1);
     let (server, other) = (root.server(old), root.server(|_| {}));
-    // The other one would be accepted by its authority.
+    // The other certificate has the same authority.
     let files = ClientFiles { pins: vec![server.pin()], ..folder.trusting(&[&root.pem()]) };
     assert_eq!(try_server(&files, &server, "elsewhere"), Ok(()));
     let refused = try_server(&files, &other, HOST).expect_err("not pinned");
@@ -164,7 +164,7 @@ fn a_pinned_certificate_without_its_key_is_not_enough() {
 type Fault = (fn(&mut CertificateParams), fn(&Refusal) -> bool);
 
 #[test]
-fn the_reason_of_a_refusal_is_told() {
+fn a_refusal_has_its_reason() {
     let (folder, root) = (Folder::new(), authority("root"));
     let files = folder.trusting(&[&root.pem()]);
     let faults: [Fault; 3] = [
@@ -231,8 +231,8 @@ fn a_server_that_requires_a_certificate_gets_it() {
         assert_eq!(shown.as_ref(), expected.contents());
 
         let error = pki::shown_to(&bare, &server, version).expect_err("no certificate");
-        let told = rzeo_tls::explain(&io::Error::other(error));
-        assert!(told.starts_with("the server requires a client certificate"), "{told}");
+        let text = rzeo_tls::explain(&io::Error::other(error));
+        assert!(text.starts_with("the server requires a client certificate"), "{text}");
     }
 }
 
@@ -258,7 +258,7 @@ fn a_clients_files_must_belong_together() {
 }
 
 #[test]
-fn a_client_of_rzeo_and_a_server_of_rzeo_understand_each_other() {
+fn a_client_and_a_server_of_rzeo_connect() {
     let server = server_config(&TlsFiles {
         certificate: sample_path("self_signed_ec.pem"),
         key: Some(sample_path("sec1.pem")),
@@ -288,8 +288,8 @@ fn a_client_of_rzeo_and_a_server_of_rzeo_understand_each_other() {
     };
     let tls = client_config(&stranger).expect("good files");
     let error = handshake(&tls, server, HOST).err().expect("a stranger");
-    let told = rzeo_tls::explain(&io::Error::other(error));
-    assert!(told.starts_with("the peer refused this side's certificate"), "{told}");
+    let text = rzeo_tls::explain(&io::Error::other(error));
+    assert!(text.starts_with("the peer refused this side's certificate"), "{text}");
 }
 
 #[test]
@@ -308,13 +308,13 @@ fn a_session_is_not_resumed() {
 }
 
 #[test]
-fn the_log_tells_what_to_do() {
+fn the_log_says_what_to_do() {
     let (folder, root) = (Folder::new(), authority("root"));
     let tls = client_config(&folder.trusting(&[&root.pem()])).expect("good files");
     let server = root.server(|_| {}).config(VERSIONS[1], false);
     let error = handshake(&tls, server, "www.example.org").err().expect("another host");
-    let told = rzeo_tls::explain(&io::Error::other(error));
+    let text = rzeo_tls::explain(&io::Error::other(error));
     let expected = "certificate of CN=server refused: it is not for www.example.org, but for \
                     zeo.example.org; connect to a name that it has, or set `server-hostname` to one";
-    assert_eq!(told, expected);
+    assert_eq!(text, expected);
 }

@@ -1,4 +1,4 @@
-//! Authorities, servers and clients, in memory but for the files that clients read.
+//! Authorities, servers and clients in memory; clients read their certificates from files.
 
 use std::fs;
 use std::io;
@@ -83,7 +83,7 @@ impl Authority {
         self.0.pem()
     }
 
-    /// A server's certificate for `zeo.example.org`, but for the change.
+    /// A server with a certificate for `zeo.example.org`, changed by `change`.
     pub(crate) fn server(&self, change: impl FnOnce(&mut CertificateParams)) -> Server {
         let mut params = params("server");
         params.use_authority_key_identifier_extension = true;
@@ -184,7 +184,7 @@ pub(crate) fn try_server(files: &ClientFiles, server: &Server, host: &str) -> Re
     first.clone()
 }
 
-/// The certificate that the client shows a server that wants one, or the client's error.
+/// The certificate that the client sends to a server that requests one, or the client's error.
 pub(crate) fn shown_to(
     files: &ClientFiles,
     server: &Server,
@@ -193,17 +193,17 @@ pub(crate) fn shown_to(
     let tls = client_config(files).expect("good files");
     let config = server.config(version, true);
     let ended = handshake(&tls, config, "zeo.example.org")?;
-    Ok(ended.client_certificate.expect("the server wanted one"))
+    Ok(ended.client_certificate.expect("the server requested one"))
 }
 
-/// What there is to see after a handshake.
+/// The result of a handshake.
 pub(crate) struct Ended {
     pub(crate) kind: HandshakeKind,
     pub(crate) name_heard: Option<String>,
     client_certificate: Option<CertificateDer<'static>>,
 }
 
-/// A handshake as far as both sides' last word about it; the client's error, if it has one.
+/// A handshake, until both sides have accepted or refused it; the client's error, if it has one.
 pub(crate) fn handshake(
     tls: &ClientTls,
     server: impl Into<Arc<ServerConfig>>,
@@ -254,7 +254,7 @@ fn written(mut write: impl FnMut(&mut Vec<u8>) -> Option<io::Result<usize>>) -> 
     wire
 }
 
-/// A server that takes every client, and may want to see a certificate.
+/// A server that accepts every client, and can request a certificate.
 #[derive(Debug)]
 struct Wanting {
     mandatory: bool,

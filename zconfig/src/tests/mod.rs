@@ -17,6 +17,7 @@ static SCHEMA: Schema = Schema {
     groups: &[&HANDLER],
     packages: &["known.package"],
     refused_packages: &[("refused.package", "that package is refused")],
+    foreign_types: &[("slides", "convert them to <pages>")],
     ..Schema::new(&TOP, &[&[&WEB, &PAGES, &CACHE, &OLD, &OPTIONS]])
 };
 

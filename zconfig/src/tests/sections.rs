@@ -150,6 +150,10 @@ fn misspelt_names_get_a_suggestion() {
         "'comprss' is not a known key name; did you mean 'compress'?\n(line 3 in c.conf)"
     );
     assert_eq!(message_after("<foo/>"), "unknown type name: 'foo'\n(line 5 in c.conf)");
+    assert_eq!(
+        message_after("<slides/>"),
+        "unknown type name: 'slides'; convert them to <pages>\n(line 5 in c.conf)"
+    );
 }
 
 #[test]

@@ -47,7 +47,6 @@ struct CheckOptions {
     json: bool,
 }
 
-/// Runs the command.
 pub(crate) fn run(options: &ConfigOptions) -> ExitCode {
     let Action::Check(options) = &options.action;
     let checked = check(&options.file, &options.overrides, &RealSystem);
@@ -60,7 +59,7 @@ pub(crate) fn run(options: &ConfigOptions) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    // If standard output is closed, the exit status still tells the result.
+    // If standard output is closed, the exit status still shows the result.
     let _ = io::stdout().write_all(report.as_bytes());
     status
 }

@@ -11,29 +11,30 @@ use super::prefix_check;
 use super::stop::Stop;
 use crate::tools::ToolError;
 
-/// Maximum number of blobs named of those that could not be copied.
+/// Maximum number of blobs listed that could not be copied; further ones are counted.
 const NAMED_MAX: usize = 20;
-/// What a record takes in a file beside its data.
+/// Bytes of a record in a file beside its data.
 const RECORD_HEAD_BYTES: u64 = 42;
 
-/// What was copied.
+/// Counts of what was copied, for the summary.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Copied {
     pub(super) transactions: u64,
     pub(super) records: u64,
     pub(super) blobs: u64,
-    /// Of records, without blobs.
+    /// Bytes of records, without blobs.
     pub(super) bytes: u64,
     /// The newest transaction of the target.
     pub(super) last: Option<Tid>,
     /// Transactions that got a later tid.
     pub(super) retimed: u64,
-    /// Records whose blobs were not looked for, and why.
+    /// Number of blob records that were copied without their blobs.
     pub(super) without_blobs: u64,
+    /// Why their blobs were not copied; empty if blobs are copied.
     pub(super) why: &'static str,
-    /// Blobs that were to be copied and could not be: which, and why.
+    /// Blobs that could not be copied, with the reasons.
     pub(super) missing: Vec<(Oid, Tid, String)>,
-    /// How many more of them there are.
+    /// Number of further blobs that could not be copied.
     pub(super) more_missing: u64,
 }
 
@@ -43,7 +44,8 @@ impl Copied {
     }
 }
 
-/// Copies all transactions that the target does not have yet. `progress` hears of bytes done and of all.
+/// Copies all transactions that the target does not have yet. `progress` is called with the bytes copied so
+/// far, and in total.
 pub(super) fn copy(
     source: &dyn Source,
     target: &mut dyn Target,
@@ -66,13 +68,13 @@ pub(super) fn copy(
         target,
     };
     let result = copying.transactions(&mut *cursor);
-    // Whole transactions are not to be copied again, however it ended.
+    // However it ended: the next copy resumes after the transactions that are in the target.
     let flushed = copying.target.flush();
     result.and(flushed)?;
     Ok(copying.copied)
 }
 
-/// Why blobs are not copied, if they are not.
+/// Why blobs are not copied; empty if they are.
 fn why_without(source: &dyn Source, target: &dyn Target) -> &'static str {
     match (source.has_blobs(), target.has_blobs()) {
         (true, true) => "",
@@ -82,7 +84,7 @@ fn why_without(source: &dyn Source, target: &dyn Target) -> &'static str {
     }
 }
 
-/// What is neither plain nor packed, in the oddest files, counts as plain there too.
+/// Files of other programs can have further statuses, which ZODB treats like a plain transaction.
 const fn status(status: u8) -> u8 {
     match status {
         b' ' | b'p' => status,
@@ -97,7 +99,7 @@ struct Copying<'a> {
     progress: &'a mut dyn FnMut(u64, u64),
     done: u64,
     total: u64,
-    /// The tids that transactions had which got others.
+    /// Original tids of the transactions that got later ones.
     retimed: BTreeSet<Tid>,
     copied: Copied,
 }
@@ -130,7 +132,7 @@ impl Copying<'_> {
         tid.later_than(last)
     }
 
-    /// Of several records of one object in a transaction only one brings the blob along.
+    /// The blob is copied with the first record of an object in a transaction; a server writes two.
     fn record(&mut self, record: Record, with_blobs: &mut BTreeSet<Oid>) -> Result<(), ToolError> {
         let len = record.data.as_ref().map_or(8, |data| data.len() as u64);
         self.copied.records += 1;
@@ -162,7 +164,7 @@ impl Copying<'_> {
                         return Ok(());
                     }
                     Ok(Err(why)) => why,
-                    // Reading stops for no other reason then.
+                    // A read fails after a stop, but the stop is the reason to report.
                     Err(error) => return Err(self.stop.check().err().unwrap_or(error)),
                 }
             }
@@ -175,7 +177,8 @@ impl Copying<'_> {
         self.target.restore(record)
     }
 
-    /// A transaction that got another tid cannot be pointed back to; its data are copied then.
+    /// Back pointers name transactions by tid. Where that transaction got another tid, the record is copied
+    /// in full.
     fn with_known_source(&mut self, record: Record) -> Result<Record, ToolError> {
         let Some(source) = record.data_txn.filter(|source| self.retimed.contains(source)) else {
             return Ok(record);
@@ -188,14 +191,13 @@ impl Copying<'_> {
 
     fn advance(&mut self, bytes: u64) {
         self.done += bytes;
-        // What is committed to the source meanwhile is copied only if it was there at the start, but
-        // sizes of servers are only about right.
+        // A server's size is an estimate, and `done` can exceed it.
         self.total = self.total.max(self.done);
         (self.progress)(self.done, self.total);
     }
 }
 
-/// A blob whose reading ends when the copy is to end.
+/// A blob whose reads fail once the copy has to stop.
 struct Stoppable<'a> {
     blob: &'a mut dyn std::io::Read,
     stop: &'a Stop,

@@ -1,4 +1,4 @@
-//! What a copy needs of a database, be it in a file or behind a server.
+//! The interface of a database to a copy: a file, or a storage behind a server.
 
 use std::io::Read;
 
@@ -9,7 +9,7 @@ use rzeo_core::{Oid, Tid};
 
 use crate::tools::ToolError;
 
-/// What a transaction says of itself.
+/// The metadata of a transaction.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Header {
     pub(super) tid: Tid,
@@ -17,24 +17,24 @@ pub(super) struct Header {
     pub(super) user: Bytes,
     pub(super) description: Bytes,
     pub(super) extension: Extension,
-    /// How far the progress goes with it, beside its records.
+    /// Bytes by which it advances the progress, without its records.
     pub(super) bytes: u64,
 }
 
-/// What else was said of a transaction. A file has it pickled, and keeps it so to the byte; on the wire it
-/// is a dict.
+/// Further metadata. A file stores it as a pickle, which is copied byte for byte between files; a server
+/// sends it as a dict.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Extension {
     Pickled(Bytes),
     Dict(Value),
 }
 
-/// A database, as far as both sides of a copy are alike.
+/// What source and target of a copy have in common.
 pub(super) trait Database {
-    /// What to call it in messages.
+    /// Its path or address, for messages.
     fn name(&self) -> String;
 
-    /// Walks the transactions from a tid on that are there now.
+    /// Iterates over the transactions that exist now, from a tid on.
     fn transactions(
         &self,
         start: Option<Tid>,
@@ -43,7 +43,7 @@ pub(super) trait Database {
     /// Whether it keeps blobs.
     fn has_blobs(&self) -> bool;
 
-    /// About how many bytes it is long.
+    /// Bytes of the database; an estimate for servers.
     fn size(&self) -> u64;
 }
 
@@ -51,44 +51,43 @@ pub(super) trait Database {
 pub(super) trait TransactionCursor {
     fn next_transaction(&mut self) -> Result<Option<Header>, ToolError>;
 
-    /// The next record of the transaction that came last.
+    /// The next record of the transaction that was returned last.
     fn next_record(&mut self) -> Result<Option<Record>, ToolError>;
 }
 
-/// Where to copy from.
+/// The database to copy from.
 pub(super) trait Source: Database {
-    /// A blob, or `None` if there is no such one.
+    /// A blob, or `None` if the database does not have it.
     fn blob(&self, oid: Oid, tid: Tid) -> Result<Option<Box<dyn Read + '_>>, ToolError>;
 }
 
-/// Where to copy to. A transaction is begun, its records are restored, and it is committed; whatever ends in
-/// between leaves nothing of it.
+/// The database to copy to. A transaction is begun, its records are restored, and it is committed; a copy
+/// that stops in between leaves nothing of it.
 pub(super) trait Target: Database {
     /// The newest transaction, [`Tid::ZERO`] if there is none.
     fn last_tid(&mut self) -> Result<Tid, ToolError>;
 
-    /// Whether a transaction whose tid is not later than the one before gets another one. Python does so
+    /// Whether a transaction whose tid is not later than the previous one gets a later tid. Python does so
     /// where it copies without blobs.
     fn wants_ascending_tids(&self) -> bool;
 
     fn begin(&mut self, header: &Header) -> Result<(), ToolError>;
 
-    /// Adds a record.
     fn restore(&mut self, record: Record) -> Result<(), ToolError>;
 
-    /// Adds a record with its blob, or tells why it cannot have it; nothing is added then.
+    /// Adds a record with its blob. Adds nothing and returns the reason if the target cannot have the blob.
     fn restore_blob(
         &mut self,
         record: &Record,
         blob: &mut dyn Read,
     ) -> Result<Result<(), String>, ToolError>;
 
-    /// Commits the transaction, at the latest with the next [`Self::flush`].
+    /// Commits the transaction now or with the next [`Self::flush`].
     fn commit(&mut self) -> Result<(), ToolError>;
 
-    /// Makes durable what was committed.
+    /// Makes all committed transactions durable.
     fn flush(&mut self) -> Result<(), ToolError>;
 
-    /// Flushes, and lets go.
+    /// Flushes, then closes the database.
     fn close(self: Box<Self>) -> Result<(), ToolError>;
 }

@@ -1,7 +1,7 @@
 //! FileStorages as source and target.
 //!
-//! Transactions are committed in groups, because a commit waits for the disk. A group ends where a record
-//! points back to a transaction of it, which must be committed to be found.
+//! Transactions are committed in groups, because a commit waits for the disk. A group ends before a record
+//! with a back pointer to a transaction of the group, because only committed transactions can be found.
 
 use std::fs;
 use std::io::{self, Read};
@@ -23,16 +23,16 @@ use rzeo_storage::file::FileOptions;
 use super::database::{Database, Extension, Header, Source, Target, TransactionCursor};
 use crate::tools::ToolError;
 
-/// Transactions are committed together until they have so many bytes,
+/// A group is committed when it has this many bytes.
 const GROUP_BYTES: usize = 16 << 20;
-/// or until they are so many.
+/// Maximum number of transactions in a group.
 const GROUP_MAX: usize = 4096;
-/// A transaction with more bytes than this goes on in a file.
+/// Maximum bytes of a transaction in memory; further records go to a temporary file.
 const TRANSACTION_MEMORY_BYTES: usize = 8 << 20;
-/// How much of a blob is in memory at once.
+/// Bytes of a blob that are read and written at a time.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// Whether two paths lead to one file.
+/// Whether two paths name the same file.
 pub(super) fn is_same(one: &Path, other: &Path) -> bool {
     let identity = |path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
     identity(one).is_some_and(|one| identity(other) == Some(one))
@@ -145,7 +145,7 @@ pub(super) struct FileTarget {
 struct Open {
     meta: TransactionMeta,
     records: Vec<Restored>,
-    /// Of its records, in memory.
+    /// Bytes of its records in memory.
     bytes: usize,
     spool: Option<Spool>,
 }
@@ -158,7 +158,7 @@ struct Restored {
     blob: Option<Arc<dyn Scratch>>,
 }
 
-/// Where the rest of a large transaction is.
+/// The temporary file with the further records of a large transaction.
 struct Spool {
     file: Arc<dyn Scratch>,
     end: u64,
@@ -295,13 +295,13 @@ impl Target for FileTarget {
     }
 }
 
-/// An extension as a FileStorage keeps it: nothing for none.
+/// An extension as a FileStorage stores it: no bytes for an empty one.
 fn pickled(extension: &Value, tid: Tid) -> Result<Bytes, ToolError> {
     match extension {
         Value::None => Ok(Bytes::new()),
         Value::Dict(items) if items.is_empty() => Ok(Bytes::new()),
         dict => pickle::dump(dict).map_err(|unwritable| {
-            let text = format!("the extension of transaction {tid} cannot be kept: {unwritable}");
+            let text = format!("the extension of transaction {tid} cannot be stored: {unwritable}");
             ToolError::Refused(text)
         }),
     }

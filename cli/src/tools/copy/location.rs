@@ -12,8 +12,8 @@ pub(super) enum Location {
     Server(Address),
 }
 
-/// `unix:PATH` and whatever ends in a colon and a port are servers. A file of such a name can be given
-/// with a slash in front of it, `./odd:1`.
+/// `unix:PATH` and texts that end with a colon and a port are servers. A file with such a name can be given
+/// with a directory: `./odd:1`.
 pub(super) fn parse(text: &str) -> Result<Location, AddressError> {
     let is_digits = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     let has_port =
@@ -33,7 +33,7 @@ impl fmt::Display for Location {
     }
 }
 
-/// As it is written on the command line, where a path alone is a file.
+/// An address as it is given to `rzeo copy`, where a path without `unix:` is a file.
 pub(super) fn shown(address: &Address) -> String {
     match address {
         Address::Unix(path) => format!("unix:{}", path.display()),

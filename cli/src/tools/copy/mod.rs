@@ -26,6 +26,7 @@ mod tls;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use rzeo_client::Access;
 use tokio::runtime::Runtime;
@@ -34,11 +35,12 @@ use self::copying::{Copied, copy};
 use self::database::{Source, Target};
 use self::file::{FileSource, FileTarget};
 use self::location::Location;
-use self::server::{Server, Way};
+use self::server::{Server, ServerSettings};
 use self::stop::Stop;
 use self::tls::TlsOptions;
 use super::progress::Progress;
 use super::{ToolError, counted, time_of};
+use crate::values;
 
 /// Copy a database with all its transactions, or resume a copy
 ///
@@ -72,6 +74,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DIR")]
     to_blobs: Option<PathBuf>,
 
+    /// Maximum time to wait until a server can be used, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = values::duration)]
+    connect_timeout: Duration,
+
     #[command(flatten)]
     tls: TlsOptions,
 }
@@ -86,7 +92,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, ToolError> {
     let progress = Progress::new("copying");
     let copied = copy(&*source, &mut *target, &stop, &mut |done, total| progress.set(done, total));
     drop(progress);
-    // Also after an error: what was copied needs not be copied again.
+    // Also after an error: the next copy resumes after what this one has copied.
     let closed = target.close();
     let copied = copied?;
     closed?;
@@ -146,13 +152,14 @@ impl Options {
         match &self.from {
             Location::File(path) => Ok(Box::new(FileSource::open(path, self.from_blobs.clone())?)),
             Location::Server(address) => {
-                let way = Way {
+                let settings = ServerSettings {
                     storage: self.from_storage.clone(),
                     access: Access::ReadOnly,
+                    connect_timeout: self.connect_timeout,
                     tls_option: "--from-tls",
                     tls: self.tls.from_tls.then(|| self.tls.files.configure()).transpose()?,
                 };
-                Ok(Box::new(Server::connect(runtime, address, way)?))
+                Ok(Box::new(Server::connect(runtime, address, settings)?))
             }
         }
     }
@@ -161,13 +168,14 @@ impl Options {
         match &self.to {
             Location::File(path) => Ok(Box::new(FileTarget::open(path, self.to_blobs.clone())?)),
             Location::Server(address) => {
-                let way = Way {
+                let settings = ServerSettings {
                     storage: self.to_storage.clone(),
                     access: Access::ReadWrite,
+                    connect_timeout: self.connect_timeout,
                     tls_option: "--to-tls",
                     tls: self.tls.to_tls.then(|| self.tls.files.configure()).transpose()?,
                 };
-                Ok(Box::new(Server::connect(runtime, address, way)?))
+                Ok(Box::new(Server::connect(runtime, address, settings)?))
             }
         }
     }

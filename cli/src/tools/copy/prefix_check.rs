@@ -1,9 +1,9 @@
 //! Whether the last transaction of a target is also in the source.
 //!
-//! A copy is resumed after it, so it must be the same: tid, user, description, and the last record of each
-//! object. The order of records is not compared: a server writes blobs last, and their records twice. Records
-//! are compared by a keyed hash, so that a large transaction does not have to be in memory and no attacker
-//! can make two records with the same hash.
+//! A copy is resumed after this transaction, so it must be the same on both sides: tid, user, description, and
+//! the last record of each object. The order of records is not compared: a server writes blobs last, and their
+//! records twice. Records are compared by a keyed hash, so that a large transaction does not have to be in
+//! memory and no attacker can make two records with the same hash.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -14,11 +14,11 @@ use super::database::{Database, Header, TransactionCursor};
 use super::stop::Stop;
 use crate::tools::ToolError;
 
-/// What became of an object: its record's tid, and what the record is.
+/// For each object, the tid of its last record, and length and hash of the data; none for a deletion.
 type States = BTreeMap<Oid, (Tid, Option<(usize, u64)>)>;
 
 /// Refuses unless the cursor through the source begins with the target's last transaction. The cursor has
-/// this transaction behind it then.
+/// then passed this transaction.
 pub(super) fn check(
     source: &dyn Database,
     cursor: &mut dyn TransactionCursor,

@@ -1,15 +1,15 @@
 //! Servers as source and target, through the client.
 //!
-//! On the wire there is no call for a blob that is restored. A blob is therefore stored as a new one in a
-//! transaction of the given tid, which gives it the same place, in Python's server as in this one. What differs
-//! from a copy into a file: the record is written whole where the original only pointed back, and comes
-//! twice, as with every blob that a client commits. A blob whose record has another tid than its transaction
-//! cannot be copied to a server.
+//! The protocol has no call that restores a blob. A blob is therefore stored as a new one in a transaction of
+//! the given tid, which gives it the same revision, in Python's server as in this one. There are two
+//! differences from a copy into a file: the record is written in full where the original has a back pointer,
+//! and it is written twice, as for every blob that a client commits. A blob whose record has another tid than
+//! its transaction cannot be copied to a server.
 //!
-//! A copy that was killed may have left a transaction to its server whose last message is still on the
-//! way. It is voted and has the storage's lock, so before the newest tid is asked for, a transaction of no
-//! account is voted, and given up: when that is through, nothing is on the way any more. And as nothing else
-//! may write to the target while it is copied to, each vote is followed by a look at the newest tid.
+//! The server may still be committing the last transaction of a copy that was killed. That transaction is
+//! voted and holds the storage's lock. Before the copy asks for the newest tid, it votes and aborts an empty
+//! transaction of its own: when that vote succeeds, the other one has ended. Nothing else may write to the
+//! target during the copy, so the copy compares the newest tid after each vote.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -35,25 +35,25 @@ use super::location::shown;
 use crate::tools::progress::Spinner;
 use crate::tools::{ToolError, server_query};
 
-/// How long a server is tried.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Records are not read by their oids here.
+/// Minimal, because a copy does not load records by their oids.
 const CACHE_BYTES: usize = 1 << 20;
-/// What is kept of blobs that were copied, until there is more.
+/// Maximum bytes of blobs that the client keeps after they were copied.
 const BLOB_CACHE_BYTES: u64 = 64 << 20;
-/// What a transaction has at least beside its records and texts.
+/// Bytes of a transaction beside its records, user name and description.
 const HEAD_BYTES: u64 = 31;
 /// The interface of storages with blobs.
 const WITH_BLOBS: &str = "IBlobStorage";
 
-/// How to use a server.
-pub(super) struct Way {
-    /// The storage's name, if it is not the one of unnamed ones.
+/// How to reach a storage behind a server, and for what.
+pub(super) struct ServerSettings {
+    /// Name of the storage; none for the default name.
     pub(super) storage: Option<String>,
     pub(super) access: Access,
     pub(super) tls: Option<ClientTls>,
     /// The option that turns TLS on, for messages.
     pub(super) tls_option: &'static str,
+    /// How long to wait until it can be used.
+    pub(super) connect_timeout: Duration,
 }
 
 /// A storage behind a server.
@@ -64,12 +64,12 @@ pub(super) struct Server {
     /// The transaction that is being copied.
     open: Option<Transaction>,
     tid: Tid,
-    /// The newest one before it.
+    /// The newest transaction before it.
     last: Tid,
     /// Objects whose blobs it brings.
     with_blobs: BTreeSet<Oid>,
     is_closed: Cell<bool>,
-    /// Where blobs are on their way; it goes last.
+    /// Blobs that are being copied. The last field, because the client uses it until it is dropped.
     _blobs: TempDir,
 }
 
@@ -77,31 +77,20 @@ impl Server {
     pub(super) fn connect(
         runtime: &Rc<Runtime>,
         address: &Address,
-        way: Way,
+        settings: ServerSettings,
     ) -> Result<Self, ToolError> {
         let place = shown(address);
-        let usual = ClientOptions::new([address.clone()]);
-        let storage = way.storage.unwrap_or_else(|| usual.storage.clone());
+        let usual = ClientOptions::default();
         let server = server_query::Server {
             address: address.clone(),
-            tls: way.tls.clone(),
-            tls_option: way.tls_option,
+            tls: settings.tls,
+            tls_option: settings.tls_option,
         };
-        let spinner = Spinner::new(format!("waiting for {place}"));
-        let found = server.wait_for_storage(&storage, PATIENCE, |error| {
-            spinner.set(format!("waiting for {place}: {error}"));
-        });
-        let found = runtime.block_on(found);
-        drop(spinner);
-        found.map_err(|error| ToolError::Refused(format!("cannot use {place}: {error}")))?;
         let blobs = TempDir::with_prefix("rzeo-copy-")?;
         let options = ClientOptions {
-            storage,
-            access: way.access,
-            tls: way.tls,
+            storage: settings.storage.unwrap_or_else(|| usual.storage.clone()),
+            access: settings.access,
             label: Some("rzeo copy".to_owned()),
-            wait_timeout: PATIENCE,
-            connect_timeout: PATIENCE,
             cache_bytes: CACHE_BYTES,
             blobs: Some(BlobOptions {
                 cache_size: Some(BLOB_CACHE_BYTES),
@@ -109,7 +98,11 @@ impl Server {
             }),
             ..usual
         };
-        let client = runtime.block_on(rzeo_tokio::connect(options));
+        let spinner = Spinner::new(format!("waiting for {place}"));
+        let client = runtime.block_on(server.connect(options, settings.connect_timeout, |error| {
+            spinner.set(format!("waiting for {place}: {error}"));
+        }));
+        drop(spinner);
         let client =
             client.map_err(|error| ToolError::Refused(format!("cannot use {place}: {error}")))?;
         Ok(Self {
@@ -125,7 +118,7 @@ impl Server {
         })
     }
 
-    /// Says which server it was.
+    /// Adds the name of the server.
     fn failed(&self, error: CallError) -> ToolError {
         ToolError::Server { place: self.place.clone(), error }
     }
@@ -143,7 +136,7 @@ impl Server {
         self.client.ping().await
     }
 
-    /// What has to be said to be based on, to replace the current revision; also of a deleted object.
+    /// The serial that a store must be based on to replace the current revision, which may be a deletion.
     fn current(&self, oid: Oid) -> Result<Tid, ToolError> {
         match self.runtime.block_on(self.client.history(oid, 1)) {
             Ok(entries) => match entries.first().and_then(|entry| entry.item("tid")) {
@@ -155,7 +148,7 @@ impl Server {
         }
     }
 
-    /// A file of a blob's bytes, where the client can take it away.
+    /// A file with the bytes of a blob, in the directory from which the client can rename it.
     fn blob_file(&self, blob: &mut dyn Read) -> Result<NamedTempFile, ToolError> {
         let directory = self.client.blob_directory().expect("the client was opened with one");
         let mut file = NamedTempFile::new_in(directory.temporary())?;
@@ -181,7 +174,7 @@ impl Server {
     }
 }
 
-/// The server lets go of an open transaction also if it hears nothing.
+/// The open transaction needs no abort: the server aborts it when the connection is closed.
 impl Drop for Server {
     fn drop(&mut self) {
         self.open = None;
@@ -240,12 +233,12 @@ impl Target for Server {
         let extension = match extension {
             Extension::Dict(dict) => dict,
             Extension::Pickled(bytes) if bytes.is_empty() => Value::Dict(Vec::new()),
-            // Servers keep bytes as they are.
+            // Servers store bytes unchanged.
             Extension::Pickled(bytes) => Value::Bytes(bytes),
         };
         let copied = Some((tid, status));
         let begin = Begin { user, description, extension, copied, handle: None };
-        // The one before must be over, or this one's turn never comes.
+        // The client begins a transaction only when the one before has ended.
         self.open = None;
         let begun = self.runtime.block_on(self.client.begin(begin));
         self.open = Some(begun.map_err(|error| self.failed(error))?);
@@ -278,7 +271,7 @@ impl Target for Server {
         }
         let file = self.blob_file(blob)?.into_temp_path();
         self.store_blob(record, &file)?;
-        // The client has taken it away.
+        // The client has renamed it.
         let _ = file.keep();
         Ok(Ok(()))
     }
@@ -319,17 +312,17 @@ impl TransactionCursor for ServerCursor<'_> {
     fn next_transaction(&mut self) -> Result<Option<Header>, ToolError> {
         self.records = None;
         let next = self.server.runtime.block_on(self.transactions.next());
-        let Some(walked) = next.map_err(|error| self.server.failed(error))? else {
+        let Some(found) = next.map_err(|error| self.server.failed(error))? else {
             return Ok(None);
         };
         self.records = Some(self.transactions.records());
-        let text_bytes = walked.user.len() + walked.description.len();
+        let text_bytes = found.user.len() + found.description.len();
         Ok(Some(Header {
-            tid: walked.tid,
-            status: walked.status,
-            user: walked.user,
-            description: walked.description,
-            extension: Extension::Dict(walked.extension),
+            tid: found.tid,
+            status: found.status,
+            user: found.user,
+            description: found.description,
+            extension: Extension::Dict(found.extension),
             bytes: HEAD_BYTES + text_bytes as u64,
         }))
     }

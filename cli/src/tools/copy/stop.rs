@@ -8,12 +8,12 @@ use signal_hook::flag;
 
 use crate::tools::ToolError;
 
-/// Whether the copy has to stop early.
+/// A flag that stops the copy before the next record.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stop(pub(super) Arc<AtomicBool>);
 
 impl Stop {
-    /// Set by signals; a second signal ends the process at once.
+    /// A flag that SIGINT and SIGTERM set. A second signal ends the process immediately.
     pub(super) fn by_signals() -> Result<Self, ToolError> {
         let stop = Self::default();
         for signal in [SIGINT, SIGTERM] {

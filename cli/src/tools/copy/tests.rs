@@ -42,16 +42,16 @@ impl Sides {
         Self::new(sample(name).join("Data.fs"), blobs)
     }
 
-    /// Copies until the progress has been told so often.
-    fn copy_until(&self, told_max: usize) -> Result<Copied, ToolError> {
+    /// Copies until the progress was reported `reports_max` times.
+    fn copy_until(&self, reports_max: usize) -> Result<Copied, ToolError> {
         let source = FileSource::open(&self.from, self.from_blobs.clone())?;
         let mut target = Box::new(FileTarget::open(&self.to, self.to_blobs.clone())?);
         let stop = Stop::default();
-        let mut told = 0;
+        let mut reports = 0;
         let copied = copy(&source, &mut *target, &stop, &mut |done, total| {
             assert!(done <= total);
-            told += 1;
-            stop.0.store(told >= told_max, Ordering::Relaxed);
+            reports += 1;
+            stop.0.store(reports >= reports_max, Ordering::Relaxed);
         });
         target.close()?;
         copied
@@ -84,7 +84,7 @@ fn blob_files(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-/// Copies that are not their originals, as Python's are not. (Its bytes are compared by the judge.)
+/// Samples whose copies differ from them, as Python's copies do. (The tests in Python compare the bytes.)
 const CHANGED: [(&str, &str); 8] = [
     ("flip-oid", "what a record names as the one it replaced is found anew"),
     ("flip-prev", "what a record names as the one it replaced is found anew"),
@@ -106,7 +106,7 @@ fn copies_are_identical() {
     for entry in fs::read_dir(sample("")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let sides = Sides::of_sample(&name);
-        // Damaged files, and what is no directory.
+        // Damaged files, and directories without a database.
         let Ok(source) = FileSource::open(&sides.from, None) else { continue };
         let size = usize::try_from(source.size()).unwrap();
         let result = match sides.copy() {
@@ -119,7 +119,7 @@ fn copies_are_identical() {
             changed.insert(name.clone());
         }
         if let (Some(from), Some(to)) = (&sides.from_blobs, &sides.to_blobs)
-            // The copy's directory is bushy.
+            // The copy's directory has the layout "bushy".
             && name != "blobs-lawn"
         {
             assert_eq!(blob_files(to), blob_files(from), "{name}");
@@ -138,17 +138,17 @@ fn tids_out_of_order_become_later_ones() {
     assert_eq!(fs::read(&sides.to).unwrap(), pythons);
 }
 
-/// Stopped anywhere, in the middle of transactions too, a copy is a beginning of its source, and the
-/// next one goes on from there.
+/// Wherever it is stopped, also within a transaction, a copy is a prefix of its source, and the next copy
+/// resumes there.
 #[test]
-fn a_stopped_copy_is_gone_on_with() {
+fn a_stopped_copy_is_resumed() {
     for name in ["undo", "deleted", "metadata", "packed-gc", "blobs-objects", "blobs-packed"] {
         let sides = Sides::of_sample(name);
         let whole = sides.copy().unwrap();
         let expected = fs::read(&sides.to).unwrap();
-        for told_max in 1.. {
+        for reports_max in 1.. {
             let sides = Sides::of_sample(name);
-            let stopped = match sides.copy_until(told_max) {
+            let stopped = match sides.copy_until(reports_max) {
                 Err(ToolError::Interrupted) => true,
                 result => {
                     assert_eq!(result.unwrap(), whole, "{name}");
@@ -156,12 +156,12 @@ fn a_stopped_copy_is_gone_on_with() {
                 }
             };
             let target = fs::read(&sides.to).unwrap();
-            assert_eq!(target, expected[..target.len()], "{name}, {told_max}");
+            assert_eq!(target, expected[..target.len()], "{name}, {reports_max}");
             let rest = sides.copy().unwrap();
             assert_eq!(rest.last, whole.last);
-            assert_eq!(fs::read(&sides.to).unwrap(), expected, "{name}, {told_max}");
+            assert_eq!(fs::read(&sides.to).unwrap(), expected, "{name}, {reports_max}");
             if let (Some(from), Some(to)) = (&sides.from_blobs, &sides.to_blobs) {
-                assert_eq!(blob_files(to), blob_files(from), "{name}, {told_max}");
+                assert_eq!(blob_files(to), blob_files(from), "{name}, {reports_max}");
             }
             if !stopped {
                 break;
@@ -170,10 +170,10 @@ fn a_stopped_copy_is_gone_on_with() {
     }
 }
 
-/// Says what each transaction is to be: its tid, its user, and its records with their lengths.
+/// For each transaction its tid, its user, and its records with their lengths.
 type Plan<'a> = &'a [(u64, &'static str, &'a [(u64, usize)])];
 
-/// Makes a database; records of no length are deletions.
+/// Makes a database; records without a length are deletions.
 fn make(path: &Path, plan: Plan<'_>) {
     let storage = FileStorage::open_file(path, FileOptions::default()).unwrap();
     for (tid, user, records) in plan {
@@ -229,7 +229,7 @@ fn only_a_prefix_of_the_source_is_resumed() {
     }
     let done = made(source, source).copy().unwrap();
     assert_eq!((done.transactions, done.last), (0, Some(Tid(3 << 32))));
-    // What comes before the last transaction is taken on trust.
+    // Transactions before the last one are not compared.
     let rest = made(source, &[(2, "b", &[(2, 6), (1, 5)])]).copy().unwrap();
     assert_eq!((rest.transactions, rest.records), (1, 1));
     let empty = made(&[], &[]).copy().unwrap();
@@ -237,7 +237,7 @@ fn only_a_prefix_of_the_source_is_resumed() {
 }
 
 #[test]
-fn what_is_too_large_for_memory_goes_through_a_file() {
+fn a_transaction_too_large_for_memory_goes_through_a_file() {
     let large = &[(1, 5 << 20), (2, 2 << 20), (3, 4 << 20), (4, 3 << 20)];
     let sides = made(&[(1, "", large), (2, "", &[(1, 7)])], &[]);
     assert_eq!(sides.copy().unwrap().records, 5);
@@ -245,12 +245,12 @@ fn what_is_too_large_for_memory_goes_through_a_file() {
 }
 
 #[test]
-fn what_happens_to_blobs_is_told() {
+fn blobs_that_were_not_copied_are_reported() {
     let sides = Sides::of_sample("blobs-objects");
     let count = sides.copy().unwrap().blobs;
     assert!(count > 1);
 
-    // One that is not there.
+    // A blob without its file.
     let dir = TempDir::new().unwrap();
     let from_blobs = dir.path().join("from");
     let files = blob_files(sides.from_blobs.as_ref().unwrap());
@@ -268,7 +268,7 @@ fn what_happens_to_blobs_is_told() {
     assert_eq!((copied.blobs, copied.missing.len(), copied.is_complete()), (count - 1, 1, false));
     assert_eq!(fs::read(&poor.to).unwrap(), fs::read(&sides.to).unwrap());
 
-    // None that is wanted.
+    // Blobs are not asked for.
     let bare = Sides::new(sides.from.clone(), None);
     let copied = bare.copy().unwrap();
     assert_eq!((copied.blobs, copied.without_blobs, copied.is_complete()), (0, count, true));

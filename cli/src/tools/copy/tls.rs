@@ -1,8 +1,8 @@
-//! TLS on the way to both servers.
+//! The TLS options of `rzeo copy`.
 
 use crate::tools::tls_options::TlsFiles;
 
-/// Which sides speak TLS. The files are for both: a copy is one client.
+/// Which sides use TLS. The files are for both connections.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "TLS options")]
 pub(super) struct TlsOptions {

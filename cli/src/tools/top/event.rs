@@ -10,6 +10,5 @@ pub(super) enum Event {
     Failed(String),
     /// The window has changed, or a key was pressed.
     Redraw,
-    /// The user quits.
     Quit,
 }

@@ -25,7 +25,7 @@ pub(super) const COUNTED: [(&str, Count); 6] = [
     ("resolved", |figures| figures.resolved),
 ];
 
-/// A storage's figures, as a server tells them.
+/// A storage's figures, as the server sends them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Figures {
     pub(super) connections: u64,
@@ -62,7 +62,6 @@ impl Figures {
     }
 }
 
-/// A storage.
 #[derive(Clone, Debug)]
 pub(super) struct Storage {
     pub(super) name: String,
@@ -85,25 +84,27 @@ impl Storage {
 /// How the last attempt to ask ended.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Contact {
-    /// Nothing was heard yet.
+    /// It was not asked yet, or has not answered its first request.
     None,
-    /// It has answered.
     Good,
     /// It has not, for this reason, since that time.
-    Lost { since: Duration, why: String },
+    Lost {
+        since: Duration,
+        why: String,
+    },
 }
 
 /// All that is known of a server. Times are those since the program began.
 #[derive(Clone, Debug)]
 pub(super) struct ServerHistory {
     pub(super) contact: Contact,
-    /// When the server says that it was started.
+    /// When the server was started, as it sends it.
     pub(super) started: Option<String>,
     /// When a restart was noticed.
     pub(super) restarted: Option<Duration>,
     pub(super) storages: Vec<Storage>,
     /// When it has answered last.
-    heard: Option<Duration>,
+    answered_at: Option<Duration>,
 }
 
 impl ServerHistory {
@@ -113,11 +114,10 @@ impl ServerHistory {
             started: None,
             restarted: None,
             storages: Vec::new(),
-            heard: None,
+            answered_at: None,
         }
     }
 
-    /// Takes an answer.
     pub(super) fn record_answer(&mut self, now: Duration, statuses: &Map<String, Value>) {
         let started = statuses.values().find_map(|status| status.get("start")?.as_str());
         let started = started.map(str::to_owned);
@@ -129,11 +129,11 @@ impl ServerHistory {
                 COUNTED.iter().any(|(_, count)| count(figures) < count(&before.figures))
             })
         };
-        if self.heard.is_some() && (self.started != started || all.iter().any(fewer)) {
+        if self.answered_at.is_some() && (self.started != started || all.iter().any(fewer)) {
             self.restarted = Some(now);
             self.storages.clear();
         }
-        let time = now.saturating_sub(self.heard.unwrap_or(now));
+        let time = now.saturating_sub(self.answered_at.unwrap_or(now));
         let mut known = std::mem::take(&mut self.storages);
         for (name, figures) in all {
             let place = known.iter().position(|storage| storage.name == *name);
@@ -148,10 +148,9 @@ impl ServerHistory {
         }
         self.started = started;
         self.contact = Contact::Good;
-        self.heard = Some(now);
+        self.answered_at = Some(now);
     }
 
-    /// Takes a failure.
     pub(super) fn record_failure(&mut self, now: Duration, why: String) {
         let since = match self.contact {
             Contact::Lost { since, .. } => since,

@@ -18,7 +18,6 @@ pub(super) enum Style {
     Plain,
     /// The head of something.
     Head,
-    /// Something is wrong.
     Alarm,
 }
 

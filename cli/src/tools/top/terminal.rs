@@ -20,7 +20,7 @@ use super::screen::{Line, Style};
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
-/// Rows and columns of a terminal that does not tell.
+/// Rows and columns if the terminal does not report them.
 const USUAL_SIZE: (usize, usize) = (24, 80);
 
 /// The terminal, in raw mode and on its alternate screen.

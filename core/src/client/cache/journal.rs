@@ -128,7 +128,6 @@ pub(super) fn encode(operation: &Operation<'_>, chain: u32, out: &mut Vec<u8>) -
     if let Operation::Link { check } = operation { *check } else { chain }
 }
 
-/// Reads an entry.
 pub(super) fn decode(bytes: &[u8], chain: u32) -> Decoded<'_> {
     let Some((expected, body)) = bytes.split_first_chunk::<CHECK>() else { return Decoded::Short };
     let mut fields = Fields(body);

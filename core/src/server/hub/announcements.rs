@@ -1,4 +1,4 @@
-//! What connections are told of commits, and the invalidation queue.
+//! Announcing commits to connections, and the invalidation queue.
 //!
 //! After the server behind a proxy storage was out of reach, all connections are closed, as Python's
 //! server does: clients reconnect and verify their caches (`spec: zeo-protocol 12.1, O12`). If commits
@@ -25,7 +25,8 @@ use crate::time::Now;
 pub(super) struct Announcements {
     last_tid: Tid,
     recent: Recent,
-    /// Up to which age in seconds a tid is looked up in the storage, if the queue does not reach it.
+    /// Maximum age in seconds of a tid that is looked up in the storage if the queue does not reach back to
+    /// it; none to look up no tid.
     look_up_age: Option<f64>,
 }
 
@@ -42,8 +43,8 @@ impl Announcements {
         &self.recent
     }
 
-    /// A commit is visible: the queue gets it, and all connections are told but the one that made it,
-    /// if it is one of them.
+    /// A commit is visible: adds it to the queue, and sends its invalidation to all connections except the
+    /// one that made it, if one of them did.
     pub(super) fn announce(
         &mut self,
         peers: &Peers,
@@ -70,19 +71,23 @@ impl Announcements {
             StorageEvent::Invalidated { tid, oids } if tid > self.last_tid => {
                 self.announce(peers, out, (tid, &oids), None);
             }
-            // No connection can be told of this any more without being told wrong.
+            // Announced late, it would break the order of tids that clients rely on.
             StorageEvent::Invalidated { tid, .. } => {
-                let text = format!("commit {tid} is told after {}: a bug", self.last_tid);
+                let text = format!(
+                    "the storage announced commit {tid} after {}; \
+                     all clients are disconnected to verify their caches",
+                    self.last_tid
+                );
                 out.log(LogLevel::Error, &text);
-                self.reset(peers, out, self.last_tid, true);
+                self.disconnect_all(peers, out, self.last_tid, true);
             }
             StorageEvent::Reconnected { tid, may_have_missed: missed } => {
-                self.reset(peers, out, tid, missed)
+                self.disconnect_all(peers, out, tid, missed)
             }
         }
     }
 
-    fn reset(&mut self, peers: &Peers, out: &mut HubOutbox, tid: Tid, missed: bool) {
+    fn disconnect_all(&mut self, peers: &Peers, out: &mut HubOutbox, tid: Tid, missed: bool) {
         let missed = missed || tid > self.last_tid;
         self.last_tid = self.last_tid.max(tid);
         if missed {
@@ -90,7 +95,7 @@ impl Announcements {
             self.recent = Recent::new(self.recent.len_max(), known);
         }
         for conn in peers.ids() {
-            out.deliver(conn, Notice::Reset);
+            out.deliver(conn, Notice::StorageReconnected);
         }
     }
 
@@ -124,18 +129,20 @@ mod tests {
         let mut announcements = Announcements::new(Tid::ZERO, recent, None);
         let changed = Arc::from([Oid(1)]);
         announcements.announce(&peers, &mut out, (Tid(5), &changed), Some(ConnId(2)));
-        let mut told = Vec::new();
+        let mut announced = Vec::new();
         while let Some(output) = out.pop() {
             match output {
                 HubOutput::Deliver {
                     conn,
                     notice: Notice::Invalidated(invalidation),
                     urgency: Urgency::Later,
-                } => told.push((conn, invalidation)),
+                } => announced.push((conn, invalidation)),
                 other => panic!("an invalidation expected, not {other:?}"),
             }
         }
-        let [(ConnId(1), first), (ConnId(3), second)] = &told[..] else { panic!("{told:?}") };
+        let [(ConnId(1), first), (ConnId(3), second)] = &announced[..] else {
+            panic!("{announced:?}")
+        };
         assert!(Arc::ptr_eq(first, second));
         assert_eq!(announcements.last_tid(), Tid(5));
     }

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use super::outbox::HubOutbox;
 use crate::ids::{Oid, Tid};
-use crate::server::figures::Measured;
+use crate::server::figures::CommitHistograms;
 use crate::server::ids::{ConnId, Ticket};
 use crate::storage::{Committed, Finishing, StorageError, Voted};
 use crate::time::{Instant, Now};
@@ -40,7 +40,7 @@ pub(super) struct CommitGroups {
     writing: Option<Writing>,
     /// The newest tid given out, visible or not.
     last_issued: Tid,
-    measured: Measured,
+    histograms: CommitHistograms,
 }
 
 impl CommitGroups {
@@ -50,12 +50,12 @@ impl CommitGroups {
             pending: Vec::new(),
             writing: None,
             last_issued: last_tid,
-            measured: Measured::default(),
+            histograms: CommitHistograms::default(),
         }
     }
 
-    pub(super) const fn measured(&self) -> &Measured {
-        &self.measured
+    pub(super) const fn histograms(&self) -> &CommitHistograms {
+        &self.histograms
     }
 
     /// Whether a group is being written.
@@ -83,7 +83,7 @@ impl CommitGroups {
         }
         let (commits, group): (Vec<_>, Vec<_>) =
             core::mem::take(&mut self.pending).into_iter().unzip();
-        self.measured.group.add(group.len() as u64);
+        self.histograms.group.add(group.len() as u64);
         self.writing = Some(Writing { commits, since: now.instant });
         out.commit(group);
     }
@@ -100,9 +100,9 @@ impl CommitGroups {
             Ok(group) => group,
             Err(error) => return Err((commits, error)),
         };
-        self.measured.sync.add_duration(now.instant.since(since));
+        self.histograms.sync.add_duration(now.instant.since(since));
         for commit in &commits {
-            self.measured.commit.add_duration(now.instant.since(commit.asked));
+            self.histograms.commit.add_duration(now.instant.since(commit.asked));
         }
         Ok(commits.into_iter().zip(group).collect())
     }

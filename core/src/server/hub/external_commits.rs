@@ -5,14 +5,14 @@
 //!                                             └─ a group is written ───► queue ──► before or after it, by tid
 //! ```
 //!
-//! The server behind has put all commits into one order, ours among them, and here all connections
-//! are told in that order. The result of this server's own commit takes another path than the
-//! events, so while a commit is in progress its tid is not known yet: events wait until it is, in
-//! the order of their tids. The storage has reported all commits before the own one when that
+//! The server behind the proxy has put all commits into one order, this server's own among them, and
+//! all connections receive them in that order. The result of an own commit takes another path than
+//! the events, and its tid is not known while it is in progress: events wait until then, in the
+//! order of their tids. The storage has reported all commits before the own one when that
 //! returns, so no earlier commit is reported later.
 //!
-//! Loads need none of this. A change is visible when it is told, and every connection reads at the
-//! last tid that it was told of, so it may be told late.
+//! Loads are not affected by the delay: a connection reads at the last tid that was sent to it, and a
+//! commit is visible before it is announced.
 
 use alloc::collections::VecDeque;
 
@@ -31,7 +31,8 @@ impl ExternalCommits {
         self.queue.insert(index, event);
     }
 
-    /// The oldest, if it is older than a commit that is announced next; without one, whatever waits.
+    /// The oldest event, if it is older than the commit with this tid, which is announced next; without a
+    /// tid, the oldest one.
     pub(super) fn pop_before(&mut self, tid: Option<Tid>) -> Option<StorageEvent> {
         let is_due = |event: &StorageEvent| tid.is_none_or(|tid| event.tid() < tid);
         if self.queue.front().is_some_and(is_due) { self.queue.pop_front() } else { None }

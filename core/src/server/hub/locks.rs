@@ -85,7 +85,6 @@ struct Vote<K> {
 #[derive(Debug)]
 pub(super) struct Locks<K> {
     queues: BTreeMap<Lockable, LockQueue>,
-    /// By number.
     votes: BTreeMap<u64, Vote<K>>,
     numbers: BTreeMap<K, u64>,
     /// The number of the next vote. Numbers grow in the order of arrival.

@@ -46,7 +46,7 @@ pub use settings::{HubSettings, LockScope};
 use votes::Votes;
 
 use super::counters::count;
-use super::figures::{Figures, Measured};
+use super::figures::{CommitHistograms, Figures};
 use super::hub_jobs::{HubJob, HubJobDone, PackCaller};
 use super::ids::{ConnId, Ticket};
 use super::log_line::LogLevel;
@@ -196,8 +196,8 @@ impl Hub {
         self.groups.start(now, &mut self.out);
     }
 
-    /// A group is visible, or failed: the others are told, then the committers, then those who
-    /// wait for its locks.
+    /// A group is visible, or failed: first the other connections receive its invalidations, then the
+    /// committers their results, then the votes in the queue its locks.
     fn committed(&mut self, now: Now, result: Result<Vec<Committed>, StorageError>) {
         match self.groups.written(now, result) {
             Ok(group) => {
@@ -316,10 +316,10 @@ impl Hub {
         }
     }
 
-    /// What was measured of commits.
+    /// Durations and sizes of commits since the hub was made.
     #[must_use]
-    pub const fn measured(&self) -> &Measured {
-        self.groups.measured()
+    pub const fn histograms(&self) -> &CommitHistograms {
+        self.groups.histograms()
     }
 
     /// All figures. Costs a little for each connection.
@@ -328,11 +328,11 @@ impl Hub {
         let recent = self.announcements.recent();
         Figures {
             status: self.status(),
-            measured: self.measured().clone(),
+            histograms: self.histograms().clone(),
             recent: recent.len(),
             recent_max: recent.len_max(),
             packs: self.packing.figures(),
-            moved: self.peers.moved(),
+            bytes: self.peers.byte_counts(),
             clients: self.peers.infos(),
         }
     }

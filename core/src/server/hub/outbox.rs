@@ -11,7 +11,6 @@ use crate::server::log_line::{LogLevel, LogLine};
 use crate::server::messages::{HubOutput, Notice, Urgency};
 use crate::storage::Finishing;
 
-/// The queue.
 #[derive(Debug)]
 pub(super) struct HubOutbox {
     /// Of the storage, for the log.

@@ -4,15 +4,15 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::server::ids::ConnId;
-use crate::server::peer::{Moved, PeerInfo};
+use crate::server::peer::{ByteCounts, PeerInfo};
 
 /// The list of those that get every invalidation.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
-    /// What each connection has said of itself, if it has.
+    /// The registered connections, each with the information that its session has sent since.
     registered: BTreeMap<ConnId, Option<PeerInfo>>,
     /// Bytes of the connections that have left.
-    departed: Moved,
+    departed: ByteCounts,
 }
 
 impl Peers {
@@ -28,7 +28,7 @@ impl Peers {
 
     pub(super) fn leave(&mut self, conn: ConnId) {
         if let Some(Some(info)) = self.registered.remove(&conn) {
-            self.departed += info.traffic.moved();
+            self.departed += info.traffic.byte_counts();
         }
     }
 
@@ -46,11 +46,11 @@ impl Peers {
     }
 
     /// Bytes of all peers, including those that have left.
-    pub(super) fn moved(&self) -> Moved {
-        let mut moved = self.departed;
+    pub(super) fn byte_counts(&self) -> ByteCounts {
+        let mut bytes = self.departed;
         for info in self.registered.values().flatten() {
-            moved += info.traffic.moved();
+            bytes += info.traffic.byte_counts();
         }
-        moved
+        bytes
     }
 }

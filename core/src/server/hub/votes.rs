@@ -140,13 +140,13 @@ impl Votes {
         }
     }
 
-    /// When the next vote has held its locks for so long without finishing.
+    /// When the next vote will have held its locks for the transaction timeout without finishing.
     pub(super) fn next_timeout(&self, limit: Duration) -> Option<Instant> {
         let locked = self.votes.values().filter_map(Vote::locked_since);
         locked.map(|since| since.instant.after(limit)).min()
     }
 
-    /// The connections whose votes have held their locks for so long without finishing.
+    /// The connections whose votes have held their locks for the transaction timeout without finishing.
     pub(super) fn timed_out(&self, now: Now, limit: Duration) -> Vec<ConnId> {
         let is_late = |vote: &Vote| {
             vote.locked_since().is_some_and(|since| since.instant.after(limit) <= now.instant)

@@ -24,7 +24,7 @@ pub(super) struct CallQueue {
 }
 
 impl CallQueue {
-    /// Adds a call. Returns it if it is to be let out at once.
+    /// Adds a call. Returns it if it can be made immediately.
     #[must_use]
     pub(super) fn push(&mut self, storage: StorageId, job: Job) -> Option<Job> {
         match job.schedule() {

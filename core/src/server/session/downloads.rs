@@ -167,7 +167,7 @@ mod tests {
     use crate::server::storage_calls::Job;
     use crate::storage::Patience;
 
-    /// A blob of so many zeros.
+    /// A blob of this many zeros.
     #[derive(Debug)]
     struct Zeros(u64);
 

@@ -104,7 +104,7 @@ impl Iterators {
     /// step is forgotten after the calls that came before.
     pub(super) fn forget(&mut self, cx: &mut Context<'_>, ids: &[Value]) {
         for id in ids {
-            self.call(cx, Caller::nobody(), id, IteratorCall::Forget);
+            self.call(cx, Caller::unanswered(), id, IteratorCall::Forget);
         }
     }
 

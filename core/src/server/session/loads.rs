@@ -153,7 +153,7 @@ mod tests {
         loads.answered(&mut bench.context(), id, found(7, Some(11)));
         let record = Value::Bytes(Bytes::from_static(b"record"));
         let reply = Value::Tuple(vec![record, Value::tid(Tid(7)), Value::None]);
-        assert_eq!(bench.replies(), [(1, reply)], "the peer has not heard of tid 11");
+        assert_eq!(bench.replies(), [(1, reply)], "tid 11 was not sent to the peer yet");
         assert_eq!(loads.message_bytes(), 0);
     }
 

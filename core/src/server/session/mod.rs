@@ -117,7 +117,8 @@ impl Session {
     /// Tells the session what happened. Never fails: a peer's fault ends that peer's connection
     /// through [`Output::Close`], in order, after what was already due to it.
     ///
-    /// All machines are told the time; so far nothing that a session is told starts a timer.
+    /// `_now` is for uniformity: all machines receive the time, but no input of a session starts a
+    /// timer.
     pub fn handle_input(&mut self, _now: Now, input: Input<'_>) {
         if !self.out.is_open() {
             return;
@@ -196,8 +197,19 @@ impl Session {
             match self.deframer.next_frame() {
                 Ok(Some(frame)) => self.frame(frame),
                 Ok(None) => return,
-                Err(malformed) => self.out.close(malformed.into()),
+                Err(malformed) => self.out.close(self.unframed(malformed)),
             }
+        }
+    }
+
+    /// Why the connection ends if the rest of its stream cannot be cut into frames. The limit of a peer that
+    /// has not registered is no setting.
+    fn unframed(&self, malformed: Malformed) -> CloseReason {
+        match (&self.phase, malformed) {
+            (Phase::Registered(_), Malformed::FrameTooLong { length, limit }) => {
+                CloseReason::MessageTooLong { length, limit }
+            }
+            (_, malformed) => malformed.into(),
         }
     }
 
@@ -234,7 +246,7 @@ impl Session {
 
     fn message(&mut self, envelope: Envelope, message_bytes: usize) {
         let Envelope { msgid, flag: oneway, name, args } = envelope;
-        // Keep-alives, whatever else they say (spec: zeo-protocol 3).
+        // Keep-alives, whatever else they contain (spec: zeo-protocol 3).
         if msgid == Value::Int(-1) {
             return;
         }
@@ -347,7 +359,7 @@ impl Session {
         self.phase = Phase::Reporting { statuses };
     }
 
-    /// Whatever ended the connection, the hub is told in the same step.
+    /// Whatever ended the connection, the hub receives the message in the same step.
     fn leave_if_closing(&mut self) {
         if self.out.is_open() {
             return;

@@ -35,7 +35,6 @@ use crate::wire::refusal::Refusal;
 use crate::wire::reply::Reply;
 use crate::wire::{Codec, Flag, Outgoing, Unwritable, load};
 
-/// The outgoing half.
 #[derive(Debug)]
 pub(super) struct Outbox {
     pub(super) codec: Codec,
@@ -50,7 +49,6 @@ pub(super) struct Outbox {
     /// `host:port` of the peer, and the label that it has chosen.
     peer: Arc<str>,
     label: Option<Arc<str>>,
-    /// When it connected.
     since: UnixTime,
     traffic: Arc<Traffic>,
 }
@@ -152,7 +150,6 @@ impl Outbox {
         self.notify(name, vec![Value::Dict(items)]);
     }
 
-    /// Sends a message.
     fn send(&mut self, id: &Value, flag: Flag, name: &str, args: &Value) {
         if self.is_open() {
             let written = self.codec.write(&mut self.outgoing, id, flag, name, args);
@@ -293,7 +290,7 @@ mod tests {
         let mut out = Outbox::new(Codec::Pickle, &Limits::default(), "peer".into(), UnixTime(0.0));
         let name = "x\n2026-01-01 CRITICAL fake\r\x1b[2J".repeat(1_000);
         let refusal = Refusal::text("builtins.ValueError", format!("unknown storage: {name}"));
-        out.answer(Caller::nobody(), Err(refusal));
+        out.answer(Caller::unanswered(), Err(refusal));
         let Some(Output::Log(logged)) = out.poll() else { panic!("a close is logged") };
         assert_eq!(logged.client.map(|client| client.address).as_deref(), Some("peer"));
         assert!(!logged.text.contains(char::is_control));

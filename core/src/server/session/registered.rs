@@ -165,7 +165,7 @@ impl Registered {
                     self.loads.learn(tid, &oids);
                 }
             }
-            Notice::Reset => cx.out.close(CloseReason::Reset),
+            Notice::StorageReconnected => cx.out.close(CloseReason::StorageReconnected),
             Notice::TimedOut { after } => cx.out.close(CloseReason::TransactionTimeout { after }),
             // These are for connections that have not registered, which ask for them.
             Notice::Registered { .. } | Notice::Status { reader: StatusReader::Report(_), .. } => {}

@@ -418,7 +418,7 @@ impl TwoPhaseCommit {
         self.uploads.share(cx, name, record);
     }
 
-    /// The upload becomes an operation. If it failed, the client is told at the vote.
+    /// The upload becomes an operation. If it failed, the vote returns the error.
     fn upload_ended(&mut self, cx: &mut Context<'_>, end: Option<UploadEnd>) {
         if let Some(UploadEnd { caller, result }) = end {
             self.add(cx, result);
@@ -458,8 +458,8 @@ impl TwoPhaseCommit {
         self.resume(cx);
     }
 
-    /// The locks are held: the operations are checked. The hub was told of a vote that was aborted
-    /// meanwhile.
+    /// The locks are held: the storage checks the operations. If the vote was aborted meanwhile, the hub
+    /// has the request to release them.
     pub(super) fn locked(&mut self, cx: &mut Context<'_>, ticket: Ticket) {
         let client_resolution = cx.registration.settings.client_conflict_resolution;
         let Some(txn) = self.with_ticket(ticket) else { return };
@@ -521,7 +521,7 @@ impl TwoPhaseCommit {
     }
 
     /// The commit is visible and all others have its invalidation, or it failed. Returns the tid that
-    /// the peer is told of.
+    /// is sent to the peer.
     pub(super) fn finished(
         &mut self,
         cx: &mut Context<'_>,

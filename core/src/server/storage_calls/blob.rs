@@ -9,7 +9,6 @@ use super::scratch::blobs;
 use crate::ids::{Oid, Tid};
 use crate::storage::{BlobFile, Patience, Storage, StorageError};
 
-/// Opens a blob.
 #[derive(Debug)]
 pub(in crate::server) struct OpenBlob {
     pub(in crate::server) oid: Oid,

@@ -4,7 +4,7 @@ use crate::storage::{Patience, Storage, StorageError};
 
 /// A storage call together with the type of its answer.
 pub(in crate::server) trait StorageJob: Sized {
-    /// The result, and whatever the session needs to continue with it.
+    /// The result, and what the session needs to continue with it.
     type Answer;
 
     /// When the session may let the call out.
@@ -25,7 +25,7 @@ pub(in crate::server) enum Schedule {
     BlobRead,
 }
 
-/// The first step of whatever always may wait for the disk.
+/// The first step of jobs that may always wait for the disk.
 pub(super) fn may_wait(patience: Patience) -> Result<(), StorageError> {
     if patience == Patience::Now { Err(StorageError::WouldBlock) } else { Ok(()) }
 }

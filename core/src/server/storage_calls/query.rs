@@ -1,7 +1,7 @@
 //! The calls whose answer is a reply that needs no further work.
 //!
-//! A new one is added here alone: a variant of [`Query`], how it comes from the wire
-//! ([`Query::from_call`]), and how a storage answers it ([`Query::answer`]).
+//! A query is a variant of [`Query`]: how it comes from the call ([`Query::from_call`]), which `wire::call`
+//! reads, and how a storage answers it ([`Query::answer`]). Sessions pass all of them on alike.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;

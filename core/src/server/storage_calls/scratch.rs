@@ -66,7 +66,6 @@ pub(in crate::server) struct FoundShared {
 pub(in crate::server) enum Writer {
     /// The transaction with this ticket, for its records.
     Spool(Ticket),
-    /// An upload.
     Upload(UploadId),
 }
 

@@ -1,4 +1,4 @@
-//! What a journal is replayed to, whatever has become of it.
+//! Replays of journals: whole, cut short, damaged, and into a cache of another size.
 
 use alloc::collections::BTreeMap;
 
@@ -6,17 +6,17 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A server's history, and a client that follows it.
+/// The history of a server's objects, and the cache of a client.
 struct World {
     cache: Cache,
     journal: Vec<u8>,
-    /// The last tid as of each length of the journal.
+    /// The cache's last tid at each length that the journal has had.
     known: BTreeMap<usize, Tid>,
-    /// Which commits changed an object.
+    /// For each object, the commits that changed it.
     history: BTreeMap<u64, Vec<u64>>,
     newest: u64,
-    /// Commits that the client has not heard of, with what they changed.
-    news: Vec<(u64, Vec<u64>)>,
+    /// Commits whose invalidations the client has not received yet, with the changed objects.
+    pending: Vec<(u64, Vec<u64>)>,
 }
 
 const OBJECTS: u64 = 6;
@@ -33,7 +33,7 @@ impl World {
             known: BTreeMap::new(),
             history,
             newest: 1,
-            news: Vec::new(),
+            pending: Vec::new(),
         };
         world.write();
         world
@@ -53,18 +53,18 @@ impl World {
             0..5 => self.load(oid, self.cache.last_tid().0 + 1 - other % 3),
             5..7 => {
                 let oids = self.commit(&[oid, other]);
-                self.news.push(oids);
+                self.pending.push(oids);
             }
-            7..9 if !self.news.is_empty() => {
-                let news = self.news.remove(0);
-                self.hear(&news, false);
+            7..9 if !self.pending.is_empty() => {
+                let commit = self.pending.remove(0);
+                self.receive(&commit, false);
             }
             9 => {
-                for news in core::mem::take(&mut self.news) {
-                    self.hear(&news, false);
+                for commit in core::mem::take(&mut self.pending) {
+                    self.receive(&commit, false);
                 }
                 let own = self.commit(&[oid]);
-                self.hear(&own, true);
+                self.receive(&own, true);
             }
             10 => self.verify(),
             11 if other == 0 => self.cache.clear(),
@@ -100,7 +100,7 @@ impl World {
         (self.newest, oids.into())
     }
 
-    fn hear(&mut self, (tid, oids): &(u64, Vec<u64>), own: bool) {
+    fn receive(&mut self, (tid, oids): &(u64, Vec<u64>), own: bool) {
         for oid in oids {
             self.cache.invalidate(Oid(*oid), Tid(*tid));
             if own {
@@ -112,9 +112,9 @@ impl World {
         self.cache.set_last_tid(Tid(*tid));
     }
 
-    /// The connection was lost and made again.
+    /// Reconnects: the pending invalidations arrive as the result of the verification.
     fn verify(&mut self) {
-        for (_, oids) in core::mem::take(&mut self.news) {
+        for (_, oids) in core::mem::take(&mut self.pending) {
             for oid in oids {
                 self.cache.forget_current(Oid(oid));
             }
@@ -136,7 +136,7 @@ impl World {
         self.known.insert(self.journal.len(), self.cache.last_tid());
     }
 
-    /// That a cache is one that was true.
+    /// Checks that the cache agrees with the server's history as of the cache's last tid.
     fn check(&self, cache: &Cache) {
         check_sound(cache);
         for (oid, revision) in contents(cache) {
@@ -147,12 +147,12 @@ impl World {
             if revision.end.is_some() {
                 assert_eq!(revision.end, end, "of {oid} {serial}");
             } else {
-                assert!(end.is_none_or(|end| end > cache.last_tid()), "{oid} {serial} was over");
+                assert!(end.is_none_or(|end| end > cache.last_tid()), "{oid} {serial} has an end");
             }
         }
     }
 
-    /// The last tid when the journal was that long, or began to become so.
+    /// The last tid when the journal first had at least this length.
     fn known_at(&self, len: usize) -> Tid {
         *self.known.range(len..).next().map_or(&Tid::MAX, |(_, tid)| tid)
     }
@@ -185,7 +185,7 @@ fn room() -> impl Strategy<Value = usize> {
 
 proptest! {
     #[test]
-    fn every_beginning_of_a_journal_is_true(steps in steps(), room in room(), other in room()) {
+    fn every_prefix_of_a_journal_is_valid(steps in steps(), room in room(), other in room()) {
         let world = world(room, &steps);
         for len in 0..=world.journal.len() {
             let mut replay = Cache::replay(other);
@@ -209,7 +209,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_behind_damage_is_believed(
+    fn nothing_after_damage_is_replayed(
         steps in steps(),
         room in room(),
         at in any::<prop::sample::Index>(),
@@ -227,7 +227,7 @@ proptest! {
         followed.extend_from_slice(&garbage);
         let mut missing = world.journal[..at].to_vec();
         missing.extend_from_slice(world.journal.get(at + 21..).unwrap_or_default());
-        // Entries that were good elsewhere.
+        // Entries whose checksums are right, but not at this position.
         let mut twice = world.journal[..at].to_vec();
         twice.extend_from_slice(&world.journal[HEADER.len()..]);
 
@@ -242,7 +242,7 @@ proptest! {
     }
 
     #[test]
-    fn a_cache_goes_on_with_its_journal(first in steps(), more in steps(), room in room()) {
+    fn a_replayed_cache_continues_its_journal(first in steps(), more in steps(), room in room()) {
         let mut world = world(room, &first);
         let (cache, _) = replay(room, &world.journal);
         world.cache = cache;
@@ -274,7 +274,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_are_too_strange(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn arbitrary_bytes_replay_to_an_empty_cache(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let (cache, good) = replay(10_000, &bytes);
         prop_assert_eq!(good, 0);
         prop_assert!(cache.is_empty());
@@ -285,7 +285,7 @@ proptest! {
 }
 
 #[test]
-fn the_format_is_this() {
+fn the_format_is_fixed() {
     let mut cache = Cache::new(10_000);
     cache.keep_journal();
     cache.store(Oid(1), revision(2, None, "ab"));
@@ -313,7 +313,7 @@ fn the_format_is_this() {
 }
 
 #[test]
-fn what_was_evicted_is_ended_in_the_journal() {
+fn invalidations_of_evicted_revisions_are_in_the_journal() {
     let mut cache = Cache::new(2 * (100 + ENTRY_BYTES));
     cache.keep_journal();
     for oid in 0..4 {
@@ -329,7 +329,7 @@ fn what_was_evicted_is_ended_in_the_journal() {
 }
 
 #[test]
-fn a_journal_that_is_begun_late_begins_with_what_is_there() {
+fn a_journal_that_is_begun_late_begins_with_the_contents() {
     let mut cache = Cache::new(10_000);
     store(&mut cache, 1, 1, 100);
     cache.set_last_tid(Tid(4));
@@ -341,7 +341,7 @@ fn a_journal_that_is_begun_late_begins_with_what_is_there() {
 }
 
 #[test]
-fn starting_over_goes_back_in_the_journal_too() {
+fn starting_over_lowers_the_last_tid_in_the_journal() {
     let mut cache = Cache::new(10_000);
     cache.keep_journal();
     cache.set_last_tid(Tid(4));
@@ -350,7 +350,7 @@ fn starting_over_goes_back_in_the_journal_too() {
 }
 
 #[test]
-fn a_record_of_another_size_of_cache_does_not_end_the_journal() {
+fn a_record_too_large_for_the_cache_does_not_end_the_replay() {
     let mut cache = Cache::new(10_000);
     cache.keep_journal();
     store(&mut cache, 1, 1, 5000);

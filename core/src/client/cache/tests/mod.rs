@@ -11,7 +11,7 @@ use super::*;
 use crate::ids::{Oid, Tid};
 use crate::storage::Revision;
 
-/// A record of that many bytes.
+/// A record of `len` bytes.
 fn record(len: usize) -> Bytes {
     vec![7; len].into()
 }
@@ -20,12 +20,12 @@ fn revision(serial: u64, end: Option<u64>, data: &'static str) -> Revision {
     Revision { data: Bytes::from_static(data.as_bytes()), serial: Tid(serial), end: end.map(Tid) }
 }
 
-/// Stores a current revision of that many bytes.
+/// Stores a current revision of `len` bytes.
 fn store(cache: &mut Cache, oid: u64, serial: u64, len: usize) {
     cache.store(Oid(oid), Revision { data: record(len), serial: Tid(serial), end: None });
 }
 
-/// All that is there.
+/// All revisions in the cache, by object and serial.
 fn contents(cache: &Cache) -> Vec<(Oid, Revision)> {
     let mut all: Vec<_> =
         cache.queues.oldest_first().map(|(entry, _)| (entry.oid, entry.revision())).collect();
@@ -33,7 +33,7 @@ fn contents(cache: &Cache) -> Vec<(Oid, Revision)> {
     all
 }
 
-/// That what is counted is what is there, and that the index leads to all of it.
+/// Checks that the statistics agree with the contents, and that the index finds every revision.
 fn check_sound(cache: &Cache) {
     let all = contents(cache);
     let statistics = cache.statistics();

@@ -1,4 +1,4 @@
-//! What is true of which revision.
+//! The ranges of tids in which revisions are current.
 
 use proptest::prelude::*;
 
@@ -53,7 +53,7 @@ fn a_current_revision_replaces_another_current_one() {
 }
 
 #[test]
-fn a_revision_that_comes_again_with_an_end_is_not_current_any_more() {
+fn a_current_revision_that_is_stored_with_an_end_is_no_longer_current() {
     let mut cache = Cache::new(10_000);
     cache.store(A, revision(3, None, "three"));
     cache.store(A, revision(3, Some(6), "three"));
@@ -63,7 +63,7 @@ fn a_revision_that_comes_again_with_an_end_is_not_current_any_more() {
 }
 
 #[test]
-fn what_is_known_to_be_over_is_not_current_again() {
+fn a_revision_before_a_known_end_does_not_become_current() {
     let mut cache = Cache::new(10_000);
     cache.store(A, revision(3, Some(6), "three"));
     for serial in [2, 3, 5] {
@@ -82,7 +82,7 @@ fn an_empty_range_is_not_kept() {
 }
 
 #[test]
-fn forgetting_leaves_what_has_an_end() {
+fn forgetting_keeps_revisions_with_an_end() {
     let mut cache = Cache::new(10_000);
     cache.store(A, revision(3, Some(6), "three"));
     cache.store(A, revision(6, None, "six"));
@@ -92,7 +92,7 @@ fn forgetting_leaves_what_has_an_end() {
 }
 
 #[test]
-fn what_is_current_is_forgotten_when_another_ended_later() {
+fn a_current_revision_is_dropped_if_another_one_ended_later() {
     let mut cache = Cache::new(10_000);
     cache.store(A, revision(1, None, "one"));
     cache.store(A, revision(2, Some(3), "two"));
@@ -104,7 +104,7 @@ fn what_is_current_is_forgotten_when_another_ended_later() {
 }
 
 #[test]
-fn exactly_one_revision_is_asked_for() {
+fn data_is_found_by_the_exact_serial() {
     let mut cache = Cache::new(10_000);
     cache.store(A, revision(3, Some(6), "three"));
     cache.store(A, revision(6, None, "six"));
@@ -139,7 +139,7 @@ fn loads_are_counted() {
     assert_eq!((hits, misses, stores), (1, 1, 1));
 }
 
-/// The rules, without any speed: revisions as they came.
+/// The rules as a model: a list of serials and ends.
 #[derive(Default)]
 struct Rules(Vec<(u64, Option<u64>)>);
 
@@ -186,7 +186,7 @@ impl Rules {
 }
 
 proptest! {
-    /// Whatever is done to an object, also what no server would say, ranges follow the rules.
+    /// The cache and the model agree after any calls, also ones that no server causes.
     #[test]
     fn ranges_follow_the_rules(steps in prop::collection::vec((0..5_u8, 1..12_u64, 1..12_u64), 0..40)) {
         let (mut cache, mut rules) = (Cache::new(1 << 20), Rules::default());

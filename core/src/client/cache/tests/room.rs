@@ -1,11 +1,11 @@
-//! What is kept when there is not room for all.
+//! Which revisions a full cache evicts.
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::client::cache::entry::{Entry, Slot};
 
-/// Loads an object as a client does. -> whether it was there
+/// Loads an object as a client does, storing it after a miss. Returns whether it was a hit.
 fn load(cache: &mut Cache, oid: u64, len: usize) -> bool {
     let was_there = cache.load_before(Oid(oid), Tid::MAX).is_some();
     if !was_there {
@@ -15,7 +15,7 @@ fn load(cache: &mut Cache, oid: u64, len: usize) -> bool {
 }
 
 #[test]
-fn a_scan_does_not_drive_out_what_is_wanted() {
+fn a_scan_does_not_evict_objects_that_are_loaded_repeatedly() {
     let mut cache = Cache::new(100 * (1000 + ENTRY_BYTES));
     for _ in 0..5 {
         for oid in 0..50 {
@@ -29,14 +29,15 @@ fn a_scan_does_not_drive_out_what_is_wanted() {
     assert_eq!(left, 50);
 }
 
-/// A full main queue goes round: who was wanted since stays, whoever came before whom.
+/// In a full main queue, an object that was loaded since its last turn stays, wherever it is in the
+/// queue.
 #[test]
-fn what_is_wanted_again_and_again_stays() {
+fn objects_that_are_loaded_repeatedly_stay() {
     let mut cache = Cache::new(20 * (1000 + ENTRY_BYTES));
     for oid in 0..200 {
         for wanted in 0..5 {
             let was_there = load(&mut cache, wanted, 1000);
-            assert!(was_there || oid < 40, "{wanted} is gone, before {oid}");
+            assert!(was_there || oid < 40, "{wanted} was evicted before {oid}");
         }
         for _ in 0..4 {
             load(&mut cache, oid, 1000);
@@ -44,9 +45,9 @@ fn what_is_wanted_again_and_again_stays() {
     }
 }
 
-/// The next revision of an object has the place that the last one has earned.
+/// A new revision takes the queue and the count of loads of the one that it replaces.
 #[test]
-fn what_nobody_wanted_is_not_wanted_because_it_changes() {
+fn a_change_does_not_count_as_a_load() {
     let mut cache = Cache::new(100 * (1000 + ENTRY_BYTES));
     for oid in [1, 2] {
         store(&mut cache, oid, 1, 1000);
@@ -66,7 +67,7 @@ fn what_nobody_wanted_is_not_wanted_because_it_changes() {
 }
 
 #[test]
-fn what_happens_is_counted() {
+fn statistics_count_every_event() {
     let mut cache = Cache::new(3 * (1000 + ENTRY_BYTES));
     assert!(cache.is_empty());
     for oid in 0..5 {
@@ -84,12 +85,12 @@ fn what_happens_is_counted() {
 }
 
 #[test]
-fn what_comes_back_soon_stays() {
+fn an_object_that_is_loaded_again_soon_after_its_eviction_stays() {
     let mut cache = Cache::new(100 * (1000 + ENTRY_BYTES));
     for oid in 0..200 {
         load(&mut cache, oid, 1000);
     }
-    // It was just evicted, and comes back; then a scan.
+    // It was just evicted and is loaded again; then a scan.
     let evicted = (0..200).rev().find(|oid| !cache.knows_before(Oid(*oid), Tid::MAX)).unwrap();
     load(&mut cache, evicted, 1000);
     for oid in 1000..1150 {
@@ -110,8 +111,11 @@ fn a_new_revision_takes_the_place_of_the_old_one() {
     for oid in 1000..1150 {
         load(&mut cache, oid, 1000);
     }
-    assert!(cache.data_of(Oid(0), Tid(5)).is_some(), "the new one is wanted as the old one was");
-    assert!(cache.data_of(Oid(0), Tid(1)).is_none(), "nobody needs the old one");
+    assert!(
+        cache.data_of(Oid(0), Tid(5)).is_some(),
+        "the new revision has the place of the old one"
+    );
+    assert!(cache.data_of(Oid(0), Tid(1)).is_none(), "the old revision was evicted");
 }
 
 #[test]
@@ -121,13 +125,13 @@ fn a_record_larger_than_the_cache_is_not_kept() {
     store(&mut cache, 2, 1, 1001 - ENTRY_BYTES);
     assert_eq!(contents(&cache).len(), 1);
     store(&mut cache, 1, 2, 1001 - ENTRY_BYTES);
-    assert!(cache.is_empty(), "and what it replaced is over");
+    assert!(cache.is_empty(), "the revision that it replaced is no longer current");
     store(&mut cache, 2, 1, 1000 - ENTRY_BYTES);
     assert_eq!(cache.statistics().bytes, 1000);
 }
 
 #[test]
-fn a_large_record_is_not_put_out_for_being_large() {
+fn a_large_record_is_not_evicted_for_its_size() {
     let mut cache = Cache::new(10_000);
     for _ in 0..3 {
         for oid in 0..20 {

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A queue that can be held; numbers are those of the clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Hold {
+pub enum Queue {
     /// Bytes on their way from a client.
     Arrivals(u32),
     /// Requests on their way from a session to the hub.
@@ -25,7 +25,7 @@ pub enum Hold {
     ExternalCommits,
 }
 
-impl Hold {
+impl Queue {
     /// Reads a name as [`fmt::Display`] writes it.
     #[must_use]
     pub fn read(name: &str, client: Option<u32>) -> Option<Self> {
@@ -44,7 +44,7 @@ impl Hold {
     }
 }
 
-impl fmt::Display for Hold {
+impl fmt::Display for Queue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Arrivals(client) => write!(f, "arrivals {client}"),
