@@ -24,8 +24,10 @@ impl Class {
         Self(Arc::new(Names { module: module.to_owned(), name: name.to_owned() }))
     }
 
-    /// The class that a record names, under the name that Python 3 gives it.
-    pub(crate) fn read(module: &[u8], name: &[u8]) -> Option<Self> {
+    /// The class that a record names, under the name that Python 3 gives it. `None` if the names are no
+    /// UTF-8.
+    #[must_use]
+    pub fn read(module: &[u8], name: &[u8]) -> Option<Self> {
         let (module, name) = python_3_name(present_class((module, name)));
         Some(Self::new(core::str::from_utf8(module).ok()?, core::str::from_utf8(name).ok()?))
     }
