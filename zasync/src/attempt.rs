@@ -26,6 +26,10 @@ use crate::state::JobState;
 /// Maximum number of failures that a job record keeps.
 const ERRORS_MAX: usize = 10;
 
+/// Maximum number of workers that may die within [`CRASH_WINDOW`](crate::worker::CRASH_WINDOW) while they
+/// have a job: with the last one the job has failed, as `poison`.
+pub const CRASHES_MAX: usize = 3;
+
 /// What becomes of a job whose attempt has failed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum AfterFailure {
@@ -168,7 +172,7 @@ pub(crate) fn interrupt(
         (JobState::Cancelled, None)
     } else if job.options.retry == Some(Retry::Never) {
         (JobState::Failed, fail("interrupted", "the worker stopped before the job ended"))
-    } else if crashes.len() >= crate::worker::CRASHES_MAX {
+    } else if crashes.len() >= CRASHES_MAX {
         (JobState::Failed, fail("poison", "workers died again and again while they had the job"))
     } else {
         (JobState::Pending, None)

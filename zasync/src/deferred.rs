@@ -29,31 +29,13 @@ use alloc::vec::Vec;
 use rzeo_core::UnixTime;
 use rzeo_objects::{ObjectId, PersistentMapping, PyValue, Snapshot, View};
 
+pub use crate::deferred_record::Deferred;
 use crate::error::{Error, LayoutError, Refusal};
 use crate::failure::Failure;
 use crate::fields::Fields;
 use crate::follow_up::{self, FollowUp, FollowUpQueue};
 use crate::layout::create_mapping;
 use crate::state::JobState;
-
-/// What is known of a deferred.
-#[derive(Clone, Debug)]
-pub struct Deferred {
-    /// The record.
-    pub object: ObjectId,
-    /// Its state.
-    pub state: JobState,
-    /// The result, if the state is done.
-    pub result: Option<PyValue>,
-    /// A dict that says what went wrong, if there is no result.
-    pub failure: Option<PyValue>,
-    /// Whether cancelling was requested.
-    pub is_cancel_requested: bool,
-    /// The side record, with notes and follow-ups.
-    pub side: Option<ObjectId>,
-    /// Whether the follow-ups have been dispatched.
-    pub is_settled: bool,
-}
 
 /// What cancelling has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,53 +54,6 @@ pub struct Settlement {
     pub passed: Vec<ObjectId>,
     /// What is wrong with follow-ups that cannot be written. They are left out.
     pub lost: Vec<LayoutError>,
-}
-
-impl Deferred {
-    /// Reads a deferred.
-    ///
-    /// # Errors
-    /// [`LayoutError`].
-    pub fn read(snapshot: &mut Snapshot, object: impl Into<ObjectId>) -> Result<Self, Error> {
-        let object = object.into();
-        let fields = Fields::read(snapshot, object, format!("job {object}"))?;
-        Self::from_fields(snapshot, object, &fields)
-    }
-
-    pub(crate) fn from_fields(
-        snapshot: &mut Snapshot,
-        object: ObjectId,
-        fields: &Fields,
-    ) -> Result<Self, Error> {
-        let side = fields.object("side")?;
-        let is_settled = match side {
-            Some(_) => fields.below(snapshot, "side")?.flag("settled"),
-            None => fields.flag("settled"),
-        };
-        Ok(Self {
-            object,
-            state: state(fields)?,
-            result: fields.value("result").cloned(),
-            failure: fields.value("failure").cloned(),
-            is_cancel_requested: fields.flag("cancel"),
-            side,
-            is_settled,
-        })
-    }
-
-    fn check_not_final(&self) -> Result<(), Refusal> {
-        if self.state.is_final() { Err(Refusal::TooLate(self.state)) } else { Ok(()) }
-    }
-}
-
-fn state(fields: &Fields) -> Result<JobState, LayoutError> {
-    let text = fields.need("state", fields.text("state")?)?;
-    let malformed = || LayoutError::Malformed {
-        path: fields.path_of("state"),
-        found: format!("{text:?}"),
-        expected: "a state of a job",
-    };
-    JobState::from_text(&text).ok_or_else(malformed)
 }
 
 /// Creates a bare deferred. It is stored when a stored object refers to it.

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 
 use rzeo_objects::{ObjectId, PersistentMapping, PyValue, Snapshot};
 
-use crate::deferred::Deferred;
+use crate::deferred_record::Deferred;
 use crate::error::{Error, LayoutError, Refusal, at};
 use crate::fields::{Fields, sequence};
 use crate::state::JobState;

@@ -65,6 +65,7 @@ extern crate alloc;
 
 pub mod attempt;
 pub mod deferred;
+mod deferred_record;
 mod entry_key;
 mod error;
 mod failure;

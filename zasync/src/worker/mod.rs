@@ -26,7 +26,7 @@ mod reap;
 mod record;
 
 pub use self::hand::{Closed, active, claim, close};
-pub use self::reap::{CRASH_WINDOW, CRASHES_MAX, forget, mark_gone, reap};
+pub use self::reap::{CRASH_WINDOW, forget, mark_gone, reap};
 pub use self::record::{
     WorkerInfo, WorkerRecord, beat, drain, leave, register, wanted_slots, workers,
 };

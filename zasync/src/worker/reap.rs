@@ -17,11 +17,8 @@ use crate::job::Job;
 use crate::layout::Queue;
 use crate::state::{JobState, WorkerState};
 
-/// Maximum number of workers that may die within [`CRASH_WINDOW`] while they have a job: with the last one
-/// the job has failed, as `poison`.
-pub const CRASHES_MAX: usize = 3;
-
-/// How long the death of a worker counts against the jobs that it had.
+/// How long the death of a worker counts against the jobs that it had, up to
+/// [`CRASHES_MAX`](crate::attempt::CRASHES_MAX).
 pub const CRASH_WINDOW: Duration = Duration::from_secs(24 * 3600);
 
 /// Declares a worker gone, whose last beat has the revision that was `seen`. From then on it takes and
