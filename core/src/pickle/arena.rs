@@ -4,7 +4,7 @@
 //! other by number, both are cheap, and building, copying and dropping them needs no recursion.
 //! Byte strings and text stay in their source and are stored as spans. Every node costs a bounded
 //! amount of memory, so a graph takes at most about fifty times the memory of its pickle, however
-//! large the tree is. [`Arena::value`] builds the tree, within limits.
+//! large the tree is. `Arena::value` builds the tree, within limits.
 
 use alloc::boxed::Box;
 use alloc::string::String;

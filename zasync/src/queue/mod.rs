@@ -13,7 +13,7 @@
 //! | [`expire`] | T11 | job | as `claim` |
 //! | [`release`] | T1 | job, entry | as `enqueue` and `claim` |
 //! | [`reject`] | T11 | job | as `claim` |
-//! | [`file`] | T13 | entry | others that use the same shard |
+//! | [`file`](file()) | T13 | entry | others that use the same shard |
 //!
 //! A claim has no effect on the shard, and the end of an attempt has none either, so enqueueing and
 //! executing jobs do not conflict with each other.
