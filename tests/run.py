@@ -1,7 +1,7 @@
 """Runs the checks that must pass before a change goes in.
 
     ./test.sh                    the everyday run, about 15 minutes on two cores; CI runs it
-    ./test.sh full               everything, in full sizes, more than an hour; needs 10 GB in $TMPDIR
+    ./test.sh full               everything, in full sizes, about an hour; needs 10 GB in $TMPDIR
     ./test.sh soak               what takes hours: new simulated worlds, 200 kills, long races
     ./test.sh [full] NAME...     only these steps or groups, and what they need
     ./test.sh NAME... OPTIONS    the same, and the command of the last one gets the options

@@ -157,7 +157,7 @@ fn a_server_that_sends_nothing_is_reported_after_the_timeout() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.fs");
     fs::write(path, "FS30").unwrap();
-    // The system accepts the connections; nobody reads them.
+    // The system accepts the connections, and the test never reads from them.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
     let start = Instant::now();

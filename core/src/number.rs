@@ -1,4 +1,4 @@
-//! Numbers of Python, compared by value whatever their types are.
+//! Numbers of Python, compared by value, also those of different types.
 
 use core::cmp::Ordering;
 

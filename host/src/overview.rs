@@ -35,7 +35,7 @@ pub struct Sample {
     pub stores: u64,
     /// Number of committed transactions.
     pub commits: u64,
-    /// CommitHistograms times of commits.
+    /// Measured times of commits.
     pub histograms: CommitHistograms,
 }
 

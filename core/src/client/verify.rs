@@ -134,7 +134,7 @@ impl Verification {
 }
 
 /// Others changed these objects. A commit that is not after the newest is one that was copied under its
-/// old tid, or one that is known: the cache forgets the objects, even if they did not change.
+/// old tid, or one that is known: the cache drops the objects, even if they did not change.
 fn invalidated(cx: &mut Context, loads: &mut Loads, tid: Tid, oids: Arc<[Oid]>) {
     let is_newer = tid > cx.cache.last_tid();
     for oid in &*oids {

@@ -29,7 +29,7 @@ fn a_scan_does_not_evict_objects_that_are_loaded_repeatedly() {
     assert_eq!(left, 50);
 }
 
-/// In a full main queue, an object that was loaded since its last turn stays, wherever it is in the
+/// In a full main queue, an object that was loaded since its last turn stays, at any position in the
 /// queue.
 #[test]
 fn objects_that_are_loaded_repeatedly_stay() {
