@@ -73,6 +73,7 @@ mod fields;
 mod follow_up;
 mod job;
 pub mod layout;
+pub mod machine;
 pub mod queue;
 mod retry;
 mod state;
