@@ -315,17 +315,17 @@ class Process:
         self.allowed = [pattern(text) for text in settings['allow']]
         self.wait_timeout = settings['wait_timeout']
         sys.path[:0] = settings['paths']
-        limit = settings.get('memory')
+        limit = settings['memory']
         if limit:
             import resource
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         servers = [tuple(server) if isinstance(server, list) else server for server in settings['servers']]
-        options = {'blob_dir': settings['blob_dir'], 'shared_blob_dir': settings['shared_blob_dir']}
-        if not settings['blob_dir']:
-            options = {}
-        tls = settings.get('tls')
+        options = {}
+        if settings['blob_dir']:
+            options.update(blob_dir=settings['blob_dir'], shared_blob_dir=settings['shared_blob_dir'])
+        tls = settings['tls']
         if tls:
-            options.update(ssl=tls_context(tls), ssl_server_hostname=tls.get('server_hostname') or '')
+            options.update(ssl=tls_context(tls), ssl_server_hostname=tls['server_hostname'])
         self.storage = ClientStorage(
             servers, storage=settings['storage'], wait=True, wait_timeout=self.wait_timeout,
             client_label=settings['label'], **options)
@@ -439,10 +439,13 @@ def pattern(text):
 
 
 def tls_context(tls):
-    context = ssl.create_default_context(cafile=tls.get('ca_file'), capath=tls.get('ca_dir'))
-    context.check_hostname = bool(tls.get('server_hostname'))
-    if tls.get('certificate'):
-        context.load_cert_chain(tls['certificate'], tls.get('key'))
+    trusted = tls['authenticate']
+    is_directory = trusted and os.path.isdir(trusted)
+    context = ssl.create_default_context(
+        cafile=None if is_directory else trusted, capath=trusted if is_directory else None)
+    context.check_hostname = tls['check_hostname']
+    if tls['certificate']:
+        context.load_cert_chain(tls['certificate'], tls['key'], tls['password'])
     return context
 
 
