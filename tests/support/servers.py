@@ -41,6 +41,7 @@ class Server:
 
     def __init__(self, command, path, codec='pickle', settings=(), own=(), storages='', conf=None,
                  tls=None, blob_dir=None, options=(), address='127.0.0.1:0'):
+        self.command = command
         self.path = path
         self.log = path + '.server.log'
         self.conf = conf or path + '.conf'
