@@ -188,7 +188,7 @@ mod tests {
         let message = Request::Execute { job, lease, claimed, id, call: &call, attempt };
         let mut written = Vec::new();
         assert!(matches!(write(&mut written, &message), Err(MessageError::TooLarge(_))));
-        assert_eq!(written, []);
+        assert!(written.is_empty());
     }
 
     #[test]
