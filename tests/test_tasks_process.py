@@ -1,6 +1,6 @@
 """The Python process that executes jobs, without a worker: these tests send it messages and claim its jobs.
 
-It is the script of the crate rzeo-tasks; docs/spec/job-process.md describes the messages. Each test runs
+It is the script of the crate rzeo-tasks; docs/job-process.md describes the messages. Each test runs
 beside both servers.
 """
 import datetime
@@ -8,6 +8,7 @@ import signal
 import time
 
 import pytest
+from finish_proxy import FinishProxy
 from job_process import PATIENCE, Jobs, until
 from servers import Server
 from task_snippet import cancel
@@ -271,3 +272,23 @@ def test_the_connection_is_lost_while_the_function_works(jobs):
     with Server(jobs.server.command, jobs.server.path, address='%s:%d' % jobs.server.address):
         assert (jobs.count(), jobs.job()['state']) == (0, 'running')
         process.wait_timeout = 10
+
+
+def test_an_unknown_outcome_is_reported(jobs):
+    proxy = FinishProxy(jobs.server.address, seed=1)
+    process = jobs.process(servers=[list(proxy.address)])
+    assert process.execute(jobs.claim('count', 'counter'))['how'] == 'committed'
+    proxy.chance = 1
+    counts = []
+    for _ in range(4):
+        before = jobs.count()
+        assert process.execute(jobs.claim('count', 'counter')) == {'how': 'unknown'}
+        # Result and changes are both there, or both absent.
+        if proxy.counts['reply lost'] > len([c for c in counts if c]):
+            until(lambda: jobs.job()['state'] == 'done')
+        counts.append(jobs.count() - before)
+        assert (jobs.job()['state'] == 'done') == (counts[-1] == 1)
+    assert set(counts) == {0, 1}
+    proxy.chance = 0
+    assert process.execute(jobs.claim('count', 'counter'))['how'] == 'committed'
+    proxy.close()

@@ -1,6 +1,6 @@
 """A process that executes jobs whose functions are written in Python.
 
-A worker of rzeo starts it and sends it jobs, one after the other; docs/spec/job-process.md describes the
+A worker of rzeo starts it and sends it jobs, one after the other; docs/job-process.md describes the
 messages. The process has its own connection to the database. It needs Python 3.8, ZODB and ZEO.
 
 The function's changes, its result and the final state of the job are one transaction. It conflicts if the
