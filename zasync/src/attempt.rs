@@ -26,9 +26,12 @@ use crate::state::JobState;
 /// Maximum number of failures that a job record keeps.
 const ERRORS_MAX: usize = 10;
 
-/// Maximum number of workers that may die within [`CRASH_WINDOW`](crate::worker::CRASH_WINDOW) while they
-/// have a job: with the last one the job has failed, as `poison`.
+/// Maximum number of workers that may die within [`CRASH_WINDOW`] while they have a job: with the last one
+/// the job has failed, as `poison`.
 pub const CRASHES_MAX: usize = 3;
+
+/// How long a death counts against the jobs that the worker had, up to [`CRASHES_MAX`].
+pub const CRASH_WINDOW: Duration = Duration::from_secs(24 * 3600);
 
 /// What becomes of a job whose attempt has failed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,6 +42,23 @@ pub enum AfterFailure {
     Failed,
     /// It is cancelled, as was requested.
     Cancelled,
+}
+
+/// Fails unless the attempt still has the job and may finish it. A program calls it before it executes
+/// the function in a transaction, and reads the job.
+///
+/// # Errors
+/// [`Refusal::Fenced`], [`Refusal::CancelRequested`], [`LayoutError`](crate::LayoutError).
+pub fn check(
+    snapshot: &mut Snapshot,
+    job: impl Into<ObjectId>,
+    lease: Lease,
+) -> Result<Job, Error> {
+    let job = owned(snapshot, job.into(), lease)?;
+    if job.deferred.is_cancel_requested {
+        return Err(Refusal::CancelRequested.into());
+    }
+    Ok(job)
 }
 
 /// Stores the result (T3 with changes of other objects in the transaction, T4 without).
@@ -53,10 +73,7 @@ pub fn finish(
     result: PyValue,
     now: UnixTime,
 ) -> Result<(), Error> {
-    let job = owned(snapshot, job.into(), lease)?;
-    if job.deferred.is_cancel_requested {
-        return Err(Refusal::CancelRequested.into());
-    }
+    let job = check(snapshot, job, lease)?;
     end(snapshot, job.object(), JobState::Done, Some(("result", result)), now)
 }
 
@@ -113,10 +130,7 @@ pub fn snooze(
         let found = alloc::format!("{}", until.0);
         return Err(Refusal::Option { option: "until", found, expected: "a finite time" }.into());
     }
-    let job = owned(snapshot, job.into(), lease)?;
-    if job.deferred.is_cancel_requested {
-        return Err(Refusal::CancelRequested.into());
-    }
+    let job = check(snapshot, job, lease)?;
     snapshot.modify(job.object(), |record: &mut PersistentMapping| {
         put_back(record);
         give_attempt_back(record, &job);
@@ -138,6 +152,40 @@ pub fn give_back(
 ) -> Result<JobState, Error> {
     let job = owned(snapshot, job.into(), lease)?;
     interrupt(snapshot, &job, &[], now)
+}
+
+/// Ends an attempt whose program died while it executed the function. The death counts against the job,
+/// as that of a worker does, and the attempt does not.
+///
+/// # Errors
+/// [`Refusal::Fenced`], [`LayoutError`](crate::LayoutError).
+pub fn crash(
+    snapshot: &mut Snapshot,
+    job: impl Into<ObjectId>,
+    lease: Lease,
+    now: UnixTime,
+) -> Result<JobState, Error> {
+    let job = owned(snapshot, job.into(), lease)?;
+    let crashes = crashes_with(&job, now);
+    interrupt(snapshot, &job, &crashes, now)
+}
+
+/// The recent deaths that count against a job, with one now.
+pub(crate) fn crashes_with(job: &Job, now: UnixTime) -> Vec<UnixTime> {
+    let since = now.0 - CRASH_WINDOW.as_secs_f64();
+    let recent = job.crashes.iter().filter(|crash| crash.0 > since);
+    recent.copied().chain([now]).collect()
+}
+
+/// Writes the record of a running job again as it is. If an earlier transaction of the attempt is still
+/// on its way to the storage, one of the two conflicts: after this one is committed, the other is not.
+///
+/// # Errors
+/// [`Refusal::Fenced`], [`LayoutError`](crate::LayoutError).
+pub fn renew(snapshot: &mut Snapshot, job: impl Into<ObjectId>, lease: Lease) -> Result<(), Error> {
+    let job = owned(snapshot, job.into(), lease)?;
+    snapshot.modify(job.object(), |_: &mut PersistentMapping| {})?;
+    Ok(())
 }
 
 /// Cancels a running job, as was requested.

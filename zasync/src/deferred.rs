@@ -37,6 +37,9 @@ use crate::follow_up::{self, FollowUp, FollowUpQueue};
 use crate::layout::create_mapping;
 use crate::state::JobState;
 
+/// Maximum number of notes of a deferred.
+pub const NOTES_MAX: usize = 100;
+
 /// What cancelling has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cancelled {
@@ -117,6 +120,63 @@ pub fn cancel(
     Ok(Cancelled::Requested)
 }
 
+/// Stores a note with a deferred (T16): a small value under a name, in place of an earlier one of that
+/// name. It writes the side record alone, so it does not conflict with the worker that has the job.
+///
+/// # Errors
+/// [`Refusal::TooManyNotes`], [`LayoutError`].
+pub fn note(
+    snapshot: &mut Snapshot,
+    deferred: impl Into<ObjectId>,
+    name: &str,
+    value: PyValue,
+) -> Result<(), Error> {
+    let deferred = deferred.into();
+    snapshot.attempt(|snapshot| {
+        let side = match Deferred::read(snapshot, deferred)?.side {
+            Some(side) => side,
+            None => create_side(snapshot, deferred)?,
+        };
+        let mut notes = notes_of(snapshot, deferred, side)?;
+        let at = notes.iter().position(|(key, _)| key.as_text() == Some(name));
+        match at {
+            Some(at) => notes[at].1 = value,
+            None if notes.len() >= NOTES_MAX => return Err(Refusal::TooManyNotes.into()),
+            None => notes.push((name.into(), value)),
+        }
+        snapshot.modify(side, |side: &mut PersistentMapping| {
+            side.insert("notes", PyValue::dict(notes));
+        })?;
+        Ok(())
+    })
+}
+
+/// The notes of a deferred, by name.
+///
+/// # Errors
+/// [`LayoutError`].
+pub fn notes(
+    snapshot: &mut Snapshot,
+    deferred: impl Into<ObjectId>,
+) -> Result<Vec<(String, PyValue)>, Error> {
+    let deferred = Deferred::read(snapshot, deferred)?;
+    let Some(side) = deferred.side else { return Ok(Vec::new()) };
+    let notes = notes_of(snapshot, deferred.object, side)?;
+    Ok(notes.iter().filter_map(name_and_value).collect())
+}
+
+fn notes_of(
+    snapshot: &mut Snapshot,
+    deferred: ObjectId,
+    side: ObjectId,
+) -> Result<Vec<(PyValue, PyValue)>, Error> {
+    let fields = Fields::read(snapshot, side, format!("job {deferred}/side"))?;
+    match fields.value("notes") {
+        Some(_) => Ok(fields.dict("notes")?),
+        None => Ok(Vec::new()),
+    }
+}
+
 /// Adds a follow-up, and returns its deferred (T17). If the deferred is settled, the follow-up is
 /// dispatched at once.
 ///
@@ -134,7 +194,7 @@ pub fn then(
         let added = follow_up.create(snapshot);
         if deferred.is_settled {
             if follow_up::decide(snapshot, added, &deferred)?.is_final() {
-                // Nothing can follow what nobody knows yet, so there is nothing to dispatch.
+                // The follow-up is new, so nothing follows it.
                 settled(snapshot, added)?;
             } else {
                 queue.dispatch(snapshot, added)?;

@@ -1,4 +1,4 @@
-//! What the record of a deferred says, whoever reads it: the deferred itself, its follow-ups, queues and
+//! What the record of a deferred says, for all that read it: the deferred itself, its follow-ups, queues and
 //! workers.
 
 use alloc::format;

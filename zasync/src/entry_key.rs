@@ -39,6 +39,13 @@ pub(crate) fn last_due(now: UnixTime) -> i64 {
     by_time(now, u64::MAX)
 }
 
+/// The time of a key.
+pub(crate) fn time(key: i64) -> UnixTime {
+    let milliseconds = key.cast_unsigned() >> RANDOM_BITS & MILLISECONDS_MAX;
+    #[expect(clippy::cast_precision_loss, reason = "42 bits are exact")]
+    UnixTime(milliseconds as f64 / 1000.0)
+}
+
 /// The key to try when this one is taken.
 pub(crate) fn next(key: i64) -> i64 {
     key.checked_add(1).unwrap_or(0)
@@ -71,6 +78,13 @@ mod tests {
         assert!(by_priority(3, UnixTime(9e9), 0) < early);
         assert!(by_time(UnixTime(10.0), 77) <= last_due(UnixTime(10.0)));
         assert!(by_time(UnixTime(10.001), 0) > last_due(UnixTime(10.0)));
+    }
+
+    #[test]
+    fn a_key_has_its_time() {
+        for key in [by_time(UnixTime(1000.5), 7), by_priority(5, UnixTime(1000.5), u64::MAX)] {
+            assert_eq!(time(key), UnixTime(1000.5));
+        }
     }
 
     #[test]

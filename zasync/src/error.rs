@@ -1,6 +1,6 @@
 //! Why an operation has no result.
 //!
-//! A [`LayoutError`] is a fault of the database: somebody has to repair it. A [`Refusal`] is an answer:
+//! A [`LayoutError`] is a fault of the database that people have to repair. A [`Refusal`] is an answer:
 //! the operation is not possible in the state that the job, the queue or the worker has. Both leave
 //! the snapshot as it was.
 
@@ -136,7 +136,7 @@ pub enum Refusal {
     /// Only a waiting deferred without a call is fired by hand.
     #[error("the deferred is the result of a job, which only its worker sets")]
     HasCall,
-    /// The record is a deferred that nobody calls.
+    /// The record is a deferred without a call.
     #[error("the record has no id or no call, so it is not a job")]
     NotAJob,
     /// The job begins later.
@@ -163,6 +163,9 @@ pub enum Refusal {
     /// Follow-ups are dispatched when the outcome is known.
     #[error("it is {0}, so it has no outcome yet")]
     NotFinal(JobState),
+    /// A deferred has at most [`NOTES_MAX`](crate::deferred::NOTES_MAX) notes.
+    #[error("it has {} notes, which is the maximum", crate::deferred::NOTES_MAX)]
+    TooManyNotes,
     /// The follow-ups have been dispatched.
     #[error("it is settled already")]
     Settled,
@@ -183,7 +186,7 @@ pub enum Refusal {
     /// The worker has sent a beat after the one that was seen, so it is alive.
     #[error("the worker has sent a beat")]
     WorkerAlive,
-    /// The worker has jobs in its hands.
+    /// A worker that has jobs is not removed.
     #[error("the worker has active jobs")]
     WorkerActive,
     /// The job is not among the active jobs of the worker.

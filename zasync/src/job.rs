@@ -180,7 +180,7 @@ impl NewJob {
         Self { id: id.into(), call: Call::new(call), options: JobOptions::default() }
     }
 
-    /// Creates the record, in a state in which nobody has it.
+    /// Creates the record, in a state in which no worker has it.
     pub(crate) fn create(
         &self,
         snapshot: &mut Snapshot,

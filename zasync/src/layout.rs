@@ -33,10 +33,11 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use rzeo_core::Oid;
+use rzeo_core::{Oid, UnixTime};
 use rzeo_objects::btree::{BTree, Family};
 use rzeo_objects::{ObjectId, PersistentMapping, PyValue, Snapshot};
 
+use crate::entry_key;
 use crate::error::{Error, LayoutError, Refusal, at};
 use crate::fields::Fields;
 use crate::tree::NamedTree;
@@ -74,6 +75,14 @@ pub struct Place {
     pub tree: ShardTree,
     /// Key in the tree.
     pub key: i64,
+}
+
+impl Place {
+    /// The time of the key: when the job was due, begins, or has ended.
+    #[must_use]
+    pub fn time(&self) -> UnixTime {
+        entry_key::time(self.key)
+    }
 }
 
 /// A queue of the snapshot.
@@ -232,8 +241,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Removes a shard that a program has added and that has no entries. Whoever enqueues a job there at
-    /// the same time conflicts: enqueueing checks the record of such a shard, which this writes.
+    /// Removes a shard that a program has added and that has no entries. A program that enqueues a job
+    /// there at the same time conflicts: enqueueing checks the record of such a shard, which this writes.
     ///
     /// # Errors
     /// [`Refusal::FixedShard`], [`Refusal::ShardNotEmpty`], [`LayoutError`].

@@ -33,7 +33,7 @@ macro_rules! states {
 states! {
     /// State of a deferred, and of the job whose outcome it is.
     JobState {
-        /// Nobody takes the job until it is released.
+        /// The job is not taken until it is released.
         Held = "held",
         /// The deferred waits until it is fired, or until the one that it follows is final.
         Waiting = "waiting",
@@ -45,7 +45,7 @@ states! {
         Done = "done",
         /// There is a failure.
         Failed = "failed",
-        /// Somebody has cancelled it.
+        /// It was cancelled.
         Cancelled = "cancelled",
         /// It did not begin, or end, in time.
         Expired = "expired",

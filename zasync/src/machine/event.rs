@@ -2,9 +2,12 @@
 
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use rzeo_core::{Oid, UnixTime};
+
+use crate::state::JobState;
 
 /// Something that people want to know.
 #[derive(Clone, Debug)]
@@ -26,12 +29,31 @@ pub enum Event {
         /// What happened.
         what: JobEvent,
     },
-    /// A dead worker is removed from the queue.
+    /// A job is taken from a worker that is gone.
     Reaped {
-        /// The id of the dead worker.
+        /// The id of that worker.
         worker: String,
-        /// Number of jobs that it had.
-        jobs: usize,
+        /// The job.
+        job: Oid,
+        /// The state of the job now; `None` if the worker did not execute it any more.
+        state: Option<JobState>,
+    },
+    /// A worker that was gone is removed from the queue.
+    Forgotten {
+        /// The id of that worker.
+        worker: String,
+    },
+    /// Jobs that this worker has in the database, and did not know of, are given back.
+    Returned {
+        /// The jobs.
+        jobs: Vec<Oid>,
+    },
+    /// Jobs that no worker has were ended or settled.
+    Tended {
+        /// What was done.
+        operation: &'static str,
+        /// The jobs.
+        jobs: Vec<Oid>,
     },
     /// An entry of the queue is not a usable job.
     Malformed {
@@ -106,8 +128,4 @@ pub enum JobEvent {
     Fenced,
     /// Its function does not stop.
     Abandoned,
-    /// It was taken from a dead worker.
-    Reaped,
-    /// Its follow-ups are dispatched.
-    Settled,
 }

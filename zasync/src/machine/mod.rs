@@ -17,11 +17,25 @@
 //! and the time of the storage is what the tids of commits say, plus the time since. It has no random
 //! numbers but those that follow from its seed.
 
+mod backoff;
+mod bookkeeper;
+mod bookkeeping;
+mod clock;
+mod closing;
+mod conclusion;
+mod context;
 mod event;
+mod execution;
+mod executions;
 mod input;
 mod operation;
 mod output;
+mod peers;
+mod random;
+mod registration;
 mod settings;
+mod shards;
+mod upkeep;
 mod worker;
 
 pub use self::event::{Event, JobEvent, JobInfo};

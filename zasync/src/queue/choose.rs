@@ -57,7 +57,7 @@ pub struct Choice {
     pub take: Vec<Candidate>,
     /// Jobs to [expire](super::expire).
     pub expired: Vec<Entry>,
-    /// Final jobs that no worker has, so that somebody has to settle them.
+    /// Final jobs that no worker has. They have to be settled.
     pub unsettled: Vec<Entry>,
     /// Entries that [`file`](super::file) would move or remove.
     pub misplaced: Vec<Place>,

@@ -10,8 +10,8 @@ use crate::job::{Job, Lease};
 use crate::layout::Queue;
 use crate::state::JobState;
 
-/// Takes a job (the queue's part of T2). Its attempt belongs to whoever knows the lease, a number that is
-/// random for every claim.
+/// Takes a job (the queue's part of T2). The attempt belongs to the program that has the lease, a number
+/// that is random for every claim.
 ///
 /// # Errors
 /// [`Refusal::Paused`], [`Refusal::NotPending`], [`Refusal::NotDue`], [`Refusal::Expired`],
@@ -71,7 +71,7 @@ pub fn expire(
     }
 }
 
-/// Ends a job whose record is not as it should be: its failure says what is wrong. Nobody executes it.
+/// Ends a job whose record is not as it should be: its failure says what is wrong. It is not executed.
 ///
 /// # Errors
 /// [`Refusal::NotMalformed`]; [`Refusal::TooLate`]; or what prevents writing it, such as

@@ -1,7 +1,7 @@
 //! A queue: jobs in the order in which they are taken.
 //!
 //! The queue stores where jobs are, never what may happen to them: that is decided by the job record. So an
-//! entry is a hint. It stays where it is while a worker has the job, and is filed later, when nobody
+//! entry is a hint. It stays where it is while a worker has the job, and is filed later, when no program
 //! waits for it. Nothing here depends on workers: a program can take jobs with [`choose`] and
 //! [`claim`] under any name.
 //!

@@ -1,7 +1,7 @@
 //! Workers: programs that execute jobs, as the database knows them.
 //!
 //! A worker registers under an id that has a random part, so that it never inherits anything from another
-//! one. Its record tells everybody whether it takes jobs, and its tree `active` which it has. The
+//! one. Its record shows whether it takes jobs, and its tree `active` which jobs it has. The
 //! transactions that take and settle jobs check that the record is current, so one that was declared gone
 //! takes nothing more, however late its messages arrive.
 //!
@@ -12,6 +12,7 @@
 //! | [`drain`], [`leave`] | | worker | |
 //! | [`claim`] | T2 | job, active | worker, ctl |
 //! | [`close`] | T12 | side or job, follow-ups, active | worker |
+//! | [`discard`] | | active | worker |
 //! | [`mark_gone`] | T15 | worker | ping |
 //! | [`reap`] | T15 | job, active | |
 //! | [`forget`] | | entry in `workers` | worker |
@@ -21,12 +22,12 @@
 //!
 //! What ends an attempt is in [`attempt`](crate::attempt): it writes the job record alone.
 
-mod hand;
+mod active;
 mod reap;
 mod record;
 
-pub use self::hand::{Closed, active, claim, close};
-pub use self::reap::{CRASH_WINDOW, forget, mark_gone, reap};
+pub use self::active::{Closed, active, claim, close, discard};
+pub use self::reap::{forget, mark_gone, reap};
 pub use self::record::{
     WorkerInfo, WorkerRecord, beat, drain, leave, register, wanted_slots, workers,
 };

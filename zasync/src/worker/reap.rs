@@ -3,23 +3,16 @@
 //! Who is dead is decided by those who watch the beats: a beat whose revision stays the same for long
 //! enough, by the clock of the one that watches. Here the record decides whether that is still so.
 
-use alloc::vec::Vec;
-use core::time::Duration;
-
 use rzeo_core::{Oid, Tid, UnixTime};
 use rzeo_objects::Snapshot;
 
-use super::hand::key;
+use super::active::key;
 use super::record::WorkerRecord;
-use crate::attempt::interrupt;
+use crate::attempt::{crashes_with, interrupt};
 use crate::error::{Error, Refusal};
 use crate::job::Job;
 use crate::layout::Queue;
 use crate::state::{JobState, WorkerState};
-
-/// How long the death of a worker counts against the jobs that it had, up to
-/// [`CRASHES_MAX`](crate::attempt::CRASHES_MAX).
-pub const CRASH_WINDOW: Duration = Duration::from_secs(24 * 3600);
 
 /// Declares a worker gone, whose last beat has the revision that was `seen`. From then on it takes and
 /// settles nothing.
@@ -60,10 +53,7 @@ pub fn reap(
         if job.state() != JobState::Running || job.owner.as_deref() != Some(id) {
             return Err(Refusal::Fenced(job.state()).into());
         }
-        let since = now.0 - CRASH_WINDOW.as_secs_f64();
-        let recent = job.crashes.iter().filter(|crash| crash.0 > since);
-        let crashes: Vec<UnixTime> = recent.copied().chain([now]).collect();
-        interrupt(snapshot, &job, &crashes, now)
+        interrupt(snapshot, &job, &crashes_with(&job, now), now)
     })
 }
 

@@ -106,6 +106,19 @@ impl WorkerRecord {
             || patterns.any(|pattern| matches(pattern.as_bytes(), call.as_bytes()))
     }
 
+    /// The records that people change: this one, and `want`.
+    pub(crate) fn settings(&self) -> Result<[ObjectId; 2], LayoutError> {
+        Ok([self.object, self.fields.need("want", self.fields.object("want")?)?])
+    }
+
+    /// Writes the record as it is. Transactions of this worker that are still on their way to the storage
+    /// check it, so they fail after this is committed.
+    pub(crate) fn renew(&self, snapshot: &mut Snapshot) -> Result<(), Error> {
+        self.check_not_gone(snapshot)?;
+        snapshot.modify(self.object, |_: &mut PersistentMapping| {})?;
+        Ok(())
+    }
+
     pub(crate) fn write_state(
         &self,
         snapshot: &mut Snapshot,

@@ -1,4 +1,4 @@
-//! The jobs that a worker has in its hands.
+//! The jobs that a worker has.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -105,6 +105,24 @@ pub fn close(
         }
         Ok(Closed::Released)
     })
+}
+
+/// Removes a job from `active` whose record cannot be read, so [`close`] is not possible.
+///
+/// # Errors
+/// [`Refusal::NotActive`], [`Refusal::NoWorker`], [`LayoutError`].
+pub fn discard(
+    snapshot: &mut Snapshot,
+    queue: &Queue,
+    worker: &str,
+    job: Oid,
+) -> Result<(), Error> {
+    let worker = WorkerRecord::open(snapshot, queue, worker)?;
+    snapshot.check_current(worker.object)?;
+    if !worker.active.remove(snapshot, key(job))? {
+        return Err(Refusal::NotActive(job.into()).into());
+    }
+    Ok(())
 }
 
 /// The key of a job in `active`.

@@ -1,0 +1,75 @@
+//! Workers, applications and a storage in memory, with crashes, lost connections, programs that stand still and
+//! clocks that jump. Everything follows from a seed.
+//!
+//! `TASK_WORLDS` is the number of worlds, `TASK_SEED` the first seed.
+
+#![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
+
+mod functions;
+mod judge;
+mod program;
+mod storage;
+mod world;
+
+use world::{Coverage, World};
+
+/// Number of worlds of a run that does not say it.
+const WORLDS: u64 = 100;
+
+/// What must happen in some world, so that the run shows something.
+const WANTED: [&str; 27] = [
+    "abandoned",
+    "cancel requested",
+    "cancelled",
+    "cancelled at once",
+    "clock set",
+    "conflicted",
+    "crash",
+    "declared gone",
+    "done",
+    "drain",
+    "expire jobs",
+    "failed",
+    "fenced",
+    "follow-up",
+    "forgotten",
+    "frozen",
+    "given back",
+    "late commit",
+    "late conflict",
+    "note",
+    "reaped",
+    "reconnected",
+    "retried",
+    "settle jobs",
+    "snoozed",
+    "unknown, committed",
+    "unknown, late",
+];
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn jobs_end_once_whatever_happens() {
+    let first = number("TASK_SEED").unwrap_or(0);
+    let worlds = number("TASK_WORLDS").unwrap_or(WORLDS);
+    let mut coverage = Coverage::new();
+    for seed in first..first + worlds {
+        match World::play(seed) {
+            Ok(world) => {
+                for (what, count) in world {
+                    *coverage.entry(what).or_default() += count;
+                }
+            }
+            Err(error) => panic!("world {seed} (TASK_SEED={seed} TASK_WORLDS=1): {error}"),
+        }
+    }
+    println!("{worlds} worlds: {coverage:?}");
+    if worlds >= WORLDS {
+        for what in WANTED {
+            assert!(coverage.contains_key(what), "no world has {what:?}: {coverage:?}");
+        }
+    }
+}
