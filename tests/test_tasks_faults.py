@@ -92,7 +92,7 @@ def test_a_stopped_worker_that_goes_on_cannot_commit(tasks, directory):
     job, = tasks.wait(oid)
     assert (job['state'], tasks.count()) == ('done', 1)
     os.kill(stopped.process.pid, signal.SIGCONT)
-    until(lambda: 'declared gone' in stopped.log() or 'fenced' in stopped.log().lower())
+    until(lambda: 'taken for dead' in stopped.log() or 'lost to another' in stopped.log())
     assert tasks.count() == 1
     # It takes jobs again.
     until(lambda: tasks.wait(tasks.enqueue('process_id'))[0]['owner'] != job['owner'])

@@ -314,7 +314,9 @@ class Process:
         """Connects to the database, as the worker says."""
         self.allowed = [pattern(text) for text in settings['allow']]
         self.wait_timeout = settings['wait_timeout']
-        sys.path[:0] = settings['paths']
+        # An empty entry is the current directory, which a function can change.
+        own = [os.path.abspath(path) for path in [*settings['paths'], '']]
+        sys.path[:] = own + [path for path in sys.path if path]
         limit = settings['memory']
         if limit:
             import resource
