@@ -260,15 +260,14 @@ def outcome(error, guard):
     text = shortened(error, TEXT_MAX)
     if guard.phase == 'begin':
         text = shortened(f'the result or the changes cannot be stored: {text}', TEXT_MAX)
-    ended_transaction = isinstance(error, (TransactionEnded, TransactionFailedError))
-    return {
-        'how': 'failed',
-        'kind': 'transaction' if ended_transaction else 'not-allowed' if isinstance(error, NotAllowed)
-                else shortened(name_of(type(error)), KIND_MAX),
-        'message': text,
-        'trace': shortened(trace(error), TRACE_MAX, keep_end=True),
-        'is_final': ended_transaction or isinstance(error, NotAllowed),
-    }
+    if isinstance(error, (TransactionEnded, TransactionFailedError)):
+        kind, is_final = 'transaction', True
+    elif isinstance(error, NotAllowed):
+        kind, is_final = 'not-allowed', True
+    else:
+        kind, is_final = name_of(type(error)), False
+    return {'how': 'failed', 'kind': shortened(kind, KIND_MAX), 'message': text,
+            'trace': shortened(trace(error), TRACE_MAX, keep_end=True), 'is_final': is_final}
 
 
 def name_of(kind):
