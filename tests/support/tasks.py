@@ -32,9 +32,9 @@ class Tasks:
     """A queue of a running server, in Python: only ZODB is used. Workers end with it."""
 
     def __init__(self, rzeo, server, directory):
-        self.rzeo, self.server, self.directory = rzeo, server, directory
+        self.rzeo, self.server, self.directory = os.environ.get('SCRATCH', rzeo), server, directory
         self.workers = []
-        done = subprocess.run([rzeo, 'tasks', 'init', self.address()], capture_output=True, text=True)
+        done = subprocess.run([self.rzeo, 'tasks', 'init', self.address()], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         self.db = ZODB.DB(ClientStorage(server.address, wait_timeout=60))
         self.change(lambda root: root.update(counter=PersistentMapping(value=0), jobs=PersistentMapping()))
@@ -109,7 +109,8 @@ class Worker:
             return f.read()
 
     def stop(self, patience=30):
-        """Ends the worker with SIGTERM; it must end with status 0."""
+        """Ends the worker with SIGTERM, once it has begun; it must end with status 0."""
+        until(lambda: 'worker registered' in self.log())
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(patience) == 0, self.log()
 
