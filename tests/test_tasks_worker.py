@@ -47,7 +47,8 @@ def test_an_application_enqueues_and_reads(tasks, size, directory):
         assert tuple(values) == ARGUMENTS[number % len(ARGUMENTS)]
         assert job['result'][1] == {'keyword': number}
     assert tasks.change(lambda root: root._p_jar.get(p64(jobs[0]))['result'][0][0] is root['counter'])
-    until(lambda: all(tasks.job(job)['side'].get('settled') for job in jobs))
+    # Sooner than by the audit of jobs that were forgotten.
+    until(lambda: all(tasks.job(job)['side'].get('settled') for job in jobs), 20)
     worker.stop()
     tasks.server.stop()
     # Python's ZODB opens and packs what is left.
