@@ -128,7 +128,7 @@ def test_the_server_stops_for_a_while(tasks, size):
 
 
 def test_many_enqueue_at_once(tasks, size):
-    clients, number = size('clients', 4, 32), size('jobs', 15, 1000)
+    clients, number = size('clients', 4, 16), size('jobs', 15, 250)
     for _ in range(size('workers', 2, 8)):
         tasks.worker()
     jobs, failures = [], []
