@@ -1,27 +1,19 @@
 """The Python process that executes jobs, without a worker: these tests send it messages and claim its jobs.
 
-It is the script of the crate rzeo-tasks; docs/spec/job-process.md describes the messages. Each test runs
+It is the script of the crate rzeo-tasks; docs/job-process.md describes the messages. Each test runs
 beside both servers.
 """
 import datetime
-import os
-import random
 import signal
 import time
 
 import pytest
-import transaction
-import ZODB
-from job_process import JobProcess
-from persistent.mapping import PersistentMapping
+from finish_proxy import FinishProxy
+from job_process import PATIENCE, Jobs, until
 from servers import Server
 from task_snippet import cancel
-from ZEO.ClientStorage import ClientStorage
 from ZODB.POSException import ConflictError
-from ZODB.utils import p64, u64
-
-#: Seconds that something may take that happens by itself.
-PATIENCE = 20
+from ZODB.utils import u64
 
 
 @pytest.fixture(params=['rzeo', 'python'])
@@ -31,82 +23,6 @@ def jobs(request, directory):
         jobs = Jobs(server, directory)
         yield jobs
         jobs.close()
-
-
-class Jobs:
-    """A database with jobs, and the process that executes them."""
-
-    def __init__(self, server, directory):
-        self.server, self.directory = server, directory
-        self.db = ZODB.DB(ClientStorage(server.address, wait_timeout=30))
-        self.processes = []
-        self.change(lambda root: root.update(counter=PersistentMapping(value=0)))
-
-    def change(self, change):
-        """Runs ``change(root)`` as a transaction and returns what it returns."""
-        with self.db.transaction() as connection:
-            result = change(connection.root())
-        return result
-
-    def claim(self, call, *args, **kwargs):
-        """Stores a job that a worker has just claimed: what the process gets. ``counter`` stands for the object."""
-        def change(root):
-            values = tuple(root['counter'] if arg == 'counter' else arg for arg in args)
-            root['job'] = job = PersistentMapping(
-                id='j1', call=f'task_functions:{call}', args=values, kwargs=kwargs, state='running', owner='w',
-                lease=random.getrandbits(64) - 2 ** 63, attempt=1, side=PersistentMapping())
-            transaction_of(root).savepoint()
-            return job._p_oid, job['lease'], job['call']
-        oid, lease, call = self.change(change)
-        serial = self.db.storage.load(oid)[1]
-        return {'job': u64(oid), 'lease': lease, 'claimed': u64(serial), 'id': 'j1', 'call': call, 'attempt': 1}
-
-    def process(self, **settings):
-        process = JobProcess(self.server.address, f'{self.directory}/output', **settings)
-        assert (process.hello['type'], process.hello['version']) == ('hello', 1)
-        self.processes.append(process)
-        return process
-
-    def execute(self, call, *args, **kwargs):
-        return self.process().execute(self.claim(call, *args, **kwargs))
-
-    def read(self, read):
-        """Reads a state that has all commits of the processes."""
-        last = max((process.tid for process in self.processes), default=0)
-        until(lambda: u64(self.db.storage.lastTransaction()) >= last)
-        return self.change(read)
-
-    def job(self):
-        """The job record, with its side record as a dict."""
-        return self.read(lambda root: {**root['job'], 'side': dict(root['job']['side'])})
-
-    def count(self):
-        return self.read(lambda root: root['counter']['value'])
-
-    def close(self):
-        for process in self.processes:
-            process.process.kill()
-            process.__exit__()
-        self.db.close()
-
-
-def transaction_of(root):
-    return root._p_jar.transaction_manager.get()
-
-
-def until(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, 'it does not happen'
-        time.sleep(.01)
-
-
-def is_alive(pid):
-    try:
-        with open(f'/proc/{pid}/stat') as f:
-            return f.read().rpartition(')')[2].split()[0] not in 'ZX'
-    except FileNotFoundError:
-        return False
 
 
 def test_result_and_changes_are_one_commit(jobs):
@@ -356,3 +272,23 @@ def test_the_connection_is_lost_while_the_function_works(jobs):
     with Server(jobs.server.command, jobs.server.path, address='%s:%d' % jobs.server.address):
         assert (jobs.count(), jobs.job()['state']) == (0, 'running')
         process.wait_timeout = 10
+
+
+def test_an_unknown_outcome_is_reported(jobs):
+    proxy = FinishProxy(jobs.server.address, seed=1)
+    process = jobs.process(servers=[list(proxy.address)])
+    assert process.execute(jobs.claim('count', 'counter'))['how'] == 'committed'
+    proxy.chance = 1
+    counts = []
+    for _ in range(4):
+        before = jobs.count()
+        assert process.execute(jobs.claim('count', 'counter')) == {'how': 'unknown'}
+        # Result and changes are both there, or both absent.
+        if proxy.counts['reply lost'] > len([c for c in counts if c]):
+            until(lambda: jobs.job()['state'] == 'done')
+        counts.append(jobs.count() - before)
+        assert (jobs.job()['state'] == 'done') == (counts[-1] == 1)
+    assert set(counts) == {0, 1}
+    proxy.chance = 0
+    assert process.execute(jobs.claim('count', 'counter'))['how'] == 'committed'
+    proxy.close()

@@ -1,14 +1,22 @@
 """The worker's side of a process that executes jobs (tasks/src/python/child.py), for tests without a worker."""
 import json
 import os
+import random
 import subprocess
 import sys
+import time
 
+import ZODB
+from persistent.mapping import PersistentMapping
 from servers import HERE, ROOT
+from ZEO.ClientStorage import ClientStorage
+from ZODB.utils import u64
 
 SCRIPT = os.path.join(ROOT, 'tasks', 'src', 'python', 'child.py')
 #: As in tasks/src/python/process.rs.
 START = "import sys; exec(compile(sys.stdin.buffer.read(int(sys.argv[1])), 'rzeo-job-process', 'exec'))"
+#: Seconds that something may take that happens by itself.
+PATIENCE = 20
 
 
 class JobProcess:
@@ -75,3 +83,81 @@ class JobProcess:
         self.process.stdin.close()
         self.process.stdout.close()
         self.process.wait(10)
+
+
+class Jobs:
+    """A database with jobs, and the process that executes them."""
+
+    def __init__(self, server, directory):
+        self.server, self.directory = server, directory
+        self.db = ZODB.DB(ClientStorage(server.address, wait_timeout=30))
+        self.processes = []
+        #: The last commit that reads have to see.
+        self.last = 0
+        self.change(lambda root: root.update(counter=PersistentMapping(value=0)))
+
+    def change(self, change):
+        """Runs ``change(root)`` as a transaction and returns what it returns."""
+        with self.db.transaction() as connection:
+            result = change(connection.root())
+        return result
+
+    def claim(self, call, *args, **kwargs):
+        """Stores a job that a worker has just claimed: what the process gets. ``counter`` stands for the object."""
+        def change(root):
+            values = tuple(root['counter'] if arg == 'counter' else arg for arg in args)
+            root['job'] = job = PersistentMapping(
+                id='j1', call=f'task_functions:{call}', args=values, kwargs=kwargs, state='running', owner='w',
+                lease=random.getrandbits(64) - 2 ** 63, attempt=1, side=PersistentMapping())
+            transaction_of(root).savepoint()
+            return job._p_oid, job['lease'], job['call']
+        oid, lease, call = self.change(change)
+        serial = self.db.storage.load(oid)[1]
+        return {'job': u64(oid), 'lease': lease, 'claimed': u64(serial), 'id': 'j1', 'call': call, 'attempt': 1}
+
+    def process(self, **settings):
+        process = JobProcess(self.server.address, f'{self.directory}/output', **settings)
+        assert (process.hello['type'], process.hello['version']) == ('hello', 1)
+        self.processes.append(process)
+        return process
+
+    def execute(self, call, *args, **kwargs):
+        return self.process().execute(self.claim(call, *args, **kwargs))
+
+    def read(self, read):
+        """Reads a state that has all commits of the processes."""
+        last = max([self.last, *(process.tid for process in self.processes)])
+        until(lambda: u64(self.db.storage.lastTransaction()) >= last)
+        return self.change(read)
+
+    def job(self):
+        """The job record, with its side record as a dict."""
+        return self.read(lambda root: {**root['job'], 'side': dict(root['job']['side'])})
+
+    def count(self):
+        return self.read(lambda root: root['counter']['value'])
+
+    def close(self):
+        for process in self.processes:
+            process.process.kill()
+            process.__exit__()
+        self.db.close()
+
+
+def transaction_of(root):
+    return root._p_jar.transaction_manager.get()
+
+
+def until(condition):
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, 'it does not happen'
+        time.sleep(.01)
+
+
+def is_alive(pid):
+    try:
+        with open(f'/proc/{pid}/stat') as f:
+            return f.read().rpartition(')')[2].split()[0] not in 'ZX'
+    except FileNotFoundError:
+        return False

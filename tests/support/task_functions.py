@@ -173,3 +173,34 @@ class Klass:
     @staticmethod
     def method():
         return 'of a class'
+
+
+def append(path, seconds=0):
+    """Has an effect outside of the database."""
+    import zasync
+    with open(path, 'a') as f:
+        f.write(f'{zasync.job().id} {zasync.job().number}\n')
+    time.sleep(seconds)
+
+
+def append_and_wait(path, go):
+    append(path)
+    return wait_for(go)
+
+
+def append_outcome(outcome, path):
+    """A follow-up: it gets the result or the failure."""
+    with open(path, 'a') as f:
+        f.write(f'{outcome["kind"] if isinstance(outcome, dict) else outcome}\n')
+
+
+def ignores(path):
+    """Does not stop when it is asked to."""
+    with open(path, 'a') as f:
+        f.write('called\n')
+    time.sleep(3600)
+
+
+def slow_count(counter, seconds):
+    count(counter)
+    time.sleep(seconds)

@@ -1,6 +1,6 @@
 """A process that executes jobs whose functions are written in Python.
 
-A worker of rzeo starts it and sends it jobs, one after the other; docs/spec/job-process.md describes the
+A worker of rzeo starts it and sends it jobs, one after the other; docs/job-process.md describes the
 messages. The process has its own connection to the database. It needs Python 3.8, ZODB and ZEO.
 
 The function's changes, its result and the final state of the job are one transaction. It conflicts if the
@@ -260,15 +260,14 @@ def outcome(error, guard):
     text = shortened(error, TEXT_MAX)
     if guard.phase == 'begin':
         text = shortened(f'the result or the changes cannot be stored: {text}', TEXT_MAX)
-    ended_transaction = isinstance(error, (TransactionEnded, TransactionFailedError))
-    return {
-        'how': 'failed',
-        'kind': 'transaction' if ended_transaction else 'not-allowed' if isinstance(error, NotAllowed)
-                else shortened(name_of(type(error)), KIND_MAX),
-        'message': text,
-        'trace': shortened(trace(error), TRACE_MAX, keep_end=True),
-        'is_final': ended_transaction or isinstance(error, NotAllowed),
-    }
+    if isinstance(error, (TransactionEnded, TransactionFailedError)):
+        kind, is_final = 'transaction', True
+    elif isinstance(error, NotAllowed):
+        kind, is_final = 'not-allowed', True
+    else:
+        kind, is_final = name_of(type(error)), False
+    return {'how': 'failed', 'kind': shortened(kind, KIND_MAX), 'message': text,
+            'trace': shortened(trace(error), TRACE_MAX, keep_end=True), 'is_final': is_final}
 
 
 def name_of(kind):
@@ -314,7 +313,9 @@ class Process:
         """Connects to the database, as the worker says."""
         self.allowed = [pattern(text) for text in settings['allow']]
         self.wait_timeout = settings['wait_timeout']
-        sys.path[:0] = settings['paths']
+        # An empty entry is the current directory, which a function can change.
+        own = [os.path.abspath(path) for path in [*settings['paths'], '']]
+        sys.path[:] = own + [path for path in sys.path if path]
         limit = settings['memory']
         if limit:
             import resource

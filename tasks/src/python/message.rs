@@ -1,5 +1,5 @@
 //! The messages between a worker and a process that executes jobs: objects in JSON, each after its length
-//! in four bytes, most significant first. `docs/spec/job-process.md` describes them.
+//! in four bytes, most significant first. `docs/job-process.md` describes them.
 
 use std::io::{self, Read, Write};
 
@@ -188,7 +188,7 @@ mod tests {
         let message = Request::Execute { job, lease, claimed, id, call: &call, attempt };
         let mut written = Vec::new();
         assert!(matches!(write(&mut written, &message), Err(MessageError::TooLarge(_))));
-        assert_eq!(written, []);
+        assert!(written.is_empty());
     }
 
     #[test]

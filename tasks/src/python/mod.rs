@@ -18,7 +18,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `child.py` | the program of the processes |
-//! | `message.rs` | messages, `docs/spec/job-process.md` |
+//! | `message.rs` | messages, `docs/job-process.md` |
 //! | `output.rs` | lines that functions print |
 //! | `process.rs` | one process |
 //! | `pool.rs` | the processes of a worker |

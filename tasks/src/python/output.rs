@@ -90,7 +90,17 @@ mod tests {
         let second = line("\u{fffd}second");
         assert_eq!(
             pieces(output),
-            [line("before"), begun, line("first"), line(""), second, ended, line("after"), next, last]
+            [
+                line("before"),
+                begun,
+                line("first"),
+                line(""),
+                second,
+                ended,
+                line("after"),
+                next,
+                last
+            ]
         );
     }
 

@@ -59,8 +59,9 @@ struct Running {
     handle: Arc<Handle>,
     /// Whether the process has been told of the job.
     is_sent: bool,
-    /// Why the function is asked to stop, if that was before.
+    /// Why the function is asked to stop.
     stop: Option<StopReason>,
+    is_abandoned: bool,
 }
 
 impl std::fmt::Debug for Work {
@@ -103,12 +104,12 @@ impl Executor for PythonPool {
             return (work.done)(Ended::Stopped);
         }
         let Some(running) = state.running.get_mut(&lease.0) else { return };
+        running.stop = Some(reason);
+        // Otherwise it is told after it is told of the job.
         if running.is_sent {
             let handle = Arc::clone(&running.handle);
             drop(state);
             send_stop(&handle, lease, reason);
-        } else {
-            running.stop = Some(reason);
         }
     }
 
@@ -118,11 +119,11 @@ impl Executor for PythonPool {
             drop(state);
             return (work.done)(Ended::Stopped);
         }
-        let handle = state.running.get(&lease.0).map(|running| Arc::clone(&running.handle));
+        let Some(running) = state.running.get_mut(&lease.0) else { return };
+        running.is_abandoned = true;
+        let handle = Arc::clone(&running.handle);
         drop(state);
-        if let Some(handle) = handle {
-            handle.kill();
-        }
+        handle.kill();
     }
 }
 
@@ -202,7 +203,8 @@ fn execute_job(shared: &Shared, process: &mut Process, mut work: Work) -> bool {
     let lease = work.task.lease;
     let (mut has_begun, ended) = match shared.send(&process.handle, &work.task) {
         Err(MessageError::TooLarge(bytes)) => {
-            let message = format!("the name of the function or the id of the job is too long: {bytes} bytes");
+            let message =
+                format!("the name of the function or the id of the job is too long: {bytes} bytes");
             let failure = Failure::new("malformed", message);
             (true, Some(Ended::Failed { failure, retry: Some(Retry::Never) }))
         }
@@ -223,9 +225,12 @@ fn execute_job(shared: &Shared, process: &mut Process, mut work: Work) -> bool {
         },
     };
     let mut state = shared.state.lock();
-    state.running.remove(&lease.0);
+    let is_unwanted = state
+        .running
+        .remove(&lease.0)
+        .is_none_or(|running| running.is_abandoned || running.stop.is_some());
     work.starts += 1;
-    if !has_begun && work.starts < STARTS_MAX && !state.is_closed {
+    if !has_begun && !is_unwanted && work.starts < STARTS_MAX {
         state.waiting.push_front(work);
         return false;
     }
@@ -243,7 +248,9 @@ fn receive_end(process: &mut Process, lease: Lease, has_begun: &mut bool) -> Res
             Ok(Some(Report::Ended { lease: of, end })) if of == lease => return Ok(end),
             Ok(None) => return Err(process.end()),
             Ok(Some(other)) => return Err(format!("has sent an unexpected message, {other:?}")),
-            Err(error) => return Err(format!("has sent a message that is not understood: {error}")),
+            Err(error) => {
+                return Err(format!("has sent a message that is not understood: {error}"));
+            }
         }
     }
 }
@@ -264,7 +271,12 @@ impl Shared {
         };
         state.idle -= 1;
         if let Some(work) = &work {
-            let running = Running { handle: Arc::clone(handle), is_sent: false, stop: None };
+            let running = Running {
+                handle: Arc::clone(handle),
+                is_sent: false,
+                stop: None,
+                is_abandoned: false,
+            };
             state.running.insert(work.task.lease.0, running);
         }
         work
@@ -285,7 +297,7 @@ impl Shared {
         let mut state = self.state.lock();
         let stop = state.running.get_mut(&task.lease.0).and_then(|running| {
             running.is_sent = true;
-            running.stop.take()
+            running.stop
         });
         drop(state);
         if let Some(reason) = stop {

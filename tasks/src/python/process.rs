@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use thiserror::Error;
 
 use super::message::{self, MessageError, Report, Request, VERSION};
@@ -26,10 +26,14 @@ const START: &str = "import sys; exec(compile(sys.stdin.buffer.read(int(sys.argv
 #[non_exhaustive]
 pub enum StartError {
     /// There are no patterns of functions that may be called.
-    #[error("no Python function is allowed; name those that jobs may call, such as --allow 'app.*'")]
+    #[error(
+        "no Python function is allowed; name those that jobs may call, such as 'app.*'"
+    )]
     NothingAllowed,
     /// The interpreter cannot be executed.
-    #[error("{program} cannot be executed: {error}; name the Python of the application with --python")]
+    #[error(
+        "{program} cannot be executed: {error}; name the Python of the application with --python"
+    )]
     NoPython {
         /// The interpreter.
         program: String,
@@ -69,7 +73,8 @@ pub(super) struct JobName {
 /// The ends of a process that other threads use.
 #[derive(Debug)]
 pub(super) struct Handle {
-    child: Mutex<Child>,
+    /// Absent after it was waited for: its number may be another one's then.
+    child: Mutex<Option<Child>>,
     pid: u32,
     stdin: Mutex<ChildStdin>,
     job: Mutex<Option<JobName>>,
@@ -101,7 +106,7 @@ impl Process {
         };
         let handle = Arc::new(Handle {
             pid: child.id(),
-            child: Mutex::new(child),
+            child: Mutex::new(Some(child)),
             stdin: Mutex::new(stdin),
             job: Mutex::new(None),
         });
@@ -151,11 +156,10 @@ impl Process {
     /// Waits for the end of a process whose output has ended, and says how it ended.
     pub(super) fn end(&self) -> String {
         for _ in 0..END_TRIES {
-            match self.handle.child.lock().try_wait() {
-                Ok(Some(status)) => return ended(status),
-                Ok(None) => thread::sleep(END_PAUSE),
-                Err(_) => break,
+            if self.handle.has_ended() {
+                break;
             }
+            thread::sleep(END_PAUSE);
         }
         self.handle.kill();
         self.handle.wait()
@@ -178,18 +182,26 @@ impl Handle {
 
     /// Kills the process and those that it has started.
     pub(super) fn kill(&self) {
-        let mut child = self.child.lock();
-        // The number of a process that was waited for may be another one's.
-        if matches!(child.try_wait(), Ok(None)) {
-            self.kill_group();
+        if let Some(group) = self.child.lock().as_ref().and_then(pid) {
+            let _ = kill_process_group(group, Signal::KILL);
         }
     }
 
-    /// Waits for the end of a process that was killed.
+    /// Whether the process has ended. Nobody has waited for it yet.
+    fn has_ended(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let of = self.child.lock().as_ref().and_then(pid).map(WaitId::Pid);
+        of.is_none_or(|of| !matches!(waitid(of, options), Ok(None)))
+    }
+
+    /// Waits for the end of a process that was killed, and says how it ended.
     fn wait(&self) -> String {
-        match self.child.lock().wait() {
-            Ok(status) => ended(status),
-            Err(error) => format!("has ended in an unknown way ({error})"),
+        let mut child = self.child.lock();
+        let waited = child.as_mut().map(Child::wait);
+        *child = None;
+        match waited {
+            Some(Ok(status)) => ended(status),
+            _ => "has ended in an unknown way".to_owned(),
         }
     }
 
@@ -197,13 +209,10 @@ impl Handle {
     pub(super) fn name_job(&self, job: JobName) {
         *self.job.lock() = Some(job);
     }
+}
 
-    fn kill_group(&self) {
-        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
-        if let Some(pid) = pid {
-            let _ = kill_process_group(pid, Signal::KILL);
-        }
-    }
+fn pid(child: &Child) -> Option<Pid> {
+    i32::try_from(child.id()).ok().and_then(Pid::from_raw)
 }
 
 /// How a process has ended, for people.
