@@ -239,11 +239,7 @@ impl From<CallError> for NotCommitted {
             | CallError::Lost(_)
             | CallError::Closed
             | CallError::Refused(Refused::Transaction(_)) => Self::Lost(error),
-            CallError::Refused(_)
-            | CallError::Odd { .. }
-            | CallError::Unwritable(_)
-            | CallError::Blob(_)
-            | CallError::Misuse(_) => Self::Denied(error),
+            _ => Self::Denied(error),
         }
     }
 }

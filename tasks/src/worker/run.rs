@@ -88,7 +88,8 @@ struct Driver<R> {
     shared: Arc<Shared<R>>,
     start: Clock,
     machine: machine::Worker,
-    kept: Arc<async_lock::Mutex<KeptSnapshot>>,
+    /// The bookkeeper's snapshot; a transaction takes it and puts it back.
+    kept: Arc<Mutex<Option<KeptSnapshot>>>,
     events: Subscription,
 }
 
@@ -105,7 +106,7 @@ where
     ) -> Self {
         let client = &options.bookkeeper;
         let events = client.subscribe();
-        let kept = Arc::new(async_lock::Mutex::new(KeptSnapshot::new(client)));
+        let kept = Arc::new(Mutex::new(Some(KeptSnapshot::new(client))));
         let settings = options.settings.clone();
         let machine = machine::Worker::new(Instant::START, settings, random());
         let bookkeeper = Database::new(client.clone());
@@ -208,12 +209,14 @@ where
     fn keep(&self, operation: Operation) {
         let (shared, kept) = (self.shared.clone(), self.kept.clone());
         self.spawn(async move {
-            let mut kept = kept.lock().await;
             let database = &shared.bookkeeper;
-            let outcome = match kept.advance(database).await {
+            let taken = kept.lock().take();
+            let mut snapshot = taken.unwrap_or_else(|| KeptSnapshot::new(database.client()));
+            let outcome = match snapshot.advance(database).await {
                 Ok(snapshot) => commit(database, snapshot, &operation).await,
                 Err(_) => Outcome::Lost,
             };
+            *kept.lock() = Some(snapshot);
             Input::Kept(outcome)
         });
     }
