@@ -20,6 +20,7 @@ use crate::tools::config::ConfigOptions;
 use crate::tools::nagios::NagiosOptions;
 use crate::tools::pack::PackOptions;
 use crate::tools::status::StatusOptions;
+use crate::tools::tasks::TasksOptions;
 use crate::tools::top::TopOptions;
 use crate::tools::{check, copy, dump, generate, record, repair, replay};
 use crate::values;
@@ -46,18 +47,20 @@ pub(crate) enum Command {
     Repair(repair::Options),
     Record(record::Options),
     Replay(replay::Options),
+    Tasks(TasksOptions),
     Completions(generate::CompletionsOptions),
     Man(generate::ManOptions),
 }
 
 /// The commands as `rzeo --help` lists them.
-const GROUPS: [(&str, &[&str]); 5] = [
+const GROUPS: [(&str, &[&str]); 6] = [
     ("Serve", &["serve"]),
     (
         "Look at servers, databases and configurations",
         &["status", "top", "nagios", "check", "dump", "config"],
     ),
     ("Maintain databases", &["pack", "copy", "repair"]),
+    ("Execute jobs", &["tasks"]),
     ("Test", &["record", "replay"]),
     ("Set up the shell", &["completions", "man"]),
 ];

@@ -53,6 +53,7 @@ pub fn main() -> ExitCode {
         Command::Repair(options) => end("repair", tools::repair::run(&options).map(status)),
         Command::Record(options) => end("record", tools::record::run(&options).map(status)),
         Command::Replay(options) => end("replay", tools::replay::run(&options)),
+        Command::Tasks(options) => end("tasks", tools::tasks::run(&options)),
         Command::Completions(options) => {
             let script = tools::generate::completions(&options, args::command());
             end("completions", script.map(status))

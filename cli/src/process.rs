@@ -72,6 +72,13 @@ pub(crate) fn write_address(path: &Path, address: &str) -> io::Result<()> {
     fs::rename(&temporary, path)
 }
 
+/// The name of this machine.
+pub(crate) fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

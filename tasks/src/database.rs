@@ -15,6 +15,10 @@ use thiserror::Error;
 /// Number of times that an operation is repeated that conflicted.
 const REPEATS: u32 = 10;
 
+/// Maximum bytes of a record. Storages take more, but every reader of the object loads all of it; large
+/// data belongs into objects of its own, or into blobs.
+const RECORD_BYTES_MAX: usize = 16 << 20;
+
 /// Maximum number of records that a snapshot keeps between transactions.
 const RECORDS_MAX: usize = 50_000;
 
@@ -55,6 +59,14 @@ pub enum Uncommitted<E> {
     /// The storage does not commit it.
     #[error("{0}")]
     Denied(CallError),
+    /// A record is too large. Nothing is committed.
+    #[error("the record of object {oid} has {bytes} bytes, more than {RECORD_BYTES_MAX}")]
+    TooLarge {
+        /// The object.
+        oid: Oid,
+        /// Bytes of its record.
+        bytes: usize,
+    },
 }
 
 impl Database {
@@ -133,6 +145,11 @@ impl Database {
                 Ok(_) => continue,
                 Err(error) => return Err(Uncommitted::Lost(error)),
             };
+            let mut stores = changes.stores.iter();
+            if let Some(large) = stores.find(|store| store.record.len() > RECORD_BYTES_MAX) {
+                let (oid, bytes) = (large.oid, large.record.len());
+                return Err(Uncommitted::TooLarge { oid, bytes });
+            }
             match self.commit(&changes).await {
                 Ok(tid) => {
                     let read = transaction.snapshot().oids().collect();
@@ -282,7 +299,8 @@ impl KeptSnapshot {
             self.snapshot = Snapshot::new(tid);
         }
         let seen = self.snapshot.tid();
-        let (now, later) = std::mem::take(&mut self.later).into_iter().partition(|(at, _)| *at <= tid);
+        let (now, later) =
+            std::mem::take(&mut self.later).into_iter().partition(|(at, _)| *at <= tid);
         self.later = later;
         let now: Vec<(Tid, Arc<[Oid]>)> = now;
         let changed = now.iter().filter(|(at, _)| *at > seen).flat_map(|(_, oids)| oids.iter());

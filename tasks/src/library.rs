@@ -115,7 +115,8 @@ impl Tasks {
             match enqueued {
                 Ok(done) => return Ok(oid_of(done.result, &done.new_oids)),
                 Err(Uncommitted::Conflict(_)) => {
-                    self.shard = i64::try_from(random() % layout::SHARDS.unsigned_abs()).unwrap_or(0);
+                    self.shard =
+                        i64::try_from(random() % layout::SHARDS.unsigned_abs()).unwrap_or(0);
                 }
                 Err(Uncommitted::Unknown(_)) => is_unknown = true,
                 Err(error) => return Err(error),
@@ -164,9 +165,9 @@ impl Tasks {
                 match events.next().await {
                     None => return Err(Uncommitted::Lost(CallError::Closed)),
                     Some(ClientEvent::Invalidated { oids, .. }) if oids.contains(&oid) => break,
-                    Some(
-                        ClientEvent::InvalidatedAll { .. } | ClientEvent::Connected { .. },
-                    ) => break,
+                    Some(ClientEvent::InvalidatedAll { .. } | ClientEvent::Connected { .. }) => {
+                        break;
+                    }
                     Some(_) => {}
                 }
             }
@@ -188,9 +189,8 @@ impl Tasks {
     /// # Errors
     /// [`TasksError`].
     pub async fn note(&self, oid: Oid, name: &str, value: &PyValue) -> Result<(), TasksError> {
-        let note = self
-            .database
-            .transact(|snapshot| deferred::note(snapshot, oid, name, value.clone()));
+        let note =
+            self.database.transact(|snapshot| deferred::note(snapshot, oid, name, value.clone()));
         note.await.map(|_| ())
     }
 
@@ -264,11 +264,7 @@ fn create_root(snapshot: &mut Snapshot) -> Result<(), Error> {
 
 /// The job that an earlier try has stored under one of these oids, if it has. Another program may have got the
 /// same oids if the storage was restarted, so the id decides.
-fn stored_before(
-    snapshot: &mut Snapshot,
-    oids: &[Oid],
-    id: &str,
-) -> Result<Option<Oid>, Error> {
+fn stored_before(snapshot: &mut Snapshot, oids: &[Oid], id: &str) -> Result<Option<Oid>, Error> {
     for oid in oids {
         match Job::read(snapshot, *oid) {
             Ok(job) if job.id == id => return Ok(Some(*oid)),

@@ -17,6 +17,7 @@ pub(crate) mod repair;
 pub(crate) mod replay;
 mod server_query;
 pub(crate) mod status;
+pub(crate) mod tasks;
 mod tls_options;
 pub(crate) mod top;
 

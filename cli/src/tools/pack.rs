@@ -20,6 +20,7 @@ use super::ToolError;
 use super::progress::Spinner;
 use super::server_query::{ClientError, QueryError, Server, runtime};
 use super::tls_options::TlsOptions;
+use crate::process::host_name;
 use crate::values;
 use rzeo_zconfig::python::repr;
 
@@ -119,8 +120,8 @@ enum PackError {
 }
 
 pub(crate) fn run(options: &PackOptions) -> Result<ExitCode, ToolError> {
-    let request = pack_time(options, &Zoned::now())
-        .and_then(|time| Ok((time, options.targets(own_host_name)?)));
+    let request =
+        pack_time(options, &Zoned::now()).and_then(|time| Ok((time, options.targets(host_name)?)));
     let (time, targets) = match request {
         Ok(request) => request,
         Err(error) => return Ok(fail(&error.to_string())),
@@ -288,13 +289,6 @@ fn split_name(text: &str) -> Option<(&str, Option<&str>)> {
         Some(at) if !text[at + 1..].contains(':') => Some((&text[..at], Some(&text[at + 1..]))),
         Some(_) => None,
     }
-}
-
-/// This machine's name, as the system knows it.
-fn own_host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim();
-    if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
 }
 
 /// The time to pack to, in seconds since 1970: now or that time of today, less the days. A time beyond the end

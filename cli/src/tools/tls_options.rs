@@ -55,11 +55,40 @@ impl TlsOptions {
         if self.tls {
             return self.files.configure().map(Some);
         }
+        self.check_unused()?;
+        Ok(None)
+    }
+
+    /// The files and names; `None` without TLS.
+    pub(crate) fn paths(&self) -> Result<Option<TlsPaths>, ToolError> {
+        if !self.tls {
+            self.check_unused()?;
+            return Ok(None);
+        }
+        Ok(Some(TlsPaths {
+            authenticate: self.files.tls_ca.clone(),
+            certificate: self.files.tls_certificate.clone(),
+            key: self.files.tls_key.clone(),
+            password: std::env::var(PASSWORD_VARIABLE).ok(),
+            server_hostname: self.files.tls_server.clone(),
+        }))
+    }
+
+    fn check_unused(&self) -> Result<(), ToolError> {
         match self.files.first_given() {
             Some(option) => Err(ToolError::Usage(format!("{option} has no effect without --tls"))),
-            None => Ok(None),
+            None => Ok(()),
         }
     }
+}
+
+/// The files and names of TLS, for a program that reads them itself.
+pub(crate) struct TlsPaths {
+    pub(crate) authenticate: Option<PathBuf>,
+    pub(crate) certificate: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+    pub(crate) password: Option<String>,
+    pub(crate) server_hostname: Option<String>,
 }
 
 impl TlsFiles {

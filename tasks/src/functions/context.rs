@@ -74,9 +74,10 @@ impl Context {
         value: impl Into<PyValue>,
     ) -> Result<(), Uncommitted<Error>> {
         let value = value.into();
-        let noted = self.0.database.transact(|snapshot| {
-            deferred::note(snapshot, self.0.job, name, value.clone())
-        });
+        let noted = self
+            .0
+            .database
+            .transact(|snapshot| deferred::note(snapshot, self.0.job, name, value.clone()));
         noted.await.map(|_| ())
     }
 }

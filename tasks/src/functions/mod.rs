@@ -50,7 +50,8 @@ pub(crate) struct Arguments {
 
 type Called = Result<PyValue, Failed>;
 type Plain = dyn Fn(&Arguments) -> Called + Send + Sync;
-type Async = dyn Fn(Context, &Arguments) -> Pin<Box<dyn Future<Output = Called> + Send>> + Send + Sync;
+type Async =
+    dyn Fn(Context, &Arguments) -> Pin<Box<dyn Future<Output = Called> + Send>> + Send + Sync;
 type InTransaction = dyn Fn(&mut Snapshot, &Arguments) -> Called + Send + Sync;
 
 /// A function by its kind.
@@ -133,7 +134,10 @@ impl Failed {
     /// A failure that another attempt would meet as well.
     pub(crate) fn finally(kind: &str, message: impl ToString) -> Self {
         let failure = Failure::new(kind, message);
-        Self { failure, retry: Some(Retry::Attempts { max: 1, base: 0.0, factor: 1.0, cap: 0.0, jitter: 0.0 }) }
+        Self {
+            failure,
+            retry: Some(Retry::Attempts { max: 1, base: 0.0, factor: 1.0, cap: 0.0, jitter: 0.0 }),
+        }
     }
 
     /// An error that a function has returned.

@@ -9,13 +9,13 @@ use rzeo_zasync::{Error, attempt};
 use thiserror::Error;
 
 use crate::database::{Database, Uncommitted};
-use crate::functions::{Arguments, Failed, Kind};
-
-/// Maximum bytes of the record of a result. A storage takes more, but every reader of the job loads it.
-pub(super) const RESULT_BYTES_MAX: usize = 16 << 20;
+use crate::functions::{Arguments, Failed};
 
 /// Executes a plain function. A panic is a failure.
-pub(super) fn call(function: &(dyn Fn(&Arguments) -> Result<rzeo_objects::PyValue, Failed> + Send + Sync), arguments: &Arguments) -> Ended {
+pub(super) fn call(
+    function: &(dyn Fn(&Arguments) -> Result<rzeo_objects::PyValue, Failed> + Send + Sync),
+    arguments: &Arguments,
+) -> Ended {
     match catch_unwind(AssertUnwindSafe(|| function(arguments))) {
         Ok(called) => ended(called),
         Err(panic) => ended(Err(panicked(&*panic))),
@@ -60,7 +60,9 @@ impl From<rzeo_objects::Error> for Stopped {
 /// Executes a function in the transaction that stores its result.
 pub(super) async fn in_transaction(
     database: &Database,
-    function: &(dyn Fn(&mut Snapshot, &Arguments) -> Result<rzeo_objects::PyValue, Failed> + Send + Sync),
+    function: &(
+         dyn Fn(&mut Snapshot, &Arguments) -> Result<rzeo_objects::PyValue, Failed> + Send + Sync
+     ),
     task: &Task,
 ) -> Ended {
     let mut snapshot = match database.snapshot(task.claimed).await {
@@ -84,7 +86,7 @@ pub(super) async fn in_transaction(
         Err(Uncommitted::Conflict(_)) => Ended::NotCommitted(NotCommitted::Conflict),
         Err(Uncommitted::Unknown(_)) => Ended::NotCommitted(NotCommitted::Unknown),
         Err(Uncommitted::Lost(_)) => Ended::NotCommitted(NotCommitted::Lost),
-        Err(Uncommitted::Denied(error)) => {
+        Err(error @ (Uncommitted::Denied(_) | Uncommitted::TooLarge { .. })) => {
             Ended::NotCommitted(NotCommitted::Denied(error.to_string()))
         }
     }
@@ -93,7 +95,9 @@ pub(super) async fn in_transaction(
 /// The function's changes, the result and the state of the job.
 fn store(
     snapshot: &mut Snapshot,
-    function: &(dyn Fn(&mut Snapshot, &Arguments) -> Result<rzeo_objects::PyValue, Failed> + Send + Sync),
+    function: &(
+         dyn Fn(&mut Snapshot, &Arguments) -> Result<rzeo_objects::PyValue, Failed> + Send + Sync
+     ),
     task: &Task,
     arguments: &Arguments,
     now: UnixTime,
@@ -111,9 +115,4 @@ fn store(
 pub(super) fn unknown(task: &Task) -> Ended {
     let text = format!("this worker has no function {:?}", task.call);
     ended(Err(Failed::finally("unknown-function", text)))
-}
-
-/// Whether a function is executed in the transaction of its result.
-pub(super) const fn is_in_transaction(kind: &Kind) -> bool {
-    matches!(kind, Kind::InTransaction(_))
 }

@@ -17,8 +17,8 @@ use rzeo_net::{Runtime, Timer as _};
 use rzeo_zasync::machine::{self, Ended, Input, Operation, Outcome, Output, Task};
 use rzeo_zasync::{Error, Lease};
 
-use super::{execute, log};
 use super::settings::{Spawn, WorkerOptions};
+use super::{execute, log};
 use crate::database::{Committed, Database, KeptSnapshot, Uncommitted};
 use crate::functions::{Context, Failed, Kind};
 use crate::library::random;
@@ -321,7 +321,9 @@ fn outcome_of(error: Uncommitted<Error>) -> Outcome {
         Uncommitted::Conflict(_) => Outcome::Conflict,
         Uncommitted::Unknown(_) => Outcome::Unknown,
         Uncommitted::Lost(_) => Outcome::Lost,
-        Uncommitted::Denied(error) => Outcome::Denied(error.to_string()),
+        error @ (Uncommitted::Denied(_) | Uncommitted::TooLarge { .. }) => {
+            Outcome::Denied(error.to_string())
+        }
     }
 }
 
@@ -331,7 +333,8 @@ async fn catch(
 ) -> Result<rzeo_objects::PyValue, Failed> {
     let mut task = task;
     poll_fn(move |cx| {
-        let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| task.as_mut().poll(cx)));
+        let polled =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| task.as_mut().poll(cx)));
         polled.unwrap_or_else(|panic| Poll::Ready(Err(execute::panicked(&*panic))))
     })
     .await

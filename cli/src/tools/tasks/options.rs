@@ -80,10 +80,10 @@ pub(super) struct WorkerOptions {
     #[arg(long, value_name = "DIRECTORY")]
     pub(super) path: Vec<PathBuf>,
 
-    /// Execute only functions whose MODULE:NAME matches this pattern, such as 'app.*'; repeatable
+    /// Execute functions whose MODULE:NAME matches this pattern, such as 'app.*'; repeatable
     ///
-    /// [default: all]
-    #[arg(long, value_name = "PATTERN")]
+    /// Every program that can write to the database can enqueue jobs, so functions have to be named.
+    #[arg(long, value_name = "PATTERN", required = true)]
     pub(super) accept: Vec<String>,
 
     /// Number of jobs to execute at the same time [default: number of processors]

@@ -1,0 +1,115 @@
+//! `rzeo tasks worker`: executes jobs whose functions are written in Python.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use rzeo_client::Client;
+use rzeo_eventlog::{Conventions, EventLog, Log, LogFormat};
+use rzeo_net::tokio::Tokio;
+use rzeo_tasks::python::{PythonPool, PythonSettings, PythonTls};
+use rzeo_tasks::rzeo_zasync::worker::WorkerInfo;
+use rzeo_tasks::{Functions, Spawn, Tasks, Worker, WorkerOptions as Options};
+
+use super::options::WorkerOptions;
+use super::refused;
+use crate::process::host_name;
+use crate::signals;
+use crate::tools::ToolError;
+use crate::tools::server_query::runtime;
+
+/// Maximum number of clients that commit the ends of jobs.
+const POOL_MAX: u32 = 8;
+
+/// A function that is asked to stop has this part of the time of `--grace`, and at least a second.
+const STOP_PART: u32 = 2;
+
+pub(super) fn run(options: &WorkerOptions) -> Result<ExitCode, ToolError> {
+    Log::install(EventLog::to_stderr(), LogFormat::Text, Conventions::default())
+        .map_err(|error| ToolError::Refused(error.to_string()))?;
+    let endings = signals::watch(None)?;
+    runtime()?.block_on(async {
+        let bookkeeper = options.queue.connect("rzeo worker").await?;
+        check(&bookkeeper, options).await?;
+        let executor = PythonPool::start(options.python_settings()?)
+            .map_err(|error| ToolError::Refused(error.to_string()))?;
+        let mut worker =
+            Options::new(&options.queue.queue, options.slots(), Functions::new(), bookkeeper);
+        worker.executor = Some(Arc::new(executor));
+        worker.settings.name = options.name();
+        worker.settings.info = options.info();
+        worker.settings.grace = (options.grace / STOP_PART).max(Duration::from_secs(1));
+        for _ in 0..options.slots().min(POOL_MAX) {
+            worker.pool.push(options.queue.open_client("rzeo worker")?);
+        }
+        let (worker, end) = Worker::start(Tokio, &spawn(), worker);
+        let drain = async {
+            let _ = endings.first.await;
+            worker.drain(options.grace);
+            let _ = endings.second.await;
+            worker.drain(Duration::ZERO);
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = end => Ok(ExitCode::SUCCESS),
+            () = drain => Ok(ExitCode::FAILURE),
+        }
+    })
+}
+
+/// Fails at once if there is no such queue; a worker would try for ever.
+async fn check(client: &Client, options: &WorkerOptions) -> Result<(), ToolError> {
+    let tasks = Tasks::new(client.clone(), &options.queue.queue);
+    tasks.workers().await.map(|_| ()).map_err(|error| refused(&error))
+}
+
+fn spawn() -> Spawn {
+    Arc::new(|task: Pin<Box<dyn Future<Output = ()> + Send>>| drop(tokio::spawn(task)))
+}
+
+impl WorkerOptions {
+    fn slots(&self) -> u32 {
+        let processors = || available_parallelism().map_or(1, |number| number.get());
+        self.slots.unwrap_or_else(|| u32::try_from(processors()).unwrap_or(1))
+    }
+
+    fn name(&self) -> String {
+        self.name.clone().unwrap_or_else(host_name)
+    }
+
+    fn info(&self) -> WorkerInfo {
+        WorkerInfo {
+            accept: self.accept.clone(),
+            slots: self.slots(),
+            host: host_name(),
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    fn python_settings(&self) -> Result<PythonSettings, ToolError> {
+        let servers = vec![self.queue.address.clone()];
+        let processes = usize::try_from(self.slots()).unwrap_or(usize::MAX);
+        let tls = self.queue.tls.paths()?.map(|files| PythonTls {
+            authenticate: files.authenticate,
+            certificate: files.certificate,
+            key: files.key,
+            password: files.password,
+            check_hostname: true,
+            server_hostname: files.server_hostname,
+        });
+        Ok(PythonSettings {
+            python: self.python.clone().into_os_string(),
+            storage: self.queue.storage.clone(),
+            tls,
+            paths: self.path.clone(),
+            processes,
+            wait_timeout: self.queue.connect_timeout,
+            label: format!("rzeo worker {}", self.name()),
+            ..PythonSettings::new(servers, self.accept.clone())
+        })
+    }
+}
