@@ -4,12 +4,13 @@ It is the script of the crate rzeo-tasks; docs/job-process.md describes the mess
 beside both servers.
 """
 import datetime
+import os
 import signal
 import time
 
 import pytest
 from finish_proxy import FinishProxy
-from job_process import PATIENCE, Jobs, until
+from job_process import PATIENCE, Jobs, is_alive, until
 from servers import Server
 from task_snippet import cancel
 from ZODB.POSException import ConflictError
@@ -239,12 +240,21 @@ def test_the_process_leaves_signals_to_the_worker(jobs):
     assert process.end()['how'] == 'committed'
 
 
-@pytest.mark.parametrize('call', ['die', 'fork_and_die'])
-def test_a_dead_process_is_noticed(jobs, call):
+def test_a_dead_process_is_noticed(jobs):
     process = jobs.process()
-    process.start(jobs.claim(call))
+    process.start(jobs.claim('die'))
     assert process.end() is None
     assert process.process.wait(PATIENCE) == 7
+
+
+def test_a_dead_process_is_noticed_while_another_lives_that_it_has_forked(jobs):
+    process, path = jobs.process(), f'{jobs.directory}/pid'
+    process.start(jobs.claim('fork_and_die', path))
+    assert process.end() is None
+    with open(path) as f:
+        pid = int(f.read())
+    assert is_alive(pid)
+    os.kill(pid, signal.SIGKILL)
 
 
 def test_memory_has_a_limit(jobs):

@@ -153,11 +153,14 @@ def prints(text):
     sys.stdout.write('no end')
 
 
-def fork_and_die():
+def fork_and_die(path):
     """Ends while a process that it has forked goes on."""
-    if os.fork() == 0:
+    pid = os.fork()
+    if pid == 0:
         time.sleep(600)
         os._exit(0)
+    with open(path, 'w') as f:
+        f.write(str(pid))
     die()
 
 
