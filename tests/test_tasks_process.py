@@ -200,16 +200,33 @@ def test_notes_do_not_disturb_those_who_write_beside_them(jobs):
     assert notes == {'progress': {'done': 100, 'total': 100}, 'ends': True}
 
 
+def test_a_note_of_a_lost_job_ends_the_function(jobs):
+    process = jobs.process()
+    process.start(jobs.claim('notes_for_ever', 'counter'))
+    until(lambda: jobs.job()['side'].get('notes'))
+    jobs.change(lambda root: root['job'].update(lease=1))
+    assert process.end() == {'how': 'stopped'}
+    assert jobs.count() == 0
+
+
 def test_a_cancelled_function_is_told(jobs):
     process = jobs.process()
     job = jobs.claim('until_stopped', 'counter')
     process.start(job)
     until(lambda: jobs.job()['side'].get('notes'))
     jobs.change(lambda root: cancel(root['job']))
-    process.send('stop', lease=job['lease'] + 1, reason='cancelled')
     process.send('stop', lease=job['lease'], reason='cancelled')
     assert process.end() == {'how': 'stopped'}
     assert jobs.count() == 0
+
+
+def test_another_claim_is_not_stopped(jobs):
+    process, go = jobs.process(), f'{jobs.directory}/go'
+    job = jobs.claim('check_after', go)
+    process.start(job)
+    process.send('stop', lease=job['lease'] + 1, reason='cancelled')
+    open(go, 'w').close()
+    assert process.end()['how'] == 'committed'
 
 
 def test_output_belongs_to_the_job(jobs):

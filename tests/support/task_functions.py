@@ -122,6 +122,12 @@ def until_stopped(counter):
     zasync.check()
 
 
+def check_after(path):
+    import zasync
+    wait_for(path)
+    zasync.check()
+
+
 def snooze(counter):
     import zasync
     count(counter)
@@ -138,6 +144,13 @@ def notes(number, counter, path=None):
     if path:
         wait_for(path)
     return number
+
+
+def notes_for_ever(counter):
+    import zasync
+    count(counter)
+    while True:
+        zasync.progress(1)
 
 
 def large_note():
