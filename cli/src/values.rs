@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use rzeo_core::Oid;
 use rzeo_eventlog::LogFormat;
 use rzeo_net::{Address, AddressError, LOOPBACK};
 
@@ -34,6 +35,17 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 /// A whole number. The standard library's errors do not say what is expected.
 pub(crate) fn whole_number<N: FromStr>(text: &str) -> Result<N, String> {
     text.parse().map_err(|_| "not a whole number in the range of this option".to_owned())
+}
+
+/// An oid: `0x` and hexadecimal digits, as rzeo prints oids.
+pub(crate) fn oid(text: &str) -> Result<Oid, String> {
+    hex(text).map(Oid).ok_or_else(|| format!("{text:?} is not an oid: 0x and up to 16 hex digits"))
+}
+
+/// A number of `0x` and hexadecimal digits.
+pub(crate) fn hex(text: &str) -> Option<u64> {
+    let digits = text.strip_prefix("0x")?;
+    u64::from_str_radix(digits, 16).ok()
 }
 
 /// The format of log records.

@@ -96,7 +96,8 @@ pub struct Queue {
 }
 
 impl ShardTree {
-    const ALL: [Self; 5] = [Self::Ready, Self::Later, Self::Parked, Self::Done, Self::Failed];
+    /// All trees, those of jobs that have not ended first.
+    pub const ALL: [Self; 5] = [Self::Ready, Self::Later, Self::Parked, Self::Done, Self::Failed];
 
     const fn key(self) -> &'static str {
         match self {
@@ -225,6 +226,24 @@ impl Queue {
             shards.push(number.as_int().ok_or_else(malformed)?);
         }
         Ok(shards)
+    }
+
+    /// The jobs of a tree, in the order of its keys. Entries that refer to nothing are left out.
+    ///
+    /// # Errors
+    /// [`LayoutError`].
+    pub fn jobs(
+        &self,
+        snapshot: &mut Snapshot,
+        shard: i64,
+        tree: ShardTree,
+    ) -> Result<Vec<Oid>, Error> {
+        let tree = self.tree(snapshot, shard, tree)?;
+        let (mut jobs, mut entries) = (Vec::new(), tree.entries(..)?);
+        while let Some((_, value)) = entries.next(snapshot)? {
+            jobs.extend(value.as_object().and_then(ObjectId::oid));
+        }
+        Ok(jobs)
     }
 
     /// Adds a shard, for a program whose transactions take long: what others enqueue meanwhile is in

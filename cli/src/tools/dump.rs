@@ -37,7 +37,7 @@ pub(crate) struct Options {
     until: Option<Tid>,
 
     /// Print only transactions with this object, and only its records
-    #[arg(long, value_name = "OID", value_parser = oid)]
+    #[arg(long, value_name = "OID", value_parser = values::oid)]
     oid: Option<Oid>,
 
     /// Print only the last N transactions
@@ -223,18 +223,9 @@ fn gap_out(out: &mut impl Write, options: &Options, gap: Gap) -> io::Result<()> 
     writeln!(out, "{kind} at {at}, {bytes} bytes: {what}")
 }
 
-fn oid(text: &str) -> Result<Oid, String> {
-    hex(text).map(Oid).ok_or_else(|| format!("{text:?} is not an oid: 0x and up to 16 hex digits"))
-}
-
-fn hex(text: &str) -> Option<u64> {
-    let digits = text.strip_prefix("0x")?;
-    u64::from_str_radix(digits, 16).ok()
-}
-
 /// A tid as such, or the first one of a time.
 fn bound(text: &str) -> Result<Tid, String> {
-    if let Some(tid) = hex(text) {
+    if let Some(tid) = values::hex(text) {
         return Ok(Tid(tid));
     }
     let local = || {
@@ -264,7 +255,7 @@ mod tests {
         assert!(bound("2026-11-24").is_ok() && bound("2026-11-24T10:00").is_ok());
         let refused = bound("yesterday").unwrap_err();
         assert!(refused.contains("\"yesterday\""), "{refused}");
-        assert!(oid("12").is_err());
+        assert!(values::oid("12").is_err());
     }
 
     #[test]
