@@ -26,9 +26,7 @@ const START: &str = "import sys; exec(compile(sys.stdin.buffer.read(int(sys.argv
 #[non_exhaustive]
 pub enum StartError {
     /// There are no patterns of functions that may be called.
-    #[error(
-        "no Python function is allowed; name those that jobs may call, such as 'app.*'"
-    )]
+    #[error("no Python function is allowed; name those that jobs may call, such as 'app.*'")]
     NothingAllowed,
     /// The interpreter cannot be executed.
     #[error(
