@@ -130,9 +130,12 @@ def test_a_process_that_dies_between_jobs_costs_no_job(pool):
     assert pool.execute('add', 1) == 'Committed'
 
 
-def test_processes_that_a_function_has_forked_do_not_hide_its_end(pool):
-    pool = pool(processes=1)
-    assert 'has ended with exit status 7' in pool.execute('fork_and_die')
+def test_processes_that_a_function_has_forked_end_with_its_process(pool, jobs):
+    pool, path = pool(processes=1), f'{jobs.directory}/pid'
+    assert 'has ended with exit status 7' in pool.execute('fork_and_die', path)
+    with open(path) as f:
+        pid = int(f.read())
+    until(lambda: not is_alive(pid))
 
 
 def test_a_function_that_does_not_stop_is_killed(pool, jobs):

@@ -4,12 +4,13 @@ It is the script of the crate rzeo-tasks; docs/job-process.md describes the mess
 beside both servers.
 """
 import datetime
+import os
 import signal
 import time
 
 import pytest
 from finish_proxy import FinishProxy
-from job_process import PATIENCE, Jobs, until
+from job_process import PATIENCE, Jobs, is_alive, until
 from servers import Server
 from task_snippet import cancel
 from ZODB.POSException import ConflictError
@@ -199,16 +200,33 @@ def test_notes_do_not_disturb_those_who_write_beside_them(jobs):
     assert notes == {'progress': {'done': 100, 'total': 100}, 'ends': True}
 
 
+def test_a_note_of_a_lost_job_ends_the_function(jobs):
+    process = jobs.process()
+    process.start(jobs.claim('notes_for_ever', 'counter'))
+    until(lambda: jobs.job()['side'].get('notes'))
+    jobs.change(lambda root: root['job'].update(lease=1))
+    assert process.end() == {'how': 'stopped'}
+    assert jobs.count() == 0
+
+
 def test_a_cancelled_function_is_told(jobs):
     process = jobs.process()
     job = jobs.claim('until_stopped', 'counter')
     process.start(job)
     until(lambda: jobs.job()['side'].get('notes'))
     jobs.change(lambda root: cancel(root['job']))
-    process.send('stop', lease=job['lease'] + 1, reason='cancelled')
     process.send('stop', lease=job['lease'], reason='cancelled')
     assert process.end() == {'how': 'stopped'}
     assert jobs.count() == 0
+
+
+def test_another_claim_is_not_stopped(jobs):
+    process, go = jobs.process(), f'{jobs.directory}/go'
+    job = jobs.claim('check_after', go)
+    process.start(job)
+    process.send('stop', lease=job['lease'] + 1, reason='cancelled')
+    open(go, 'w').close()
+    assert process.end()['how'] == 'committed'
 
 
 def test_output_belongs_to_the_job(jobs):
@@ -239,12 +257,21 @@ def test_the_process_leaves_signals_to_the_worker(jobs):
     assert process.end()['how'] == 'committed'
 
 
-@pytest.mark.parametrize('call', ['die', 'fork_and_die'])
-def test_a_dead_process_is_noticed(jobs, call):
+def test_a_dead_process_is_noticed(jobs):
     process = jobs.process()
-    process.start(jobs.claim(call))
+    process.start(jobs.claim('die'))
     assert process.end() is None
     assert process.process.wait(PATIENCE) == 7
+
+
+def test_a_dead_process_is_noticed_while_another_lives_that_it_has_forked(jobs):
+    process, path = jobs.process(), f'{jobs.directory}/pid'
+    process.start(jobs.claim('fork_and_die', path))
+    assert process.end() is None
+    with open(path) as f:
+        pid = int(f.read())
+    assert is_alive(pid)
+    os.kill(pid, signal.SIGKILL)
 
 
 def test_memory_has_a_limit(jobs):

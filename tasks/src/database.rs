@@ -87,12 +87,18 @@ impl Database {
     /// # Errors
     /// If the server cannot be reached.
     pub async fn snapshot(&self, at_least: Tid) -> Result<Snapshot, CallError> {
+        self.wait_for(at_least).await?;
+        Ok(Snapshot::new(self.client.last_tid()))
+    }
+
+    /// Waits until the client is connected and has seen a commit.
+    async fn wait_for(&self, tid: Tid) -> Result<(), CallError> {
         self.client.wait_connected().await?;
-        while self.client.last_tid() < at_least {
+        while self.client.last_tid() < tid {
             // The answer follows all invalidations.
             self.client.ping().await?;
         }
-        Ok(Snapshot::new(self.client.last_tid()))
+        Ok(())
     }
 
     /// Applies an operation to what is committed now, and commits what it has changed. Repeats that after a
@@ -276,13 +282,14 @@ impl KeptSnapshot {
         Self { snapshot: Snapshot::new(client.last_tid()), events, later: Vec::new() }
     }
 
-    /// The snapshot, as of what is committed now.
+    /// The snapshot, as of what is committed now, and at least of what was committed up to `at_least`.
     pub(crate) async fn advance(
         &mut self,
         database: &Database,
+        at_least: Tid,
     ) -> Result<&mut Snapshot, CallError> {
         let client = database.client();
-        client.wait_connected().await?;
+        database.wait_for(at_least).await?;
         // All events up to this commit are queued before it is shown.
         let tid = client.last_tid();
         let mut is_new = self.snapshot.oids().nth(RECORDS_MAX).is_some();

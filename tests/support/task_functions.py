@@ -122,6 +122,12 @@ def until_stopped(counter):
     zasync.check()
 
 
+def check_after(path):
+    import zasync
+    wait_for(path)
+    zasync.check()
+
+
 def snooze(counter):
     import zasync
     count(counter)
@@ -140,6 +146,13 @@ def notes(number, counter, path=None):
     return number
 
 
+def notes_for_ever(counter):
+    import zasync
+    count(counter)
+    while True:
+        zasync.progress(1)
+
+
 def large_note():
     import zasync
     zasync.note('a', 'x' * 100000)
@@ -153,11 +166,14 @@ def prints(text):
     sys.stdout.write('no end')
 
 
-def fork_and_die():
+def fork_and_die(path):
     """Ends while a process that it has forked goes on."""
-    if os.fork() == 0:
+    pid = os.fork()
+    if pid == 0:
         time.sleep(600)
         os._exit(0)
+    with open(path, 'w') as f:
+        f.write(str(pid))
     die()
 
 

@@ -12,7 +12,7 @@ use futures_channel::{mpsc, oneshot};
 use futures_core::Stream as _;
 use parking_lot::Mutex;
 use rzeo_client::{ClientEvent, Subscription};
-use rzeo_core::{Instant, Oid};
+use rzeo_core::{Instant, Oid, Tid};
 use rzeo_net::{Runtime, Timer as _};
 use rzeo_zasync::machine::{self, Ended, Input, Operation, Outcome, Output, Task};
 use rzeo_zasync::{Error, Lease};
@@ -91,6 +91,8 @@ struct Driver<R> {
     /// The bookkeeper's snapshot; a transaction takes it and puts it back.
     kept: Arc<Mutex<Option<KeptSnapshot>>>,
     events: Subscription,
+    /// The last commit of other clients that the bookkeeper has to see: those of ended attempts.
+    seen: Tid,
 }
 
 impl<R> Driver<R>
@@ -122,7 +124,7 @@ where
             next: AtomicUsize::new(0),
             contexts: Mutex::default(),
         });
-        Self { shared, start: Clock::now(), machine, kept, events }
+        Self { shared, start: Clock::now(), machine, kept, events, seen: Tid::ZERO }
     }
 
     fn now(&self) -> Instant {
@@ -159,7 +161,10 @@ where
                 }
             });
             match next.await {
-                Next::Input(input) => self.machine.handle_input(self.now(), input),
+                Next::Input(input) => {
+                    self.seen = self.seen.max(ended_at(&input).unwrap_or(Tid::ZERO));
+                    self.machine.handle_input(self.now(), input);
+                }
                 Next::Event(event) => {
                     if let Some(input) = input_of(event, || client.last_tid()) {
                         self.machine.handle_input(self.now(), input);
@@ -207,12 +212,12 @@ where
     }
 
     fn keep(&self, operation: Operation) {
-        let (shared, kept) = (self.shared.clone(), self.kept.clone());
+        let (shared, kept, seen) = (self.shared.clone(), self.kept.clone(), self.seen);
         self.spawn(async move {
             let database = &shared.bookkeeper;
             let taken = kept.lock().take();
             let mut snapshot = taken.unwrap_or_else(|| KeptSnapshot::new(database.client()));
-            let outcome = match snapshot.advance(database).await {
+            let outcome = match snapshot.advance(database, seen).await {
                 Ok(snapshot) => commit(database, snapshot, &operation).await,
                 Err(_) => Outcome::Lost,
             };
@@ -225,7 +230,9 @@ where
         let shared = self.shared.clone();
         self.spawn(async move {
             let database = shared.any();
-            let outcome = match database.snapshot(rzeo_core::Tid::ZERO).await {
+            // Another client has claimed the job.
+            let claimed = shared.options.bookkeeper.last_tid();
+            let outcome = match database.snapshot(claimed).await {
                 Ok(mut snapshot) => commit(database, &mut snapshot, &operation).await,
                 Err(_) => Outcome::Lost,
             };
@@ -292,7 +299,16 @@ enum Next {
     Closed,
 }
 
-fn input_of(event: ClientEvent, last_tid: impl FnOnce() -> rzeo_core::Tid) -> Option<Input> {
+/// The commit in which an attempt has ended.
+const fn ended_at(input: &Input) -> Option<Tid> {
+    match input {
+        Input::Executed { ended: Ended::Committed(tid), .. } => Some(*tid),
+        Input::Concluded { outcome: Outcome::Committed { tid, .. }, .. } => *tid,
+        _ => None,
+    }
+}
+
+fn input_of(event: ClientEvent, last_tid: impl FnOnce() -> Tid) -> Option<Input> {
     match event {
         ClientEvent::Invalidated { tid, oids } => Some(Input::Invalidated { tid, oids }),
         ClientEvent::InvalidatedAll { tid } => Some(Input::InvalidatedAll { tid }),
