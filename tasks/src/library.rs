@@ -100,7 +100,7 @@ impl Tasks {
             let snapshot = self.database.snapshot(Tid::ZERO).await;
             let mut snapshot = snapshot.map_err(Uncommitted::Lost)?;
             let shard = self.shard;
-            let stored = is_unknown.then(|| oids.clone()).unwrap_or_default();
+            let stored = if is_unknown { oids.clone() } else { Vec::new() };
             let enqueued = self
                 .database
                 .transact_on(&mut snapshot, &mut oids, 0, |snapshot| {

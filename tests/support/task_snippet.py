@@ -1,27 +1,12 @@
-"""What a Python application needs to enqueue and to cancel jobs of rzeo-zasync: ZODB, and these functions."""
-import random
-import time
-import uuid
+"""The functions that docs/tasks.md gives to Python applications, as they stand there: ``enqueue`` and ``cancel``."""
+import os
+import re
 
-from persistent.mapping import PersistentMapping
+from servers import HERE
 
+PAGE = os.path.join(HERE, '..', 'docs', 'tasks.md')
 
-def enqueue(connection, call, *args, **kwargs):
-    """Adds a job to the transaction; the application keeps what is returned, to read the outcome."""
-    queue = connection.root()['zasync']['queues']['default']
-    job = PersistentMapping(id=uuid.uuid4().hex, call=call, args=args, kwargs=kwargs, state='pending')
-    ready = queue['inbox'][random.randrange(32)]['ready']
-    due = max(0, min(int(time.time() * 1000), 2 ** 42 - 1))
-    while not ready.insert(4 << 60 | due << 18 | random.getrandbits(18), job):
-        pass
-    return job
-
-
-def cancel(job):
-    """Cancels a job, or asks its worker to stop. After a ConflictError: begin again, and call it again."""
-    if job['state'] in ('held', 'waiting', 'pending'):
-        job['state'] = 'cancelled'
-    elif job['state'] == 'running':
-        job['cancel'] = True
-    else:
-        raise ValueError(f"the job is {job['state']} already")
+with open(PAGE) as f:
+    blocks = re.findall(r'^```python\n(.*?)^```', f.read(), re.DOTALL | re.MULTILINE)
+snippet, = [block for block in blocks if 'def enqueue' in block]
+exec(compile(snippet, PAGE, 'exec'))

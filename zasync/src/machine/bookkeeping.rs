@@ -147,6 +147,8 @@ pub(super) struct PeerInfo {
 pub(super) enum Looked {
     Running,
     CancelRequested,
+    /// The attempt is over. Its executor reports that, too.
+    Ended,
     Lost,
 }
 
@@ -320,11 +322,18 @@ fn look(
         let found = match unless_lacking(attempt::check(snapshot, *job, *lease))? {
             Ok(_) => Looked::Running,
             Err(Error::Refused(Refusal::CancelRequested)) => Looked::CancelRequested,
+            Err(_) if is_ended(snapshot, *job, *lease)? => Looked::Ended,
             Err(_) => Looked::Lost,
         };
         looked.push((*job, *lease, found));
     }
     Ok(looked)
+}
+
+/// Whether the attempt with this lease was the last one, and is over.
+fn is_ended(snapshot: &mut Snapshot, job: Oid, lease: Lease) -> Result<bool, Error> {
+    let job = unless_lacking(Job::read(snapshot, job))?;
+    Ok(job.is_ok_and(|job| job.lease == Some(lease) && job.state().is_final()))
 }
 
 impl Take {

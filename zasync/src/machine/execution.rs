@@ -168,7 +168,8 @@ impl Execution {
         if !matches!(self.state, State::Running) {
             return;
         }
-        if matches!(self.stop, Some((StopReason::Fenced, _))) {
+        let is_committed = matches!(ended, Ended::Committed(_));
+        if !is_committed && matches!(self.stop, Some((StopReason::Fenced, _))) {
             return self.over(cx, JobEvent::Fenced);
         }
         match ended {

@@ -77,7 +77,7 @@ impl Executions {
     pub(super) fn looked(&mut self, cx: &mut Context, looked: Vec<(Oid, Lease, Looked)>) {
         for (job, lease, looked) in looked {
             self.with(cx, job, lease, |execution, cx| match looked {
-                Looked::Running => {}
+                Looked::Running | Looked::Ended => {}
                 Looked::CancelRequested => execution.stop(cx, StopReason::Cancelled),
                 Looked::Lost => execution.stop(cx, StopReason::Fenced),
             });

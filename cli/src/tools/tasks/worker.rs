@@ -8,7 +8,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use rzeo_client::Client;
-use rzeo_eventlog::{Conventions, EventLog, Log, LogFormat};
+use rzeo_eventlog::{Conventions, EventLog, Log, LogFormat, RecordFormat, Style};
 use rzeo_net::tokio::Tokio;
 use rzeo_tasks::python::{PythonPool, PythonSettings, PythonTls};
 use rzeo_tasks::rzeo_zasync::worker::WorkerInfo;
@@ -28,8 +28,7 @@ const POOL_MAX: u32 = 8;
 const STOP_PART: u32 = 2;
 
 pub(super) fn run(options: &WorkerOptions) -> Result<ExitCode, ToolError> {
-    Log::install(EventLog::to_stderr(), LogFormat::Text, Conventions::default())
-        .map_err(|error| ToolError::Refused(error.to_string()))?;
+    install_log()?;
     let endings = signals::watch(None)?;
     runtime()?.block_on(async {
         let bookkeeper = options.queue.connect("rzeo worker").await?;
@@ -58,6 +57,19 @@ pub(super) fn run(options: &WorkerOptions) -> Result<ExitCode, ToolError> {
             () = drain => Ok(ExitCode::FAILURE),
         }
     })
+}
+
+/// One line for each event, to standard error.
+fn install_log() -> Result<(), ToolError> {
+    let format = "%(asctime)s %(levelname)s %(message)s";
+    let refused = |error: String| ToolError::Refused(error);
+    let mut log = EventLog::to_stderr();
+    for handler in &mut log.handlers {
+        let format = RecordFormat::parse(format, Style::Classic, false);
+        handler.format = format.map_err(|error| refused(error.to_string()))?;
+    }
+    let installed = Log::install(log, LogFormat::Text, Conventions::default());
+    installed.map(|_| ()).map_err(|error| refused(error.to_string()))
 }
 
 /// Fails at once if there is no such queue; a worker would try for ever.
