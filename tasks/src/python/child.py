@@ -33,7 +33,9 @@ KIND_MAX, TEXT_MAX, TRACE_MAX = 200, 4096, 32768
 #: Maximum bytes of the notes of a job, pickled.
 NOTES_BYTES_MAX = 64 << 10
 #: How often a note is tried again that conflicts with what others write beside the job.
-NOTE_TRIES = 20
+NOTE_TRIES = 50
+#: Maximum seconds before it is tried again.
+NOTE_PAUSE = .1
 #: Seconds between two looks whether the storage has a commit.
 POLL_SECONDS = .002
 
@@ -214,7 +216,7 @@ class Attempt:
         if not isinstance(key, str):
             raise TypeError(f'the key of a note is a str, not {type(key).__name__}')
         own = TransactionManager()
-        for _ in range(NOTE_TRIES):
+        for attempt in range(NOTE_TRIES):
             own.begin()
             connection = self.process.db.open(own)
             try:
@@ -229,7 +231,7 @@ class Attempt:
             except Refused:
                 raise Stopped('fenced') from None
             except ConflictError:
-                time.sleep(random.random() * POLL_SECONDS)
+                time.sleep(random.random() * min(NOTE_PAUSE, POLL_SECONDS * 2 ** attempt))
             finally:
                 own.abort()
                 connection.close()
