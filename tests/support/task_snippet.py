@@ -2,9 +2,9 @@
 import os
 import re
 
-from servers import HERE
+from servers import ROOT
 
-PAGE = os.path.join(HERE, '..', 'docs', 'tasks.md')
+PAGE = os.path.join(ROOT, 'docs', 'tasks.md')
 
 with open(PAGE) as f:
     blocks = re.findall(r'^```python\n(.*?)^```', f.read(), re.DOTALL | re.MULTILINE)

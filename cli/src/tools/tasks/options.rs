@@ -99,6 +99,24 @@ pub(super) struct WorkerOptions {
     /// Time for running jobs to end after the first signal, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = values::duration)]
     pub(super) grace: Duration,
+
+    /// Maximum address space of a Python process, in MiB; what needs more is a MemoryError
+    #[arg(long, value_name = "MIB", value_parser = values::whole_number::<u32>)]
+    pub(super) memory: Option<u32>,
+
+    /// Replace a Python process after this many jobs, if functions leak memory
+    #[arg(long, value_name = "NUMBER", value_parser = values::whole_number::<u64>)]
+    pub(super) process_jobs: Option<u64>,
+
+    /// Time between two signs of life of this worker, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = values::duration)]
+    pub(super) beat: Duration,
+
+    /// Take workers for dead whose sign of life stays the same for this time, in seconds
+    ///
+    /// At least four beats of this worker, and longer than a few beats of the others.
+    #[arg(long, value_name = "SECONDS", default_value = "45", value_parser = values::duration)]
+    pub(super) dead_after: Duration,
 }
 
 /// Store a job, and print its oid

@@ -24,6 +24,9 @@ use crate::tools::server_query::runtime;
 /// Maximum number of clients that commit the ends of jobs.
 const POOL_MAX: u32 = 8;
 
+/// Maximum number of Python processes, however many slots people give the worker while it runs.
+const PROCESSES_MAX: usize = 64;
+
 /// A function that is asked to stop has this part of the time of `--grace`, and at least a second.
 const STOP_PART: u32 = 2;
 
@@ -40,6 +43,8 @@ pub(super) fn run(options: &WorkerOptions) -> Result<ExitCode, ToolError> {
         worker.executor = Some(Arc::new(executor));
         worker.settings.name = options.name();
         worker.settings.info = options.info();
+        worker.settings.beat = options.beat;
+        worker.settings.dead_after = options.dead_after;
         worker.settings.grace = (options.grace / STOP_PART).max(Duration::from_secs(1));
         for _ in 0..options.slots().min(POOL_MAX) {
             worker.pool.push(options.queue.open_client("rzeo worker")?);
@@ -104,7 +109,6 @@ impl WorkerOptions {
 
     fn python_settings(&self) -> Result<PythonSettings, ToolError> {
         let servers = vec![self.queue.address.clone()];
-        let processes = usize::try_from(self.slots()).unwrap_or(usize::MAX);
         let tls = self.queue.tls.paths()?.map(|files| PythonTls {
             authenticate: files.authenticate,
             certificate: files.certificate,
@@ -118,7 +122,9 @@ impl WorkerOptions {
             storage: self.queue.storage.clone(),
             tls,
             paths: self.path.clone(),
-            processes,
+            processes: PROCESSES_MAX.max(usize::try_from(self.slots()).unwrap_or(usize::MAX)),
+            jobs_per_process: self.process_jobs,
+            memory: self.memory.map(|mib| u64::from(mib) << 20),
             wait_timeout: self.queue.connect_timeout,
             label: format!("rzeo worker {}", self.name()),
             ..PythonSettings::new(servers, self.accept.clone())
