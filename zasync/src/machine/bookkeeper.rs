@@ -223,7 +223,7 @@ impl Bookkeeper {
         if at > cx.now {
             return None;
         }
-        self.shards.begin(scope);
+        let scan_max = self.shards.begin(scope);
         let slots = self.free_slots(executions);
         let leases = (0..slots).map(|_| Lease(cx.random.next())).collect();
         Some(Take {
@@ -232,6 +232,7 @@ impl Bookkeeper {
             shards: self.shards.of(scope).to_vec(),
             slots,
             running: executions.count(),
+            scan_max,
             leases,
         })
     }
@@ -452,6 +453,12 @@ impl Bookkeeper {
         let scope = if taken.is_all { Scope::All } else { Scope::Home };
         self.shards.looked(scope, read, taken.next_due);
         self.upkeep.found(cx, &self.shards, &taken);
+        let has_room = self.free_slots(executions) > 0;
+        if taken.jobs.is_empty() && taken.is_cut && has_room {
+            self.shards.deepen(scope, cx.now);
+        } else {
+            self.shards.was_enough(scope);
+        }
         let now = cx.time();
         for (job, lease, due) in taken.jobs {
             let waited = Duration::try_from_secs_f64(now.0 - due.0).unwrap_or_default();

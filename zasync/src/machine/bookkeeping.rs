@@ -18,10 +18,6 @@ use crate::queue::{self, Entry, Filed, Placement, Search};
 use crate::state::{JobState, WorkerState};
 use crate::worker::{self, Closed, WorkerInfo, WorkerRecord};
 
-/// Maximum number of entries that are read of each tree of a shard. What is behind them is found when they
-/// are filed or taken.
-const SCAN_MAX: usize = 512;
-
 /// Maximum number of follow-ups that one transaction settles because they took over an outcome. The rest
 /// is found by the scan of `parked`.
 const PASSED_MAX: usize = 64;
@@ -71,6 +67,8 @@ pub(super) struct Take {
     pub(super) shards: Vec<i64>,
     pub(super) slots: usize,
     pub(super) running: usize,
+    /// Maximum number of entries to read of each tree.
+    pub(super) scan_max: usize,
     /// Leases for the jobs, in their order.
     pub(super) leases: Vec<Lease>,
 }
@@ -162,6 +160,8 @@ pub(super) struct Taken {
     pub(super) misplaced: Vec<Place>,
     pub(super) malformed: Vec<(Place, Option<ObjectId>, String)>,
     pub(super) next_due: Option<UnixTime>,
+    /// Whether there are entries that were not read.
+    pub(super) is_cut: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -339,7 +339,8 @@ fn is_ended(snapshot: &mut Snapshot, job: Oid, lease: Lease) -> Result<bool, Err
 impl Take {
     fn apply(&self, snapshot: &mut Snapshot, queue: &Queue, now: UnixTime) -> Result<Taken, Error> {
         let worker = WorkerRecord::open(snapshot, queue, &self.worker)?;
-        let search = Search { now, slots: self.slots, running: self.running, scan_max: SCAN_MAX };
+        let Self { slots, running, scan_max, .. } = *self;
+        let search = Search { now, slots, running, scan_max };
         let accept = |job: &Job| worker.accepts(&job.call);
         let choice = queue::choose(snapshot, queue, &self.shards, &search, accept)?;
         let mut taken = Taken {
@@ -348,6 +349,7 @@ impl Take {
             unsettled: choice.unsettled,
             misplaced: choice.misplaced,
             next_due: choice.next_due,
+            is_cut: choice.is_cut,
             ..Taken::default()
         };
         let malformed = choice.malformed.into_iter();

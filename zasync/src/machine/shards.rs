@@ -17,6 +17,14 @@ use super::random::{Random, mix};
 /// Minimum and maximum time before a worker looks through the shards of others.
 const OTHERS_AFTER: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(75));
 
+/// Number of entries of each tree that a look reads at first, and at most.
+const SCAN: usize = 64;
+const SCAN_MAX: usize = 1 << 15;
+
+/// How much more a look reads if the one before found nothing to take among what it read: the first jobs may all
+/// be ones that this worker does not execute.
+const SCAN_FACTOR: usize = 8;
+
 /// Which shards a look is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scope {
@@ -27,13 +35,20 @@ pub(super) enum Scope {
 }
 
 /// When to look through some shards.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Look {
     at: Option<Instant>,
     /// When a job begins that was not due at the last look.
     due: Option<UnixTime>,
     /// What the last look has read: a change of it can be a new job.
     read: BTreeSet<Oid>,
+    scan_max: usize,
+}
+
+impl Default for Look {
+    fn default() -> Self {
+        Self { at: None, due: None, read: BTreeSet::new(), scan_max: SCAN }
+    }
 }
 
 /// The shards of the queue.
@@ -127,11 +142,27 @@ impl Shards {
         times.min_by_key(|(at, _)| *at)
     }
 
-    /// A look begins. What changes from now on is for the next one.
-    pub(super) fn begin(&mut self, scope: Scope) {
+    /// A look begins. What changes from now on is for the next one. Returns how many entries of each tree it
+    /// reads.
+    pub(super) fn begin(&mut self, scope: Scope) -> usize {
         let look = self.look(scope);
         look.at = None;
         look.due = None;
+        look.scan_max
+    }
+
+    /// A look has found nothing to take, but has not read everything. The next one reads more.
+    pub(super) fn deepen(&mut self, scope: Scope, now: Instant) {
+        let look = self.look(scope);
+        if look.scan_max < SCAN_MAX {
+            look.scan_max *= SCAN_FACTOR;
+            self.wake_at(scope, now);
+        }
+    }
+
+    /// A look has read enough.
+    pub(super) fn was_enough(&mut self, scope: Scope) {
+        self.look(scope).scan_max = SCAN;
     }
 
     /// What a look has read, and when the next job is due.

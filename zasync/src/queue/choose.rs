@@ -66,6 +66,8 @@ pub struct Choice {
     pub malformed: Vec<(Place, Option<ObjectId>, Error)>,
     /// When the next job begins that is not due yet.
     pub next_due: Option<UnixTime>,
+    /// Whether a tree has entries that were not read.
+    pub is_cut: bool,
 }
 
 /// Looks through shards for jobs that are due. `accept` says whether the worker can execute a job; it is
@@ -87,7 +89,7 @@ pub fn choose(
     for shard in shards {
         for tree in [ShardTree::Ready, ShardTree::Later, ShardTree::Parked] {
             let named = queue.tree(snapshot, *shard, tree)?;
-            scan(snapshot, &named, tree, search, |key, value| {
+            choice.is_cut |= scan(snapshot, &named, tree, search, |key, value| {
                 let place = Place { shard: *shard, tree, key };
                 found.push(Found { place, path: named.path_of(&key.into()), value });
             })?;
@@ -172,23 +174,23 @@ struct Found {
     value: PyValue,
 }
 
-/// Reads entries of one tree; of `later`, only those that can be due.
+/// Reads entries of one tree; of `later`, only those that can be due. Returns whether there are more.
 fn scan(
     snapshot: &mut Snapshot,
     named: &NamedTree,
     tree: ShardTree,
     search: &Search,
     mut found: impl FnMut(i64, PyValue),
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let mut entries = match tree {
         ShardTree::Later => named.entries(..=PyValue::from(last_due(search.now)))?,
         _ => named.entries(..)?,
     };
     for _ in 0..search.scan_max {
-        let Some((key, value)) = entries.next(snapshot)? else { break };
+        let Some((key, value)) = entries.next(snapshot)? else { return Ok(false) };
         found(key.as_int().expect("the keys of LO trees are integers"), value);
     }
-    Ok(())
+    Ok(entries.next(snapshot)?.is_some())
 }
 
 /// When the first job of `later` begins that is not due.

@@ -112,11 +112,7 @@ impl Judge {
         self.jobs.iter().filter(|(_, known)| is_endless(known)).map(|(oid, _)| *oid).collect()
     }
 
-    pub(crate) fn is_all_settled(&self, storage: &mut Storage) -> bool {
-        self.unsettled(storage).is_empty()
-    }
-
-    /// The jobs that are not settled, for people.
+    /// The jobs that are not settled, or that a worker still has, for people.
     pub(crate) fn unsettled(&self, storage: &mut Storage) -> String {
         let mut text = String::new();
         for oid in self.jobs.keys() {
@@ -125,6 +121,10 @@ impl Judge {
                 Ok(seen) => text += &format!("{oid} {} {}; ", seen.deferred.state, seen.call),
                 Err(error) => text += &format!("{oid} {error}; "),
             }
+        }
+        match storage.read(actives) {
+            Ok(actives) if actives.is_empty() => {}
+            actives => text += &format!("active: {actives:?}"),
         }
         text
     }
@@ -147,8 +147,7 @@ impl Judge {
                 self.judge_follow_up(*oid, follows, storage)?;
             }
         }
-        let actives = storage.read(actives).map_err(|error| error.to_string())?;
-        if actives.is_empty() { Ok(()) } else { Err(format!("still active: {actives:?}")) }
+        Ok(())
     }
 
     /// A follow-up was called for the outcome that it has a call for, or has taken the outcome over.

@@ -126,11 +126,12 @@ impl World {
         }
     }
 
-    /// Lets time pass: a little, or until the next timeout.
+    /// Lets time pass: a little, until the next timeout, or much, so that programs are taken for dead.
     fn pass_time(&mut self) {
         let next = self.programs.iter().filter_map(Program::timeout).min_by(f64::total_cmp);
         let time = match next {
             Some(next) if self.rng.bool() => next,
+            _ if self.rng.u32(0..10) == 0 => self.time + self.rng.f64() * 60.0,
             _ => self.time + self.rng.f64() * 3.0,
         };
         self.set_time(time);
@@ -348,7 +349,7 @@ impl World {
         for step in 0..HEALING_STEPS {
             self.go_on();
             self.judge.judge(&mut self.storage)?;
-            if step % 64 == 0 && self.judge.is_all_settled(&mut self.storage) {
+            if step % 64 == 0 && self.judge.unsettled(&mut self.storage).is_empty() {
                 return self.judge.judge_end(&mut self.storage, &self.functions);
             }
         }
