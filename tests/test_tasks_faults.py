@@ -9,28 +9,17 @@ import pytest
 import ZODB
 from finish_proxy import FinishProxy
 from servers import Server
-from tasks import FINAL, Tasks, until
+from tasks import FINAL, SERVERS, lines, serving, until
 from ZEO.ClientStorage import ClientStorage
 
 #: Options of workers that take others for dead after a short time.
 IMPATIENT = '--beat', '0.5', '--dead-after', '3'
 
 
-@pytest.fixture(params=['tokio', 'smol', 'python'])
+@pytest.fixture(params=SERVERS)
 def tasks(request, rzeo, reference, directory):
-    command = reference if request.param == 'python' else f'{rzeo} serve --runtime {request.param}'
-    with Server(command, f'{directory}/Data.fs', settings=['transaction-timeout 10']) as server:
-        tasks = Tasks(rzeo, server, directory)
+    with serving(request.param, rzeo, reference, directory, 10) as tasks:
         yield tasks
-        tasks.close()
-
-
-def lines(path):
-    try:
-        with open(path) as f:
-            return f.read().splitlines()
-    except FileNotFoundError:
-        return []
 
 
 def test_killed_workers_lose_nothing_and_repeat_nothing(tasks, size):

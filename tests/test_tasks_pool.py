@@ -10,8 +10,9 @@ import subprocess
 import sys
 
 import pytest
-from job_process import Jobs, is_alive, until
+from job_process import Jobs, is_alive
 from servers import HERE
+from tasks import until
 
 
 @pytest.fixture

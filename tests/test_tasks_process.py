@@ -10,9 +10,10 @@ import time
 
 import pytest
 from finish_proxy import FinishProxy
-from job_process import PATIENCE, Jobs, is_alive, until
+from job_process import PATIENCE, Jobs, is_alive
 from servers import Server
 from task_snippet import cancel
+from tasks import until
 from ZODB.POSException import ConflictError
 from ZODB.utils import u64
 

@@ -8,9 +8,8 @@ import time
 
 import pytest
 import ZODB
-from servers import Server
 from task_snippet import cancel
-from tasks import Tasks, until
+from tasks import SERVERS, lines, serving, until
 from ZEO.ClientStorage import ClientStorage
 from ZODB.FileStorage import FileStorage
 from ZODB.serialize import referencesf
@@ -20,21 +19,10 @@ ARGUMENTS = [(), (1, 2.5, 'text', b'bytes', None, True), (datetime.date(2026, 12
              (2 ** 70, frozenset([1]))]
 
 
-@pytest.fixture(params=['tokio', 'smol', 'python'])
+@pytest.fixture(params=SERVERS)
 def tasks(request, rzeo, reference, directory):
-    command = reference if request.param == 'python' else f'{rzeo} serve --runtime {request.param}'
-    with Server(command, f'{directory}/Data.fs', settings=['transaction-timeout 30']) as server:
-        tasks = Tasks(rzeo, server, directory)
+    with serving(request.param, rzeo, reference, directory, 30) as tasks:
         yield tasks
-        tasks.close()
-
-
-def lines(path):
-    try:
-        with open(path) as f:
-            return f.read().splitlines()
-    except FileNotFoundError:
-        return []
 
 
 def test_an_application_enqueues_and_reads(tasks, size, directory):

@@ -4,18 +4,18 @@ import os
 import random
 import subprocess
 import sys
-import time
 
 import ZODB
 from persistent.mapping import PersistentMapping
 from servers import HERE, ROOT
+from tasks import until
 from ZEO.ClientStorage import ClientStorage
 from ZODB.utils import u64
 
 SCRIPT = os.path.join(ROOT, 'tasks', 'src', 'python', 'child.py')
 #: As in tasks/src/python/process.rs.
 START = "import sys; exec(compile(sys.stdin.buffer.read(int(sys.argv[1])), 'rzeo-job-process', 'exec'))"
-#: Seconds that something may take that happens by itself.
+#: Seconds that a process may take to end.
 PATIENCE = 20
 
 
@@ -146,13 +146,6 @@ class Jobs:
 
 def transaction_of(root):
     return root._p_jar.transaction_manager.get()
-
-
-def until(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, 'it does not happen'
-        time.sleep(.01)
 
 
 def is_alive(pid):

@@ -8,12 +8,13 @@ import time
 
 import ZODB
 from persistent.mapping import PersistentMapping
-from servers import HERE
+from servers import HERE, RUNTIMES, Server
 from task_snippet import enqueue
 from ZEO.ClientStorage import ClientStorage
 from ZODB.POSException import ConflictError
 from ZODB.utils import p64, u64
 
+SERVERS = *RUNTIMES, 'python'
 FINAL = {'done', 'failed', 'cancelled', 'expired'}
 #: Seconds that jobs may take which are executed by themselves.
 PATIENCE = 90
@@ -28,13 +29,32 @@ def until(condition, patience=PATIENCE):
     return value
 
 
+def lines(path):
+    """The lines of a file, none if there is no file."""
+    try:
+        with open(path) as f:
+            return f.read().splitlines()
+    except FileNotFoundError:
+        return []
+
+
+@contextlib.contextmanager
+def serving(kind, rzeo, reference, directory, timeout):
+    """A queue whose server is rzeo on a runtime, or Python's server: one of ``SERVERS``."""
+    command = reference if kind == 'python' else f'{rzeo} serve --runtime {kind}'
+    with Server(command, f'{directory}/Data.fs', settings=[f'transaction-timeout {timeout}']) as server:
+        tasks = Tasks(rzeo, server, directory)
+        yield tasks
+        tasks.close()
+
+
 class Tasks:
     """A queue of a running server, in Python: only ZODB is used. Workers end with it."""
 
     def __init__(self, rzeo, server, directory):
-        self.rzeo, self.server, self.directory = os.environ.get('SCRATCH', rzeo), server, directory
+        self.rzeo, self.server, self.directory = rzeo, server, directory
         self.workers = []
-        done = subprocess.run([self.rzeo, 'tasks', 'init', self.address()], capture_output=True, text=True)
+        done = subprocess.run([rzeo, 'tasks', 'init', self.address()], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         self.db = ZODB.DB(ClientStorage(server.address, wait_timeout=60))
         self.change(lambda root: root.update(counter=PersistentMapping(value=0), jobs=PersistentMapping()))
