@@ -13,7 +13,7 @@
 //! they ended. All decisions are here: what to do next, what a conflict or an unknown outcome means, when
 //! to try again, and which worker is dead.
 //!
-//! The machine has the four methods of the other machines. It has no clock: [`Instant`] is an argument,
+//! The machine has the four methods of the other machines. It has no clock: the time is an argument,
 //! and the time of the storage is what the tids of commits say, plus the time since. It has no random
 //! numbers but those that follow from its seed.
 
