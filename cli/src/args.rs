@@ -45,9 +45,9 @@ pub(crate) enum Command {
     Pack(PackOptions),
     Copy(copy::Options),
     Repair(repair::Options),
+    Tasks(TasksOptions),
     Record(record::Options),
     Replay(replay::Options),
-    Tasks(TasksOptions),
     Completions(generate::CompletionsOptions),
     Man(generate::ManOptions),
 }

@@ -70,9 +70,9 @@ pub(super) struct WorkerOptions {
     #[command(flatten)]
     pub(super) queue: QueueOptions,
 
-    /// Execute functions written in Python with this interpreter, which must have ZODB and ZEO
+    /// Execute functions in Python with this interpreter
     ///
-    /// Such as the python or zconsole interpreter of the application's virtual environment.
+    /// ZODB and ZEO must be installed there. Such as the python or zconsole interpreter of the application's virtual environment.
     #[arg(long, value_name = "PYTHON")]
     pub(super) python: PathBuf,
 
@@ -80,19 +80,19 @@ pub(super) struct WorkerOptions {
     #[arg(long, value_name = "DIRECTORY")]
     pub(super) path: Vec<PathBuf>,
 
-    /// Execute functions whose MODULE:NAME matches this pattern, such as 'app.*'; repeatable
+    /// Execute functions that match this pattern, such as 'app.*'; repeatable
     ///
     /// Every program that can write to the database can enqueue jobs, so functions have to be named.
     #[arg(long, value_name = "PATTERN", required = true)]
     pub(super) accept: Vec<String>,
 
-    /// Number of jobs to execute at the same time [default: number of processors]
+    /// Number of jobs to execute at the same time [default: the processors]
     ///
     /// `want.slots` in the worker's record changes it while it runs.
     #[arg(short, long, value_name = "NUMBER", value_parser = values::whole_number::<u32>)]
     pub(super) slots: Option<u32>,
 
-    /// Beginning of the worker's name in the database [default: the host's name]
+    /// Beginning of the worker's name in the database [default: the host's]
     #[arg(long, value_name = "NAME")]
     pub(super) name: Option<String>,
 
@@ -100,7 +100,9 @@ pub(super) struct WorkerOptions {
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = values::duration)]
     pub(super) grace: Duration,
 
-    /// Maximum address space of a Python process, in MiB; what needs more is a MemoryError
+    /// Maximum address space of a Python process, in MiB
+    ///
+    /// A function that needs more gets a MemoryError. [default: no limit]
     #[arg(long, value_name = "MIB", value_parser = values::whole_number::<u32>)]
     pub(super) memory: Option<u32>,
 
@@ -112,7 +114,7 @@ pub(super) struct WorkerOptions {
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = values::duration)]
     pub(super) beat: Duration,
 
-    /// Take workers for dead whose sign of life stays the same for this time, in seconds
+    /// Time without a beat after which a worker is dead, in seconds
     ///
     /// At least four beats of this worker, and longer than a few beats of the others.
     #[arg(long, value_name = "SECONDS", default_value = "45", value_parser = values::duration)]
@@ -129,7 +131,7 @@ pub(super) struct EnqueueOptions {
     #[arg(value_name = "MODULE:NAME")]
     pub(super) call: String,
 
-    /// Arguments: JSON, or text if it is no JSON; NAME=VALUE for keyword arguments
+    /// Arguments: JSON, or else text; NAME=VALUE for keyword arguments
     #[arg(value_name = "ARGUMENT")]
     pub(super) arguments: Vec<String>,
 
@@ -149,7 +151,7 @@ pub(super) struct EnqueueOptions {
     #[arg(long, value_name = "NUMBER", value_parser = values::whole_number::<u8>)]
     pub(super) priority: Option<u8>,
 
-    /// Maximum number of attempts; 1 never repeats the job, even if its worker dies
+    /// Maximum number of attempts; 1: never repeat, even if the worker dies
     #[arg(long, value_name = "NUMBER", value_parser = values::whole_number::<u32>)]
     pub(super) attempts: Option<u32>,
 
