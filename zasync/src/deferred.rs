@@ -141,7 +141,7 @@ pub fn note(
         let at = notes.iter().position(|(key, _)| key.as_text() == Some(name));
         match at {
             Some(at) => notes[at].1 = value,
-            None if notes.len() >= NOTES_MAX => return Err(Refusal::TooManyNotes.into()),
+            None if notes.len() >= NOTES_MAX => return Err(Refusal::TooManyNotes(NOTES_MAX).into()),
             None => notes.push((name.into(), value)),
         }
         snapshot.modify(side, |side: &mut PersistentMapping| {

@@ -163,9 +163,9 @@ pub enum Refusal {
     /// Follow-ups are dispatched when the outcome is known.
     #[error("it is {0}, so it has no outcome yet")]
     NotFinal(JobState),
-    /// A deferred has at most [`NOTES_MAX`](crate::deferred::NOTES_MAX) notes.
-    #[error("it has {} notes, which is the maximum", crate::deferred::NOTES_MAX)]
-    TooManyNotes,
+    /// A deferred has no more notes than this.
+    #[error("it has {0} notes, which is the maximum")]
+    TooManyNotes(usize),
     /// The follow-ups have been dispatched.
     #[error("it is settled already")]
     Settled,

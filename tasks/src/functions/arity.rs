@@ -9,8 +9,8 @@ use rzeo_objects::{PyValue, Snapshot};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::call::{Arguments, Failed};
 use super::context::Context;
-use super::{Arguments, Failed};
 
 /// A function that jobs can call. Implemented for `Fn(…) -> Result<T, E>` of up to eight arguments.
 ///

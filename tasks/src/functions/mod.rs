@@ -21,6 +21,7 @@
 //! | [`Functions::add_in_transaction`] | in the transaction of its result | exactly once, in the database |
 
 mod arity;
+mod call;
 mod context;
 
 use std::collections::BTreeMap;
@@ -29,24 +30,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use rzeo_objects::{PyValue, Snapshot};
-use rzeo_zasync::{Failure, Retry};
 
 pub use self::arity::{AsyncFunction, Function, FunctionInTransaction};
+pub(crate) use self::call::{Arguments, Failed};
 pub use self::context::Context;
-
-/// A failure of a function, and whether the job's own policy does not apply to it.
-#[derive(Clone, Debug)]
-pub(crate) struct Failed {
-    pub(crate) failure: Failure,
-    pub(crate) retry: Option<Retry>,
-}
-
-/// Positional and keyword arguments.
-#[derive(Clone, Debug)]
-pub(crate) struct Arguments {
-    pub(crate) args: Vec<PyValue>,
-    pub(crate) kwargs: Vec<(String, PyValue)>,
-}
 
 type Called = Result<PyValue, Failed>;
 type Plain = dyn Fn(&Arguments) -> Called + Send + Sync;
@@ -127,21 +114,5 @@ impl Functions {
 
     pub(crate) fn get(&self, name: &str) -> Option<&Kind> {
         self.0.get(name)
-    }
-}
-
-impl Failed {
-    /// A failure that another attempt would meet as well.
-    pub(crate) fn finally(kind: &str, message: impl ToString) -> Self {
-        let failure = Failure::new(kind, message);
-        Self {
-            failure,
-            retry: Some(Retry::Attempts { max: 1, base: 0.0, factor: 1.0, cap: 0.0, jitter: 0.0 }),
-        }
-    }
-
-    /// An error that a function has returned.
-    pub(crate) fn error(error: impl std::fmt::Display) -> Self {
-        Self { failure: Failure::new("error", error), retry: None }
     }
 }

@@ -22,6 +22,9 @@ pub struct Worker {
     executions: Executions,
     /// When running functions are asked to stop.
     stop_at: Option<Instant>,
+    /// When a worker that is to end gives up waiting for a storage that cannot be reached. Others take its
+    /// jobs then.
+    give_up_at: Option<Instant>,
     has_ended: bool,
 }
 
@@ -41,7 +44,14 @@ impl Worker {
             outputs: VecDeque::new(),
         };
         let bookkeeper = Bookkeeper::new(&mut cx);
-        Self { cx, bookkeeper, executions: Executions::default(), stop_at: None, has_ended: false }
+        Self {
+            cx,
+            bookkeeper,
+            executions: Executions::default(),
+            stop_at: None,
+            give_up_at: None,
+            has_ended: false,
+        }
     }
 
     /// Tells the worker what happened.
@@ -78,7 +88,10 @@ impl Worker {
             }
             Input::Drain { within } => {
                 bookkeeper.drain();
-                self.stop_at = earlier(self.stop_at, Some(cx.now.after(within)));
+                let stop_at = cx.now.after(within);
+                self.stop_at = earlier(self.stop_at, Some(stop_at));
+                let give_up_at = stop_at.after(cx.settings.grace);
+                self.give_up_at = earlier(self.give_up_at, Some(give_up_at));
             }
         }
         self.advance();
@@ -98,7 +111,9 @@ impl Worker {
         let is_connected = self.bookkeeper.is_connected();
         let bookkeeper = self.bookkeeper.timeout(&self.cx, &self.executions);
         let stop = self.stop_at.filter(|_| self.executions.count() > 0);
-        earlier(earlier(bookkeeper, self.executions.timeout(is_connected)), stop)
+        let give_up = self.give_up_at.filter(|_| !is_connected);
+        let machine = earlier(bookkeeper, self.executions.timeout(is_connected));
+        earlier(machine, earlier(stop, give_up))
     }
 
     /// Tells the worker that time has passed. Calling early or twice does nothing.
@@ -117,7 +132,7 @@ impl Worker {
         if self.has_ended {
             return;
         }
-        let Self { cx, bookkeeper, executions, stop_at, has_ended } = self;
+        let Self { cx, bookkeeper, executions, stop_at, give_up_at, has_ended } = self;
         if stop_at.is_some_and(|at| at <= cx.now) {
             executions.stop_all(cx, StopReason::Draining);
             // It is not asked again: what does not stop is abandoned.
@@ -126,7 +141,8 @@ impl Worker {
         executions.handle_timeout(cx, bookkeeper.is_connected());
         bookkeeper.over(cx, executions.take_over());
         bookkeeper.advance(cx, executions);
-        if bookkeeper.has_left() {
+        let has_given_up = !bookkeeper.is_connected() && give_up_at.is_some_and(|at| at <= cx.now);
+        if bookkeeper.has_left() || has_given_up {
             *has_ended = true;
             cx.output(Output::Ended);
         }

@@ -84,15 +84,7 @@ impl World {
     }
 
     fn start_program(&mut self) {
-        let settings = WorkerSettings {
-            queue: "default".into(),
-            name: "w".into(),
-            info: WorkerInfo { slots: self.rng.u32(1..=4), ..WorkerInfo::default() },
-            retry: RETRY,
-            beat: Duration::from_secs(10),
-            dead_after: Duration::from_secs(45),
-            grace: Duration::from_secs(5),
-        };
+        let settings = settings(self.rng.u32(1..=4));
         let rate = 1.0 + (self.rng.f64() - 0.5) * 2e-4;
         let mut program = Program::new(self.time, rate, settings, self.rng.u64(..));
         program.connect(self.time, &self.storage);
@@ -424,4 +416,17 @@ fn keep(snapshot: &mut rzeo_objects::Snapshot, job: ObjectId) -> Result<(), Erro
         root.insert("last", reference);
     })?;
     Ok(())
+}
+
+/// A worker with this number of slots.
+pub(crate) fn settings(slots: u32) -> WorkerSettings {
+    WorkerSettings {
+        queue: "default".into(),
+        name: "w".into(),
+        info: WorkerInfo { slots, ..WorkerInfo::default() },
+        retry: RETRY,
+        beat: Duration::from_secs(10),
+        dead_after: Duration::from_secs(45),
+        grace: Duration::from_secs(5),
+    }
 }

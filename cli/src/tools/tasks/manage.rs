@@ -11,8 +11,9 @@ use rzeo_tasks::rzeo_zasync::deferred::Cancelled;
 use rzeo_tasks::rzeo_zasync::{Call, JobOptions as Options, JobState, NewJob, Retry};
 use rzeo_tasks::{JobReport, Tasks, new_id};
 
+use super::errors::refused;
 use super::options::{Action, EnqueueOptions, JobOptions, ListOptions, ShowOptions, arguments};
-use super::{refused, show};
+use super::show;
 use crate::tools::ToolError;
 
 pub(super) async fn run(action: &Action, tasks: &mut Tasks) -> Result<ExitCode, ToolError> {

@@ -2,6 +2,7 @@
 //!
 //! Each command but `worker` is one or two transactions of a client. `worker` runs until a signal ends it.
 
+mod errors;
 mod json;
 mod manage;
 mod options;
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use rzeo_client::{Client, ClientOptions};
-use rzeo_tasks::{Tasks, TasksError};
+use rzeo_tasks::Tasks;
 
 pub(crate) use self::options::TasksOptions;
 use self::options::{Action, QueueOptions};
@@ -85,17 +86,4 @@ impl QueueOptions {
         };
         rzeo_tokio::open_client(options).map_err(|error| ToolError::Refused(error.to_string()))
     }
-}
-
-/// An error of the queue, with what people can do about it.
-fn refused(error: &TasksError) -> ToolError {
-    use rzeo_tasks::Uncommitted;
-    use rzeo_tasks::rzeo_zasync::{Error, LayoutError};
-    let advice = match error {
-        Uncommitted::Failed(Error::Layout(LayoutError::Absent | LayoutError::NoQueue(_))) => {
-            "; create it with rzeo tasks init"
-        }
-        _ => "",
-    };
-    ToolError::Refused(format!("{error}{advice}"))
 }

@@ -14,8 +14,8 @@ use rzeo_tasks::python::{PythonPool, PythonSettings, PythonTls};
 use rzeo_tasks::rzeo_zasync::worker::WorkerInfo;
 use rzeo_tasks::{Functions, Spawn, Tasks, Worker, WorkerOptions as Options};
 
+use super::errors::refused;
 use super::options::WorkerOptions;
-use super::refused;
 use crate::process::host_name;
 use crate::signals;
 use crate::tools::ToolError;
