@@ -92,15 +92,18 @@ impl Tasks {
     /// finds out whether the job was stored, so there is exactly one.
     ///
     /// # Errors
-    /// [`TasksError`].
+    /// [`TasksError`]. It is [`Uncommitted::Unknown`] if that could not be found out, whatever failed
+    /// afterwards.
     pub async fn enqueue(&mut self, job: &NewJob) -> Result<Oid, TasksError> {
-        let (mut oids, mut is_unknown) = (Vec::new(), false);
-        for _ in 1..TRIES {
+        let (mut oids, mut unknown) = (Vec::new(), None);
+        for _ in 0..TRIES {
             let now = now();
-            let snapshot = self.database.snapshot(Tid::ZERO).await;
-            let mut snapshot = snapshot.map_err(Uncommitted::Lost)?;
+            let mut snapshot = match self.database.snapshot(Tid::ZERO).await {
+                Ok(snapshot) => snapshot,
+                Err(error) => return Err(unless_unknown(Uncommitted::Lost(error), unknown)),
+            };
             let shard = self.shard;
-            let stored = if is_unknown { oids.clone() } else { Vec::new() };
+            let stored = if unknown.is_some() { oids.clone() } else { Vec::new() };
             let enqueued = self
                 .database
                 .transact_on(&mut snapshot, &mut oids, 0, |snapshot| {
@@ -118,11 +121,11 @@ impl Tasks {
                     self.shard =
                         i64::try_from(random() % layout::SHARDS.unsigned_abs()).unwrap_or(0);
                 }
-                Err(Uncommitted::Unknown(_)) => is_unknown = true,
-                Err(error) => return Err(error),
+                Err(Uncommitted::Unknown(error)) => unknown = Some(error),
+                Err(error) => return Err(unless_unknown(error, unknown)),
             }
         }
-        Err(Uncommitted::Conflict(TRIES))
+        Err(unless_unknown(Uncommitted::Conflict(TRIES), unknown))
     }
 
     /// Enqueues a job within an operation of the application, so that it is committed with the
@@ -164,7 +167,9 @@ impl Tasks {
             loop {
                 match events.next().await {
                     None => return Err(Uncommitted::Lost(CallError::Closed)),
-                    Some(ClientEvent::Invalidated { oids, .. }) if oids.contains(&oid) => break,
+                    Some(
+                        ClientEvent::Invalidated { oids, .. } | ClientEvent::Committed { oids, .. },
+                    ) if oids.contains(&oid) => break,
                     Some(ClientEvent::InvalidatedAll { .. } | ClientEvent::Connected { .. }) => {
                         break;
                     }
@@ -230,6 +235,11 @@ impl Tasks {
     pub async fn workers(&self) -> Result<Vec<WorkerReport>, TasksError> {
         self.database.read(|snapshot| workers(snapshot, &self.queue)).await
     }
+}
+
+/// Why a job is not enqueued, unless an earlier try may have stored it.
+fn unless_unknown(error: TasksError, unknown: Option<CallError>) -> TasksError {
+    unknown.map_or(error, Uncommitted::Unknown)
 }
 
 /// A text that no other job has.
