@@ -143,7 +143,7 @@ def test_an_attempt_has_a_maximum_time(tasks, directory):
 
 
 def test_of_a_result_and_a_cancellation_one_is_first(tasks, size):
-    """Cancelled without changes, or done with them; and the application's commit says which."""
+    """Cancelled without changes, or done with them; and the application's commit decides which."""
     tasks.worker()
     number = size('cancellations', 20, 300)
     done = 0

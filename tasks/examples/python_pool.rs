@@ -32,11 +32,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let pool = match PythonPool::start(read_settings(&settings)?) {
         Ok(pool) => pool,
         Err(error) => {
-            tell(&json!({ "error": error.to_string() }));
+            send(&json!({ "error": error.to_string() }));
             return Ok(());
         }
     };
-    tell(&json!({ "ready": true }));
+    send(&json!({ "ready": true }));
     for line in lines {
         let request: Json = serde_json::from_str(&line?)?;
         if let Some(lease) = request["stop"].as_i64() {
@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         } else {
             let task = read_task(&request["execute"]);
             let lease = task.lease.0.cast_signed();
-            pool.execute(task, Box::new(move |ended| tell(&described(lease, &ended))));
+            pool.execute(task, Box::new(move |ended| send(&described(lease, &ended))));
         }
     }
     Ok(())
@@ -88,7 +88,7 @@ fn text(value: &Json) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-fn tell(message: &Json) {
+fn send(message: &Json) {
     let mut stdout = std::io::stdout().lock();
     // The tests see it if the output is closed.
     let _ = writeln!(stdout, "{message}").and_then(|()| stdout.flush());
@@ -102,7 +102,7 @@ impl<S: tracing::Subscriber> Layer<S> for Log {
         if *event.metadata().level() <= tracing::Level::INFO {
             let mut fields = Fields(Map::new());
             event.record(&mut fields);
-            tell(&Json::Object(fields.0));
+            send(&Json::Object(fields.0));
         }
     }
 }

@@ -27,7 +27,7 @@ pub struct Tasks {
     shard: i64,
 }
 
-/// A job as people want to see it.
+/// A job, for people.
 #[derive(Clone, Debug)]
 pub struct JobReport {
     /// Its record.
@@ -38,7 +38,7 @@ pub struct JobReport {
     pub notes: Vec<(String, PyValue)>,
 }
 
-/// A worker as people want to see it.
+/// A worker, for people.
 #[derive(Clone, Debug)]
 pub struct WorkerReport {
     /// Its id.
@@ -116,7 +116,12 @@ impl Tasks {
                 })
                 .await;
             match enqueued {
-                Ok(done) => return Ok(oid_of(done.result, &done.new_oids)),
+                Ok(done) => {
+                    let oid =
+                        done.result.oid().or_else(|| done.new_oids.get(&done.result).copied());
+                    // A new job is stored, because its shard refers to it.
+                    return oid.ok_or_else(|| Uncommitted::Failed(Refusal::NotAJob.into()));
+                }
                 Err(Uncommitted::Conflict(_)) => {
                     self.shard =
                         i64::try_from(random() % layout::SHARDS.unsigned_abs()).unwrap_or(0);
@@ -285,10 +290,6 @@ fn stored_before(snapshot: &mut Snapshot, oids: &[Oid], id: &str) -> Result<Opti
         }
     }
     Ok(None)
-}
-
-fn oid_of(object: ObjectId, new: &std::collections::BTreeMap<ObjectId, Oid>) -> Oid {
-    object.oid().or_else(|| new.get(&object).copied()).unwrap_or(Oid::ROOT)
 }
 
 fn report(snapshot: &mut Snapshot, oid: Oid) -> Result<JobReport, Error> {

@@ -1,4 +1,4 @@
-"""A proxy that cuts connections at the moment when a client cannot know whether its transaction is committed."""
+"""A proxy that cuts connections at the moment when a client has no means to find out whether its transaction is committed."""
 import collections
 import random
 import socket

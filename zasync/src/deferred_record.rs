@@ -1,5 +1,4 @@
-//! What the record of a deferred says, for all that read it: the deferred itself, its follow-ups, queues and
-//! workers.
+//! The record of a deferred, as the deferred itself, its follow-ups, queues and workers read it.
 
 use alloc::format;
 

@@ -13,7 +13,8 @@
 //! | [`deferred`] | an outcome that is known later, and what follows it | |
 //! | [`queue`] | jobs in the order in which they are taken | deferreds |
 //! | [`attempt`] | the end of an attempt at a job | the job record |
-//! | [`worker`] | programs that execute jobs, as the database knows them | all of them |
+//! | [`worker`] | programs that execute jobs, as the database has them | all of them |
+//! | [`machine`] | what such a program does, and when | all of them |
 //!
 //! # Guarantees
 //!

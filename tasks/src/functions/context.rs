@@ -1,4 +1,4 @@
-//! What a function can know of the job that calls it.
+//! The job that calls a function, for the function.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,7 +40,7 @@ impl Context {
         self.0.job
     }
 
-    /// The id of the job. With the number of the attempt it tells external systems which calls belong
+    /// The id of the job. With the number of the attempt, external systems can see which calls belong
     /// together.
     #[must_use]
     pub fn id(&self) -> &str {

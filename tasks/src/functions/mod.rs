@@ -11,7 +11,7 @@
 //! assert!(functions.contains("app.numbers:add"));
 //! ```
 //!
-//! A function knows nothing of jobs. Its arguments and its result are converted with serde, by the table of
+//! A function does not depend on jobs. Its arguments and its result are converted with serde, by the table of
 //! [`rzeo_objects::convert`]. There are three kinds:
 //!
 //! | added with | executed | its effects |

@@ -4,7 +4,7 @@ A worker of rzeo starts it and sends it jobs, one after the other; docs/job-proc
 messages. The process has its own connection to the database. It needs Python 3.8, ZODB and ZEO.
 
 The function's changes, its result and the final state of the job are one transaction. It conflicts if the
-job does not belong to this claim any more: everybody who takes a job away writes its record. The worker
+job does not belong to this claim any more: every program that takes a job away writes its record. The worker
 writes everything else, such as failures, and decides whether a job is executed again.
 """
 import faulthandler
@@ -84,7 +84,7 @@ class Stopped(BaseException):
 
 
 class Snoozed(BaseException):
-    """The function wants to be called again later."""
+    """The function ends now, and is called again later."""
 
     def __init__(self, seconds):
         super().__init__(seconds)
@@ -94,7 +94,7 @@ class Snoozed(BaseException):
 
 
 class CommitGuard:
-    """Has only this program commit the transaction of a job, and knows how far that has come.
+    """Has only this program commit the transaction of a job, and records how far that has come.
 
     It is the first of the transaction's data managers in each phase.
     """
@@ -312,7 +312,7 @@ class Process:
             end_all()
 
     def open(self, settings):
-        """Connects to the database, as the worker says."""
+        """Connects to the database, with the settings of the worker."""
         self.allowed = [pattern(text) for text in settings['allow']]
         self.wait_timeout = settings['wait_timeout']
         # An empty entry is the current directory, which a function can change.

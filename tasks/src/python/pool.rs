@@ -57,7 +57,7 @@ struct Work {
 #[derive(Debug)]
 struct Running {
     handle: Arc<Handle>,
-    /// Whether the process has been told of the job.
+    /// Whether the process has received the job.
     is_sent: bool,
     /// Why the function is asked to stop.
     stop: Option<StopReason>,
@@ -105,7 +105,7 @@ impl Executor for PythonPool {
         }
         let Some(running) = state.running.get_mut(&lease.0) else { return };
         running.stop = Some(reason);
-        // Otherwise it is told after it is told of the job.
+        // Otherwise the request is sent after the job.
         if running.is_sent {
             let handle = Arc::clone(&running.handle);
             drop(state);
@@ -208,7 +208,7 @@ fn execute_job(shared: &Shared, process: &mut Process, mut work: Work) -> bool {
             let failure = Failure::new("malformed", message);
             (true, Some(Ended::Failed { failure, retry: Some(Retry::Never) }))
         }
-        // The end of what can be read says more.
+        // The end of what can be read gives a better reason.
         Err(_) | Ok(()) => (false, None),
     };
     let (ended, is_usable) = match ended {
@@ -239,7 +239,7 @@ fn execute_job(shared: &Shared, process: &mut Process, mut work: Work) -> bool {
     is_usable
 }
 
-/// Waits for the end of a job; or says what happened to the process.
+/// Waits for the end of a job. The error describes what happened to the process.
 fn receive_end(process: &mut Process, lease: Lease, has_begun: &mut bool) -> Result<End, String> {
     let lease = signed(lease);
     loop {
@@ -282,7 +282,7 @@ impl Shared {
         work
     }
 
-    /// Tells a process of a job, and after that to stop, if that was asked for before.
+    /// Sends a job to a process, and after it the request to stop, if there was one before.
     fn send(&self, handle: &Handle, task: &Task) -> Result<(), MessageError> {
         let lease = signed(task.lease);
         handle.name_job(JobName { lease, id: task.id.clone(), call: task.call.clone() });

@@ -38,7 +38,7 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
-    /// The process says that it cannot execute jobs.
+    /// The process reports that it cannot execute jobs.
     #[error("{0}")]
     Unusable(String),
     /// The process has ended before it was ready.
@@ -151,7 +151,7 @@ impl Process {
         message::read(&mut self.stdout)
     }
 
-    /// Waits for the end of a process whose output has ended, and says how it ended.
+    /// Waits for the end of a process whose output has ended. Returns how it ended.
     pub(super) fn end(&self) -> String {
         for _ in 0..END_TRIES {
             if self.handle.has_ended() {
@@ -185,14 +185,14 @@ impl Handle {
         }
     }
 
-    /// Whether the process has ended. Nobody has waited for it yet.
+    /// Whether the process has ended. It is not waited for here, so its number stays reserved.
     fn has_ended(&self) -> bool {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         let of = self.child.lock().as_ref().and_then(pid).map(WaitId::Pid);
         of.is_none_or(|of| !matches!(waitid(of, options), Ok(None)))
     }
 
-    /// Waits for the end of a process that was killed, and says how it ended.
+    /// Waits for the end of a process that was killed. Returns how it ended.
     fn wait(&self) -> String {
         let mut child = self.child.lock();
         let waited = child.as_mut().map(Child::wait);

@@ -1,4 +1,4 @@
-//! What the people who start a worker decide about its Python processes.
+//! Settings of the Python processes of a worker.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -86,9 +86,10 @@ pub(super) async fn in_transaction(
         Err(Uncommitted::Conflict(_)) => Ended::NotCommitted(NotCommitted::Conflict),
         Err(Uncommitted::Unknown(_)) => Ended::NotCommitted(NotCommitted::Unknown),
         Err(Uncommitted::Lost(_)) => Ended::NotCommitted(NotCommitted::Lost),
-        Err(error @ (Uncommitted::Denied(_) | Uncommitted::TooLarge { .. })) => {
+        Err(Uncommitted::Denied(error)) => {
             Ended::NotCommitted(NotCommitted::Denied(error.to_string()))
         }
+        Err(error @ Uncommitted::TooLarge { .. }) => ended(Err(Failed::finally("result", error))),
     }
 }
 

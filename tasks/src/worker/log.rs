@@ -55,6 +55,7 @@ fn job(worker: &str, info: &JobInfo, what: &JobEvent) {
         JobEvent::Failed { kind, message } => log!(error, "job failed", kind, error = message),
         JobEvent::Snoozed { until } => log!(info, "job goes on later", until = until.0),
         JobEvent::Conflicted => log!(info, "changes conflicted; the function is executed again"),
+        JobEvent::Died { message } => log!(error, "process died", error = message),
         JobEvent::Cancelled => log!(info, "job cancelled"),
         JobEvent::Expired => log!(info, "job expired"),
         JobEvent::GivenBack => log!(info, "job given back"),

@@ -23,7 +23,7 @@ use crate::database::{Committed, Database, KeptSnapshot, Uncommitted};
 use crate::functions::{Context, Failed, Kind};
 use crate::library::random;
 
-/// Number of times that a transaction of the worker is repeated before the machine is told of the conflict.
+/// Number of times that a transaction of the worker is repeated before the conflict is reported to the machine.
 const REPEATS: u32 = 3;
 
 /// A running worker. It goes on if this is dropped.
@@ -57,7 +57,7 @@ impl Worker {
         let driver = Driver::new(runtime, spawn.clone(), options, inputs.clone());
         spawn(Box::pin(async move {
             driver.run(received).await;
-            // The one who waits may have given up.
+            // The receiver may have been dropped.
             let _ = done.send(());
         }));
         (Self { inputs }, WorkerEnd(end))
@@ -176,7 +176,7 @@ where
         }
     }
 
-    /// Does what the machine wants. Returns whether it has ended.
+    /// Does what an output of the machine asks for. Returns whether the machine has ended.
     fn obey(&mut self, output: Output) -> bool {
         match output {
             Output::Keep(operation) => self.keep(operation),

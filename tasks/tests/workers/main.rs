@@ -37,6 +37,15 @@ fn functions() -> Functions {
         .add("app:panic", panic)
         .add_async("app:note", note)
         .add_in_transaction("app:count", |snapshot: &mut Snapshot| count(snapshot))
+        .add("app:large", || Ok::<_, String>(large()))
+        .add_in_transaction("app:count-large", |snapshot: &mut Snapshot| {
+            count(snapshot).map(|_| large())
+        })
+}
+
+/// A result that does not fit into a record.
+fn large() -> String {
+    "x".repeat(16 << 20)
 }
 
 /// Adds one to a number in the root object.
@@ -78,6 +87,8 @@ fn what_cannot_be_called_fails_with_the_reason() {
             ("app:panic", vec![], "panic", "a wheel came off"),
             ("app:add", vec![1.into()], "arguments", "the function takes 2 arguments, not 1"),
             ("app:add", vec![i64::MAX.into(), 1.into()], "error", "the sum is too large"),
+            ("app:large", vec![], "result", "more than 16777216"),
+            ("app:count-large", vec![], "result", "more than 16777216"),
         ] {
             let oid = rig.enqueue(&mut tasks, call, args).await;
             let job = tasks.wait(oid).await.unwrap().job;
@@ -88,7 +99,29 @@ fn what_cannot_be_called_fails_with_the_reason() {
         // A panic ends neither the worker nor its threads.
         let sum = rig.enqueue(&mut tasks, "app:add", vec![1.into(), 2.into()]).await;
         assert_eq!(tasks.wait(sum).await.unwrap().job.state(), JobState::Done);
+        assert_eq!(tasks.database().read(counted).await.unwrap(), 0);
         worker.end().await;
+    });
+}
+
+#[test]
+fn a_job_that_has_failed_is_enqueued_once_more() {
+    on_both_runtimes(|rig| async move {
+        let (mut tasks, worker) = (rig.tasks().await, rig.worker(functions(), 1).await);
+        let oid = rig.enqueue(&mut tasks, "app:add", vec![1.into()]).await;
+        assert_eq!(tasks.wait(oid).await.unwrap().job.state(), JobState::Failed);
+        let again = tasks.retry(oid).await.unwrap();
+        let job = tasks.wait(again).await.unwrap().job;
+        assert_eq!(
+            (job.call.as_str(), job.args.len(), job.state()),
+            ("app:add", 1, JobState::Failed)
+        );
+        assert_ne!(again, oid);
+        worker.end().await;
+
+        let waiting = rig.enqueue(&mut tasks, "app:add", vec![]).await;
+        let refused = tasks.retry(waiting).await.unwrap_err();
+        assert_eq!(refused.to_string(), "it is pending, so it has no outcome yet");
     });
 }
 
@@ -117,7 +150,7 @@ fn a_function_in_a_transaction_has_its_effect_once() {
     });
 }
 
-/// The one who waits sees what its own client commits, and not only what others do.
+/// A waiting program sees commits of its own client, and not only those of others.
 #[test]
 fn a_job_can_be_cancelled_by_the_client_that_waits() {
     on_both_runtimes(|rig| async move {

@@ -7,6 +7,7 @@
 use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::mem;
 use core::time::Duration;
 
 use rzeo_core::{Instant, Oid, Tid};
@@ -19,7 +20,7 @@ use super::event::{Event, JobEvent};
 use super::execution::earlier;
 use super::executions::{Executions, is_gone};
 use super::input::Outcome;
-use super::operation::Operation;
+use super::operation::{Of, Operation};
 use super::output::{Output, StopReason};
 use super::peers::{Dead, Peers};
 use super::registration::{Phase, Registration};
@@ -56,8 +57,9 @@ pub(super) struct Bookkeeper {
     shards: Shards,
     upkeep: Upkeep,
     peers: Peers,
-    /// Jobs to look at, because their records have changed.
+    /// Jobs to look at, because their records have changed; or all jobs.
     look: BTreeSet<Oid>,
+    is_look_at_all: bool,
     /// Leases of claims with unknown outcome.
     unknown_leases: Vec<Lease>,
     is_audit_due: bool,
@@ -77,6 +79,7 @@ impl Bookkeeper {
             upkeep: Upkeep::default(),
             peers: Peers::default(),
             look: BTreeSet::new(),
+            is_look_at_all: false,
             unknown_leases: Vec::new(),
             is_audit_due: false,
         }
@@ -111,7 +114,7 @@ impl Bookkeeper {
     }
 
     pub(super) fn invalidated_all(&mut self, cx: &mut Context) {
-        self.look.insert(Oid::ROOT);
+        self.is_look_at_all = true;
         self.registration.invalidated_all();
         self.shards.wake(cx.now, &mut cx.random);
     }
@@ -209,12 +212,11 @@ impl Bookkeeper {
         })
     }
 
-    /// Looks at jobs whose records have changed; at all if anything may have changed.
+    /// Looks at jobs whose records have changed.
     fn next_look(&mut self, executions: &Executions) -> Option<Bookkeeping> {
-        let is_all = self.look.contains(&Oid::ROOT);
+        let (look, is_all) = (mem::take(&mut self.look), mem::take(&mut self.is_look_at_all));
         let mut jobs = executions.jobs();
-        jobs.retain(|(job, _)| is_all || self.look.contains(job));
-        self.look.clear();
+        jobs.retain(|(job, _)| is_all || look.contains(job));
         (!jobs.is_empty()).then_some(Bookkeeping::Look { jobs })
     }
 
@@ -268,7 +270,7 @@ impl Bookkeeper {
                 self.not_before = None;
                 self.conflicts.succeeded();
                 self.failures.succeeded();
-                if let Ok(found) = answer.0 {
+                if let Of::Bookkeeping(found) = answer.0 {
                     self.found(cx, executions, found, tid, read);
                     self.done(cx, &what);
                 }
@@ -302,7 +304,7 @@ impl Bookkeeper {
             self.shards.wake_at(scope, cx.now);
         }
         if matches!(what, Bookkeeping::Look { .. }) {
-            self.look.insert(Oid::ROOT);
+            self.is_look_at_all = true;
         }
         let backoff = if is_conflict { &mut self.conflicts } else { &mut self.failures };
         self.not_before = Some(backoff.failed(cx.now, &mut cx.random));

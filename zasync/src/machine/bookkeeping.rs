@@ -29,7 +29,7 @@ pub(super) enum Bookkeeping {
     Register { worker: String, info: WorkerInfo },
     /// Shows that the worker is alive, and looks at the others.
     Beat { worker: String, running: usize, slots: u32 },
-    /// Reads what people want of this worker.
+    /// Reads the settings that people have given this worker.
     Wanted { worker: String },
     /// Reads whether jobs are still this worker's, and whether they are to be cancelled.
     Look { jobs: Vec<(Oid, Lease)> },
@@ -125,7 +125,7 @@ pub(super) struct Survey {
     pub(super) peers: Vec<PeerInfo>,
 }
 
-/// What people want of a worker, and where they write it.
+/// The settings that people have given a worker, and the records that have them.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
     pub(super) slots: u32,
@@ -397,7 +397,7 @@ fn close(
 }
 
 /// Closes a job. One whose record is not as it should be has failed; one that has no usable record is only
-/// removed from `active`. The text says what is wrong.
+/// removed from `active`. The text describes what is wrong.
 fn close_or_discard(
     snapshot: &mut Snapshot,
     worker: &str,

@@ -1,4 +1,4 @@
-//! The clock of the storage, as far as this program can know it.
+//! The clock of the storage, computed from the commits that were seen.
 
 use core::time::Duration;
 
@@ -6,6 +6,8 @@ use rzeo_core::{Instant, Tid, UnixTime};
 
 /// The time of the latest known commit, plus the time since then by the clock of the driver. It never goes
 /// back. No other clock decides when a job is due, so the clocks of different machines need not agree.
+/// While a storage whose clock was set back gives tids of the old time, this clock is ahead of them by the
+/// time between two commits at most.
 #[derive(Clone, Debug, Default)]
 pub(super) struct StorageClock {
     latest: Option<(Tid, Instant)>,

@@ -38,7 +38,7 @@ pub(super) enum End {
     GiveBack,
     /// What executed the function died.
     Crash,
-    /// Nothing: the record is written as it is, to know whether an earlier commit succeeded.
+    /// Nothing: the record is written as it is, to find out whether an earlier commit succeeded.
     Renew,
 }
 

@@ -9,7 +9,7 @@ use rzeo_core::{Oid, UnixTime};
 
 use crate::state::JobState;
 
-/// Something that people want to know.
+/// Something to be logged.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The worker is in the queue, under this id.
@@ -43,7 +43,7 @@ pub enum Event {
         /// The id of that worker.
         worker: String,
     },
-    /// Jobs that this worker has in the database, and did not know of, are given back.
+    /// Jobs that this worker has in the database, and that it does not execute, are given back.
     Returned {
         /// The jobs.
         jobs: Vec<Oid>,
@@ -118,6 +118,11 @@ pub enum JobEvent {
     },
     /// Its changes conflicted with others; it is executed again.
     Conflicted,
+    /// What executed it died.
+    Died {
+        /// How.
+        message: String,
+    },
     /// It is cancelled.
     Cancelled,
     /// It has not begun, or ended, in time.

@@ -187,7 +187,10 @@ impl Execution {
                     self.fail(cx, Failure::new("stopped", text), None);
                 }
             },
-            Ended::Died { .. } => self.conclude(cx, End::Crash),
+            Ended::Died { message } => {
+                cx.job_event(&self.info, JobEvent::Died { message });
+                self.conclude(cx, End::Crash);
+            }
             Ended::NotCommitted(why) => self.not_committed(cx, why),
         }
     }
@@ -270,6 +273,12 @@ impl Execution {
             (JobState::Done, _) => JobEvent::Done { ran: cx.now.since(self.began) },
             (JobState::Failed, End::Fail { failure, .. }) => {
                 JobEvent::Failed { kind: failure.kind, message: failure.message }
+            }
+            (JobState::Failed, End::Crash) if self.retry != Some(Retry::Never) => {
+                JobEvent::Failed {
+                    kind: "poison".into(),
+                    message: "it died again and again".into(),
+                }
             }
             (JobState::Failed, _) => JobEvent::Failed {
                 kind: "interrupted".into(),

@@ -10,6 +10,7 @@ use super::context::Context;
 use super::event::JobInfo;
 use super::execution::{Execution, earlier};
 use super::input::{Ended, Outcome};
+use super::operation::Of;
 use super::output::StopReason;
 use crate::error::Error;
 use crate::job::{Job, Lease};
@@ -64,9 +65,9 @@ impl Executions {
     pub(super) fn concluded(&mut self, cx: &mut Context, job: Oid, lease: Lease, outcome: Outcome) {
         self.with(cx, job, lease, |execution, cx| match outcome {
             Outcome::Committed { answer, .. } => match answer.0 {
-                Err(concluded) => execution.concluded(cx, concluded),
-                // An answer of the bookkeeper: the driver has mixed them up.
-                Ok(_) => execution.conclude_later(cx),
+                Of::Conclusion(concluded) => execution.concluded(cx, concluded),
+                // The driver has mixed up two answers.
+                Of::Bookkeeping(_) => execution.conclude_later(cx),
             },
             Outcome::Refused(error) => execution.refused(cx, &error),
             Outcome::Denied(message) => execution.denied(cx, &message),
@@ -119,7 +120,7 @@ impl Executions {
     }
 }
 
-/// Whether a refusal says that the worker is not registered any more.
+/// Whether the worker is not registered any more.
 pub(super) const fn is_gone(error: &Error) -> bool {
     use crate::error::Refusal;
     use crate::state::WorkerState;

@@ -104,7 +104,7 @@ pub enum Ended {
         /// The function's default, for a job without an option `retry`.
         retry: Option<Retry>,
     },
-    /// The function wants to be called again later.
+    /// The function is to be called again later, at its own wish.
     Snoozed {
         /// When.
         until: UnixTime,

@@ -14,7 +14,7 @@
 //! to try again, and which worker is dead.
 //!
 //! The machine has the four methods of the other machines. It has no clock: the time is an argument,
-//! and the time of the storage is what the tids of commits say, plus the time since. It has no random
+//! and the time of the storage is that of the tids of commits, plus the time since. It has no random
 //! numbers but those that follow from its seed.
 
 mod backoff;

@@ -26,7 +26,14 @@ enum What {
 
 /// The result of an operation.
 #[derive(Clone, Debug)]
-pub struct Answer(pub(super) Result<Found, Concluded>);
+pub struct Answer(pub(super) Of);
+
+/// What the result is of.
+#[derive(Clone, Debug)]
+pub(super) enum Of {
+    Bookkeeping(Found),
+    Conclusion(Concluded),
+}
 
 impl Operation {
     pub(super) const fn bookkeeping(queue: Arc<str>, now: UnixTime, what: Bookkeeping) -> Self {
@@ -55,10 +62,10 @@ impl Operation {
         match &self.what {
             What::Bookkeeping(what) => {
                 let queue = Queue::open(snapshot, &self.queue)?;
-                what.apply(snapshot, &queue, self.now).map(|found| Answer(Ok(found)))
+                what.apply(snapshot, &queue, self.now).map(|found| Answer(Of::Bookkeeping(found)))
             }
             What::Conclusion(what) => {
-                what.apply(snapshot, self.now).map(|concluded| Answer(Err(concluded)))
+                what.apply(snapshot, self.now).map(|concluded| Answer(Of::Conclusion(concluded)))
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What a worker wants done.
+//! What the driver of a worker is to do.
 
 use alloc::string::String;
 use alloc::vec::Vec;

@@ -55,7 +55,7 @@ impl Peers {
         }
     }
 
-    /// The workers that are not gone.
+    /// The workers that take jobs.
     pub(super) fn living(&self) -> Vec<String> {
         let living = self.0.iter().filter(|(_, peer)| peer.state == WorkerState::Up);
         living.map(|(id, _)| id.clone()).collect()

@@ -1,4 +1,4 @@
-//! The worker's own record: its id, its beats, and what people want of it.
+//! The worker's own record: its id, its beats, and the settings that people have given it.
 
 use alloc::format;
 use alloc::string::String;
@@ -18,7 +18,7 @@ pub(super) enum Phase {
     Unregistered,
     /// It takes jobs.
     Up,
-    /// It takes no more jobs, and its record does not say so yet.
+    /// It takes no more jobs, and its record still has another state.
     Stopping,
     /// It takes no more jobs.
     Draining,
@@ -37,7 +37,7 @@ pub(super) struct Registration {
     pub(super) beat_at: Instant,
     /// Number of beats.
     pub(super) beats: u64,
-    /// Records whose change shows that people want something else.
+    /// Records with the settings that people have given it.
     records: Vec<Oid>,
     /// They have changed since they were read.
     pub(super) is_wanted_stale: bool,
@@ -79,7 +79,7 @@ impl Registration {
         self.beat_at = cx.now.after(cx.settings.beat);
     }
 
-    /// What people want. Returns whether it is something new.
+    /// Takes settings that people have given the worker. Returns whether they are new.
     pub(super) fn wanted(&mut self, wanted: Wanted) -> bool {
         self.is_wanted_stale = false;
         self.records = wanted.records;

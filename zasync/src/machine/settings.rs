@@ -1,4 +1,4 @@
-//! What the people who start a worker decide.
+//! Settings of a worker.
 
 use alloc::string::String;
 use core::time::Duration;
@@ -13,7 +13,7 @@ pub struct WorkerSettings {
     pub queue: String,
     /// Beginning of the worker's id, such as the name of its host. A random part follows.
     pub name: String,
-    /// What the worker tells of itself: which calls it executes, and how many at the same time.
+    /// What its record contains: which calls it executes, and how many at the same time.
     pub info: WorkerInfo,
     /// For jobs without an option `retry` whose function has no default either.
     pub retry: Retry,

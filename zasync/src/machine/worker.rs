@@ -22,8 +22,7 @@ pub struct Worker {
     executions: Executions,
     /// When running functions are asked to stop.
     stop_at: Option<Instant>,
-    /// When a worker that is to end gives up waiting for a storage that cannot be reached. Others take its
-    /// jobs then.
+    /// When a worker that is to end does so without the storage, if that cannot be reached. Others reap it then.
     give_up_at: Option<Instant>,
     has_ended: bool,
 }
@@ -54,7 +53,7 @@ impl Worker {
         }
     }
 
-    /// Tells the worker what happened.
+    /// Takes an input.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
         self.cx.now = self.cx.now.max(now);
         let Self { cx, bookkeeper, executions, .. } = self;
@@ -116,7 +115,7 @@ impl Worker {
         earlier(machine, earlier(stop, give_up))
     }
 
-    /// Tells the worker that time has passed. Calling early or twice does nothing.
+    /// Does what is due. Calling early or twice does nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.cx.now = self.cx.now.max(now);
         self.advance();

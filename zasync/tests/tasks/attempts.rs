@@ -228,3 +228,43 @@ fn a_result_that_is_final_is_not_cancelled() {
     finish(&mut tasks, job, LEASE).unwrap();
     assert_eq!(cancel(&mut tasks, job), Err(Refusal::TooLate(JobState::Done).into()));
 }
+
+#[test]
+fn a_crash_counts_against_the_job_and_not_as_an_attempt() {
+    let mut tasks = Tasks::new();
+    let job = tasks.running(JobOptions::default());
+    for crashes in 1..attempt::CRASHES_MAX {
+        let state = tasks.run(|snapshot| attempt::crash(snapshot, job, LEASE, NOW));
+        assert_eq!(state, Ok(JobState::Pending));
+        let read = tasks.job(job);
+        assert_eq!((read.crashes.len(), read.attempt), (crashes, 0));
+        tasks.claim(job, NOW).unwrap();
+    }
+    // Deaths of long ago do not count.
+    let later = at(attempt::CRASH_WINDOW.as_secs_f64() + 1.0);
+    let state = tasks.run(|snapshot| attempt::crash(snapshot, job, LEASE, later));
+    assert_eq!(state, Ok(JobState::Pending));
+    for expected in [JobState::Pending, JobState::Failed] {
+        tasks.claim(job, later).unwrap();
+        let state = tasks.run(|snapshot| attempt::crash(snapshot, job, LEASE, later));
+        assert_eq!(state, Ok(expected));
+    }
+    let failure = tasks.deferred(job).failure;
+    assert_eq!(item(failure.as_ref(), "kind").as_deref(), Some("poison"));
+}
+
+#[test]
+fn only_the_claim_that_has_the_job_may_check_and_renew_it() {
+    let mut tasks = Tasks::new();
+    let job = tasks.running(JobOptions::default());
+    let other = Lease(LEASE.0 + 1);
+    let fenced = Err(Refusal::Fenced(JobState::Running).into());
+    assert_eq!(tasks.run(|snapshot| attempt::renew(snapshot, job, other)), fenced);
+    let (serial, _) = tasks.database.records[&job];
+    tasks.run(|snapshot| attempt::renew(snapshot, job, LEASE)).unwrap();
+    assert_ne!(tasks.database.records[&job].0, serial, "it is written, so that others conflict");
+    tasks.run(|snapshot| attempt::check(snapshot, job, LEASE)).unwrap();
+    tasks.put(job, "cancel", true);
+    let checked = tasks.run(|snapshot| attempt::check(snapshot, job, LEASE)).map(|_| ());
+    assert_eq!(checked, Err(Refusal::CancelRequested.into()));
+}

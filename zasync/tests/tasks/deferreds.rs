@@ -325,3 +325,22 @@ fn follow_ups_that_cannot_be_written_are_reported() {
     let lost = settle(&mut tasks, deferred).unwrap().lost;
     assert!(lost[0].to_string().contains("cannot be used"), "{lost:?}");
 }
+
+#[test]
+fn notes_are_kept_by_name_beside_the_record_up_to_a_maximum() {
+    let mut tasks = Tasks::new();
+    let job = tasks.running(JobOptions::default());
+    let before = tasks.database.records[&job].clone();
+    for number in 0..deferred::NOTES_MAX {
+        let name = number.to_string();
+        tasks.run(|snapshot| deferred::note(snapshot, job, &name, 1.into())).unwrap();
+    }
+    let more = tasks.run(|snapshot| deferred::note(snapshot, job, "more", 1.into()));
+    assert_eq!(more, Err(Refusal::TooManyNotes(deferred::NOTES_MAX).into()));
+    tasks.run(|snapshot| deferred::note(snapshot, job, "0", 2.into())).unwrap();
+    let notes = tasks.run(|snapshot| deferred::notes(snapshot, job)).unwrap();
+    assert_eq!(notes.len(), deferred::NOTES_MAX);
+    assert_eq!((notes[0].0.as_str(), notes[0].1.as_int()), ("0", Some(2)));
+    // The worker that has the job does not conflict with notes.
+    assert_eq!(tasks.database.records[&job], before);
+}

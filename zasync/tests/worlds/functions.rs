@@ -80,6 +80,6 @@ fn count(task: &Task, time: f64) -> InTransaction {
     })
 }
 
-/// For jobs that do not say it.
+/// For jobs without an option `retry`.
 pub(crate) const RETRY: Retry =
     Retry::Attempts { max: 2, base: 1.0, factor: 2.0, cap: 5.0, jitter: 0.5 };

@@ -15,6 +15,7 @@ use crate::storage::Storage;
 #[derive(Default)]
 pub(crate) struct Judge {
     jobs: BTreeMap<Oid, Known>,
+    malformed: BTreeSet<Oid>,
     /// Number of commits that were judged.
     judged: usize,
 }
@@ -28,7 +29,7 @@ struct Known {
     follows: Option<(Oid, bool, bool)>,
 }
 
-/// What a record says.
+/// What was read of a record.
 struct Seen {
     deferred: Deferred,
     call: String,
@@ -38,6 +39,12 @@ impl Judge {
     pub(crate) fn enqueued(&mut self, job: Oid, new: &NewJob) {
         let is_never_repeated = new.options.retry == Some(Retry::Never);
         self.add(job, new.call.call.clone(), is_never_repeated, None);
+    }
+
+    /// A job that must not be executed.
+    pub(crate) fn enqueued_malformed(&mut self, job: Oid, new: &NewJob) {
+        self.malformed.insert(job);
+        self.enqueued(job, new);
     }
 
     pub(crate) fn followed(&mut self, job: Oid, follow_up: Oid, calls: &FollowUp) {
@@ -142,6 +149,10 @@ impl Judge {
                 return Err(format!(
                     "job {oid} is never repeated, and was executed {executed} times"
                 ));
+            }
+            if self.malformed.contains(oid) && (executed > 0 || known.state == Some(JobState::Done))
+            {
+                return Err(format!("job {oid} is malformed, and was executed"));
             }
             if let Some(follows) = known.follows {
                 self.judge_follow_up(*oid, follows, storage)?;

@@ -13,11 +13,11 @@ mod world;
 
 use world::{Coverage, World};
 
-/// Number of worlds of a run that does not say it.
+/// Number of worlds, unless `TASK_WORLDS` is set.
 const WORLDS: u64 = 40;
 
 /// What must happen in some world, so that the run shows something.
-const WANTED: [&str; 25] = [
+const WANTED: [&str; 26] = [
     "abandoned",
     "cancel requested",
     "cancelled",
@@ -37,6 +37,7 @@ const WANTED: [&str; 25] = [
     "late conflict",
     "note",
     "reaped",
+    "reject malformed jobs",
     "reconnected",
     "retried",
     "settle jobs",

@@ -100,7 +100,8 @@ impl World {
     fn act(&mut self) {
         match self.rng.u32(0..100) {
             0..10 => self.pass_time(),
-            10..22 => self.enqueue(),
+            10..21 => self.enqueue(),
+            21 => self.enqueue_malformed(),
             22..25 => self.cancel(),
             25..27 => self.note(),
             27..29 => self.follow(),
@@ -192,6 +193,20 @@ impl World {
         });
         self.judge.enqueued(oid, &job);
         self.count("enqueued");
+    }
+
+    /// Adds a job whose arguments are of the wrong type, as a program of an application might.
+    fn enqueue_malformed(&mut self) {
+        self.ids += 1;
+        let job = NewJob::new(&self.ids.to_string(), "app:plain");
+        let oid = self.add(|snapshot, placement| {
+            let job = queue::enqueue(snapshot, placement, &job)?.job();
+            snapshot.modify(job, |record: &mut PersistentMapping| record.insert("args", 7))?;
+            keep(snapshot, job)?;
+            Ok(job)
+        });
+        self.judge.enqueued_malformed(oid, &job);
+        self.count("enqueued malformed");
     }
 
     /// Adds an object with an entry in a shard, and returns its oid.
@@ -401,6 +416,7 @@ fn name_of(event: &JobEvent) -> &'static str {
         JobEvent::Failed { .. } => "failed",
         JobEvent::Snoozed { .. } => "snoozed",
         JobEvent::Conflicted => "conflicted",
+        JobEvent::Died { .. } => "died",
         JobEvent::Cancelled => "cancelled",
         JobEvent::Expired => "expired",
         JobEvent::GivenBack => "given back",
