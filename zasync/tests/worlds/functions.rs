@@ -24,8 +24,6 @@ pub(crate) const CALLS: [&str; 8] = [
 pub(crate) struct Functions {
     /// Number of executions of each job.
     pub(crate) executed: BTreeMap<Oid, u32>,
-    /// Executions that have been counted, by job and lease.
-    counted: BTreeMap<(Oid, u64), ()>,
 }
 
 type InTransaction = Box<dyn FnMut(&mut Snapshot) -> Result<(), Error>>;
@@ -43,10 +41,12 @@ pub(crate) enum Behaviour {
 pub(crate) const COUNTER: &str = "counter";
 
 impl Functions {
-    pub(crate) fn behave(&mut self, task: &Task, stop: Option<StopReason>, time: f64) -> Behaviour {
-        if self.counted.insert((task.job, task.lease.0), ()).is_none() {
-            *self.executed.entry(task.job).or_default() += 1;
-        }
+    /// An execution of a job begins.
+    pub(crate) fn begin(&mut self, task: &Task) {
+        *self.executed.entry(task.job).or_default() += 1;
+    }
+
+    pub(crate) fn behave(&self, task: &Task, stop: Option<StopReason>, time: f64) -> Behaviour {
         let failure = |kind| Ended::Failed { failure: Failure::new(kind, "test"), retry: None };
         Behaviour::Ended(match task.call.as_str() {
             "app:count" => return Behaviour::Transaction(count(task, time)),

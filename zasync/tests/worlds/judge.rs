@@ -6,7 +6,7 @@ use fastrand::Rng;
 use rzeo_core::Oid;
 use rzeo_objects::{PersistentMapping, PyValue, Snapshot};
 use rzeo_zasync::worker;
-use rzeo_zasync::{Deferred, Error, FollowUp, JobState, NewJob, Queue, Retry};
+use rzeo_zasync::{Deferred, Error, FollowUp, Job, JobState, NewJob, Queue, Retry};
 
 use crate::functions::{COUNTER, Functions};
 use crate::storage::Storage;
@@ -156,6 +156,19 @@ impl Judge {
             }
             if let Some(follows) = known.follows {
                 self.judge_follow_up(*oid, follows, storage)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Without faults, every job is done at its first attempt.
+    pub(crate) fn judge_attempts(&self, storage: &mut Storage) -> Result<(), String> {
+        for oid in self.jobs.keys() {
+            let job = storage.read(|snapshot| Job::read(snapshot, *oid));
+            let job = job.map_err(|error| error.to_string())?;
+            let found = (job.state(), job.attempt, job.interruptions);
+            if found != (JobState::Done, 1, 0) {
+                return Err(format!("job {oid}: state, attempts and interruptions are {found:?}"));
             }
         }
         Ok(())

@@ -42,7 +42,24 @@ struct Doing {
 enum What {
     Keep(Operation),
     Conclude(Oid, Lease, Operation),
-    Execute(Task, Option<StopReason>),
+    Execute(Execution),
+}
+
+/// A function that is executed.
+struct Execution {
+    task: Task,
+    has_begun: bool,
+    stop: Option<StopReason>,
+}
+
+impl Execution {
+    /// Goes on with the function.
+    fn behave(&mut self, functions: &mut Functions, time: f64) -> Behaviour {
+        if !std::mem::replace(&mut self.has_begun, true) {
+            functions.begin(&self.task);
+        }
+        functions.behave(&self.task, self.stop, time)
+    }
 }
 
 /// What is to be committed.
@@ -104,20 +121,24 @@ impl Program {
             let what = match output {
                 Output::Keep(operation) => What::Keep(operation),
                 Output::Conclude { job, lease, operation } => What::Conclude(job, lease, operation),
-                Output::Execute(task) => What::Execute(task, None),
+                Output::Execute(task) => {
+                    What::Execute(Execution { task, has_begun: false, stop: None })
+                }
                 Output::Stop { job, lease, reason } => {
                     for doing in &mut self.doing {
-                        if let What::Execute(task, stop) = &mut doing.what
-                            && (task.job, task.lease) == (job, lease)
+                        if let What::Execute(execution) = &mut doing.what
+                            && (execution.task.job, execution.task.lease) == (job, lease)
                         {
-                            *stop = Some(reason);
+                            execution.stop = Some(reason);
                         }
                     }
                     continue;
                 }
                 Output::Abandon { job, lease } => {
                     self.doing.retain(|doing| match &doing.what {
-                        What::Execute(task, _) => (task.job, task.lease) != (job, lease),
+                        What::Execute(Execution { task, .. }) => {
+                            (task.job, task.lease) != (job, lease)
+                        }
                         _ => true,
                     });
                     continue;
@@ -176,9 +197,9 @@ impl Program {
 
     /// Without a connection, only functions that need none go on.
     fn step_offline(&mut self, time: f64, at: usize, functions: &mut Functions) {
-        let doing = self.doing.swap_remove(at);
-        match &doing.what {
-            What::Execute(task, stop) => match functions.behave(task, *stop, time) {
+        let mut doing = self.doing.swap_remove(at);
+        match &mut doing.what {
+            What::Execute(execution) => match execution.behave(functions, time) {
                 Behaviour::Ended(ended) => self.ended(time, doing, ended),
                 Behaviour::Goes => self.doing.push(doing),
                 Behaviour::Transaction(_) => {
@@ -196,12 +217,13 @@ impl Program {
         storage: &mut Storage,
         functions: &mut Functions,
     ) {
-        if let What::Execute(task, _) = &doing.what {
-            let claimed = storage.log.partition_point(|(tid, _)| *tid <= task.claimed);
+        if let What::Execute(execution) = &doing.what {
+            let claimed = execution.task.claimed;
+            let claimed = storage.log.partition_point(|(tid, _)| *tid <= claimed);
             self.deliver(time, storage, claimed);
         }
         let at = storage.log[self.seen - 1].0;
-        let prepared = match &doing.what {
+        let prepared = match &mut doing.what {
             What::Keep(operation) => {
                 storage.advance(&mut self.snapshot, at);
                 let snapshot = &mut self.snapshot;
@@ -210,7 +232,7 @@ impl Program {
             What::Conclude(_, _, operation) => {
                 storage.prepare(at, |snapshot| operation.apply(snapshot).map(Some))
             }
-            What::Execute(task, stop) => match functions.behave(task, *stop, time) {
+            What::Execute(execution) => match execution.behave(functions, time) {
                 Behaviour::Goes => return self.doing.push(doing),
                 Behaviour::Ended(ended) => return self.ended(time, doing, ended),
                 Behaviour::Transaction(mut function) => {
@@ -277,7 +299,7 @@ impl Program {
     }
 
     fn ended(&mut self, time: f64, doing: Doing, ended: Ended) {
-        if let What::Execute(task, _) = doing.what {
+        if let What::Execute(Execution { task, .. }) = doing.what {
             self.input(time, Input::Executed { job: task.job, lease: task.lease, ended });
         }
     }

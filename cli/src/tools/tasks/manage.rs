@@ -12,25 +12,25 @@ use rzeo_tasks::rzeo_zasync::{Call, JobOptions as Options, JobState, NewJob, Ret
 use rzeo_tasks::{JobReport, Tasks, new_id};
 
 use super::errors::refused;
-use super::options::{Action, EnqueueOptions, JobOptions, ListOptions, ShowOptions, arguments};
+use super::options::{
+    EnqueueOptions, JobOptions, ListOptions, ManageAction, ShowOptions, arguments,
+};
 use super::show;
 use crate::tools::ToolError;
 
-pub(super) async fn run(action: &Action, tasks: &mut Tasks) -> Result<ExitCode, ToolError> {
+pub(super) async fn run(action: &ManageAction, tasks: &mut Tasks) -> Result<ExitCode, ToolError> {
     match action {
-        Action::Init(options) => {
+        ManageAction::Init(options) => {
             let is_new = tasks.create().await.map_err(|error| refused(&error))?;
             let name = &options.queue.queue;
             let text = if is_new { "created" } else { "exists already" };
             print(&format!("queue {name:?} {text}\n"))
         }
-        // The caller runs it.
-        Action::Worker(_) => Ok(ExitCode::SUCCESS),
-        Action::Enqueue(options) => enqueue(options, tasks).await,
-        Action::List(options) => list(options, tasks).await,
-        Action::Show(options) => show_job(options, tasks).await,
-        Action::Cancel(options) => cancel(options, tasks).await,
-        Action::Retry(options) => {
+        ManageAction::Enqueue(options) => enqueue(options, tasks).await,
+        ManageAction::List(options) => list(options, tasks).await,
+        ManageAction::Show(options) => show_job(options, tasks).await,
+        ManageAction::Cancel(options) => cancel(options, tasks).await,
+        ManageAction::Retry(options) => {
             let oid = tasks.retry(options.oid).await.map_err(|error| refused(&error))?;
             print(&format!("{oid}\n"))
         }

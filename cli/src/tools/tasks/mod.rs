@@ -16,7 +16,7 @@ use rzeo_client::{Client, ClientOptions};
 use rzeo_tasks::Tasks;
 
 pub(crate) use self::options::TasksOptions;
-use self::options::{Action, QueueOptions};
+use self::options::{Action, ManageAction, QueueOptions};
 use super::ToolError;
 use super::progress::Spinner;
 use super::server_query::{Server, runtime};
@@ -27,7 +27,7 @@ const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) fn run(options: &TasksOptions) -> Result<ExitCode, ToolError> {
     match &options.action {
         Action::Worker(options) => worker::run(options),
-        action => {
+        Action::Manage(action) => {
             let queue = action.queue();
             runtime()?.block_on(async {
                 let client = queue.connect("rzeo tasks").await?;
@@ -40,11 +40,10 @@ pub(crate) fn run(options: &TasksOptions) -> Result<ExitCode, ToolError> {
     }
 }
 
-impl Action {
+impl ManageAction {
     fn queue(&self) -> &QueueOptions {
         match self {
             Self::Init(options) => &options.queue,
-            Self::Worker(options) => &options.queue,
             Self::Enqueue(options) => &options.queue,
             Self::List(options) => &options.queue,
             Self::Show(options) => &options.job.queue,

@@ -20,12 +20,21 @@ pub(crate) struct TasksOptions {
 
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum Action {
-    Init(InitOptions),
+    #[command(flatten)]
+    Manage(ManageAction),
     Worker(WorkerOptions),
+}
+
+/// What is done with a few transactions.
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum ManageAction {
+    Init(InitOptions),
     Enqueue(EnqueueOptions),
     List(ListOptions),
     Show(ShowOptions),
+    /// Cancel a job, or ask its worker to stop
     Cancel(JobOptions),
+    /// Enqueue a job that has ended once more, and print the oid of the new one
     Retry(JobOptions),
 }
 
