@@ -24,7 +24,9 @@ use crate::wakers::{Wakers, keep_waker};
 /// and must not call the client, which would deadlock.
 #[expect(unused_variables, reason = "by default, nothing is done")]
 pub trait Observer: Send + Sync {
-    /// Others changed these objects; there may be none.
+    /// Others changed these objects; there may be none. The tid may be less than that of an own commit before:
+    /// Python's server with uvloop may answer a commit before it has sent the invalidations of earlier
+    /// ones.
     fn invalidated(&self, tid: Tid, oids: &Arc<[Oid]>) {}
     /// Anything may have changed up to this commit.
     fn invalidated_all(&self, tid: Tid) {}

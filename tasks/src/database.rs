@@ -271,15 +271,14 @@ impl From<CallError> for NotCommitted {
 #[derive(Debug)]
 pub(crate) struct KeptSnapshot {
     snapshot: Snapshot,
-    /// Commits that the snapshot may not have seen.
     events: Subscription,
-    later: Vec<(Tid, Arc<[Oid]>)>,
+    news: News,
 }
 
 impl KeptSnapshot {
     pub(crate) fn new(client: &Client) -> Self {
         let events = client.subscribe();
-        Self { snapshot: Snapshot::new(client.last_tid()), events, later: Vec::new() }
+        Self { snapshot: Snapshot::new(client.last_tid()), events, news: News::default() }
     }
 
     /// The snapshot, as of what is committed now, and at least of what was committed up to `at_least`.
@@ -288,30 +287,89 @@ impl KeptSnapshot {
         database: &Database,
         at_least: Tid,
     ) -> Result<&mut Snapshot, CallError> {
-        let client = database.client();
         database.wait_for(at_least).await?;
         // All events up to this commit are queued before it is shown.
-        let tid = client.last_tid();
-        let mut is_new = self.snapshot.oids().nth(RECORDS_MAX).is_some();
+        let tid = database.client().last_tid();
         while let Some(event) = self.events.try_next() {
-            match event {
-                ClientEvent::Invalidated { tid, oids } | ClientEvent::Committed { tid, oids } => {
-                    self.later.push((tid, oids));
-                }
-                ClientEvent::InvalidatedAll { .. } | ClientEvent::Disconnected => is_new = true,
-                _ => {}
-            }
+            self.news.add(event);
         }
-        if is_new || tid < self.snapshot.tid() {
-            self.snapshot = Snapshot::new(tid);
-        }
-        let seen = self.snapshot.tid();
-        let (now, later) =
-            std::mem::take(&mut self.later).into_iter().partition(|(at, _)| *at <= tid);
-        self.later = later;
-        let now: Vec<(Tid, Arc<[Oid]>)> = now;
-        let changed = now.iter().filter(|(at, _)| *at > seen).flat_map(|(_, oids)| oids.iter());
-        self.snapshot.advance(tid, changed.copied());
+        self.news.apply(&mut self.snapshot, tid);
         Ok(&mut self.snapshot)
+    }
+}
+
+/// What has happened since a snapshot was advanced.
+#[derive(Debug, Default)]
+struct News {
+    commits: Vec<(Tid, Arc<[Oid]>)>,
+    is_anything_changed: bool,
+}
+
+impl News {
+    fn add(&mut self, event: ClientEvent) {
+        match event {
+            ClientEvent::Invalidated { tid, oids } | ClientEvent::Committed { tid, oids } => {
+                self.commits.push((tid, oids));
+            }
+            ClientEvent::InvalidatedAll { .. } | ClientEvent::Disconnected => {
+                self.is_anything_changed = true;
+            }
+            _ => {}
+        }
+    }
+
+    /// Advances the snapshot, and keeps what is later. Commits that the snapshot should have seen count, too:
+    /// Python's server with uvloop may answer a commit before it has sent the invalidations of earlier ones.
+    fn apply(&mut self, snapshot: &mut Snapshot, tid: Tid) {
+        let is_large = snapshot.oids().nth(RECORDS_MAX).is_some();
+        if std::mem::take(&mut self.is_anything_changed) || is_large || tid < snapshot.tid() {
+            *snapshot = Snapshot::new(tid);
+        }
+        let changed = self.commits.extract_if(.., |(at, _)| *at <= tid);
+        snapshot.advance(tid, changed.flat_map(|(_, oids)| oids.to_vec()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(tid: u64) -> Snapshot {
+        let mut snapshot = Snapshot::new(Tid(tid));
+        for oid in 1..=3 {
+            snapshot.add_record(Oid(oid), Tid(1), Default::default());
+        }
+        snapshot
+    }
+
+    fn invalidated(tid: u64, oid: u64) -> ClientEvent {
+        ClientEvent::Invalidated { tid: Tid(tid), oids: [Oid(oid)].into() }
+    }
+
+    /// The oids of the records that the snapshot has after it was advanced.
+    fn advanced(news: &mut News, snapshot: &mut Snapshot, tid: u64) -> Vec<u64> {
+        news.apply(snapshot, Tid(tid));
+        assert_eq!(snapshot.tid(), Tid(tid));
+        snapshot.oids().map(|oid| oid.0).collect()
+    }
+
+    #[test]
+    fn a_snapshot_keeps_what_has_not_changed() {
+        let (mut news, mut snapshot) = (News::default(), snapshot(5));
+        news.add(invalidated(6, 1));
+        news.add(ClientEvent::Committed { tid: Tid(7), oids: [Oid(2)].into() });
+        assert_eq!(advanced(&mut news, &mut snapshot, 6), [2, 3]);
+        assert_eq!(advanced(&mut news, &mut snapshot, 7), [3]);
+        news.add(ClientEvent::Disconnected);
+        assert!(advanced(&mut news, &mut snapshot, 7).is_empty());
+    }
+
+    #[test]
+    fn an_invalidation_that_comes_late_is_applied() {
+        let (mut news, mut snapshot) = (News::default(), snapshot(5));
+        news.add(ClientEvent::Committed { tid: Tid(7), oids: [Oid(2)].into() });
+        assert_eq!(advanced(&mut news, &mut snapshot, 7), [1, 3]);
+        news.add(invalidated(6, 1));
+        assert_eq!(advanced(&mut news, &mut snapshot, 7), [3]);
     }
 }
