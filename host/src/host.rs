@@ -23,6 +23,9 @@ use crate::overview::{Overview, Sample};
 use crate::served_storage::ServedStorage;
 use crate::settings::{Settings, StorageSpec};
 
+/// Peer of the connections that a client in the same process makes, as the log shows it.
+pub const LOCAL_PEER: &str = "in-process";
+
 /// The storages of a server.
 pub struct Host {
     settings: Arc<ServerSettings>,

@@ -35,7 +35,7 @@ mod settings;
 
 pub use admission::{ConnectionCounts, ConnectionLimits};
 
-pub use host::{Admitted, Connected, Host};
+pub use host::{Admitted, Connected, Host, LOCAL_PEER};
 pub use inbox::InboxMessage;
 pub use log::log;
 pub use overview::{Overview, Sample};

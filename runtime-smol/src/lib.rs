@@ -29,7 +29,8 @@
 //! # Use a server
 //!
 //! [`connect`] makes a [`Client`], whose calls are futures for any executor. [`blocking::connect`] makes one
-//! whose calls block, for programs without an executor.
+//! whose calls block, for programs without an executor. [`open_local_client`] makes one of a server in the same
+//! process.
 //!
 //! # Inside
 //!
@@ -44,7 +45,7 @@ mod connection;
 mod server;
 mod workers;
 
-pub use client::{connect, drive_client, open_client};
+pub use client::{connect, drive_client, open_client, open_local_client};
 pub use connection::serve_stream;
 pub use futures_rustls::rustls::ServerConfig;
 pub use rzeo_client::{self, Client, ClientOptions, ConnectError};

@@ -2,13 +2,17 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 
 use rzeo_client::{Client, ClientOptions, ConnectError, Driver, Link};
+use rzeo_host::{Host, LOCAL_PEER};
 use rzeo_net::tokio::{Tokio, TokioStream, connect_tcp};
 use rzeo_net::{Address, LOOPBACK};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio_rustls::TlsConnector;
+
+use crate::connection::serve_stream;
 
 /// Makes a client, and waits until a server is connected and the cache verified.
 ///
@@ -37,6 +41,23 @@ pub fn open_client(options: ClientOptions) -> Result<Client, ConnectError> {
     Ok(client)
 }
 
+/// Makes a client of a server in this process. Its connections are pairs of sockets, so the server needs no
+/// listener; the addresses and TLS of the options are not used. Otherwise it is a client like others: it counts among
+/// the connections of the host, and ends with them.
+///
+/// Tasks of the current runtime drive the client and serve its connections.
+///
+/// # Errors
+/// If the options are invalid, or files cannot be used.
+pub fn open_local_client(host: Arc<Host>, options: ClientOptions) -> Result<Client, ConnectError> {
+    let addresses = vec![Address::unix(LOCAL_PEER)];
+    let (client, driver) = ClientOptions { addresses, tls: None, ..options }.open()?;
+    tokio::spawn(driver.run(Tokio, move |link| {
+        tokio::spawn(connect_local(link, host.clone()));
+    }));
+    Ok(client)
+}
+
 /// Drives a client to its end, for callers that choose the task. Dropping the future closes the client.
 pub async fn drive_client(driver: Driver) {
     driver.run(Tokio, |link| drop(tokio::spawn(connect_link(link)))).await;
@@ -51,6 +72,18 @@ async fn connect_link(link: Link) {
             secure(link, connecting).await;
         }
         Address::Unix(path) => secure(link, UnixStream::connect(path)).await,
+    }
+}
+
+/// Connects to the host itself.
+async fn connect_local(link: Link, host: Arc<Host>) {
+    let connecting = async {
+        let (ours, served) = UnixStream::pair()?;
+        tokio::spawn(serve_stream(host, served, LOCAL_PEER.to_owned()));
+        Ok(ours)
+    };
+    if let Some((link, stream)) = link.attempt(connecting).await {
+        link.run(Tokio, TokioStream(stream)).await;
     }
 }
 

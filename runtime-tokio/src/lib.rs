@@ -29,7 +29,8 @@
 //!
 //! # Use a server
 //!
-//! [`connect`] makes a [`Client`]. `examples/client.rs` uses one.
+//! [`connect`] makes a [`Client`]. `examples/client.rs` uses one. [`open_local_client`] makes one of a server in
+//! the same process.
 //!
 //! # Inside
 //!
@@ -44,7 +45,7 @@ mod connection;
 mod server;
 mod workers;
 
-pub use client::{connect, drive_client, open_client};
+pub use client::{connect, drive_client, open_client, open_local_client};
 pub use connection::serve_stream;
 pub use rzeo_client::{self, Client, ClientOptions, ConnectError};
 pub use rzeo_host::{self, Host, Settings, StorageSpec};
