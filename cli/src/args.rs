@@ -16,6 +16,7 @@ use rzeo_eventlog::LogFormat;
 use rzeo_net::Address;
 
 use crate::config::Runtime;
+use crate::jobs::ServerJobsOptions;
 use crate::tools::config::ConfigOptions;
 use crate::tools::nagios::NagiosOptions;
 use crate::tools::pack::PackOptions;
@@ -224,6 +225,9 @@ pub(crate) struct ServeOptions {
     /// Check configuration, files and addresses, then exit; create nothing
     #[arg(long)]
     pub(crate) test: bool,
+
+    #[command(flatten)]
+    pub(crate) jobs: ServerJobsOptions,
 }
 
 #[cfg(test)]

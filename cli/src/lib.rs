@@ -16,6 +16,7 @@ mod connect_hint;
 mod exit;
 #[doc(hidden)]
 pub mod fuzz;
+mod jobs;
 mod merged_config;
 mod process;
 mod proxy;

@@ -8,6 +8,7 @@ use rzeo_zconfig::{ConfigError, OverrideError, System, path_of};
 
 use crate::args::ServeOptions;
 use crate::config::{FileConfig, ServerConfig, StorageConfig, StorageKind};
+use crate::jobs::ServerJobsOptions;
 use crate::values::{DEFAULT_PORT, on_loopback};
 
 /// The database when nothing names one.
@@ -23,6 +24,8 @@ pub(crate) struct MergedConfig {
     pub(crate) address: Address,
     /// Where to listen for monitoring, if anywhere.
     pub(crate) admin_address: Option<Address>,
+    /// Options of the worker in the server's process, if there is to be one.
+    pub(crate) jobs: Option<ServerJobsOptions>,
     /// Where to write the address.
     pub(crate) address_file: Option<PathBuf>,
     /// Whether to print how to connect; not with a configuration file, whose author knows the address.
@@ -64,6 +67,7 @@ impl MergedConfig {
             address: options.address.clone().unwrap_or_else(|| config.address.clone()),
             admin_address: options.admin.clone().or(admin),
             config,
+            jobs: options.jobs.tasks.is_some().then(|| options.jobs.clone()),
             address_file: options.address_file.clone(),
             prints_hint: options.configure.is_none() && !options.test,
             test: options.test,

@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! options, configuration ─► log ─► bind addresses ─► check paths ─► pid file ─► open storages
-//!                 ─► signals ─► listen ─► address file ─► serve … signal
-//!                 ─► end connections ─► close storages ─► remove socket and pid file
+//!                 ─► signals ─► listen ─► start the worker ─► address file ─► serve … signal
+//!                 ─► end the worker ─► end connections ─► close storages ─► remove socket and pid file
 //! ```
 //!
 //! A bound address is reserved, but clients are refused until the storages are open. Sockets that systemd has
@@ -30,13 +30,14 @@ use rzeo_tokio::ServerConfig as TlsServer;
 use rzeo_zconfig::python::repr;
 use rzeo_zconfig::{ConfigError, RealSystem};
 use thiserror::Error;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::admin::{About, Admin, AdminSockets};
 use crate::args::ServeOptions;
-use crate::config::{OwnSettings, Runtime, ServerConfig, StorageConfig};
+use crate::config::{OwnSettings, ServerConfig, StorageConfig};
 use crate::connect_hint;
 use crate::exit;
+use crate::jobs::{self, JobsError, ServerJobs, ServerJobsOptions};
 use crate::merged_config::MergedConfig;
 use crate::process::{self, PidFile};
 use crate::signals::{self, Ending, Endings, log};
@@ -54,6 +55,7 @@ const CONVENTIONS: Conventions = Conventions {
         ("rzeo_host", "ZEO.StorageServer"),
         ("rzeo_smol", "ZEO.asyncio.server"),
         ("rzeo_storage", "ZODB.FileStorage"),
+        ("rzeo_tasks", "rzeo.tasks"),
         ("rzeo_tokio", "ZEO.asyncio.server"),
     ],
     // Messages about a client contain both.
@@ -75,6 +77,8 @@ pub(crate) enum ServeError {
     Close(#[source] StorageError),
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    Jobs(#[from] JobsError),
     #[error(transparent)]
     Listen(#[from] ListenError),
     #[error(transparent)]
@@ -112,6 +116,7 @@ impl ServeError {
     const fn is_usage_error(&self) -> bool {
         match self {
             Self::AdminAddress(_) | Self::Config(_) | Self::Listen(_) => true,
+            Self::Jobs(error) => error.is_usage_error(),
             Self::Admin(_)
             | Self::AddressFile { .. }
             | Self::Close(_)
@@ -140,6 +145,7 @@ impl ServeError {
 /// Serves, in the order of the module's introduction.
 fn serve(merged: MergedConfig) -> Result<Ending, ServeError> {
     let config = &merged.config;
+    merged.jobs.as_ref().map(|options| jobs::check(options, config)).transpose()?;
     // Before a command for a password is run: sockets are not for it.
     let inherited = systemd::inherited()?;
     // Python's server reads the certificates with its configuration, before there is a log.
@@ -242,6 +248,7 @@ fn serve_host(
     let about = About::new(shown(&addresses), config.own.runtime, config.read_only);
     let start_admin = |sockets| Admin::start(sockets, host.clone(), about);
     let admin = reserved.admin.map(start_admin).transpose().map_err(ServeError::Admin)?;
+    let jobs = merged.jobs.as_ref().map(|options| start_jobs(options, config, host)).transpose()?;
     if let Some(path) = &merged.address_file {
         announce(&addresses, path)?;
     }
@@ -250,9 +257,25 @@ fn serve_host(
     }
     systemd::ready(&format!("serving {}", shown(&addresses).join(", ")));
     systemd::send_keep_alives(host).map_err(ServeError::Run)?;
-    let ended = run_until(endings, config.own.runtime, host, listeners, tls);
+    let ended = run_until(endings, merged, host, listeners, tls, jobs);
     drop(admin);
     ended
+}
+
+/// Starts the worker in this process.
+fn start_jobs(
+    options: &ServerJobsOptions,
+    config: &ServerConfig,
+    host: &Arc<Host>,
+) -> Result<ServerJobs, ServeError> {
+    let storage = jobs::check(options, config)?;
+    if config.transaction_timeout.is_none() {
+        warn!(
+            target: "ZEO.runzeo",
+            "a client that stops in the middle of a commit can block jobs for ever; limit that time with --timeout"
+        );
+    }
+    Ok(ServerJobs::start(options, &storage, host.clone())?)
 }
 
 /// A panic is a bug of rzeo; the log has to show it, and also on standard error if
@@ -269,22 +292,24 @@ fn log_panics(log_is_elsewhere: bool) {
 
 fn run_until(
     endings: Endings,
-    runtime: Runtime,
+    merged: &MergedConfig,
     host: &Arc<Host>,
     listeners: Vec<Listener>,
     tls: Option<Arc<TlsServer>>,
+    jobs: Option<ServerJobs>,
 ) -> Result<Ending, ServeError> {
     let Endings { first, second } = endings;
     // Without a sender no signal can come; better to be started again than to serve for ever.
     let mut how = Ending::Restart;
+    let hurry = second.clone().received();
     let stop = async {
         how = first.await.unwrap_or(how);
         systemd::stopping("ending connections, then closing storages");
+        if let Some(jobs) = jobs {
+            jobs.end(second.received()).await;
+        }
     };
-    let hurry = async {
-        let _ = second.await;
-    };
-    runtime.run(host, listeners, tls, stop, hurry).map_err(ServeError::Run)?;
+    merged.config.own.runtime.run(host, listeners, tls, stop, hurry).map_err(ServeError::Run)?;
     Ok(how)
 }
 

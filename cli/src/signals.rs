@@ -10,7 +10,7 @@ use std::thread;
 use rzeo_eventlog::Log;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2, SIGXFSZ};
 use signal_hook::iterator::Signals;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
 /// Why the server ends.
@@ -26,21 +26,31 @@ pub(crate) enum Ending {
 pub(crate) struct Endings {
     /// Receives the first signal.
     pub(crate) first: oneshot::Receiver<Ending>,
-    /// One more: connections are closed at once.
-    pub(crate) second: oneshot::Receiver<Ending>,
+    /// Receives the second signal: everything ends at once.
+    pub(crate) second: SecondSignal,
+}
+
+/// The second signal that ends the server.
+#[derive(Clone)]
+pub(crate) struct SecondSignal(watch::Receiver<bool>);
+
+impl SecondSignal {
+    /// Waits until it was received.
+    pub(crate) async fn received(mut self) {
+        // The sender lives as long as the process.
+        let _ = self.0.wait_for(|is_received| *is_received).await;
+    }
 }
 
 /// Handles signals from now on. `SIGUSR2` reopens `reopenable` logs.
 pub(crate) fn watch(reopenable: Option<Log>) -> io::Result<Endings> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGUSR2, SIGXFSZ])?;
     let (to_first, first) = oneshot::channel();
-    let (to_second, second) = oneshot::channel();
-    // Those after the second change nothing: the server is stopping.
-    let mut senders = [to_first, to_second].into_iter();
-    let mut end = move |ending| {
-        if let Some(sender) = senders.next() {
-            let _ = sender.send(ending);
-        }
+    let (to_second, second) = watch::channel(false);
+    let mut to_first = Some(to_first);
+    let mut end = move |ending| match to_first.take() {
+        Some(sender) => drop(sender.send(ending)),
+        None => drop(to_second.send(true)),
     };
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
@@ -62,7 +72,7 @@ pub(crate) fn watch(reopenable: Option<Log>) -> io::Result<Endings> {
             }
         }
     })?;
-    Ok(Endings { first, second })
+    Ok(Endings { first, second: SecondSignal(second) })
 }
 
 /// Logs as `runzeo` does, with the process id in front.

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_demo_storage_does_not_say_is_in_memory() {
+    fn a_demo_storage_is_in_memory_by_default() {
         let demo = |base, changes| StorageKind::Demo { name: None, base, changes };
         let nothing = demo(None, None);
         assert_eq!(name(&nothing), "DemoStorage('MappingStorage', 'MappingStorage')");

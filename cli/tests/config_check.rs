@@ -38,7 +38,7 @@ fn every_setting_is_shown_with_its_origin() {
 }
 
 #[test]
-fn a_mistake_is_told_and_is_the_status() {
+fn a_configuration_error_is_printed_and_sets_the_status() {
     let (output, stdout) = check(CONFIG, &["-X", "zeo/msgpack=1"]);
     assert_eq!((output.status.code(), stdout.as_str()), (Some(2), ""));
     assert_eq!(

@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_that_has_grown_long_is_written_anew() {
+    fn a_journal_that_is_too_long_is_compacted() {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("cache");
         let (shared, thread) = thread(&path);
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_begins_with_what_is_in_its_file_and_shares_it_with_nobody() {
+    fn a_client_starts_with_the_contents_of_its_cache_file_and_locks_it() {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("cache");
         let (mut file, mut cache) = CacheFile::open(&path, ROOM).unwrap();

@@ -89,7 +89,7 @@ impl Server {
 }
 
 #[test]
-fn an_answer_wakes_who_asked_and_is_kept_for_who_has_not_waited() {
+fn a_reply_wakes_its_caller_and_is_cached_if_the_caller_was_dropped() {
     let (client, mut driver) = client();
     let mut server = Server::connect(&mut driver);
     assert!(client.is_connected());
@@ -112,7 +112,7 @@ fn an_answer_wakes_who_asked_and_is_kept_for_who_has_not_waited() {
 }
 
 #[test]
-fn who_stores_waits_while_much_waits_to_be_sent() {
+fn a_store_waits_while_the_send_queue_is_full() {
     let (client, mut driver) = client();
     let mut server = Server::connect(&mut driver);
     let Poll::Ready(Ok(mut txn)) = pin!(client.begin(Begin::default())).poll(&mut cx()) else {
@@ -147,7 +147,7 @@ fn a_client_needs_an_address() {
 }
 
 #[test]
-fn a_driver_says_where_to_connect_and_when_to_try_again() {
+fn a_driver_returns_where_to_connect_and_when_to_retry() {
     let (client, mut driver) = client();
     let link = link(&mut driver);
     assert_eq!(link.address(), &NOWHERE.parse::<Address>().unwrap());
@@ -167,7 +167,7 @@ fn a_link_that_is_dropped_is_a_connection_that_is_lost() {
 }
 
 #[test]
-fn what_is_not_a_server_is_let_go_after_what_is_due_to_it() {
+fn a_peer_that_is_not_a_server_is_disconnected() {
     let (client, mut driver) = client();
     let mut link = link(&mut driver);
     let mut chunks = VecDeque::new();
@@ -251,7 +251,7 @@ impl Wake for Eager {
 }
 
 #[test]
-fn who_is_woken_finds_the_client_unlocked() {
+fn a_task_that_is_woken_finds_the_client_unlocked() {
     let options = ClientOptions::new([NOWHERE.parse().unwrap()]);
     let (client, driver) = options.open().unwrap();
     let eager = Arc::new(Eager { client: client.clone(), was_woken: AtomicBool::new(false) });

@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn what_prevents_listening_is_said() {
+    fn the_reason_that_prevents_listening_is_reported() {
         let bound = listen(&"127.0.0.1:0".parse().unwrap()).unwrap();
         let address = bound[0].address().unwrap();
         let taken = listen(&address).unwrap_err();

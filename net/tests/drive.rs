@@ -148,7 +148,7 @@ fn after_the_end_of_input_output_is_still_sent() {
 }
 
 #[test]
-fn a_closed_connection_is_dropped_at_once_and_a_lost_one_is_told() {
+fn a_closed_connection_is_dropped_at_once_and_a_lost_one_is_reported() {
     let (memory, protocol) = (Memory::new(), Scripted::default());
     let (near, far) = pipe(100);
     protocol.output(&["lost"]);

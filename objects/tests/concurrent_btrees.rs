@@ -70,7 +70,8 @@ impl Storage {
         snapshot.changes(&(first..=self.last_oid).map(Oid).collect::<Vec<_>>()).unwrap()
     }
 
-    /// Commits what a transaction stores, merged with what others have stored. `false` if it conflicts.
+    /// Commits what a transaction stores and resolves conflicts with earlier commits. `false` if that is
+    /// impossible.
     fn commit(&mut self, changes: Changes, with_checks: bool) -> bool {
         let mut records = Vec::new();
         for store in changes.stores {

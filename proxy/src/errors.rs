@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_the_records_is_told_from_other_errors() {
+    fn the_end_of_the_records_is_distinguished_from_other_errors() {
         let of = |class: &str, text| {
             let payload = Value::Tuple(vec![Value::text(text)]);
             of_next_record(Refused::Other { class: class.to_owned(), payload }.into())
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_server_is_told_as_pythons_client_tells_it() {
+    fn a_lost_server_is_reported_with_the_error_of_pythons_client() {
         for error in [CallError::Closed, CallError::Misuse(Misuse::NotOpen)] {
             let seen = Refusal::from(storage_error(error));
             assert_eq!(seen.class(), "ZEO.Exceptions.ClientDisconnected");

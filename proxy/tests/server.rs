@@ -91,7 +91,7 @@ fn commit(proxy: &Proxy, voted: Voted) -> Tid {
 }
 
 #[test]
-fn what_one_proxy_commits_the_other_tells() {
+fn a_commit_through_one_proxy_is_an_invalidation_in_the_other() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("zeo");
     let server = Server::start(&socket, &Arc::new(MappingStorage::new()));
@@ -156,7 +156,7 @@ fn a_dropped_transaction_releases_the_servers_lock() {
 }
 
 #[test]
-fn a_server_that_is_lost_is_missed_until_it_is_back() {
+fn commits_fail_while_the_server_is_lost_and_its_reconnection_is_reported() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("zeo");
     let storage = Arc::new(MappingStorage::new());

@@ -27,7 +27,7 @@ async fn the_client_counts_its_runs_at_the_server() {
     served.expect("the server ends well");
 }
 
-/// The blocking function says what to call instead, where the runtime would panic.
+/// The runtime would panic; the error names the function to call instead.
 #[tokio::test]
 async fn serving_in_a_blocking_way_inside_a_runtime_is_refused() {
     let settings = rzeo_tokio::Settings::default();

@@ -275,7 +275,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_line_says_why_the_status_is_1() {
+    fn the_last_line_states_why_the_status_is_1() {
         assert_eq!(verdict(1, 0, 0), "1 world passed");
         assert_eq!(
             verdict(2700, 0, 1),

@@ -23,7 +23,7 @@ use rzeo_fixtures::random::Random;
 use rzeo_fixtures::server::{START_TIME, Setup};
 use rzeo_script::Queue;
 
-/// Number of actions in a world before the faults stop, unless the plan says otherwise.
+/// Number of actions in a world before the faults stop, unless the plan has another number.
 pub const STEPS: usize = 400;
 
 /// Number of clients; each has a counter.

@@ -149,7 +149,7 @@ fn very_many_uploads_share_a_few_open_files() {
 }
 
 #[test]
-fn it_says_what_pythons_proxy_says() {
+fn its_description_is_that_of_pythons_proxy() {
     let description = open(&MemoryDisk::new()).description();
     let interfaces = [("ZODB.interfaces", "IBlobStorage"), ("zope.interface", "Interface")];
     assert_eq!(

@@ -221,7 +221,7 @@ fn voted_transactions_share_the_room_without_counting_twice() {
 }
 
 #[test]
-fn room_is_let_go_at_the_end() {
+fn reserved_space_is_released_when_the_storage_is_closed() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("Data.fs");
     let storage = FileStorage::open_file(&path, FileOptions::default()).unwrap();
@@ -270,7 +270,7 @@ fn a_restored_record_shares_data_only_if_they_are_the_same() {
 }
 
 #[test]
-fn undoing_says_what_stands_in_its_way() {
+fn an_undo_is_refused_with_the_reason() {
     let disk = MemoryDisk::new();
     let storage = open(&disk);
     store(&storage, 10, A, NEW, "one");

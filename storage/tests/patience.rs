@@ -148,7 +148,7 @@ fn half_of_it_in_memory_is_no_answer() {
 }
 
 #[test]
-fn a_long_way_back_is_not_gone_in_haste() {
+fn a_revision_far_back_is_not_searched_for_without_waiting() {
     let storage = open(MemoryDisk::new());
     let data = || Some(Bytes::from_static(b"data"));
     let tids: Vec<_> = (0..1000).map(|_| commit(&storage, data())).collect();

@@ -66,7 +66,7 @@ fn a_dropped_vote_leaves_nothing() {
 }
 
 #[test]
-fn a_conflict_to_merge_here_needs_a_thread_that_may_wait() {
+fn a_conflict_to_resolve_here_needs_a_thread_that_may_wait() {
     let storage = contested();
     let stale = request(&[store(A, FIRST, "a3")], false);
     let error = vote(&storage, &stale, Patience::Now).unwrap_err();
@@ -74,7 +74,7 @@ fn a_conflict_to_merge_here_needs_a_thread_that_may_wait() {
 }
 
 #[test]
-fn a_conflict_that_nobody_can_merge_names_both_revisions_and_the_record() {
+fn a_conflict_that_cannot_be_resolved_names_both_revisions_and_the_record() {
     let storage = contested();
     let stale = request(&[store(B, FIRST, "b2"), store(A, FIRST, "a3")], false);
     let error = vote(&storage, &stale, Patience::Wait).unwrap_err();
@@ -119,7 +119,7 @@ fn the_client_gets_all_its_conflicts_at_once_in_the_order_of_its_stores() {
 }
 
 #[test]
-fn a_later_store_takes_a_conflict_back() {
+fn a_later_store_replaces_a_conflicting_one() {
     let storage = contested();
     let operations = [store(B, FIRST, "b2"), store(A, FIRST, "a3"), store(A, SECOND, "a2+a3")];
     let outcome = vote(&storage, &request(&operations, true), Patience::Now).unwrap();
@@ -132,7 +132,7 @@ fn a_later_store_takes_a_conflict_back() {
 }
 
 #[test]
-fn conflicts_of_deletions_and_checks_are_nothing_to_merge() {
+fn conflicts_of_deletions_and_checks_are_not_resolved() {
     let storage = contested();
     let delete = request(&[Operation::Delete { oid: A, serial: FIRST }], true);
     let error = vote(&storage, &delete, Patience::Now).unwrap_err();

@@ -20,7 +20,8 @@
 //! - Cancelling a running job is a request: the job record decides whether the request or the result
 //!   was first.
 //!
-//! Without a side record there are no follow-ups, and the mark is in the record of the deferred itself.
+//! Without a side record there are no follow-ups, and the mark is in the record of the deferred itself. There it
+//! stays if the deferred gets a side record later, for a note.
 
 use alloc::format;
 use alloc::string::String;

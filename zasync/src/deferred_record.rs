@@ -44,10 +44,9 @@ impl Deferred {
         fields: &Fields,
     ) -> Result<Self, Error> {
         let side = fields.object("side")?;
-        let is_settled = match side {
-            Some(_) => fields.below(snapshot, "side")?.flag("settled"),
-            None => fields.flag("settled"),
-        };
+        // The mark stays where it is if the deferred gets a side record later.
+        let is_settled = fields.flag("settled")
+            || (side.is_some() && fields.below(snapshot, "side")?.flag("settled"));
         Ok(Self {
             object,
             state: state(fields)?,

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn peers_are_on_this_machine_unless_told_otherwise() {
+    fn peers_without_a_host_are_on_this_machine() {
         let shown = |text: &str| SocketAddress::parse_peer(text).unwrap().to_string();
         assert_eq!(shown("34567"), "('127.0.0.1', 34567)");
         assert_eq!(shown("host:1"), "('host', 1)");

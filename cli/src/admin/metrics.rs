@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_storage_is_told_of_and_makes_the_server_not_ready() {
+    fn a_broken_storage_is_reported_and_makes_the_server_not_ready() {
         let mut overviews = host(&["1", "2"]).overview();
         assert_eq!(problems(false, &overviews), [""; 0]);
         assert_eq!(problems(true, &overviews), ["the server is stopping"]);

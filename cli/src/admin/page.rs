@@ -476,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_list_of_clients_is_cut_and_says_so() {
+    fn a_long_list_of_clients_is_cut_and_shows_how_many_are_left_out() {
         let mut report = report();
         report.storages[0].clients = (0..1_500).map(|n| client(&n.to_string(), 0)).collect();
         let page = html(&report, None);
@@ -485,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_renews_itself_as_often_as_is_asked_within_reason() {
+    fn a_page_reloads_at_the_requested_interval_within_limits() {
         let cases = [
             ("refresh=5", Some(5)),
             ("x=1&refresh=60", Some(60)),

@@ -515,7 +515,7 @@ fn keys_and_values() {
 }
 
 #[test]
-fn errors_say_what_is_accepted() {
+fn errors_name_what_is_accepted() {
     let expected = |text: &str| read(text).unwrap_err().expected().unwrap_or_default();
     assert_eq!(expected("<mappingstorage>\npath x\n"), "one of the keys name");
     assert_eq!(expected("path x\n"), "nothing");

@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_told_in_pythons_words() {
+    fn errors_have_the_text_of_pythons_zeopack() {
         let cases: [(&[&str], &str); 5] = [
             (&["-S", "1"], "No servers specified."),
             (&["-h", "x"], "If host (-h) is specified then a port (-p) must be specified as well."),

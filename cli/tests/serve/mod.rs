@@ -118,7 +118,7 @@ fn without_digits(log: &str) -> String {
 }
 
 #[test]
-fn a_dry_run_says_what_runzeo_says() {
+fn a_dry_run_prints_what_runzeo_prints() {
     let directory = tempfile::tempdir().unwrap();
     let output = run(&directory, &["-a:0", "-ft", "--test"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
@@ -139,7 +139,7 @@ fn a_dry_run_says_what_runzeo_says() {
 }
 
 #[test]
-fn a_server_without_a_configuration_tells_how_to_connect() {
+fn a_server_without_a_configuration_prints_how_to_connect() {
     let directory = tempfile::tempdir().unwrap();
     let (server, address) = Running::start(&directory, &["-a", "127.0.0.1:0", "my.fs"]);
     let port = address.strip_prefix("127.0.0.1:").unwrap();
@@ -306,7 +306,7 @@ fn signals_end_the_server_with_a_status() {
 }
 
 #[test]
-fn a_log_is_opened_anew_when_asked() {
+fn a_log_is_reopened_on_sigusr2() {
     let directory = directory_with(&format!(
         "<zeo>\naddress 127.0.0.1:0\nread-only true\npid-filename pid\n</zeo>\n{STORAGE}\
          <eventlog>\n<logfile>\npath l\n</logfile>\n</eventlog>\n"
@@ -330,7 +330,7 @@ fn a_log_is_opened_anew_when_asked() {
 }
 
 #[test]
-fn without_a_log_file_there_is_nothing_to_open_anew() {
+fn without_a_log_file_there_is_nothing_to_reopen() {
     let directory = directory_with(&format!("<zeo>\naddress 127.0.0.1:0\n</zeo>\n{STORAGE}"));
     let (mut server, _) = Running::start(&directory, &["-C", "c"]);
     server.signal(Signal::USR2);

@@ -147,7 +147,7 @@ mod tests {
     use crate::time::Instant;
 
     #[test]
-    fn what_came_with_others_gets_memory_of_its_own() {
+    fn a_small_record_gets_memory_of_its_own() {
         let buffer = Bytes::from(vec![0; 2 * ALONE_FROM]);
         let is_in_place = |len: usize| own(buffer.slice(..len)).as_ptr() == buffer.as_ptr();
         assert!(!is_in_place(ALONE_FROM - 1));
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_loads_are_asked_once_and_answered_all() {
+    fn equal_loads_are_sent_once_and_all_answered() {
         let (mut cx, mut loads, mut channel) = (context(), Loads::default(), Channel::new(1 << 20));
         for _ in 0..2 {
             let caller = cx.new_caller();

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_fails_all_callers_and_a_loss_gives_them_back() {
+    fn a_refusal_fails_all_callers_and_a_lost_connection_returns_them() {
         let mut cx = Context::new(Instant::START, ClientSettings::default(), Cache::new(0));
         let (mut oids, mut channel) = (NewOids::default(), Channel::new(1 << 20));
         ask(&mut oids, &mut cx, &mut channel);

@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_that_is_none_is_told_as_it_is() {
+    fn a_reason_of_another_type_is_shown_as_it_is() {
         assert_eq!(reason(&Value::Int(7)), "7");
         assert_eq!(reason(&Value::Tuple(vec![])), "");
         assert_eq!(reason(&Value::Dict(vec![])), words(&Value::Dict(vec![])));
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn conflicts_tell_what_they_are_about() {
+    fn conflicts_name_the_object_class_and_serials() {
         let serials = Value::Tuple(vec![Value::tid(Tid(9)), Value::tid(Tid(8))]);
         let attributes = [("oid", Value::oid(Oid(1))), ("serials", serials)];
         let name = [("class_name", Value::text("m.C"))];

@@ -129,7 +129,7 @@ fn changes_to_an_object_do_not_change_equal_ones() {
 }
 
 #[test]
-fn malformed_pickles_say_what_is_wrong() {
+fn malformed_pickles_are_refused_with_the_reason() {
     use Unreadable as U;
     let cases: &[(&[u8], Unreadable)] = &[
         (b"", U::Truncated { at: 0 }),

@@ -22,7 +22,7 @@ fn merged(class: &str, states: [&[u8]; 3]) -> Option<Value> {
 }
 
 /// A conflict over the value of key 1, changed by the committed transaction only; the other one
-/// adds key 2, so that there is something to merge.
+/// adds key 2, so that there is a conflict to resolve.
 fn value_changed(old: &[u8], committed: &[u8]) -> Option<Value> {
     let bucket = |items: &[&[u8]]| [b"(", &items.concat()[..], b"t\x85"].concat();
     let old_state = bucket(&[b"K\x01", old]);

@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_since_is_the_difference() {
+    fn a_histogram_since_an_earlier_one_is_their_difference() {
         let mut sizes = Histogram::of_sizes();
         sizes.add(4);
         let earlier = sizes.clone();

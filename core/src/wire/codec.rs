@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_says_why() {
+    fn malformed_messages_are_refused_with_the_reason() {
         let read = |codec: Codec, bytes: &'static [u8]| {
             codec.read(&Bytes::from_static(bytes), &LIMITS).expect_err("this is no message")
         };

@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_bytes_say_what_is_wrong() {
+    fn malformed_bytes_are_refused_with_the_reason() {
         use Unreadable as U;
         let cases: &[(&[u8], Unreadable)] = &[
             (b"", U::Truncated { at: 0 }),
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn what_msgpack_cannot_say_is_refused() {
+    fn values_that_msgpack_cannot_represent_are_refused() {
         let mut out = Vec::new();
         let wide = Value::BigInt(Bytes::from_static(b"\0\0\0\0\0\0\0\0\x01"));
         assert_eq!(write(&mut out, &wide), Err(Unwritable::IntTooWide { length: 9 }));

@@ -57,7 +57,7 @@ impl Database {
         Ok((result, changes))
     }
 
-    /// Gives a transaction what it asks for until it ends or commits.
+    /// Loads the records that a transaction lacks until it ends or commits.
     pub(crate) fn drive<F, R, E>(&mut self, transaction: &mut Transaction<F, R>) -> Step<R, E>
     where
         F: FnMut(&mut Snapshot) -> Result<R, E>,

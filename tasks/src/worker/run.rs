@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context as TaskContext, Poll};
-use std::time::Instant as Clock;
+use std::time::{Duration, Instant as Clock};
 
 use futures_channel::{mpsc, oneshot};
 use futures_core::Stream as _;
@@ -64,10 +64,11 @@ impl Worker {
     }
 
     /// Ends the worker: it takes no more jobs. Jobs that run have the time `within` to end; then they are
-    /// asked to stop, and what does not stop is given back. A second call can only shorten the time.
-    pub fn drain(&self, within: std::time::Duration) {
+    /// asked to stop, and what does not stop after `grace` is given back. A second call can only shorten these
+    /// times.
+    pub fn drain(&self, within: Duration, grace: Duration) {
         // A worker that has ended has nothing to drain.
-        let _ = self.inputs.unbounded_send(Input::Drain { within });
+        let _ = self.inputs.unbounded_send(Input::Drain { within, grace });
     }
 }
 

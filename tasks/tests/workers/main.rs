@@ -211,7 +211,7 @@ fn a_draining_worker_ends_what_it_has_begun_and_begins_nothing() {
         let first = rig.enqueue(&mut tasks, "app:slow", vec![]).await;
         is_started.next().await;
         let second = rig.enqueue(&mut tasks, "app:slow", vec![]).await;
-        worker.worker.drain(LONG);
+        worker.worker.drain(LONG, LONG);
         may_end.store(true, Ordering::SeqCst);
         worker.ended.await;
 

@@ -143,7 +143,7 @@ pub(crate) struct Running {
 impl Running {
     /// Drains the worker, which has nothing to do any more.
     pub(crate) async fn end(self) {
-        self.worker.drain(crate::LONG);
+        self.worker.drain(crate::LONG, crate::LONG);
         self.ended.await;
     }
 }

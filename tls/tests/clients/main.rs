@@ -356,7 +356,7 @@ fn a_session_is_not_resumed() {
 }
 
 #[test]
-fn the_log_says_what_to_do_and_a_peer_cannot_forge_lines() {
+fn the_log_explains_the_refusal_and_a_peer_cannot_forge_lines() {
     let root = authority("root", &PKCS_ECDSA_P256_SHA256);
     let client = root.client("evil\nINFO all is well", |_| {});
     let trust = Trust::file(&[&sample("self_signed.pem")]);

@@ -308,7 +308,7 @@ fn a_session_is_not_resumed() {
 }
 
 #[test]
-fn the_log_says_what_to_do() {
+fn the_log_explains_what_to_do() {
     let (folder, root) = (Folder::new(), authority("root"));
     let tls = client_config(&folder.trusting(&[&root.pem()])).expect("good files");
     let server = root.server(|_| {}).config(VERSIONS[1], false);

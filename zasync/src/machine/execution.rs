@@ -144,6 +144,13 @@ impl Execution {
         }
     }
 
+    /// A function that was asked to stop is abandoned at this time at the latest.
+    pub(super) fn abandon_at(&mut self, latest: Instant) {
+        if let Some((_, at)) = &mut self.stop {
+            *at = latest.min(*at);
+        }
+    }
+
     /// The function does not run any more, because of this.
     fn stopped(&mut self, cx: &mut Context, reason: StopReason) {
         match reason {
@@ -224,7 +231,7 @@ impl Execution {
                 cx.job_event(&self.info, JobEvent::Conflicted);
                 self.execute_again(cx);
             }
-            NotCommitted::Lost => self.state = State::Waiting(self.later(cx)),
+            NotCommitted::Lost => self.execute_later(cx),
         }
     }
 
@@ -234,13 +241,19 @@ impl Execution {
 
     /// Executes the function on the new state of the database. This is not another attempt.
     fn execute_again(&mut self, cx: &mut Context) {
-        let at = self.later(cx);
-        if let Some((reason, _)) = self.stop {
-            self.stopped(cx, reason);
-        } else if self.backoff.failures() <= CONFLICTS_AT_ONCE {
-            self.execute(cx);
+        if self.stop.is_some() || self.backoff.failures() >= CONFLICTS_AT_ONCE {
+            self.execute_later(cx);
         } else {
-            self.state = State::Waiting(at);
+            self.later(cx);
+            self.execute(cx);
+        }
+    }
+
+    /// The same after a while, unless the function was asked to stop.
+    fn execute_later(&mut self, cx: &mut Context) {
+        match self.stop {
+            Some((reason, _)) => self.stopped(cx, reason),
+            None => self.state = State::Waiting(self.later(cx)),
         }
     }
 

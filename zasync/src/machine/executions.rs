@@ -92,6 +92,13 @@ impl Executions {
         }
     }
 
+    /// Functions that were asked to stop are abandoned at this time at the latest.
+    pub(super) fn abandon_at(&mut self, at: Instant) {
+        for execution in self.all.values_mut() {
+            execution.abandon_at(at);
+        }
+    }
+
     pub(super) fn timeout(&self, is_connected: bool) -> Option<Instant> {
         let timeouts = self.all.values().map(|execution| execution.timeout(is_connected));
         timeouts.fold(None, earlier)

@@ -59,10 +59,12 @@ pub enum Input {
         ended: Ended,
     },
     /// The worker takes no more jobs, and ends when it has none. What runs after `within` is asked to
-    /// stop. A second time with a smaller `within` shortens it.
+    /// stop, and abandoned after `grace`. A second time can only shorten these times.
     Drain {
         /// The time for jobs to end by themselves.
         within: Duration,
+        /// The time after that for functions to stop.
+        grace: Duration,
     },
 }
 

@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_a_look_has_read_wakes_it() {
+    fn invalidations_wake_a_look_only_if_it_has_read_the_object() {
         let (mut shards, mut random) = (Shards::default(), Random::new(1));
         shards.surveyed((0..32).collect(), "a", &["b".to_string()]);
         shards.looked(Scope::Home, [Oid(1)].into(), None);

@@ -22,8 +22,9 @@ pub struct Worker {
     executions: Executions,
     /// When running functions are asked to stop.
     stop_at: Option<Instant>,
-    /// When a worker that is to end does so without the storage, if that cannot be reached. Others reap it then.
-    give_up_at: Option<Instant>,
+    /// When functions are abandoned that were asked to stop. If the storage cannot be reached then, the worker ends
+    /// without it; others reap it.
+    end_by: Option<Instant>,
     has_ended: bool,
 }
 
@@ -48,7 +49,7 @@ impl Worker {
             bookkeeper,
             executions: Executions::default(),
             stop_at: None,
-            give_up_at: None,
+            end_by: None,
             has_ended: false,
         }
     }
@@ -85,12 +86,11 @@ impl Worker {
                 }
                 executions.executed(cx, job, lease, ended);
             }
-            Input::Drain { within } => {
+            Input::Drain { within, grace } => {
                 bookkeeper.drain();
                 let stop_at = cx.now.after(within);
                 self.stop_at = earlier(self.stop_at, Some(stop_at));
-                let give_up_at = stop_at.after(cx.settings.grace);
-                self.give_up_at = earlier(self.give_up_at, Some(give_up_at));
+                self.end_by = earlier(self.end_by, Some(stop_at.after(grace)));
             }
         }
         self.advance();
@@ -110,7 +110,7 @@ impl Worker {
         let is_connected = self.bookkeeper.is_connected();
         let bookkeeper = self.bookkeeper.timeout(&self.cx, &self.executions);
         let stop = self.stop_at.filter(|_| self.executions.count() > 0);
-        let give_up = self.give_up_at.filter(|_| !is_connected);
+        let give_up = self.end_by.filter(|_| !is_connected);
         let machine = earlier(bookkeeper, self.executions.timeout(is_connected));
         earlier(machine, earlier(stop, give_up))
     }
@@ -131,16 +131,17 @@ impl Worker {
         if self.has_ended {
             return;
         }
-        let Self { cx, bookkeeper, executions, stop_at, give_up_at, has_ended } = self;
+        let Self { cx, bookkeeper, executions, stop_at, end_by, has_ended } = self;
         if stop_at.is_some_and(|at| at <= cx.now) {
             executions.stop_all(cx, StopReason::Draining);
+            executions.abandon_at(end_by.unwrap_or(cx.now));
             // It is not asked again: what does not stop is abandoned.
             *stop_at = None;
         }
         executions.handle_timeout(cx, bookkeeper.is_connected());
         bookkeeper.over(cx, executions.take_over());
         bookkeeper.advance(cx, executions);
-        let has_given_up = !bookkeeper.is_connected() && give_up_at.is_some_and(|at| at <= cx.now);
+        let has_given_up = !bookkeeper.is_connected() && end_by.is_some_and(|at| at <= cx.now);
         if bookkeeper.has_left() || has_given_up {
             *has_ended = true;
             cx.output(Output::Ended);

@@ -113,6 +113,18 @@ fn only_final_deferreds_are_settled_and_only_once() {
 }
 
 #[test]
+fn a_note_does_not_make_a_settled_deferred_unsettled() {
+    let mut tasks = Tasks::new();
+    let deferred = bare(&mut tasks);
+    fire(&mut tasks, deferred).unwrap();
+    settle(&mut tasks, deferred).unwrap();
+    tasks.run(|snapshot| deferred::note(snapshot, deferred, "name", 1.into())).unwrap();
+    assert_eq!(settle(&mut tasks, deferred), Err(Refusal::Settled.into()));
+    let added = then(&mut tasks, deferred, "late", call("app:ok"), None);
+    assert_eq!(tasks.state(added), JobState::Pending);
+}
+
+#[test]
 fn the_follow_up_of_the_right_side_is_called_with_the_outcome() {
     for is_ok in [true, false] {
         let mut tasks = Tasks::new();
@@ -155,7 +167,7 @@ fn an_outcome_passes_through_follow_ups_that_have_no_call_for_it() {
         Ok(Settlement { passed: vec![first.into()], lost: vec![] })
     );
     assert_eq!(tasks.state(first), JobState::Failed);
-    // A program that dies here leaves the first follow-up to whoever looks through the shard.
+    // A program that dies here leaves the first follow-up to the next program that looks through the shard.
     let unsettled = tasks.choose(NOW).unsettled;
     assert_eq!(unsettled.iter().map(|entry| entry.job).collect::<Vec<_>>(), [first.into()]);
     assert_eq!(settle(&mut tasks, first), Ok(Settlement::default()));

@@ -1,4 +1,4 @@
-//! Creating and opening queues, and layouts that somebody has damaged.
+//! Creating and opening queues, and damaged layouts.
 
 use bytes::Bytes;
 use rzeo_core::{Oid, Tid};
@@ -23,7 +23,7 @@ fn a_queue_is_created_once() {
 }
 
 #[test]
-fn a_database_without_queues_says_so() {
+fn a_database_without_queues_is_refused_with_the_reason() {
     let mut database = Database::new();
     let mut snapshot = Snapshot::new(database.tid);
     let (tid, root): (Tid, Bytes) = database.records.remove(&Oid::ROOT).unwrap();
@@ -64,7 +64,7 @@ fn programs_add_shards_of_their_own_and_remove_them_when_they_are_empty() {
     assert_eq!(gone, Err(shard.into()));
 }
 
-/// Damages the layout, and returns what enqueueing and choosing in shard 3 says then.
+/// Damages the layout, and returns the error of enqueueing in shard 3.
 fn damaged(damage: impl Fn(&mut Snapshot, &Nodes) -> Result<(), rzeo_objects::Error>) -> String {
     let mut tasks = Tasks::new();
     tasks

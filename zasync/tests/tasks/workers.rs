@@ -124,7 +124,7 @@ fn a_worker_drains_and_leaves() {
 }
 
 #[test]
-fn a_worker_that_was_declared_gone_takes_and_tells_nothing_more() {
+fn a_worker_that_was_declared_gone_claims_no_jobs_and_sends_no_beats() {
     let mut tasks = Tasks::new();
     tasks.register("w").unwrap();
     let job = tasks.enqueue("job", JobOptions::default());

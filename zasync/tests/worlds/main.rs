@@ -1,4 +1,4 @@
-//! Workers, applications and a storage in memory, with crashes, lost connections, programs that stand still and
+//! Workers, applications and a storage in memory, with crashes, lost connections, programs that pause and
 //! clocks that jump. Everything follows from a seed.
 //!
 //! `TASK_WORLDS` is the number of worlds, `TASK_SEED` the first seed.
@@ -57,12 +57,13 @@ fn a_worker_ends_though_the_storage_cannot_be_reached() {
     use std::time::Duration;
 
     let settings = world::settings(1);
-    let patience = Duration::from_secs(7) + settings.grace;
+    let (within, grace) = (Duration::from_secs(7), Duration::from_secs(8));
+    let patience = within + grace;
     let mut worker = Worker::new(Instant::START, settings, 1);
     worker.handle_input(Instant::START, Input::Connected { tid: Tid(1) });
     assert!(matches!(worker.poll_output(), Some(Output::Keep(_))), "it registers");
     worker.handle_input(Instant::START, Input::Disconnected);
-    worker.handle_input(Instant::START, Input::Drain { within: Duration::from_secs(7) });
+    worker.handle_input(Instant::START, Input::Drain { within, grace });
     assert!(worker.poll_output().is_none());
     assert_eq!(worker.poll_timeout(), Some(Instant(patience)));
     worker.handle_timeout(Instant(patience));

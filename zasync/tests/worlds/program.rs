@@ -275,7 +275,7 @@ impl Program {
             },
         };
         if tid.is_some() {
-            // What was committed before is seen before; the own commit is no news.
+            // Earlier commits are seen before it; the own commit is not delivered.
             self.deliver(time, storage, storage.log.len() - 1);
             self.seen = storage.log.len();
         }

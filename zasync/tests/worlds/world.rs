@@ -351,7 +351,8 @@ impl World {
     fn drain(&mut self) {
         let Some(at) = self.any_program() else { return };
         let within = Duration::from_secs(self.rng.u64(0..10));
-        self.programs[at].input(self.time, Input::Drain { within });
+        let grace = Duration::from_secs(self.rng.u64(0..10));
+        self.programs[at].input(self.time, Input::Drain { within, grace });
         self.count("drain");
         if self.rng.bool() {
             self.start_program();

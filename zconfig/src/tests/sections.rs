@@ -157,7 +157,7 @@ fn misspelt_names_get_a_suggestion() {
 }
 
 #[test]
-fn errors_say_what_is_accepted() {
+fn errors_name_what_is_accepted() {
     let expected = |text: &str| read(text).unwrap_err().expected().unwrap_or_default();
     assert_eq!(expected("<pages>\npath x\n"), "one of the keys title, limit");
     assert_eq!(expected("path x\n"), "nothing");
@@ -207,7 +207,7 @@ fn overrides_replace_settings() {
 }
 
 #[test]
-fn what_the_fuzzer_asks_holds_for_samples() {
+fn the_checks_of_the_fuzzer_hold_for_samples() {
     let meaning = |system: &dyn System, path: &str, overrides: &[String]| {
         let read = SCHEMA.read(system, Path::new(path), overrides);
         read.map(|top| format!("{:?}", top.sections.len())).map_err(|error| error.to_string())

@@ -1,34 +1,19 @@
 //! `rzeo tasks worker`: executes jobs whose functions are written in Python.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::thread::available_parallelism;
 use std::time::Duration;
 
 use rzeo_client::Client;
 use rzeo_eventlog::{Conventions, EventLog, Log, LogFormat, RecordFormat, Style};
-use rzeo_net::tokio::Tokio;
-use rzeo_tasks::python::{PythonPool, PythonSettings, PythonTls};
-use rzeo_tasks::rzeo_zasync::worker::WorkerInfo;
-use rzeo_tasks::{Functions, Spawn, Tasks, Worker, WorkerOptions as Options};
+use rzeo_tasks::Tasks;
+use rzeo_tasks::python::PythonTls;
 
 use super::errors::refused;
 use super::options::WorkerOptions;
-use crate::process::host_name;
+use crate::jobs::JobWorker;
 use crate::signals;
 use crate::tools::ToolError;
 use crate::tools::server_query::runtime;
-
-/// Maximum number of clients that commit the ends of jobs.
-const POOL_MAX: u32 = 8;
-
-/// Maximum number of Python processes, however many slots people give the worker while it runs.
-const PROCESSES_MAX: usize = 64;
-
-/// A function that is asked to stop has this part of the time of `--grace`, and at least a second.
-const STOP_PART: u32 = 2;
 
 pub(super) fn run(options: &WorkerOptions) -> Result<ExitCode, ToolError> {
     install_log()?;
@@ -36,25 +21,16 @@ pub(super) fn run(options: &WorkerOptions) -> Result<ExitCode, ToolError> {
     runtime()?.block_on(async {
         let bookkeeper = options.queue.connect("rzeo worker").await?;
         check(&bookkeeper, options).await?;
-        let executor = PythonPool::start(options.python_settings()?)
-            .map_err(|error| ToolError::Refused(error.to_string()))?;
-        let mut worker =
-            Options::new(&options.queue.queue, options.slots(), Functions::new(), bookkeeper);
-        worker.executor = Some(Arc::new(executor));
-        worker.settings.name = options.name();
-        worker.settings.info = options.info();
-        worker.settings.beat = options.beat;
-        worker.settings.dead_after = options.dead_after;
-        worker.settings.grace = (options.grace / STOP_PART).max(Duration::from_secs(1));
-        for _ in 0..options.slots().min(POOL_MAX) {
-            worker.pool.push(options.queue.open_client("rzeo worker")?);
-        }
-        let (worker, end) = Worker::start(Tokio, &spawn(), worker);
+        let job_worker = options.job_worker()?;
+        let open = |_| options.queue.open_client("rzeo worker");
+        let pool = (0..job_worker.pool()).map(open).collect::<Result<_, _>>()?;
+        let started = job_worker.start(bookkeeper, pool).await;
+        let (worker, end) = started.map_err(|error| ToolError::Refused(error.to_string()))?;
         let drain = async {
             let _ = endings.first.await;
-            worker.drain(options.grace);
-            let _ = endings.second.await;
-            worker.drain(Duration::ZERO);
+            worker.drain(options.grace, job_worker.stop_grace());
+            endings.second.received().await;
+            worker.drain(Duration::ZERO, Duration::ZERO);
             std::future::pending::<()>().await;
         };
         tokio::select! {
@@ -83,32 +59,8 @@ async fn check(client: &Client, options: &WorkerOptions) -> Result<(), ToolError
     tasks.workers().await.map(|_| ()).map_err(|error| refused(&error))
 }
 
-fn spawn() -> Spawn {
-    Arc::new(|task: Pin<Box<dyn Future<Output = ()> + Send>>| drop(tokio::spawn(task)))
-}
-
 impl WorkerOptions {
-    fn slots(&self) -> u32 {
-        let processors = || available_parallelism().map_or(1, |number| number.get());
-        self.slots.unwrap_or_else(|| u32::try_from(processors()).unwrap_or(1))
-    }
-
-    fn name(&self) -> String {
-        self.name.clone().unwrap_or_else(host_name)
-    }
-
-    fn info(&self) -> WorkerInfo {
-        WorkerInfo {
-            accept: self.accept.clone(),
-            slots: self.slots(),
-            host: host_name(),
-            pid: std::process::id(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        }
-    }
-
-    fn python_settings(&self) -> Result<PythonSettings, ToolError> {
-        let servers = vec![self.queue.address.clone()];
+    fn job_worker(&self) -> Result<JobWorker, ToolError> {
         let tls = self.queue.tls.paths()?.map(|files| PythonTls {
             authenticate: files.authenticate,
             certificate: files.certificate,
@@ -117,17 +69,22 @@ impl WorkerOptions {
             check_hostname: true,
             server_hostname: files.server_hostname,
         });
-        Ok(PythonSettings {
-            python: self.python.clone().into_os_string(),
-            storage: self.queue.storage.clone(),
+        let queue = &self.queue;
+        let (address, python) = (queue.address.clone(), self.python.clone());
+        let usual = JobWorker::new(&queue.queue, &queue.storage, address, python);
+        Ok(JobWorker {
             tls,
             paths: self.path.clone(),
-            processes: PROCESSES_MAX.max(usize::try_from(self.slots()).unwrap_or(usize::MAX)),
-            jobs_per_process: self.process_jobs,
+            accept: self.accept.clone(),
+            slots: self.slots.unwrap_or(usual.slots),
+            name: self.name.clone().unwrap_or(usual.name),
+            beat: self.beat,
+            dead_after: self.dead_after,
+            grace: self.grace,
             memory: self.memory.map(|mib| u64::from(mib) << 20),
-            wait_timeout: self.queue.connect_timeout,
-            label: format!("rzeo worker {}", self.name()),
-            ..PythonSettings::new(servers, self.accept.clone())
+            jobs_per_process: self.process_jobs,
+            wait_timeout: queue.connect_timeout,
+            ..usual
         })
     }
 }

@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_lost_and_comes_back_is_followed() {
+    fn a_server_that_is_lost_and_reachable_again_is_followed() {
         let mut history = ServerHistory::new();
         history.record_answer(second(1), &answer("x", 100));
         history.record_answer(second(2), &answer("x", 110));
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_was_started_again_begins_anew() {
+    fn the_history_of_a_server_that_was_restarted_begins_again() {
         for (started, after) in [("y", 200), ("x", 50)] {
             let mut history = ServerHistory::new();
             history.record_failure(second(0), "not there yet".to_owned());

@@ -250,7 +250,7 @@ storage 1
     }
 
     #[test]
-    fn what_a_server_does_not_tell_is_not_shown_as_something() {
+    fn figures_that_a_server_does_not_send_are_not_shown() {
         let mut history = ServerHistory::new();
         history.record_answer(Duration::ZERO, &Map::from_iter([("a\nb".to_owned(), json!({}))]));
         let shown = text(&history, 0, 80);

@@ -119,7 +119,7 @@ mod tests {
     use crate::server::messages::{HubOutput, Urgency};
 
     #[test]
-    fn all_connections_share_one_invalidation_and_may_hear_of_it_later() {
+    fn all_connections_share_one_invalidation_that_may_be_delivered_later() {
         let mut out = HubOutbox::new("1".into());
         let mut peers = Peers::default();
         for conn in 1..=3 {

@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn tids_grow_also_when_the_clock_stands_still() {
+    fn tids_grow_also_when_the_clock_does_not_advance() {
         let mut groups = CommitGroups::new(Tid::ZERO);
         let first = finish(&mut groups, 1);
         assert!(finish(&mut groups, 2) > first);

@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn news_leave_in_the_order_of_their_tids() {
+    fn external_commits_leave_in_the_order_of_their_tids() {
         let mut commits = ExternalCommits::default();
         for tid in [5, 8, 6] {
             commits.push(StorageEvent::Invalidated { tid: Tid(tid), oids: [].into() });

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_passes_one_that_waits_for_the_same() {
+    fn a_vote_does_not_pass_one_that_waits_for_the_same_objects() {
         let mut locks = Locks::new();
         assert_eq!(locks.lock(1, writes(&[1])), Ok(()));
         assert_eq!(locks.lock(2, LockSet::whole()), Err(0));
@@ -236,7 +236,7 @@ mod tests {
 
     /// Two hundred large votes wait for each other; small ones come and go beside them.
     #[test]
-    fn a_long_queue_costs_nobody_who_is_not_in_it() {
+    fn a_long_queue_does_not_slow_votes_outside_of_it() {
         let oids: Vec<u64> = (0..1_000).collect();
         let mut locks = Locks::new();
         for vote in 0..200 {

@@ -32,7 +32,7 @@ fn a_crash_loses_what_was_not_synced() {
 }
 
 #[test]
-fn who_comes_after_a_kill_finds_what_is_not_synced() {
+fn a_process_after_a_kill_finds_what_is_not_synced() {
     let disk = MemoryDisk::new();
     disk.put("f", b"safe");
     let file = disk.open(Path::new("f"), Access::ReadWrite).unwrap();
