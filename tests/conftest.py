@@ -10,7 +10,7 @@ A test takes what it needs by the names of its arguments:
 * ``directory``: an empty directory with a short path, kept only if the test fails.
 * ``certificates``: an authority, a server's and a client's certificate.
 * ``arguments(**values)``: a namespace with the values, ``rzeo``, ``server`` and ``reference`` commands, and ``seed``.
-* ``size(name, short, full)``: how long or how much, for ``--size``, unless the option ``--name`` says.
+* ``size(name, short, full)``: how long or how much, for ``--size``, unless the option ``--name`` sets it.
 * ``program(name)``: path of a program in Rust that ``cargo build --bins --examples`` made.
 """
 import faulthandler

@@ -105,6 +105,8 @@ def full_steps(rust, build):
         Step('package', [*words('cargo package --workspace --no-verify --allow-dirty'), *(
             word for crate in UNPUBLISHED for word in ('--exclude', crate))], ('rust',)),
         Step('worlds', ['target/release/rzeo-sim', '--seeds', '2000'], needs=('release',)),
+        Step('job-worlds', words('cargo test --release --locked -p rzeo-zasync --test worlds'), ('rust',),
+             environment={'TASK_WORLDS': '2000'}),
         *(conformance(codec, runtime, 'target/release/rzeo', 'release')
           for runtime in ('tokio', 'smol') for codec in ('pickle', 'msgpack')),
         pytest('python', 'target/release/rzeo', '--size', 'full', '-n', str(JOBS), '-m', 'not alone',
@@ -322,7 +324,7 @@ def selected(everything, names):
 def with_options(todo, name, options):
     """Gives the options to the last step of this name or group."""
     if name == 'python':
-        # The options say which tests, whatever their marks.
+        # The options select the tests, whatever their marks.
         todo[:] = [step for step in todo if step.name != 'python-alone']
     step = next(step for step in reversed(todo) if name in (step.name, *step.groups))
     if not isinstance(step.command, list):

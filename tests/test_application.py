@@ -147,7 +147,7 @@ def client(address, **options):
 
 def contents(storage):
     """A digest of everything that the application has in a storage"""
-    # Not db.close(): whoever opened the storage closes it.
+    # Not db.close(): the storage is closed where it was opened.
     conn = ZODB.DB(storage).open()
     result = summary(conn.root)
     conn.close()

@@ -129,7 +129,7 @@ class Run:
     def step(self, name, size, function):
         before = self.server.watch_memory()
         started = time.monotonic()
-        # A step that only partly is the server's work says how long that part took.
+        # A step that is only partly the server's work returns the time of that part.
         seconds = function() or time.monotonic() - started
         growth = self.server.most_memory() - before
         self.figures[name] = size / seconds / 1e6, growth
@@ -155,7 +155,7 @@ class Run:
         shutil.rmtree(os.path.join(self.directory, f'cache-{name}'))
 
     def prepare(self):
-        """A place for each blob, so that nobody's commit conflicts with another's"""
+        """A place for each blob, so that no two commits conflict"""
         db = self.database('one')
         with db.transaction() as conn:
             for seed in (1, 2, *range(FIRST, FIRST + self.args.crowd)):
@@ -228,7 +228,7 @@ class Run:
         raw.close()
 
     def others_go_on(self):
-        """Somebody commits while a transfer stands still"""
+        """Commits while a transfer is stopped"""
         raw = self.raw()
         oid = raw.call('new_oids')[0]
         data = wire.record(1000)

@@ -116,7 +116,7 @@ def check_filling(command, place, address):
 
 
 def check_sharing(command, address, pythons, rzeos, revisions):
-    """Each finds what the other has, and asks nobody for it."""
+    """Each finds what the other has, and sends no request for it."""
     with Tool(command, pythons) as tool:
         for oid, tid in revisions:
             assert tool.ask('lookup', oid, tid) == tool.ask('path', oid, tid)
@@ -185,7 +185,7 @@ def check_sweeping(command, place, seed):
     target = size - size * 10 // 100
     _check_blob_cache_size(str(caches[0]), target)
     with Tool(command, caches[1], size) as tool:
-        # Others are told to come back, and heard of when it is one's own turn.
+        # The other processes are asked to return, and their results are read in turn.
         lock = zc.lockfile.LockFile(str(caches[1] / 'check_size.lock'))
         assert tool.ask('sweep') == 'Busy'
         assert (caches[1] / 'check_size.attempt').exists()

@@ -117,7 +117,7 @@ def lost(storage):
 
 
 def play_python(place, keep_old, script):
-    """Plays what can be played; says what that was, and which objects' blobs it has lost."""
+    """Plays what can be played. Returns what that was, and the objects whose blobs are lost."""
     gone = set()
     storage = FileStorage(
         str(place / 'Data.fs'), blob_dir=str(place / 'blobs'), pack_keep_old=keep_old)

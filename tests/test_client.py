@@ -196,7 +196,7 @@ class Run:
     def answer_logged(self, *words):
         """Whether the server logs the words, at the latest after it has noticed the end of a connection"""
         ends = time.monotonic() + 20
-        while ' '.join(words) not in self.servers['main'].said():
+        while ' '.join(words) not in self.servers['main'].log_text():
             if time.monotonic() > ends:
                 return 'no'
             time.sleep(.05)

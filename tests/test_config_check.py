@@ -291,7 +291,7 @@ PYTHON_CODE = 'names Python code'
 KNOWN = {
     'import ZODB.tests': PYTHON_CODE,
     'import ZEO.tests': PYTHON_CODE,
-    'import no_such_package': 'says what to do instead',
+    'import no_such_package': 'the message has an advice',
     'hexstorage': PYTHON_CODE,
     'filestorage: packer': PYTHON_CODE,
     'ssl: password-function': PYTHON_CODE,
@@ -411,15 +411,15 @@ def rzeo(binary, path, specs):
         command += ['-X', spec]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
     try:
-        said = json.loads(ran.stdout)
+        printed = json.loads(ran.stdout)
     except ValueError:
         return 'status %d: %s' % (ran.returncode, ran.stderr.strip()), None
-    if ran.returncode != (0 if said['ok'] else 2):
+    if ran.returncode != (0 if printed['ok'] else 2):
         return 'status %d' % ran.returncode, None
-    if not said['ok']:
-        return without_place(said['error']), None
+    if not printed['ok']:
+        return without_place(printed['error']), None
     order = {'zeo': 0, 'eventlog': 2, 'runner': 3, 'rzeo': 4}
-    found = [theirs(one) for one in said['sections'] if one['type'] != 'rzeo']
+    found = [theirs(one) for one in printed['sections'] if one['type'] != 'rzeo']
     return None, sorted(found, key=lambda one: order.get(one[0], 1))
 
 
@@ -445,7 +445,7 @@ def without_place(message):
     return re.sub(r' \((line [-<>\w ]+, .*|in -X .*)\)$', '', first)
 
 
-#: What rzeo says instead of naming functions of Python.
+#: The texts of rzeo in place of names of functions of Python.
 PLAIN_WORDS = {
     r'^invalid literal for int\(\) with base 10: ': 'not a whole number: ',
     r'^invalid literal for int\(\) with base 8: ': 'not an octal number: ',
@@ -454,7 +454,7 @@ PLAIN_WORDS = {
 
 
 def same_message(ours, other):
-    """Equal, but for what the system says about files, what rzeo adds to Python's words, and PLAIN_WORDS."""
+    """Equal, except for the system's errors about files, what rzeo adds to Python's text, and PLAIN_WORDS."""
     def key(text):
         return re.sub(r"(error opening file \S+: ).*", r'\1', text)
     for pattern, plain in PLAIN_WORDS.items():
@@ -482,7 +482,7 @@ def differs(name, text, specs, binary, directory):
 
 
 def strip(sections):
-    """Without what nobody set and has no default, and the names that only a storage has."""
+    """Without settings that have neither a value nor a default, and the names that only a storage has."""
     return [[kind, name, {key: value for key, value in settings.items() if value is not None},
              strip(inner)] for kind, name, settings, inner in sections]
 

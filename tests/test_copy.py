@@ -80,7 +80,7 @@ class Comparison:
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode not in (0, 1) or 'panicked' in done.stderr:
             self.differ(name, f'status {done.returncode}: {done.stderr[-500:]}')
-        self.said = done.stdout + done.stderr
+        self.output = done.stdout + done.stderr
         return done.returncode == 0
 
     # Samples, from file to file
@@ -109,10 +109,10 @@ class Comparison:
                 self.copy(label, source, ours)
                 continue
             if not self.copy(label, source, ours):
-                if 'is damaged at byte' in self.said:
+                if 'is damaged at byte' in self.output:
                     self.counts["damaged files that Python's opening cuts"] += 1
                     continue
-                self.differ(label, f'only Python copies it: {self.said[-300:]}')
+                self.differ(label, f'only Python copies it: {self.output[-300:]}')
                 continue
             self.counts['samples'] += 1
             same = theirs.path.read_bytes() == ours.path.read_bytes()
@@ -121,8 +121,8 @@ class Comparison:
             if theirs.blob_files() != ours.blob_files():
                 self.differ(label, 'the blobs differ')
             # There is nothing left to do, whatever the copy is made of.
-            if not self.copy(label, source, ours) or 'nothing to copy' not in self.said:
-                self.differ(label, f'not gone on with: {self.said[-300:]}')
+            if not self.copy(label, source, ours) or 'nothing to copy' not in self.output:
+                self.differ(label, f'not gone on with: {self.output[-300:]}')
 
     # Files and servers
 
@@ -145,9 +145,9 @@ class Comparison:
             ours = stack.enter_context(self.side(source, one, codec))
             theirs = stack.enter_context(self.side(target, other, codec))
             if not self.copy(name, ours, theirs):
-                self.differ(name, f'not copied: {self.said[-500:]}')
-            if not self.copy(name, ours, theirs) or 'nothing to copy' not in self.said:
-                self.differ(name, f'not gone on with: {self.said[-500:]}')
+                self.differ(name, f'not copied: {self.output[-500:]}')
+            if not self.copy(name, ours, theirs) or 'nothing to copy' not in self.output:
+                self.differ(name, f'not gone on with: {self.output[-500:]}')
         self.counts['kinds'] += 1
         self.same(name, expected, View(target), exact=other == 'file')
         if other == 'file':
@@ -182,7 +182,7 @@ class Comparison:
             if self.copy('without TLS', ours, theirs):
                 self.differ('without TLS', 'copied')
             if not self.copy('TLS', ours, theirs, *words):
-                self.differ('TLS', f'not copied: {self.said[-500:]}')
+                self.differ('TLS', f'not copied: {self.output[-500:]}')
         self.counts['kinds over TLS'] += 1
         self.same('TLS', expected, View(target), exact=False)
 
@@ -217,16 +217,16 @@ class Comparison:
                 wait_for(lambda: target.size() > was or process.poll() is not None)
                 time.sleep(self.random.random() ** 3 * .3)
                 process.send_signal(signals[kill % 3])
-                said = ''.join(process.communicate())
+                printed = ''.join(process.communicate())
                 if process.returncode not in (-signal.SIGKILL, 0, 1):
-                    self.differ(name, f'status {process.returncode}: {said[-500:]}')
-                if process.returncode == 1 and 'interrupted' not in said:
-                    self.differ(name, f'failed: {said[-500:]}')
+                    self.differ(name, f'status {process.returncode}: {printed[-500:]}')
+                if process.returncode == 1 and 'interrupted' not in printed:
+                    self.differ(name, f'failed: {printed[-500:]}')
                 self.counts['kills in time'] += process.returncode != 0
                 if other == 'file':
                     self.prefix(name, target, expected)
             if not self.copy(name, ours, theirs):
-                self.differ(name, f'not gone on with: {self.said[-500:]}')
+                self.differ(name, f'not gone on with: {self.output[-500:]}')
         found = View(target)
         tids = [tid for tid, *_ in found.transactions]
         if tids != sorted(set(tids)):

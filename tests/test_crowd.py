@@ -4,7 +4,7 @@ Thousands of connections that say nothing, hundreds that stop in the middle of t
 that come when there is no room any more, one that sends a byte a second, one that asks for much and
 reads nothing while others commit. What two ordinary clients wait for their commits and loads is
 measured before, during and after. Nobody may disturb them, the server's memory stays bounded, and
-the log says who was refused, and why.
+the log has the connections that were refused, and the reasons.
 """
 import contextlib
 import multiprocessing
@@ -111,7 +111,7 @@ class Crowd:
         drips = [] if self.server.is_python else [Drip(self, registered=True)]
         self.idle(before)
         quiet = self.spent_while_idle()
-        print(f'{self.title}: {quiet:.2f} s of processor time in a second in which nobody asks')
+        print(f'{self.title}: {quiet:.2f} s of processor time in a second without requests')
         if not self.server.is_python:
             self.half_handshakes()
         with_crowd = self.measure_well('with the crowd', alone)
@@ -169,7 +169,7 @@ class Crowd:
             self.expect(ratio <= SLOWER or self.server.is_python,
                         f'{now.name} take {ratio:.1f} times as long {what}')
 
-    # Those who say nothing
+    # Connections that send nothing
 
     def connect(self, **options):
         raw = Raw(self.server.address, self.args.codec, tls=self.tls, timeout=PATIENCE, **options)
@@ -239,7 +239,7 @@ class Crowd:
         data, after_tls = kind
         s = socket.create_connection(self.server.address, timeout=PATIENCE)
         self.crowd.append(s)
-        # Whoever is refused may be gone before it has said a word.
+        # A connection that is refused may be closed before it has sent anything.
         with contextlib.suppress(OSError):
             if self.tls and after_tls:
                 s = self.crowd[-1] = self.tls.wrap(s)
@@ -279,10 +279,10 @@ class Crowd:
 
     def log_says(self, setting, value):
         """What was refused, with the name of the setting and its value"""
-        lines = [line for line in self.server.said().splitlines() if setting in line]
-        self.expect(lines, f'the log does not speak of {setting}')
+        lines = [line for line in self.server.log_text().splitlines() if setting in line]
+        self.expect(lines, f'the log does not mention {setting}')
         self.expect(any(re.search(rf'\b{value}\b', line) for line in lines),
-                    f'the log does not say that {setting} is {value}: {lines[:1]}')
+                    f'the log does not show that {setting} is {value}: {lines[:1]}')
         if lines:
             print(f'{self.title}: {len(lines)} lines like: {lines[0].strip()}', flush=True)
 
@@ -300,21 +300,21 @@ class Crowd:
         found = self.measure_well('beside a deaf peer', alone)
         self.compare('beside a deaf peer', alone, found)
 
-        # One of the crowd may have had the same port before: only the reason tells.
+        # One of the crowd may have had the same port before: only the reason shows which.
         def reasons():
-            return [line.strip() for line in self.server.said().splitlines()
+            return [line.strip() for line in self.server.log_text().splitlines()
                     if peer in line and str(BACKLOG) in line]
 
         self.talk_until(reasons)
         growth = self.server.most_memory() - before
         self.expect(growth < ROOM, f'{growth >> 20} MB for a peer that does not read')
         lines = reasons()
-        self.expect(lines, f'the log does not say why {peer} was disconnected')
+        self.expect(lines, f'the log has no reason why {peer} was disconnected')
         print(f'{self.title}: +{growth / 2 ** 20:.1f} MB for a deaf peer: {lines[:1]}', flush=True)
         raw.close()
 
     def disconnected(self):
-        return ''.join(line for line in self.server.said().splitlines() if 'disconnect' in line.lower())
+        return ''.join(line for line in self.server.log_text().splitlines() if 'disconnect' in line.lower())
 
     def talk_until(self, condition):
         """Commits with many objects, until the deaf one is given up"""

@@ -85,7 +85,7 @@ CONFIGURATION = '''\
 %include additional.conf
 '''
 
-# What stands in zeo-conf-additional, here by way of an included file.
+# The text of zeo-conf-additional, here in an included file.
 ADDITIONAL = '''\
 <blobstorage Catalog>
   blob-dir $var/blobstorage-catalog
@@ -192,7 +192,7 @@ class Deployment:
             server.logs_are_reopened()
             server.stop()
         with open(self.conf, 'rb') as f:
-            assert f.read() == self.text, 'somebody has changed the configuration'
+            assert f.read() == self.text, 'the configuration was changed'
         self.compare_modes(name)
         for storage in VOLATILE:
             self.expected[storage].clear()
@@ -246,10 +246,10 @@ class Deployment:
             code = f'import sys; from ZEO.{module} import main; sys.exit(main())'
             done = subprocess.run([sys.executable, '-c', code, *words], capture_output=True,
                                   text=True, timeout=PATIENCE * 4)
-            said = done.stdout + done.stderr
+            printed = done.stdout + done.stderr
             # Figures that are rates of the moment.
-            said = re.sub(r'\d+\.\d+(e-?\d+)?', 'RATE', said)
-            results.append((shlex.join([entry, *words]), done.returncode, said))
+            printed = re.sub(r'\d+\.\d+(e-?\d+)?', 'RATE', printed)
+            results.append((shlex.join([entry, *words]), done.returncode, printed))
         return results
 
     def is_packed(self, name):
@@ -289,7 +289,7 @@ class Client:
         self.db.close()
 
     def write(self, turn):
-        """Objects, blobs, a second revision of each, a conflict-free merge"""
+        """Objects, blobs, a second revision of each, a conflict that is resolved"""
         for n in range(10):
             key = f'{turn}.{n}'
             value = os.urandom(10 ** (n % 5 + 1))
@@ -359,10 +359,10 @@ class Runs:
         deadline = time.monotonic() + PATIENCE
         while not condition():
             assert self.process.poll() is None and time.monotonic() < deadline, \
-                f'{self.name} {problem}: {self.said()}'
+                f'{self.name} {problem}: {self.log_text()}'
             time.sleep(.02)
 
-    def said(self):
+    def log_text(self):
         texts = []
         for path in self.output, self.log, self.problems:
             if os.path.exists(path):
@@ -371,7 +371,7 @@ class Runs:
         return '\n'.join(texts)
 
     def talk(self):
-        """Something that the log speaks of"""
+        """An event that is logged"""
         for _ in range(20):
             raw = wire.Raw(self.address, tls=self.deployment.certificates)
             raw.register()
@@ -402,7 +402,7 @@ class Runs:
         self.wait_for(lambda: os.path.exists(self.log) and os.stat(self.log).st_ino != first,
                       'does not rotate its log at SIGUSR2')
         self.wait_for(lambda: 'Log files reopened successfully' in self.read(self.log),
-                      'does not say that it has reopened its log')
+                      'does not log that it has reopened its log')
         assert 'reopened' not in self.read(self.problems), 'an information among the problems'
         os.remove(self.problems + '.old')
 
@@ -414,11 +414,11 @@ class Runs:
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         status = self.process.wait(PATIENCE)
-        assert status == 0, f'{self.name} ended with status {status}: {self.said()}'
+        assert status == 0, f'{self.name} ended with status {status}: {self.log_text()}'
         assert not os.path.exists(self.pid_file), f'{self.name} has left its pid file'
         with open(self.output) as f:
-            said = f.read()
-        assert not said or self.name == 'reference', f'{self.name} said beside its log: {said}'
+            printed = f.read()
+        assert not printed or self.name == 'reference', f'{self.name} has printed beside its log: {printed}'
 
     def __enter__(self):
         return self

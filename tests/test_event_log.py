@@ -67,7 +67,7 @@ class Web(http.server.BaseHTTPRequestHandler):
         length = int(self.headers.get('Content-Length', 0))
         body = self.rfile.read(length).decode()
         kind = self.headers.get('Content-Type')
-        self.server.heard.append((self.command, self.path, kind, body))
+        self.server.received.append((self.command, self.path, kind, body))
         self.send_response(404)
         self.send_header('Content-Length', '0')
         self.end_headers()
@@ -80,40 +80,40 @@ class Web(http.server.BaseHTTPRequestHandler):
 
 class Mail(socketserver.StreamRequestHandler):
     def handle(self):
-        self.say('220 test')
-        heard = []
+        self.reply('220 test')
+        received = []
         for line in self.rfile:
             command = line.decode().strip()
             if command.upper().startswith('DATA'):
-                self.say('354 go')
+                self.reply('354 go')
                 text = []
                 while (line := self.rfile.readline()) != b'.\r\n':
                     text.append(line.decode())
-                heard.append(''.join(text))
-                self.say('250 ok')
+                received.append(''.join(text))
+                self.reply('250 ok')
             elif command.upper() == 'QUIT':
-                self.say('221 bye')
+                self.reply('221 bye')
                 break
             else:
                 if not command.upper().startswith('EHLO'):
-                    heard.append(re.sub(r' size=\d+', '', command, flags=re.I).upper())
-                self.say('250 ok')
-        self.server.heard.append(heard)
+                    received.append(re.sub(r' size=\d+', '', command, flags=re.I).upper())
+                self.reply('250 ok')
+        self.server.received.append(received)
 
-    def say(self, line):
+    def reply(self, line):
         self.wfile.write(line.encode() + b'\r\n')
 
 
 def serve(handler, kind):
     server = kind(('127.0.0.1', 0), handler)
-    server.heard = []
+    server.received = []
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
 
 
 def packets(*sockets):
     """What arrived, read until nothing more is there."""
-    heard = []
+    received = []
     for one in sockets:
         one.setblocking(False)
         found = []
@@ -122,8 +122,8 @@ def packets(*sockets):
                 found.append(one.recv(65536).decode())
             except BlockingIOError:
                 break
-        heard.append(found)
-    return heard
+        received.append(found)
+    return received
 
 
 def run(command, method):
@@ -147,8 +147,8 @@ def run(command, method):
             server.server_close()
         found = collections.OrderedDict()
         found['syslog'], found['syslog socket'] = packets(udp, unix)
-        found['web'] = [form(*one) for one in web.heard]
-        found['mail'] = [[header(line) for line in one] for one in mail.heard]
+        found['web'] = [form(*one) for one in web.received]
+        found['mail'] = [[header(line) for line in one] for one in mail.received]
         for path in sorted(directory.iterdir()):
             if path.name.startswith(('plain', 'sized')):
                 found[path.name] = path.read_text()
@@ -161,7 +161,7 @@ def form(method, path, kind, body):
     pairs = urllib.parse.parse_qsl(body or query, keep_blank_values=True)
     fields = dict(pairs)
     kept = {key: fields[key] for key in ('name', 'levelname', 'levelno', 'processName', 'exc_info')}
-    # Some of Python's callers say that there is no exception, others do not.
+    # Some of Python's callers pass that there is no exception, others do not.
     kept['exc_info'] = kept['exc_info'].replace('False', 'None')
     if fields['name'] == 'ZEO.runzeo':
         kept['msg'] = fields['msg']

@@ -99,7 +99,7 @@ def open_what_kills_left(tool, directory):
 
 
 def test_in_turns(directory, program):
-    """Each program opens the file of the other, sees the same, and goes on."""
+    """Each program opens the file of the other, sees the same, and continues."""
     take_turns(program('examples/filestorage'), pathlib.Path(directory) / 'Data.fs')
 
 

@@ -129,7 +129,7 @@ class Handover:
         two.close()
 
     def check(self, killed, packed):
-        """What Python says of the file"""
+        """What Python reads from the file"""
         # The next server gets the file as it is; Python looks at a copy.
         copy = self.path + '.copy'
         shutil.copy(self.path, copy)

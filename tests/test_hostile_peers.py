@@ -25,7 +25,7 @@ ATTACKS = []
 
 
 def attack(python=True):
-    """Register an attack. ``python``: whether Python's server stands it."""
+    """Register an attack. ``python``: whether Python's server survives it."""
     def register(function):
         ATTACKS.append((function, python))
         return function
@@ -86,7 +86,7 @@ class Attacks:
             time.sleep(.02)
 
     def expect_closed(self, raw, seconds=5):
-        """The server ends this connection soon, whatever it says before"""
+        """The server ends this connection soon, whatever it sends before"""
         raw.socket.settimeout(seconds)
         try:
             while True:
@@ -329,7 +329,7 @@ def wrong_arguments(attacks):
 
 @attack()
 def crowd(attacks):
-    """Many connections that say nothing, or little"""
+    """Many connections that send nothing, or little"""
     crowd = []
     for n in range(300):
         raw = attacks.connect(hello=n % 3 > 0, register=n % 3 > 1)
@@ -462,7 +462,7 @@ def queue_with_gaps(attacks):
     for raw in crowd:
         stored(raw, oid)
         raw.vote = raw.send('vote', 9)
-        # Connections have no order among each other; whoever has this answer stands in the queue.
+        # Connections have no order among each other; a connection with this answer is in the queue.
         raw.call('lastTransaction')
     for raw in crowd[::2]:
         raw.close()

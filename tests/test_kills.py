@@ -44,12 +44,12 @@ import test_races as races
 
 #: Seconds between a commit that was seen and the kill, at most.
 LOAD = .6
-#: Seconds that clients may take to come back.
+#: Seconds that clients may take to reconnect.
 PATIENCE = 60
 #: One of so many kills comes while the server opens its file.
 OPENING = 6
 SLOTS = 5
-#: A pack leaves the revisions of so many seconds: who comes back reads what was when it went.
+#: A pack keeps the revisions of this many seconds: a client that reconnects reads the state as of its disconnection.
 PACKED = 10
 
 MUST = ('kills under load', 'kills while opening', 'cut tails', 'commits', 'blobs', 'undos', 'packs')
@@ -135,14 +135,14 @@ class Kills(races.Race):
         return [racer.done() for racer in self.racers] + [self.extra.operations]
 
     def wait_for_load(self):
-        """All clients have come back and commit"""
+        """All clients have reconnected and commit"""
         before = self.done()
         ends = time.monotonic() + PATIENCE
         while any(now <= then for now, then in zip(self.done(), before)):
             for racer in self.racers:
                 racer.read_lines()
             assert time.monotonic() < ends, (
-                f'clients do not come back: {before}, {self.done()}\n{self.extra.place()}')
+                f'clients do not reconnect: {before}, {self.done()}\n{self.extra.place()}')
             assert not self.extra.problem, self.extra.problem
             time.sleep(.02)
 
@@ -305,7 +305,7 @@ class Extra(threading.Thread):
         with self.connection() as (conn, manager):
             before = conn.root.undone['value']
             assert before in self.values, f'{before} is none of {self.values}'
-            # It may come from a cache that has not heard of what became of the last commit.
+            # It may come from a cache that does not know yet how the last commit ended.
             value = max(self.values) + 1
             conn.root.undone['value'] = value
             self.values = self.values | {value}

@@ -1,4 +1,4 @@
-"""What /metrics says, read by Prometheus' own parser while Python's clients are at work.
+"""The figures of /metrics, read by Prometheus' own parser while Python's clients are at work.
 
 Each answer must be readable, each counter may only grow, each histogram must add up; and at the end
 the figures must be those of what the clients did.

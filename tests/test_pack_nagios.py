@@ -21,7 +21,7 @@ BIN = os.path.dirname(sys.executable)
 # What both must do, but not in the same words. -> the reason
 DIFFERENT = {
     'usage': 'usage errors are worded by the library that reads the arguments; the status is the same',
-    'traceback': "where Python's program dies with a traceback, a line says what is wrong",
+    'traceback': "where Python's program ends with a traceback, rzeo prints one line with the error",
     'help': 'help is worded differently',
 }
 
@@ -109,7 +109,7 @@ class Comparison:
         self.compared += 1
         python, rzeo = (self.one(name, program, *words) for program in (0, 1))
         if but:
-            # Only who speaks where, and the status.
+            # Only the peers, and the status.
             shape = [(status, bool(out), bool(err)) for status, out, err in (python, rzeo)]
             python, rzeo = shape
         if python != rzeo:

@@ -1,15 +1,15 @@
-"""The power fails under the release binary, at any moment, as far as a log of its calls can tell.
+"""The power fails under the release binary, at any moment, as far as a log of its calls shows it.
 
-The server works under load while strace writes down what it does to its files and what it says to
+The server works under load while strace writes down what it does to its files and what it sends to
 its clients. Then, for many moments of the log, states are built in which a disk could be if the
 power had failed there (support/disk_trace.py). Each is opened by rzeo, and then by Python's ZODB, and
 
-* every commit that any client had been told of at that moment must be there, and of the others those up to
+* every commit that was acknowledged to any client at that moment must be there, and of the others those up to
   some moment, each as a whole: each object is as the last of them left it;
 * every record of a blob must have its file, with the right content;
 * fstest and ``rzeo check`` must find nothing.
 
-Python opens the state by itself, too, before rzeo has; what docs/filestorage.md says of that is counted.
+Python opens the state by itself, too, before rzeo has; the cases that docs/filestorage.md names are counted.
 
 That the log is whole is seen by its end, which must be the files that are really there; that the states
 are bad enough by a disk that never syncs, with which commits must be lost.
@@ -189,26 +189,27 @@ class PowerCuts:
     def read_log(self):
         self.trace = Trace(self.log, self.root)
         disk = Disk()
-        #: Since which event somebody has been told of a commit
-        self.told = {}
+        #: The event with which a commit was acknowledged
+        self.acknowledged = {}
         known = {tid for revisions in self.revisions.values() for tid, _ in revisions}
-        heard = collections.defaultdict(bytes)
-        tells = []
+        received = collections.defaultdict(bytes)
+        acknowledgements = []
         for index, event in enumerate(self.trace.events):
             disk.step(event)
-            if event[0] == 'say':
+            if event[0] == 'send':
                 number, data = event[1:]
-                text = heard[number][-7:] + data
-                heard[number] = text
+                text = received[number][-7:] + data
+                received[number] = text
                 for tid in known:
-                    if tid in text and tid not in self.told:
-                        self.told[tid] = index
-                        tells.append(index)
-        assert self.told.keys() == known, f'{len(known - self.told.keys())} commits were never told'
+                    if tid in text and tid not in self.acknowledged:
+                        self.acknowledged[tid] = index
+                        acknowledgements.append(index)
+        missing = len(known - self.acknowledged.keys())
+        assert self.acknowledged.keys() == known, f'{missing} commits were never acknowledged'
         for path, file in disk.now.files.items():
             with open(os.path.join(self.root, path), 'rb') as f:
                 assert f.read() == file.now(), f'the log is not whole: {path} is another'
-        self.tells = tells
+        self.acknowledgements = acknowledgements
         self.counts['events'] = len(self.trace.events)
         self.counts['syncs'] = self.trace.syncs
         self.counts['commits'] = len(known)
@@ -216,10 +217,10 @@ class PowerCuts:
     # Cuts
 
     def moments(self, count):
-        """Just before and after a commit is told, and any"""
+        """Just before and after a commit is acknowledged, and any"""
         ends = len(self.trace.events)
         near = [min(ends, max(0, index + self.random.choice((0, 1, -1, -2, -3))))
-                for index in self.random.choices(self.tells, k=count // 2)]
+                for index in self.random.choices(self.acknowledgements, k=count // 2)]
         return sorted(near + [self.random.randint(0, ends) for _ in range(count - len(near))])
 
     def states(self, count, **how):
@@ -239,7 +240,7 @@ class PowerCuts:
             except (AssertionError, POSKeyError, OSError):
                 lost += 1
         assert lost, 'no loss is seen'
-        # Those states are nobody's.
+        # Those states belong to no commit.
         self.counts = counts
         self.counts[f'of {CANARIES} states of a disk that lies in which something is lost'] = lost
 
@@ -256,8 +257,8 @@ class PowerCuts:
         shutil.rmtree(place, ignore_errors=True)
         write_state(state, place)
         path = os.path.join(place, 'Data.fs')
-        told = [tid for tid, since in self.told.items() if since < moment]
-        self.python_at_once(place, told)
+        acknowledged = [tid for tid, since in self.acknowledged.items() if since < moment]
+        self.python_at_once(place, acknowledged)
         size = os.path.getsize(path) if os.path.exists(path) else 0
         server = servers.Server(self.args.server, path, self.args.codec, storages=self.storage(path))
         self.counts['states in which something was cut'] += os.path.getsize(path) < size
@@ -272,11 +273,11 @@ class PowerCuts:
         else:
             expect(done.returncode == 0, f'rzeo check: {done.stdout}{done.stderr}')
         storage = FileStorage(path, blob_dir=os.path.join(place, 'blobs'))
-        self.look(storage, told)
+        self.look(storage, acknowledged)
         storage.close()
         fstest.check(path)
 
-    def python_at_once(self, place, told):
+    def python_at_once(self, place, acknowledged):
         """What Python makes of it without rzeo"""
         copy = place + '.python'
         shutil.rmtree(copy, ignore_errors=True)
@@ -289,16 +290,16 @@ class PowerCuts:
         except (FileStorageError, ValueError, AssertionError):
             self.counts['states that Python refuses at first'] += 1
             return
-        self.look(storage, told, blobs=False)
+        self.look(storage, acknowledged, blobs=False)
         storage.close()
         self.counts['states that Python opens at once'] += 1
 
-    def look(self, storage, told, blobs=True):
+    def look(self, storage, acknowledged, blobs=True):
         """What is there, and whether it is what it should be"""
         # Python takes the last tid from what it cuts.
         last = max((found.tid for found in storage.iterator()), default=wire.Z64)
-        newest = max(told, default=wire.Z64)
-        expect(newest <= last, f'{u64(newest):#x} was told, and {u64(last):#x} is the last')
+        newest = max(acknowledged, default=wire.Z64)
+        expect(newest <= last, f'{u64(newest):#x} was acknowledged, and {u64(last):#x} is the last')
         for oid, revisions in self.revisions.items():
             expected = [revision for revision in revisions if revision[0] <= last]
             try:

@@ -1,4 +1,4 @@
-"""Two proxies over one server: money moves between objects on all three, and nobody sees it in between.
+"""Two proxies over one server: money moves between objects on all three, and no client sees it in between.
 
 Every client moves money from one account to another, or adds all accounts up. The sum is always the same
 in every snapshot that anybody has, also after the server was killed and started again, and what was
@@ -6,7 +6,7 @@ acknowledged is there in the end. Then blobs, undo, history, records one by one,
 through one proxy and are seen through the other.
 
 The server is rzeo and then Python's; the proxies are rzeo's. Clients of Python's server itself now and then
-see money on its way, without any proxy; that is counted, but nobody's fault here.
+see money on its way, without any proxy; that is counted, and is not a fault of the proxies.
 """
 import faulthandler
 import os
@@ -117,7 +117,7 @@ class ProxiedServer:
         assert all(client.sums > least and client.acknowledged > least for client in clients), \
             [(client.name, client.sums, client.acknowledged) for client in clients]
         print(f'{self.name}: {moves} moves and {sums} sums, {conflicts} conflicts, {lost} commits with '
-              f'nobody to say whether they were made, {self.args.deaths} deaths: no sum was wrong '
+              f'no reply that shows whether they were made, {self.args.deaths} deaths: no sum was wrong '
               f'but {sum(client.mixed for client in clients)} on Python\'s server itself', flush=True)
 
     def addresses(self):
@@ -316,11 +316,11 @@ class Client:
         root[self.name]['moves'] += 1
 
     def values_at_rest(self):
-        """Everything, when nobody writes any more"""
+        """Everything, when no client writes any more"""
         deadline = time.monotonic() + PATIENCE
         newest = self.newest()
         while self.db.storage.lastTransaction() < newest:
-            assert time.monotonic() < deadline, f'{self.name} does not hear of the last commit'
+            assert time.monotonic() < deadline, f'{self.name} does not receive the last commit'
             time.sleep(.01)
         self.manager.begin()
         values = self.values()

@@ -314,7 +314,7 @@ class Racer:
             self.process.stdin.write(command + '\n')
             self.process.stdin.flush()
         except BrokenPipeError:
-            # The process has ended; its last lines say why.
+            # The process has ended; its last lines have the reason.
             pass
 
     def read_lines(self):

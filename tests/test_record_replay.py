@@ -1,11 +1,11 @@
 """`rzeo record` and `rzeo replay`, with Python's clients, on rzeo and on Python's server.
 
 Two clients do all that clients do: new objects, conflicts that can be resolved and others, undo,
-iterators, history, blobs, a pack; each hears of what the other commits. What they say goes through
+iterators, history, blobs, a pack; each receives what the other commits. Their traffic goes through
 `rzeo record`, in both encodings, over TCP and over a Unix socket.
 
 * A recording from rzeo is played to rzeo on a fresh copy of the database, on both runtimes: the same.
-* One from Python's server is played to rzeo: only what stands in KNOWN is different.
+* One from Python's server is played to rzeo: only what KNOWN lists is different.
 * Four clients that work at the same time on the same objects of rzeo: the same again.
 * A changed line is found and shown, whatever the line.
 * Bytes pass through unchanged, however odd they are, and are in the recording.
@@ -46,7 +46,7 @@ import wire
 BIG = 24 << 20
 #: Seconds that a crowd works.
 CROWD = 1.5
-#: What rzeo says otherwise than Python's server did (see captures/differences.txt), and how many times.
+#: Where rzeo differs from Python's server (see captures/differences.txt), and how many times.
 KNOWN = {
     'a client hears of the objects that another deletes': (
         r'S\d+ - invalidateTransaction \$0x[0-9a-f]{16} [\[(]\$?0x[0-9a-f]{16}[,)\]]', 1),
@@ -141,7 +141,7 @@ class Recordings:
         """-> status, what is shown"""
         with self.server(command, codec) as server:
             done = subprocess.run(
-                [self.args.rzeo, 'replay', str(path), '--against', said(server.address), *options],
+                [self.args.rzeo, 'replay', str(path), '--against', address_text(server.address), *options],
                 capture_output=True, text=True, timeout=300)
             assert done.returncode in (0, 1), done.stderr
             self.counts['replays'] += 1
@@ -156,11 +156,11 @@ class Recordings:
             path = self.record(self.rzeo(runtime), codec, f'rzeo-{runtime}-{codec}', is_unix)
             for other in 'tokio', 'smol':
                 self.expect_same(path, self.rzeo(other), codec)
-            # A server with other oids and in another encoding says something else at once.
+            # A server with other oids and in another encoding differs at once.
         self.changed_lines(path, codec)
 
     def changed_lines(self, path, codec):
-        """A line of the server that is not what it says is found, and both are shown"""
+        """A line that differs from what the server sends is found, and both are shown"""
         lines = path.read_text().splitlines(keepends=True)
         answers = [number for number, line in enumerate(lines)
                    if re.match(r'S\d+ .*(reply [(\[]b"|invalidateTransaction .*0x.{16},?[)\]])', line)]
@@ -206,7 +206,7 @@ class Recordings:
         self.counts['known differences'] += found.total()
 
     def crowd(self, codec):
-        """What the server took first, only its answers tell"""
+        """What the server has taken first, which only its answers show"""
         path = self.record(
             self.rzeo('tokio'), codec, f'crowd-{codec}',
             work=lambda address: Work(self.directory).run_crowd(address, self.counts))
@@ -223,11 +223,11 @@ class Recordings:
                 with socket.create_connection(address, timeout=10) as peer:
                     peer.sendall(data)
                     peer.shutdown(socket.SHUT_WR)
-                    heard = b''
+                    received = b''
                     with contextlib.suppress(ConnectionResetError):
                         while data := peer.recv(1 << 16):
-                            heard += data
-                    assert heard[:4] == b'\0\0\0\2', heard
+                            received += data
+                    assert received[:4] == b'\0\0\0\2', received
         path = self.record(self.rzeo('tokio'), 'pickle', 'odd', work=work)
         text = path.read_text()
         for line in (r'C1 bytes b"GET / HTTP/1.1\x0d\x0a\x0d\x0a"', r'C2 frame b"ruok"',
@@ -257,7 +257,7 @@ class Recordings:
             f.truncate()
         with self.server(self.rzeo('smol'), 'msgpack') as server:
             done = subprocess.run(
-                [self.args.rzeo, 'replay', str(path), '--against', said(server.address)],
+                [self.args.rzeo, 'replay', str(path), '--against', address_text(server.address)],
                 capture_output=True, text=True, timeout=300)
         assert done.returncode == 0 and 'unfinished' in done.stderr, done
         played = int(done.stdout.split()[0])
@@ -294,7 +294,7 @@ class Recordings:
             shutil.copy(path, directory / f'recorded.{letter}.zeo')
 
 
-def said(address):
+def address_text(address):
     """An address as an argument"""
     return address if isinstance(address, str) else '%s:%d' % address
 
@@ -304,7 +304,7 @@ class Recorder:
 
     def __init__(self, rzeo, listen, to, path):
         self.process = subprocess.Popen(
-            [rzeo, 'record', '--listen', listen, '--to', said(to), str(path)],
+            [rzeo, 'record', '--listen', listen, '--to', address_text(to), str(path)],
             stdout=subprocess.PIPE, text=True)
         place = self.process.stdout.readline().removeprefix('recording at ').strip()
         assert place, 'the recorder does not start'
@@ -354,10 +354,10 @@ class Work:
             blob_dir=str(self.place / f'client-{next(self.caches)}'), blob_cache_size=1 << 30)
 
     def settle(self):
-        """Python's server may answer a ping before it tells what was committed before it"""
+        """Python's server may answer a ping before it sends the invalidations of earlier commits"""
         deadline = time.monotonic() + 10
         while len({db.storage.lastTransaction() for db in self.dbs}) > 1:
-            assert time.monotonic() < deadline, 'a client is not told of a commit'
+            assert time.monotonic() < deadline, 'a client does not receive a commit'
             time.sleep(.001)
 
     @contextlib.contextmanager
@@ -435,7 +435,7 @@ class Work:
             assert len(conn.root.things[3]['fill']) == size
 
     def conflicts(self, first, second):
-        # One that the server resolves, and one that nobody can.
+        # One that the server resolves, and one that cannot be resolved.
         for name, lost in ('count', False), ('things', True):
             self.settle()
             managers = [transaction.TransactionManager() for _ in 'ab']

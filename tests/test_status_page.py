@@ -1,4 +1,4 @@
-"""What the admin listener tells, while clients work.
+"""What the admin listener serves, while clients work.
 
 Several clients do things whose number is known; meanwhile /metrics is read again and again with the
 parser of Prometheus' own client library, and no counter may go back. In the end every figure must be
@@ -75,8 +75,8 @@ class Observer:
         with servers.Server(self.command, path, self.args.codec, storages=storages,
                           settings=[f'invalidation-queue-size {QUEUE}'],
                           options=['--admin', '127.0.0.1:0']) as self.server:
-            found = re.search(r'status page on \S*?([\d.]+):(\d+)', self.server.said())
-            assert found, f'the log does not say where the page is:\n{self.server.tail()}'
+            found = re.search(r'status page on \S*?([\d.]+):(\d+)', self.server.log_text())
+            assert found, f'the log does not have the address of the page:\n{self.server.tail()}'
             self.admin = found[1], int(found[2])
             self.expect_alive()
             self.strange_requests()
@@ -202,7 +202,7 @@ class Observer:
         memory = values['process_resident_memory_bytes', ()]
         assert abs(memory - self.server.memory()) < 16 << 20, memory
         summary = ', '.join(f'{count} {name}' for name, count in sorted(total.items()))
-        print(f'{self.name}: {summary} are told right', flush=True)
+        print(f'{self.name}: {summary} are right', flush=True)
 
     @staticmethod
     def histogram(values, name):

@@ -182,7 +182,7 @@ def test_a_process_is_replaced_after_its_number_of_jobs(pool, jobs):
     (dict(python='/bin/false'), '/bin/false has ended with exit status 1 before it was ready'),
     (dict(python='/bin/echo'), 'the Python process has sent a message that is not understood'),
 ], ids=['allow', 'absent', 'ends', 'another'])
-def test_a_pool_that_cannot_start_says_why(pool, settings, expected):
+def test_a_pool_that_cannot_start_has_the_reason(pool, settings, expected):
     assert expected in pool(**settings).started['error']
 
 

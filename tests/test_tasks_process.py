@@ -210,7 +210,7 @@ def test_a_note_of_a_lost_job_ends_the_function(jobs):
     assert jobs.count() == 0
 
 
-def test_a_cancelled_function_is_told(jobs):
+def test_a_cancelled_function_is_notified(jobs):
     process = jobs.process()
     job = jobs.claim('until_stopped', 'counter')
     process.start(job)

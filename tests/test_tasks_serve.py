@@ -35,7 +35,7 @@ def test_a_server_that_ends_gives_its_jobs_back(tasks, directory):
     until(lambda: lines(called))
     tasks.db.close()
     tasks.server.stop()
-    assert 'worker left' in tasks.server.said()
+    assert 'worker left' in tasks.server.log_text()
     storage = FileStorage(f'{directory}/Data.fs', read_only=True)
     data = storage.load(oid.to_bytes(8, 'big'))[0]
     storage.close()
@@ -51,7 +51,7 @@ def test_a_second_signal_ends_jobs_at_once(serve, runtime, directory, rzeo):
         until(lambda: lines(called))
         tasks.db.close()
         server.process.send_signal(signal.SIGTERM)
-        until(lambda: 'SIGTERM' in server.said())
+        until(lambda: 'SIGTERM' in server.log_text())
         server.stop()
 
 

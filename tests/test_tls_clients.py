@@ -116,15 +116,15 @@ class Serve:
     def ask(self, client):
         if self.server is None:
             return self.problem
-        before = len(self.server.said())
+        before = len(self.server.log_text())
         answered = knock(socket.create_connection(self.server.address, timeout=10), client)
         return 'accepted' if answered else f'refused: {self.reason(before)}'
 
     def reason(self, before):
-        """What the log says after so many characters; the client may see the end before it is written."""
+        """The log after this number of characters; the client may see the end before it is written."""
         deadline = time.monotonic() + PATIENCE
         while True:
-            log = self.server.said()[before:]
+            log = self.server.log_text()[before:]
             if log.endswith('\n') or time.monotonic() > deadline:
                 return log.strip()
             time.sleep(.005)

@@ -1,8 +1,8 @@
-"""`rzeo top` in a terminal, beside a server of either kind that works, is killed, and comes back.
+"""`rzeo top` in a terminal, beside a server of either kind that works, is killed, and is started again.
 
 The terminal is a pseudo one: what the program draws there is read back, keys are pressed and signals
 sent, and at the end the terminal has to be as it was. What it shows is compared with what the server
-answers to somebody else.
+answers to another program.
 """
 import contextlib
 import fcntl
@@ -38,7 +38,7 @@ def test_top(directory, arguments, kind):
 
 
 def test_no_server(rzeo):
-    nobody(rzeo)
+    without_a_server(rzeo)
 
 
 def snapshots(rzeo, server):
@@ -101,7 +101,7 @@ def watching(rzeo, command, server):
     return server
 
 
-def nobody(rzeo):
+def without_a_server(rzeo):
     done = subprocess.run([rzeo, 'top', '127.0.0.1:1'], capture_output=True, text=True, timeout=60,
                           stdin=subprocess.DEVNULL)
     assert done.returncode == 2 and not done.stdout, done
@@ -123,7 +123,7 @@ def target(server):
 
 
 class Worker:
-    """A client that loads and commits until told to stop"""
+    """A client that loads and commits until it is stopped"""
 
     def __init__(self, address):
         self.client = wire.Raw(address)
@@ -174,7 +174,7 @@ def total(text, title):
 
 
 def check(text, server):
-    """What is shown is not more than the server says now, and of a server at rest the same"""
+    """What is shown is not more than the server's figures now, and the same for an idle server"""
     client = wire.Raw(server.address)
     client.register()
     status = client.call('server_status')
@@ -210,7 +210,7 @@ class Screen:
         os.close(self.slave)
 
     def resize(self, rows, columns):
-        """As a window's edge: the kernel tells the program"""
+        """As a window's edge: the kernel notifies the program"""
         fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack('HHHH', rows, columns, 0, 0))
 
     def press(self, key):

@@ -42,7 +42,7 @@ class Named(dict):
 
 
 class Reduced:
-    """Its class says how it is made again."""
+    """Its class has the function that makes it again."""
 
     def __init__(self, *args):
         self.args = args

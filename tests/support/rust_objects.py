@@ -48,11 +48,11 @@ def in_python(storage, change):
 
 
 class Failed(Exception):
-    """The program said that the transaction failed."""
+    """The program reports that the transaction failed."""
 
 
 class Script:
-    """A running program that transforms records as its operations say."""
+    """A running program that transforms records by its operations."""
 
     def __init__(self, program):
         self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

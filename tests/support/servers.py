@@ -25,7 +25,7 @@ class ServerFailed(AssertionError):
 
 
 def free_port():
-    """A TCP port of 127.0.0.1 that nobody uses now."""
+    """A TCP port of 127.0.0.1 that is free now."""
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
         return s.getsockname()[1]
@@ -109,9 +109,9 @@ class Server:
         self.process.wait()
 
     def tail(self):
-        return self.said()[-4000:]
+        return self.log_text()[-4000:]
 
-    def said(self):
+    def log_text(self):
         """The whole log so far."""
         with open(self.log, errors='replace') as f:
             return f.read()

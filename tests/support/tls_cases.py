@@ -373,7 +373,7 @@ def revocation():
     yield case('not yet valid', start=NOW + DAY)
     yield case('without an end', end=None)
     yield case('by another key', key=key('rsa2048', 1), extensions=[])
-    yield case('by another key as it says', key=key('rsa2048', 1))
+    yield case('by another key than it names', key=key('rsa2048', 1))
     yield case('by another authority', issuer=authority('other', key=own))
     yield case('SHA-1', digest='sha1')
     yield case('SHA-384', digest='sha384')

@@ -252,7 +252,7 @@ def certificate(subject, issuer=None, *, key, extensions=None, digest='sha256', 
 
 def authority(subject='root', issuer=None, *, key, extensions=None, without=(), extra=(), length=None,
               **options):
-    """A certificate of an authority with all that the strict rules want"""
+    """A certificate of an authority with all that the strict rules require"""
     signer = options.get('signer') or (issuer.key if issuer else key)
     parts = {'basic': basic(length=length), 'usage': usage(CERT_SIGN, CRL_SIGN),
              'subject_id': subject_id(key.id), 'authority_id': authority_id(signer.id)}

@@ -24,10 +24,10 @@ VERSIONS = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 STRICTER = {
     'X.509 version is not 3': 'webpki reads version 3 only',
     "authority's certificate": 'webpki takes no certificate of an authority for a connection',
-    'critical extension': 'webpki knows fewer extensions',
+    'critical extension': 'webpki supports fewer extensions',
     'encoding is invalid|webpki reports|not an X.509 certificate|a revocation list':
         'webpki and x509-parser read fewer odd encodings',
-    'two different signature algorithms': 'webpki wants the same algorithm twice, also of what is trusted itself',
+    'two different signature algorithms': 'webpki requires the same algorithm twice, also of what is trusted itself',
     'algorithm that is not supported|kind that is not supported|client sent no certificate|that this side supports':
         'ring does not have the algorithm',
     'no certificate there issued it': 'webpki compares names byte by byte',

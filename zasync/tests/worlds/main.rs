@@ -86,8 +86,28 @@ fn without_faults_jobs_end_at_once_and_at_the_first_attempt() {
 fn jobs_end_once_whatever_happens() {
     let first = number("TASK_SEED").unwrap_or(0);
     let worlds = number("TASK_WORLDS").unwrap_or(WORLDS);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let coverages = std::thread::scope(|scope| {
+        let start =
+            |at| scope.spawn(move || play_all((first..first + worlds).skip(at).step_by(threads)));
+        let playing: Vec<_> = (0..threads).map(start).collect();
+        playing.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+    });
     let mut coverage = Coverage::new();
-    for seed in first..first + worlds {
+    for (what, count) in coverages.into_iter().flatten() {
+        *coverage.entry(what).or_default() += count;
+    }
+    println!("{worlds} worlds: {coverage:?}");
+    if worlds >= WORLDS {
+        for what in WANTED {
+            assert!(coverage.contains_key(what), "no world has {what:?}: {coverage:?}");
+        }
+    }
+}
+
+fn play_all(seeds: impl Iterator<Item = u64>) -> Coverage {
+    let mut coverage = Coverage::new();
+    for seed in seeds {
         match World::play(seed) {
             Ok(world) => {
                 for (what, count) in world {
@@ -97,10 +117,5 @@ fn jobs_end_once_whatever_happens() {
             Err(error) => panic!("world {seed} (TASK_SEED={seed} TASK_WORLDS=1): {error}"),
         }
     }
-    println!("{worlds} worlds: {coverage:?}");
-    if worlds >= WORLDS {
-        for what in WANTED {
-            assert!(coverage.contains_key(what), "no world has {what:?}: {coverage:?}");
-        }
-    }
+    coverage
 }
