@@ -25,17 +25,23 @@ impl StorageClock {
 
     /// The time of the storage.
     pub(super) fn time(&self, now: Instant) -> UnixTime {
-        let Some((tid, at)) = self.latest else { return UnixTime(self.floor) };
-        UnixTime((tid.to_unix().0 + now.since(at).as_secs_f64()).max(self.floor))
+        UnixTime(self.running(now).max(self.floor))
     }
 
-    /// When a time of the storage is reached.
+    /// When a time of the storage is reached. A clock that was set back stands still at first.
     pub(super) fn instant(&self, now: Instant, time: UnixTime) -> Instant {
-        let wait = time.0 - self.time(now).0;
-        // No duration is negative, and one that is too long never ends.
-        let longest = if wait > 0.0 { Duration::MAX } else { Duration::ZERO };
-        let wait = Duration::try_from_secs_f64(wait).unwrap_or(longest);
-        now.after(wait)
+        if time.0 <= self.time(now).0 {
+            return now;
+        }
+        // One that is too long never ends.
+        let wait = Duration::try_from_secs_f64(time.0 - self.running(now));
+        now.after(wait.unwrap_or(Duration::MAX))
+    }
+
+    /// The latest commit and the time since then.
+    fn running(&self, now: Instant) -> f64 {
+        let Some((tid, at)) = self.latest else { return self.floor };
+        tid.to_unix().0 + now.since(at).as_secs_f64()
     }
 }
 
@@ -56,6 +62,7 @@ mod tests {
         clock.seen(at(15), Tid::from_unix(UnixTime(1001.0)));
         assert!((clock.time(at(15)).0 - 1005.0).abs() < 1e-3);
         assert!((clock.time(at(25)).0 - 1011.0).abs() < 1e-3);
+        assert_eq!(clock.instant(at(15), UnixTime(1006.0)), at(20));
         // Older commits change nothing.
         clock.seen(at(25), Tid::from_unix(UnixTime(500.0)));
         assert!((clock.time(at(25)).0 - 1011.0).abs() < 1e-3);
