@@ -1,5 +1,5 @@
 //! Loads and commits per second of rzeo, of Python's ZEO and of a floor, measured in turns in one
-//! run; then of the Rust client and of Python's.
+//! run; then of the Rust client and of Python's. With `--jobs`, queues of jobs.
 //!
 //! Absolute times on a shared machine are not reliable, so the ratios count, and each figure is the
 //! median of several rounds in which the three alternate. With `--against`, two builds of rzeo
@@ -9,6 +9,7 @@
 
 mod client;
 mod floor;
+mod jobs;
 mod rust_client;
 mod servers;
 
@@ -16,6 +17,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Parser;
+use jobs::Work;
 
 /// Compare the speed of rzeo with Python's ZEO and with the floor of the machine
 #[derive(Parser)]
@@ -38,6 +40,12 @@ struct Args {
     /// Compare rzeo only with this other command for rzeo, such as an older build
     #[arg(long, value_name = "COMMAND", conflicts_with = "clients")]
     against: Option<String>,
+    /// Compare only queues of jobs: rzeo's, and one in plain Python
+    #[arg(long, conflicts_with_all = ["clients", "against"])]
+    jobs: bool,
+    /// Execute this many jobs for each measurement
+    #[arg(long, default_value_t = 2_000, requires = "jobs")]
+    executed: usize,
 }
 
 /// Connections and requests in flight of the rows about loads.
@@ -49,6 +57,9 @@ const COMMITS: [usize; 3] = [1, 8, 32];
 fn main() -> std::io::Result<()> {
     let args = Args::parse();
     let time = Duration::from_secs_f64(args.seconds);
+    if args.jobs {
+        return compare_queues(&args, time);
+    }
     let rzeo = servers::start_rzeo(&args.rzeo)?;
     client::populate(rzeo.address)?;
     if let Some(other) = &args.against {
@@ -116,6 +127,40 @@ fn compare_builds(
             Ok(both.map(|address| client::commits(address, connections, time)))
         })?;
         print_ratio(&format!("{connections:2} connections"), figures);
+    }
+    Ok(())
+}
+
+/// Measures queues on both servers, in turns, and beside the commits of the server.
+fn compare_queues(args: &Args, time: Duration) -> std::io::Result<()> {
+    for is_rzeo in [true, false] {
+        let start = || {
+            if is_rzeo {
+                servers::start_rzeo(&args.rzeo)
+            } else {
+                servers::start_python(&args.python)
+            }
+        };
+        let name = if is_rzeo { "rzeo" } else { "Python's server" };
+        println!(
+            "jobs per second on {name:15} rzeo     Python    commits  rzeo/Python  rzeo/commits"
+        );
+        for work in Work::ALL {
+            let [rust, python, commits] = rounds(args.rounds, || {
+                Ok([
+                    work.rust(&start()?, time, args.executed),
+                    work.python(&args.python, &start()?, time, args.executed),
+                    jobs::commits(&start()?, time),
+                ])
+            })?;
+            let (to_python, to_commits) = (rust / python, rust / commits);
+            let what = work.name();
+            println!(
+                "{what:26} {rust:10.0} {python:10.0} {commits:10.0} {to_python:12.1} {to_commits:13.2}"
+            );
+        }
+        let [latency] = rounds(args.rounds, || Ok([jobs::latency(&start()?)]))?;
+        println!("{:26} {latency:10.1} ms", "enqueue until begun");
     }
     Ok(())
 }

@@ -20,7 +20,9 @@ mod worker;
 
 pub use database::{Committed, Database, Uncommitted};
 pub use executor::{Done, Executor};
-pub use functions::{AsyncFunction, Context, Function, FunctionInTransaction, Functions};
+pub use functions::{
+    AsyncFunction, Context, Function, FunctionInTransaction, FunctionWithContext, Functions,
+};
 pub use library::{JobReport, Tasks, TasksError, WorkerReport, new_id};
 pub use rzeo_zasync;
 pub use worker::{Spawn, Worker, WorkerEnd, WorkerOptions};

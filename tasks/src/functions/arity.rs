@@ -21,6 +21,13 @@ pub trait Function<A, R>: Send + Sync + 'static {
     fn call(&self, arguments: &Arguments) -> Result<PyValue, Failed>;
 }
 
+/// As [`Function`], with a [`Context`] as first argument.
+pub trait FunctionWithContext<A, R>: Send + Sync + 'static {
+    #[doc(hidden)]
+    #[expect(private_interfaces, reason = "only this crate calls functions")]
+    fn call(&self, context: &Context, arguments: &Arguments) -> Result<PyValue, Failed>;
+}
+
 /// As [`Function`], with a [`Context`] as first argument and a future as result.
 pub trait AsyncFunction<A, R>: Send + Sync + 'static {
     #[doc(hidden)]
@@ -78,6 +85,20 @@ macro_rules! functions {
             fn call(&self, arguments: &Arguments) -> Result<PyValue, Failed> {
                 arguments.check($count)?;
                 converted(self($(arguments.get::<$name>($at)?),*))
+            }
+        }
+
+        impl<F, T, E, $($name),*> FunctionWithContext<($($name,)*), (T, E)> for F
+        where
+            F: Fn(&Context, $($name),*) -> Result<T, E> + Send + Sync + 'static,
+            T: Serialize,
+            E: Display,
+            $($name: DeserializeOwned,)*
+        {
+            #[expect(private_interfaces, reason = "only this crate calls functions")]
+            fn call(&self, context: &Context, arguments: &Arguments) -> Result<PyValue, Failed> {
+                arguments.check($count)?;
+                converted(self(context, $(arguments.get::<$name>($at)?),*))
             }
         }
 

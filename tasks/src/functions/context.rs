@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_lite::future::block_on;
 use rzeo_core::Oid;
 use rzeo_objects::PyValue;
 use rzeo_zasync::machine::Task;
@@ -10,7 +11,7 @@ use rzeo_zasync::{Error, deferred};
 
 use crate::database::{Database, Uncommitted};
 
-/// The job that an async function is called for.
+/// The job that a function is called for.
 #[derive(Clone, Debug)]
 pub struct Context(Arc<Shared>);
 
@@ -79,5 +80,17 @@ impl Context {
             .database
             .transact(|snapshot| deferred::note(snapshot, self.0.job, name, value.clone()));
         noted.await.map(|_| ())
+    }
+
+    /// The same for functions that block.
+    ///
+    /// # Errors
+    /// [`Uncommitted`].
+    pub fn note_blocking(
+        &self,
+        name: &str,
+        value: impl Into<PyValue>,
+    ) -> Result<(), Uncommitted<Error>> {
+        block_on(self.note(name, value))
     }
 }

@@ -12,13 +12,17 @@
 //! ```
 //!
 //! A function does not depend on jobs. Its arguments and its result are converted with serde, by the table of
-//! [`rzeo_objects::convert`]. There are three kinds:
+//! [`rzeo_objects::convert`]. There are four kinds:
 //!
 //! | added with | executed | its effects |
 //! |---|---|---|
 //! | [`Functions::add`] | in a thread that may block | at least once |
+//! | [`Functions::add_with_context`] | the same; it can ask whether it is to stop | at least once |
 //! | [`Functions::add_async`] | as a task | at least once |
-//! | [`Functions::add_in_transaction`] | in the transaction of its result | exactly once, in the database |
+//! | [`Functions::add_in_transaction`] | in a thread, in the transaction of its result | exactly once, in the database |
+//!
+//! The threads are those of the runtime. A function that never returns keeps one, also after its job was given
+//! up; tokio and smol have about 500 at most.
 
 mod arity;
 mod call;
@@ -31,12 +35,12 @@ use std::sync::Arc;
 
 use rzeo_objects::{PyValue, Snapshot};
 
-pub use self::arity::{AsyncFunction, Function, FunctionInTransaction};
+pub use self::arity::{AsyncFunction, Function, FunctionInTransaction, FunctionWithContext};
 pub(crate) use self::call::{Arguments, Failed};
 pub use self::context::Context;
 
 type Called = Result<PyValue, Failed>;
-type Plain = dyn Fn(&Arguments) -> Called + Send + Sync;
+type Plain = dyn Fn(&Context, &Arguments) -> Called + Send + Sync;
 type Async =
     dyn Fn(Context, &Arguments) -> Pin<Box<dyn Future<Output = Called> + Send>> + Send + Sync;
 type InTransaction = dyn Fn(&mut Snapshot, &Arguments) -> Called + Send + Sync;
@@ -70,7 +74,21 @@ impl Functions {
     /// failure of its job.
     #[must_use]
     pub fn add<A, R>(self, name: &str, function: impl Function<A, R>) -> Self {
-        self.with(name, Kind::Plain(Arc::new(move |arguments| function.call(arguments))))
+        let call = move |_: &Context, arguments: &Arguments| function.call(arguments);
+        self.with(name, Kind::Plain(Arc::new(call)))
+    }
+
+    /// The same for a function whose first argument is the [`Context`] of its job, so that it can stop early and
+    /// store notes.
+    #[must_use]
+    pub fn add_with_context<A, R>(
+        self,
+        name: &str,
+        function: impl FunctionWithContext<A, R>,
+    ) -> Self {
+        let call =
+            move |context: &Context, arguments: &Arguments| function.call(context, arguments);
+        self.with(name, Kind::Plain(Arc::new(call)))
     }
 
     /// Adds an async function, whose first argument is the [`Context`] of its job.

@@ -9,21 +9,27 @@ use rzeo_zasync::{Error, attempt};
 use thiserror::Error;
 
 use crate::database::{Database, Uncommitted};
-use crate::functions::{Arguments, Failed};
+use crate::functions::{Arguments, Context, Failed};
 
 /// Executes a plain function. A panic is a failure.
 pub(super) fn call(
-    function: &(dyn Fn(&Arguments) -> Result<rzeo_objects::PyValue, Failed> + Send + Sync),
+    function: &(
+         dyn Fn(&Context, &Arguments) -> Result<rzeo_objects::PyValue, Failed> + Send + Sync
+     ),
+    context: &Context,
     arguments: &Arguments,
 ) -> Ended {
-    match catch_unwind(AssertUnwindSafe(|| function(arguments))) {
-        Ok(called) => ended(called),
-        Err(panic) => ended(Err(panicked(&*panic))),
-    }
+    let called = catch_unwind(AssertUnwindSafe(|| function(context, arguments)));
+    ended(called.unwrap_or_else(|panic| Err(panicked(&*panic))), context)
 }
 
-/// What became of a function that has nothing to do with transactions.
-pub(super) fn ended(called: Result<rzeo_objects::PyValue, Failed>) -> Ended {
+/// What became of a function that has nothing to do with transactions. One that fails after it was asked to stop
+/// has stopped.
+pub(super) fn ended(called: Result<rzeo_objects::PyValue, Failed>, context: &Context) -> Ended {
+    if called.is_err() && context.is_stopped() { Ended::Stopped } else { outcome(called) }
+}
+
+fn outcome(called: Result<rzeo_objects::PyValue, Failed>) -> Ended {
     match called {
         Ok(result) => Ended::Returned(result),
         Err(Failed { failure, retry }) => Ended::Failed { failure, retry },
@@ -82,14 +88,14 @@ pub(super) async fn in_transaction(
         Err(Uncommitted::Failed(Stopped::Refused(error))) => {
             Ended::NotCommitted(NotCommitted::Refused(error))
         }
-        Err(Uncommitted::Failed(Stopped::Failed(failed))) => ended(Err(*failed)),
+        Err(Uncommitted::Failed(Stopped::Failed(failed))) => outcome(Err(*failed)),
         Err(Uncommitted::Conflict(_)) => Ended::NotCommitted(NotCommitted::Conflict),
         Err(Uncommitted::Unknown(_)) => Ended::NotCommitted(NotCommitted::Unknown),
         Err(Uncommitted::Lost(_)) => Ended::NotCommitted(NotCommitted::Lost),
         Err(Uncommitted::Denied(error)) => {
             Ended::NotCommitted(NotCommitted::Denied(error.to_string()))
         }
-        Err(error @ Uncommitted::TooLarge { .. }) => ended(Err(Failed::finally("result", error))),
+        Err(error @ Uncommitted::TooLarge { .. }) => outcome(Err(Failed::finally("result", error))),
     }
 }
 
@@ -115,5 +121,5 @@ fn store(
 /// The function that a job calls is not there.
 pub(super) fn unknown(task: &Task) -> Ended {
     let text = format!("this worker has no function {:?}", task.call);
-    ended(Err(Failed::finally("unknown-function", text)))
+    outcome(Err(Failed::finally("unknown-function", text)))
 }

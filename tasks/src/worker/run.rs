@@ -1,7 +1,9 @@
 //! The loop of a worker.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,6 +12,7 @@ use std::time::{Duration, Instant as Clock};
 
 use futures_channel::{mpsc, oneshot};
 use futures_core::Stream as _;
+use futures_lite::future::block_on;
 use parking_lot::Mutex;
 use rzeo_client::{ClientEvent, Subscription};
 use rzeo_core::{Instant, Oid, Tid};
@@ -20,7 +23,7 @@ use rzeo_zasync::{Error, Lease};
 use super::settings::{Spawn, WorkerOptions};
 use super::{execute, log};
 use crate::database::{Committed, Database, KeptSnapshot, Uncommitted};
-use crate::functions::{Context, Failed, Kind};
+use crate::functions::{Context, Kind};
 use crate::library::random;
 
 /// Number of times that a transaction of the worker is repeated before the conflict is reported to the machine.
@@ -212,9 +215,27 @@ where
         }));
     }
 
+    fn run_blocking(&self, work: impl FnOnce() -> Input + Send + 'static) {
+        let inputs = self.shared.inputs.clone();
+        self.shared.runtime.spawn_blocking(move || {
+            let _ = inputs.unbounded_send(work());
+        });
+    }
+
+    /// Commits an operation. After a panic, which is a bug here, the outcome is not known.
+    fn commit(
+        &self,
+        committing: impl Future<Output = Outcome> + Send + 'static,
+        input: impl FnOnce(Outcome) -> Input + Send + 'static,
+    ) {
+        self.spawn(
+            async move { input(catch(Box::pin(committing)).await.unwrap_or(Outcome::Unknown)) },
+        );
+    }
+
     fn keep(&self, operation: Operation) {
         let (shared, kept, seen) = (self.shared.clone(), self.kept.clone(), self.seen);
-        self.spawn(async move {
+        let committing = async move {
             let database = &shared.bookkeeper;
             let taken = kept.lock().take();
             let mut snapshot = taken.unwrap_or_else(|| KeptSnapshot::new(database.client()));
@@ -223,22 +244,23 @@ where
                 Err(_) => Outcome::Lost,
             };
             *kept.lock() = Some(snapshot);
-            Input::Kept(outcome)
-        });
+            outcome
+        };
+        self.commit(committing, Input::Kept);
     }
 
     fn conclude(&self, job: Oid, lease: Lease, operation: Operation) {
         let shared = self.shared.clone();
-        self.spawn(async move {
+        let committing = async move {
             let database = shared.any();
             // Another client has claimed the job.
             let claimed = shared.options.bookkeeper.last_tid();
-            let outcome = match database.snapshot(claimed).await {
+            match database.snapshot(claimed).await {
                 Ok(mut snapshot) => commit(database, &mut snapshot, &operation).await,
                 Err(_) => Outcome::Lost,
-            };
-            Input::Concluded { job, lease, outcome }
-        });
+            }
+        };
+        self.commit(committing, move |outcome| Input::Concluded { job, lease, outcome });
     }
 
     fn execute(&self, task: Task) {
@@ -247,28 +269,30 @@ where
         let shared = self.shared.clone();
         match self.shared.options.functions.get(&task.call).cloned() {
             Some(Kind::Plain(function)) => {
-                let inputs = shared.inputs.clone();
-                self.shared.runtime.spawn_blocking(move || {
-                    let ended = execute::call(&*function, &execute::arguments(&task));
-                    let _ = inputs.unbounded_send(executed(ended));
+                let context = shared.begin(&task);
+                self.run_blocking(move || {
+                    let arguments = execute::arguments(&task);
+                    let ended = execute::call(&*function, &context, &arguments);
+                    shared.contexts.lock().remove(&lease.0);
+                    executed(ended)
                 });
             }
             Some(Kind::Async(function)) => {
-                let context = Context::new(&task, shared.any().clone());
-                shared.contexts.lock().insert(lease.0, context.clone());
+                let context = shared.begin(&task);
                 self.spawn(async move {
-                    let called = catch(function(context, &execute::arguments(&task))).await;
-                    let context = shared.contexts.lock().remove(&lease.0);
-                    let was_stopped = context.is_some_and(|context| context.is_stopped());
-                    executed(if was_stopped && called.is_err() {
-                        Ended::Stopped
-                    } else {
-                        execute::ended(called)
-                    })
+                    let (given, arguments) = (context.clone(), execute::arguments(&task));
+                    // The call can panic, too.
+                    let called = async move { function(given, &arguments).await };
+                    let called = catch(Box::pin(called)).await;
+                    let called = called.unwrap_or_else(|panic| Err(execute::panicked(&*panic)));
+                    shared.contexts.lock().remove(&lease.0);
+                    executed(execute::ended(called, &context))
                 });
             }
-            Some(Kind::InTransaction(function)) => self.spawn(async move {
-                executed(execute::in_transaction(shared.any(), &*function, &task).await)
+            // A function that computes for long would keep the tasks of this thread waiting.
+            Some(Kind::InTransaction(function)) => self.run_blocking(move || {
+                let executing = execute::in_transaction(shared.any(), &*function, &task);
+                executed(block_on(executing))
             }),
             None => match &self.shared.options.executor {
                 Some(executor) => {
@@ -290,6 +314,13 @@ impl<R> Shared<R> {
     fn any(&self) -> &Database {
         let next = self.next.fetch_add(1, Ordering::Relaxed);
         &self.pool[next % self.pool.len()]
+    }
+
+    /// The context of a function that begins.
+    fn begin(&self, task: &Task) -> Context {
+        let context = Context::new(task, self.any().clone());
+        self.contexts.lock().insert(task.lease.0, context.clone());
+        context
     }
 }
 
@@ -344,15 +375,17 @@ fn outcome_of(error: Uncommitted<Error>) -> Outcome {
     }
 }
 
-/// A panic of a task is a failure of its job.
-async fn catch(
-    task: Pin<Box<dyn Future<Output = Result<rzeo_objects::PyValue, Failed>> + Send>>,
-) -> Result<rzeo_objects::PyValue, Failed> {
-    let mut task = task;
+/// Runs a task to its end, or to its panic.
+async fn catch<T>(
+    mut task: Pin<Box<dyn Future<Output = T> + Send>>,
+) -> Result<T, Box<dyn Any + Send>> {
     poll_fn(move |cx| {
-        let polled =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| task.as_mut().poll(cx)));
-        polled.unwrap_or_else(|panic| Poll::Ready(Err(execute::panicked(&*panic))))
+        let polled = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx)));
+        match polled {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
     })
     .await
 }

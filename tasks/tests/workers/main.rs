@@ -189,6 +189,54 @@ fn a_running_function_is_asked_to_stop() {
 }
 
 #[test]
+fn a_blocking_function_stores_notes_and_is_asked_to_stop() {
+    on_both_runtimes(|rig| async move {
+        let (started, mut is_started) = mpsc::unbounded();
+        let wait = move |context: &Context, value: i64| {
+            context.note_blocking("value", value).map_err(|error| error.to_string())?;
+            started.unbounded_send(()).unwrap();
+            while !context.is_stopped() {
+                std::thread::yield_now();
+            }
+            Err::<(), _>("stopped".to_owned())
+        };
+        let mut tasks = rig.tasks().await;
+        let worker = rig.worker(Functions::new().add_with_context("app:wait", wait), 1).await;
+        let oid = rig.enqueue(&mut tasks, "app:wait", vec![7.into()]).await;
+        is_started.next().await;
+        tasks.cancel(oid).await.unwrap();
+        let job = tasks.wait(oid).await.unwrap();
+        assert_eq!((job.job.state(), job.notes.len()), (JobState::Cancelled, 1));
+        worker.end().await;
+    });
+}
+
+/// A function that computes for long in its transaction keeps neither other jobs nor the worker waiting.
+#[test]
+fn a_function_in_a_transaction_may_block() {
+    on_both_runtimes(|rig| async move {
+        let (let_end, end) = std::sync::mpsc::channel::<()>();
+        let end = std::sync::Mutex::new(end);
+        let block = move |snapshot: &mut Snapshot| {
+            let counted = count(snapshot)?;
+            let _ = end.lock().unwrap().recv();
+            Ok::<_, Error>(counted)
+        };
+        let mut tasks = rig.tasks().await;
+        let functions = functions().add_in_transaction("app:block", block);
+        let worker = rig.worker(functions, 2).await;
+        let blocked = rig.enqueue(&mut tasks, "app:block", vec![]).await;
+        for _ in 0..3 {
+            let sum = rig.enqueue(&mut tasks, "app:add", vec![1.into(), 2.into()]).await;
+            assert_eq!(tasks.wait(sum).await.unwrap().job.state(), JobState::Done);
+        }
+        drop(let_end);
+        assert_eq!(tasks.wait(blocked).await.unwrap().job.state(), JobState::Done);
+        worker.end().await;
+    });
+}
+
+#[test]
 fn a_draining_worker_ends_what_it_has_begun_and_begins_nothing() {
     on_both_runtimes(|rig| async move {
         let (started, mut is_started) = mpsc::unbounded();
