@@ -79,7 +79,7 @@ def steps(size):
         Step('doc', words('cargo doc --workspace --no-deps --locked'), ('rust',),
              environment={'RUSTDOCFLAGS': '-D warnings'}),
     ]
-    build = [Step('programs', words(BUILD)), Step('venv', make_venv)]
+    build = [Step('programs', words(BUILD)), Step('venv', lambda: make_venv('.venv', REQUIREMENTS))]
     if size != 'short':
         build.append(Step('release', words('cargo build --release --locked -p rzeo -p rzeo-sim')))
     return {'short': short_steps, 'full': full_steps, 'soak': soak_steps}[size](rust, build)
@@ -100,6 +100,7 @@ def short_steps(rust, build):
 def full_steps(rust, build):
     return [
         *rust, *build,
+        Step('venv-zope', lambda: make_venv('.venv-zope', 'tests/zope/requirements.txt')),
         Step('deny', words('cargo deny check licenses bans sources'), ('rust',),
              program='cargo-deny', advice='cargo install --locked cargo-deny'),
         Step('package', [*words('cargo package --workspace --no-verify --allow-dirty'), *(
@@ -165,14 +166,14 @@ def pytest(name, built, *options, needs, **more):
                        *where], ('python',), needs=('venv', needs, 'programs'), **more)
 
 
-def make_venv():
-    """Installs the pinned Python packages, if the list has changed."""
-    stamp = '.venv/requirements.txt'
-    if os.path.exists(stamp) and filecmp.cmp(REQUIREMENTS, stamp, shallow=False):
+def make_venv(path, requirements):
+    """Installs pinned Python packages into a virtual environment, if their list has changed."""
+    stamp = f'{path}/requirements.txt'
+    if os.path.exists(stamp) and filecmp.cmp(requirements, stamp, shallow=False):
         return None
-    shutil.rmtree('.venv', ignore_errors=True)
-    return ['sh', '-c', f'{PYTHON} -m venv .venv && {VENV} -m pip install --quiet '
-                        f'--disable-pip-version-check -r {REQUIREMENTS} && cp {REQUIREMENTS} {stamp}']
+    shutil.rmtree(path, ignore_errors=True)
+    return ['sh', '-c', f'{PYTHON} -m venv {path} && {path}/bin/python -m pip install --quiet '
+                        f'--disable-pip-version-check -r {requirements} && cp {requirements} {stamp}']
 
 
 def base():
