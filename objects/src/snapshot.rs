@@ -120,9 +120,9 @@ impl Snapshot {
         self.absent.insert(oid);
     }
 
-    /// The objects whose records are at hand.
+    /// The objects whose records are at hand, and those that the storage is known not to have.
     pub fn oids(&self) -> impl Iterator<Item = Oid> {
-        self.stored.keys().copied()
+        self.stored.keys().chain(&self.absent).copied()
     }
 
     /// Notes that operations will need the records of these objects, so that the driver can load them

@@ -62,6 +62,25 @@ fn a_conflict_repeats_the_operation_with_the_same_oids() {
 }
 
 #[test]
+fn an_object_that_others_have_created_is_found_after_the_conflict() {
+    let oid = Oid(77);
+    let create = |snapshot: &mut Snapshot| match snapshot.read::<PersistentMapping>(oid) {
+        Err(Error::NoSuchObject(_)) => {
+            snapshot.add(oid, &PersistentMapping::class(), PersistentMapping::new());
+            Ok("created")
+        }
+        other => other.map(|_| "found"),
+    };
+    let mut database = Database::new();
+    let mut transaction = Transaction::new(Snapshot::new(database.tid), create).retries(1);
+    assert!(matches!(database.drive(&mut transaction), Step::Commit(_)));
+    assert_eq!(database.run(create).0, "created");
+    let read: Vec<Oid> = transaction.snapshot().oids().collect();
+    transaction.conflict(database.tid, read).unwrap();
+    assert!(matches!(database.drive(&mut transaction), Step::Unchanged("found")));
+}
+
+#[test]
 fn the_result_is_there_after_the_commit() {
     let mut database = Database::new();
     let mut transaction = Transaction::new(Snapshot::new(database.tid), |snapshot| {
