@@ -2,6 +2,7 @@
 import os
 import random
 import signal
+import subprocess
 import threading
 import time
 
@@ -101,6 +102,21 @@ def test_lost_replies_lose_nothing_and_repeat_nothing(tasks, size):
     assert proxy.counts['request lost'] and proxy.counts['reply lost']
     proxy.chance = 0
     proxy.close()
+
+
+def test_an_enqueuer_that_loses_replies_stores_each_job_once(tasks, size):
+    proxy = FinishProxy(tasks.server.address, seed=2, chance=.5)
+    tasks.worker()
+    jobs = []
+    for _ in range(size('enqueued', 8, 100)):
+        done = subprocess.run([tasks.rzeo, 'tasks', 'enqueue', '%s:%d' % proxy.address, 'task_functions:count_in_root'],
+                              capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        jobs.append(int(done.stdout, 16))
+    assert proxy.counts['request lost'] and proxy.counts['reply lost']
+    proxy.close()
+    assert {job['state'] for job in tasks.wait(*jobs, patience=120)} == {'done'}
+    assert tasks.count() == len(set(jobs)) == len(jobs)
 
 
 def test_the_server_stops_for_a_while(tasks, size):
