@@ -13,7 +13,6 @@ use rzeo_net::tokio::Tokio;
 use rzeo_tasks::python::{PythonPool, PythonSettings, PythonTls, StartError};
 use rzeo_tasks::rzeo_zasync::worker::WorkerInfo;
 use rzeo_tasks::{Functions, Spawn, Worker, WorkerEnd, WorkerOptions};
-
 use tokio::task::spawn_blocking;
 
 use crate::process::host_name;
