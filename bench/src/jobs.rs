@@ -19,6 +19,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use crate::client;
+use crate::rounds::median;
 use crate::servers::Running;
 
 /// Clients that enqueue one job in a commit.
@@ -208,7 +209,7 @@ impl Bench {
                 tasks.wait(oid).await.map_err(io::Error::other)?;
             }
             worker.drain(Duration::ZERO, Duration::ZERO);
-            Ok(crate::median(latencies))
+            Ok(median(latencies))
         })
     }
 

@@ -10,6 +10,7 @@
 mod client;
 mod floor;
 mod jobs;
+mod rounds;
 mod rust_client;
 mod servers;
 
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use jobs::Work;
+use rounds::{median, rounds};
 
 /// Compare the speed of rzeo with Python's ZEO and with the floor of the machine
 #[derive(Parser)]
@@ -187,25 +189,6 @@ fn compare_clients(args: &Args, address: SocketAddr, time: Duration) -> std::io:
         println!("{what:26} {rust:10.0} {python:10.0} {:13.1}", rust / python);
     }
     Ok(())
-}
-
-/// The median of each figure over several rounds.
-fn rounds<const N: usize>(
-    count: usize,
-    mut round: impl FnMut() -> std::io::Result<[std::io::Result<f64>; N]>,
-) -> std::io::Result<[f64; N]> {
-    let mut all = [const { Vec::new() }; N];
-    for _ in 0..count {
-        for (figures, figure) in all.iter_mut().zip(round()?) {
-            figures.push(figure?);
-        }
-    }
-    Ok(all.map(median))
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
 }
 
 fn print_row(what: &str, [rzeo, floor, python]: [f64; 3]) {
