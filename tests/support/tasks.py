@@ -54,6 +54,8 @@ class Tasks:
     def __init__(self, rzeo, server, directory):
         self.rzeo, self.server, self.directory = rzeo, server, directory
         self.workers = []
+        #: One item for each transaction of this process that was repeated.
+        self.conflicts = []
         done = subprocess.run([rzeo, 'tasks', 'init', self.address()], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         self.db = ZODB.DB(ClientStorage(server.address, wait_timeout=60))
@@ -69,6 +71,7 @@ class Tasks:
                 result = change(connection.root())
                 connection.transaction_manager.commit()
                 return result
+            self.conflicts.append(change)
 
     def enqueue(self, call, *args, db=None, then=None, kwargs=(), **options):
         """Enqueues a job in a transaction of its own, and returns its oid. ``counter`` stands for the object."""
