@@ -1,8 +1,8 @@
-"""Runs the checks that must pass before a change goes in.
+"""Runs the checks that must pass before a change is committed.
 
     ./test.sh                    the everyday run, about 15 minutes on two cores; CI runs it
     ./test.sh full               everything, in full sizes, about an hour; needs 10 GB in $TMPDIR
-    ./test.sh soak               what takes hours: new simulated worlds, 200 kills, long races
+    ./test.sh soak               the steps that take hours: new simulated worlds, 200 kills, long races
     ./test.sh [full] NAME...     only these steps or groups, and what they need
     ./test.sh NAME... OPTIONS    the same, and the command of the last one gets the options
     ./test.sh --list             lists the steps with their groups
@@ -177,7 +177,7 @@ def make_venv(path, requirements):
 
 
 def base():
-    """The git revision since which the last commits are: where the branch began, or ten commits ago."""
+    """The git revision before the last commits: where the branch began, or ten commits ago."""
     head = git('rev-parse', 'HEAD')
     for main in 'origin/main', 'main':
         found = git('merge-base', 'HEAD', main)
@@ -192,7 +192,7 @@ def git(*arguments):
 
 
 class Run:
-    """The steps on their way, and how they ended."""
+    """The steps that run, and their results."""
 
     def __init__(self):
         #: (seconds, processor seconds, name, result)
@@ -214,7 +214,7 @@ class Run:
                     try:
                         list(pool.map(self.one, beside))
                     except BaseException:
-                        # Or the pool would wait for the steps.
+                        # Otherwise the pool would wait for the steps.
                         self.stop()
                         raise
             else:
@@ -258,7 +258,7 @@ class Run:
             process.returncode = os.waitstatus_to_exitcode(status)
             is_late = not killer.is_alive()
             killer.cancel()
-            # What it has left behind.
+            # Processes that it has left running.
             self.kill(process.pid)
             with self.lock:
                 self.processes.discard(process.pid)

@@ -3,10 +3,10 @@
 Every thread does a sequence of transactions that follows from the seed and is repeated until it
 succeeds, and all transactions commute: whatever the interleaving, conflicts, undos and packs, the
 database must look in the end as if one thread had done it all in memory. Meanwhile every reader
-checks that its snapshot is one: sums are conserved, counters fit what they count, BTrees are
-sound, and nothing that was seen goes away again.
+checks that its snapshot is consistent: sums are conserved, counters fit what they count, BTrees are
+sound, and no object that was read disappears.
 
-In full size the reference does the same for some rounds, and must come to the same end: otherwise the
+In full size the reference does the same for some rounds, and must reach the same state: otherwise the
 model is wrong. The comparison is left out if one of its clients sees a mixed snapshot: Python's server
 now and then lets the answer to a commit overtake the invalidation by an earlier one.
 """
@@ -168,7 +168,7 @@ def summary(root):
 
 
 def check(root, seen):
-    """What must hold in every snapshot"""
+    """Checks the conditions that every snapshot must fulfil"""
     balances = [a['balance'] for a in root.accounts.values()]
     assert sum(balances) == TOTAL, f'money was made or lost: {sum(balances)}'
     assert len(root.log) == root.entries(), \
@@ -204,7 +204,7 @@ class Worker:
 
     def work(self):
         cache = os.path.join(self.run_.directory, f'cache-{self.number}')
-        # The second worker asks the server for news at each begin of a transaction.
+        # The second worker synchronizes with the server at each begin of a transaction.
         self.db = ZODB.DB(client(
             self.run_.address, cache=cache, server_sync=self.number == 1), pool_size=20)
         threads = [threading.Thread(target=self.guarded, args=(n,))
@@ -239,7 +239,7 @@ class Thread:
         self.db = worker.db
         self.tolerant = worker.run_.tolerant
         self.prepare(args, worker.round_number, worker.number * args.threads + number)
-        # What was seen must be seen later, too.
+        # Values that were read must be read later, too.
         self.seen = collections.Counter()
 
     def prepare(self, args, round_number, name):
@@ -310,7 +310,7 @@ class Thread:
             conn.close()
 
     def broken(self):
-        """A snapshot is none"""
+        """A snapshot is inconsistent"""
         if not self.tolerant:
             raise
         self.counts['broken snapshots'] += 1
@@ -333,7 +333,7 @@ class Thread:
         self.commit(change)
 
     def undo(self, n):
-        """Two changes of an object that is ours alone; the second is undone"""
+        """Two changes of an object that no other thread changes; the second is undone"""
         def set_to(value):
             def change(root):
                 root.private[self.name]['value'] = value
@@ -359,7 +359,7 @@ class Thread:
             self.counts['undos'] += 1
             return True
         except Exception as error:
-            # A pack was faster, or goes on.
+            # A pack has removed the revision, or is running.
             manager.abort()
             assert 'Undo' in repr(error), repr(error)
             self.counts['undos too late'] += 1
@@ -370,7 +370,7 @@ class Thread:
         assert got == expected, f'{got} instead of {expected}'
 
     def look_back(self, n):
-        """An earlier state is still what it was"""
+        """An earlier state is unchanged"""
         conn = self.db.open(transaction.TransactionManager(), at=self.db.storage.lastTransaction())
         try:
             balances = [a['balance'] for a in conn.root.accounts.values()]

@@ -1,8 +1,8 @@
-"""Big blobs through the real client, and what they cost the server in memory.
+"""Big blobs through the real client, and the memory that the server uses for them.
 
-A generated stream goes up as a blob, is looked at in the server's directory, and comes down through
+A generated stream is stored as a blob, compared in the server's directory, and loaded through
 a second client with an empty cache; then through peers that read slowly, or not at all for a while;
-then several smaller ones go up and down side by side. All of it over TCP and TLS, for each runtime.
+then several smaller ones are stored and loaded at the same time. All of it runs over TCP and TLS, for each runtime.
 Whatever the size, the server may only grow by a constant: the greatest resident set of each step is
 compared with that before it. No side ever holds a blob in memory.
 """
@@ -28,12 +28,12 @@ from wire import MAXTID, Raw
 
 BLOCK = 1 << 20
 NOISE = os.urandom(BLOCK)
-# What a step may add to the server's memory.
+# Maximum growth of the server's memory in a step, in bytes.
 GROWTH = 64 << 20
-# What is asked for at once by a peer that does not read, and how often.
-HOARD = 200
+# Number of loads of one blob that a peer requests before it reads.
+REQUESTS = 200
 PATIENCE = 600
-# The first of the crowd's streams.
+# Number of the first stream of the clients that work at the same time.
 FIRST = 100
 
 
@@ -86,7 +86,7 @@ def write(f, seed, size):
 
 
 def check(read, seed, size, what):
-    """``read(n)`` gives the whole stream and nothing behind it"""
+    """``read(n)`` gives the whole stream and nothing after it"""
     for number, block in enumerate(blocks(seed, size)):
         assert read(len(block)) == block, f'{what}: wrong in MB {number}'
     assert not read(1), f'{what}: longer than what was sent'
@@ -116,10 +116,10 @@ class Run:
             self.look_at_the_file()
             self.step('down', self.size, self.download)
             self.step('slowly', self.size, self.slow_reader)
-            hoard = 4 << 20
-            self.hoard = self.store(2, hoard)
+            requested = 4 << 20
+            self.requested = self.store(2, requested)
             if not self.server.is_python:
-                self.step('hoarded', HOARD * hoard, self.hoarder)
+                self.step('many requests', REQUESTS * requested, self.many_requests)
             crowd = self.args.crowd * self.args.crowd_size << 20
             self.step('crowd up', crowd, lambda: self.crowd('up'))
             self.step('crowd down', crowd, lambda: self.crowd('down'))
@@ -214,7 +214,7 @@ class Run:
             check(f.read, 1, self.size, 'the file of the server')
 
     def slow_reader(self):
-        """Asks, reads nothing while others commit, then a little at a time, then all"""
+        """Requests a blob, reads nothing while others commit, then a little at a time, then all"""
         raw = self.raw()
         raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         number = raw.send('sendBlob', self.oid, self.tid)
@@ -238,21 +238,21 @@ class Run:
             oid = raw.call('new_oids')[0]
         raw.close()
 
-    def hoarder(self):
-        """Asks for the same blob many times before it reads anything"""
-        oid, tid, _ = self.hoard
+    def many_requests(self):
+        """Requests the same blob many times before it reads anything"""
+        oid, tid, _ = self.requested
         raw = self.raw()
-        numbers = [raw.send('sendBlob', oid, tid) for _ in range(HOARD)]
+        numbers = [raw.send('sendBlob', oid, tid) for _ in range(REQUESTS)]
         self.others_go_on()
         for number in numbers:
             stream = Stream(raw, number, oid, tid)
             for block in blocks(2, 4 << 20):
-                assert stream.read(len(block)) == block, 'hoarder: wrong content'
+                assert stream.read(len(block)) == block, 'many requests: wrong content'
             stream.expect_end()
         raw.close()
 
     def crowd(self, direction):
-        """Several clients side by side, each in a process of its own. -> the time of the slowest"""
+        """Several clients at the same time, each in a process of its own. -> the time of the slowest"""
         context = multiprocessing.get_context('fork')
         results = context.Queue()
         start = context.Barrier(self.args.crowd)

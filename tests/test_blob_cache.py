@@ -152,7 +152,7 @@ def check_locks(command, place, address, revisions):
         path = storage.loadBlob(p64(oid), p64(tid))
         assert tool.ask('begin', oid, tid) == 'here'
         assert tool.ask('lookup', oid, tid) == path
-        # Uploads of the dead are gone with the next opening, those of the living are not.
+        # The next opening removes uploads of processes that have ended, and keeps those of running ones.
         for owner in tool, Tool(command, cache):
             upload = place / 'upload'
             upload.write_bytes(b'x')
@@ -168,7 +168,7 @@ def check_locks(command, place, address, revisions):
 
 def check_sweeping(command, place, seed):
     chance = random.Random(seed)
-    caches = [place / f'sweep-{who}-{seed}' for who in ('python', 'rzeo')]
+    caches = [place / f'sweep-{name}-{seed}' for name in ('python', 'rzeo')]
     used = {}
     with Tool(command, caches[0]) as tool:
         for number in range(chance.randint(1, 40)):

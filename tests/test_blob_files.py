@@ -142,7 +142,7 @@ def play_rzeo(tool, place, keep_old, script):
 
 
 def tree(place):
-    """Every name, but for what is in tmp, with modes and contents."""
+    """Every name except those in tmp, with modes and contents."""
     found = {}
     for base in 'blobs', 'blobs.old':
         for path in [place / base, *(place / base).rglob('*')]:
@@ -155,7 +155,7 @@ def tree(place):
 
 
 def without(found, kept, gone):
-    """Leaves out what there is no use comparing."""
+    """Leaves out the files that cannot be compared."""
     def interesting(name):
         if not kept and name.startswith('blobs.old'):
             return False
@@ -173,7 +173,7 @@ def prepare(directory, name, layout):
     (place / 'blobs').mkdir(parents=True)
     (place / 'blobs/.layout').write_text(layout)
     (place / 'blobs/tmp').mkdir()
-    # Or Python would delete the directory.
+    # Otherwise Python would delete the directory.
     FileStorage(str(place / 'Data.fs')).close()
     return place
 
@@ -214,7 +214,7 @@ def compare_script(tool, directory, seed, layout, keep_old):
             refused = play_rzeo(tool, turns, keep_old, part)
             problems += [f'in turns: {refused}'] if refused else []
     problems += [f'in turns: {text}' for text in differences(expected, look(turns))]
-    # What Python can read of what rzeo wrote.
+    # The blobs of rzeo that Python can read.
     storage = FileStorage(str(alone / 'Data.fs'), blob_dir=str(alone / 'blobs'), read_only=True)
     problems += [f'rzeo lost a blob of {oid.hex()}' for oid in lost(storage)]
     records = [record for transaction in storage.iterator() for record in transaction]

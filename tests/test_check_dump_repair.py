@@ -37,7 +37,7 @@ RECOVERY_SECONDS = 20
 
 
 class TooLong(BaseException):
-    """fsrecover takes too long. It catches all that is an Exception."""
+    """fsrecover takes too long. It catches every Exception."""
 
 
 def too_long(_signal, _frame):
@@ -67,7 +67,7 @@ class Comparison:
             with contextlib.redirect_stdout(io.StringIO()):
                 fstest.check(str(path))
             fault = None
-        except Exception as error:  # fstest lets struct.error and others through
+        except Exception as error:  # fstest does not catch struct.error and others
             fault = f"{type(error).__name__}: {error}"
         done = self.run("check", "--structure", "--json", path)
         if done.returncode == 0 and fault:
@@ -171,7 +171,7 @@ def records(storage):
 
 
 def fsrecovered(path, output):
-    """What fsrecover restores, and whether it came to its end: it fails where the input has no magic, and
+    """What fsrecover restores, and whether it has finished: it fails where the input has no magic, and
     goes on for ever after a full stop near the end of the input."""
     finished = True
     signal.alarm(RECOVERY_SECONDS)

@@ -181,7 +181,7 @@ class Run:
             self.program.stdin.write(f'{answer}\n')
             self.program.stdin.flush()
 
-    # The questions of the program. Numbers are oids and tids.
+    # The requests of the program. Numbers are oids and tids.
 
     def answer_facts(self):
         return ' '.join(f'{name}={value}' for name, value in self.facts.items())

@@ -286,12 +286,12 @@ def overrides():
 
 OPENS_FIRST = 'Python finds it out when the storage is opened or the log is started, with a traceback'
 TRACEBACK = 'Python does not catch its own error here: a traceback instead of a message'
-NO_SENSE = 'Python accepts what makes no sense'
+NO_SENSE = 'Python accepts values without meaning'
 PYTHON_CODE = 'names Python code'
 KNOWN = {
     'import ZODB.tests': PYTHON_CODE,
     'import ZEO.tests': PYTHON_CODE,
-    'import no_such_package': 'the message has an advice',
+    'import no_such_package': 'the message names the remedy',
     'hexstorage': PYTHON_CODE,
     'filestorage: packer': PYTHON_CODE,
     'ssl: password-function': PYTHON_CODE,
@@ -334,7 +334,7 @@ def prepare(directory):
 
 
 def python(path, specs):
-    """What ZConfig makes of a file: an error's first line, or the sections as nested lists."""
+    """The result of ZConfig for a file: an error's first line, or the sections as nested lists."""
     schema = ZConfig.loadSchema(os.path.join(os.path.dirname(ZEO.__file__), 'schema.xml'))
     try:
         config, _ = ZConfig.loadConfig(schema, path, specs)

@@ -1,11 +1,11 @@
 """`rzeo copy` beside Python's copyTransactionsFrom.
 
-* Every sample database is copied by both, from file to file: files and blobs must be the same to the
-  byte. Where Python's copy fails, ours may fail or not.
+* Every sample database is copied by both, from file to file: files and blobs must be the same byte
+  for byte. Where Python's copy fails, ours may fail or not.
 * A database with everything in it is copied from and to files and servers, Python's and ours, in both
   encodings: transactions, the history and the state of every object, and blobs must be the same.
-* Copies are killed at any instant: what is there must be whole up to a transaction, as Python sees it, and
-  the next run must go on from there.
+* Copies are killed at any instant: what Python reads must be complete up to a transaction, and the next run
+  must continue from there.
 """
 import collections
 import contextlib
@@ -99,9 +99,9 @@ class Comparison:
         for with_blobs in {False, blobs.exists() and file == 'Data.fs'}:
             label = f'{name}{" with blobs" * with_blobs}'
             source = File(path, blobs if with_blobs else None)
-            theirs, ours = (File(where / f'{who}-{file}-{with_blobs}.fs',
-                                 where / f'{who}-{file}-blobs' if with_blobs else None)
-                            for who in ('theirs', 'ours'))
+            theirs, ours = (File(where / f'{side}-{file}-{with_blobs}.fs',
+                                 where / f'{side}-{file}-blobs' if with_blobs else None)
+                            for side in ('theirs', 'ours'))
             try:
                 pythons_copy(source, theirs)
             except Exception:
@@ -120,9 +120,9 @@ class Comparison:
                 self.differ(label, 'the files differ')
             if theirs.blob_files() != ours.blob_files():
                 self.differ(label, 'the blobs differ')
-            # There is nothing left to do, whatever the copy is made of.
+            # A second copy finds nothing to do.
             if not self.copy(label, source, ours) or 'nothing to copy' not in self.output:
-                self.differ(label, f'not gone on with: {self.output[-300:]}')
+                self.differ(label, f'not continued: {self.output[-300:]}')
 
     # Files and servers
 
@@ -147,7 +147,7 @@ class Comparison:
             if not self.copy(name, ours, theirs):
                 self.differ(name, f'not copied: {self.output[-500:]}')
             if not self.copy(name, ours, theirs) or 'nothing to copy' not in self.output:
-                self.differ(name, f'not gone on with: {self.output[-500:]}')
+                self.differ(name, f'not continued: {self.output[-500:]}')
         self.counts['kinds'] += 1
         self.same(name, expected, View(target), exact=other == 'file')
         if other == 'file':
@@ -226,7 +226,7 @@ class Comparison:
                 if other == 'file':
                     self.prefix(name, target, expected)
             if not self.copy(name, ours, theirs):
-                self.differ(name, f'not gone on with: {self.output[-500:]}')
+                self.differ(name, f'not continued: {self.output[-500:]}')
         found = View(target)
         tids = [tid for tid, *_ in found.transactions]
         if tids != sorted(set(tids)):
@@ -236,7 +236,7 @@ class Comparison:
             self.differ(name, 'the file is not the same')
 
     def prefix(self, name, target, expected):
-        """A killed copy is what Python makes of it: a beginning of the source"""
+        """A killed copy, as Python reads it, is a beginning of the source"""
         # On a copy: Python cuts what a kill has left at the end.
         where = self.new('prefix')
         looked_at = target.copied_to(where / 'Data.fs')
@@ -246,7 +246,7 @@ class Comparison:
         shutil.rmtree(where)
         count = len(found.transactions)
         if found.comparable(True) != expected.comparable(True)[:count]:
-            self.differ(name, 'what is there is no beginning of the source')
+            self.differ(name, 'the copy is no beginning of the source')
         missing = {at: blob for at, blob in found.wanted_blobs(expected).items()
                    if found.blobs.get(at) != blob}
         if missing:
@@ -297,7 +297,7 @@ class File:
 
 
 class Served:
-    """The same behind a server"""
+    """A database that a server serves"""
 
     def __init__(self, server, file):
         self.server = server
@@ -320,12 +320,12 @@ def pythons_copy(source, target):
 
 
 class View:
-    """A database as Python sees it"""
+    """A database as Python reads it"""
 
     def __init__(self, file):
         self.transactions = []
         self.blobs = {}
-        # With a writer's opening, which cuts what an interrupted write has left.
+        # Opened for writing, which cuts the remains of an interrupted write.
         with contextlib.closing(file.storage()) as storage:
             for trans in storage.iterator():
                 records = [(r.oid, r.tid, r.data, r.data_txn) for r in trans]

@@ -1,10 +1,10 @@
-"""A crowd at the crowd, while two ordinary clients work.
+"""Many bad connections at the same time, while two ordinary clients work.
 
-Thousands of connections that say nothing, hundreds that stop in the middle of the handshake, some
-that come when there is no room any more, one that sends a byte a second, one that asks for much and
-reads nothing while others commit. What two ordinary clients wait for their commits and loads is
-measured before, during and after. Nobody may disturb them, the server's memory stays bounded, and
-the log has the connections that were refused, and the reasons.
+Thousands of connections send nothing, hundreds stop in the middle of the handshake, some arrive when
+max-connections is reached, one sends a byte a second, one requests much and reads nothing while others
+commit. The test measures how long two ordinary clients wait for their commits and loads, before, during and
+after. No connection may disturb them, the server's memory stays bounded, and the log has the connections that
+were refused, and the reasons.
 """
 import contextlib
 import multiprocessing
@@ -29,20 +29,19 @@ import wire
 from certificates import SERVER_NAME
 from wire import MAXTID, Z64, Closed, Raw
 
-# How much longer the ordinary clients may wait, in the median: the machine is shared.
+# Maximum factor by which the ordinary clients wait longer, in the median: the machine is shared.
 SLOWER = 3
 TRIES = 3
 PATIENCE = 60
-# What an ordinary client does with what it has got, in seconds. How much can be done at once is
-# another question.
+# How long an ordinary client pauses after each load, in seconds. The test does not measure throughput.
 THINKING = .01
 HANDSHAKE_TIMEOUT = 10
 BACKLOG = 2 << 20
-# What a connection may cost in bytes: a session, buffers, and with TLS its state.
+# Maximum bytes of memory for a connection: a session, buffers, and with TLS its state.
 COST = {'tcp': 32 << 10, 'tls': 96 << 10}
-# What all else may cost.
+# Maximum bytes of memory for everything else.
 ROOM = 64 << 20
-# The deaf peer's records, and how many of them it asks for: more than a socket takes.
+# Size and number of the records that a peer requests and does not read: more than a socket buffers.
 RECORD = 100_000
 RECORDS = 150
 
@@ -72,7 +71,7 @@ def allow_open_files(count):
 
 
 class Crowd:
-    """One server and all who come to it"""
+    """One server and all its connections"""
 
     def __init__(self, args, name, command, transport, certificates, directory):
         self.args = args
@@ -108,7 +107,7 @@ class Crowd:
         alone = self.measure()
         before = self.server.watch_memory()
         descriptors = self.server.descriptors()
-        drips = [] if self.server.is_python else [Drip(self, registered=True)]
+        slow = [] if self.server.is_python else [SlowSender(self, registered=True)]
         self.idle(before)
         quiet = self.spent_while_idle()
         print(f'{self.title}: {quiet:.2f} s of processor time in a second without requests')
@@ -118,7 +117,7 @@ class Crowd:
         if not self.server.is_python:
             self.timed_out()
             self.no_room()
-            self.idle_ones_heard_all()
+            self.check_invalidations_of_idle()
         growth = self.server.most_memory() - before
         self.leave()
         alone = [max(a, b, key=lambda found: found.median)
@@ -126,11 +125,11 @@ class Crowd:
         self.compare('with the crowd', alone, with_crowd)
         if not self.server.is_python:
             self.bound(growth)
-            drips.append(Drip(self, registered=False))
-            self.deaf(alone)
-            for drip in drips:
-                drip.join(PATIENCE)
-                self.expect(drip.problem is None, f'a byte a second: {drip.problem}')
+            slow.append(SlowSender(self, registered=False))
+            self.unread_replies(alone)
+            for sender in slow:
+                sender.join(PATIENCE)
+                self.expect(sender.problem is None, f'a byte a second: {sender.problem}')
         wait_for(lambda: self.server.descriptors() <= descriptors + 1,
                    f'{self.title}: connections are not closed')
 
@@ -138,7 +137,7 @@ class Crowd:
         if not condition:
             self.problems.append(f'{self.title}: {problem}')
 
-    # What the ordinary clients see
+    # The times of the ordinary clients
 
     def measure(self):
         """-> figures of commits and loads, from both clients at once"""
@@ -152,7 +151,7 @@ class Crowd:
         return Waits('commits', commits), Waits('loads', loads)
 
     def measure_well(self, what, alone):
-        """The best of several tries: something else may go on on this machine"""
+        """The best of several tries: other programs may run on this machine"""
         best = None
         for _ in range(TRIES):
             found = self.measure()
@@ -192,8 +191,8 @@ class Crowd:
         time.sleep(1)
         return self.server.seconds() - before
 
-    def idle_ones_heard_all(self):
-        """Each of them has all invalidations, in order, and is served"""
+    def check_invalidations_of_idle(self):
+        """Each idle connection has received all invalidations, in order, and is served"""
         commits = sum(client.commits for client in self.ordinary) - self.committed_before_idle
         for raw in self.crowd[:self.args.idle:100]:
             raw.call('lastTransaction')
@@ -206,10 +205,10 @@ class Crowd:
             raw.close()
         self.crowd.clear()
 
-    # Those who stop in the middle
+    # Connections that stop in the middle of the handshake
 
     def half_handshakes(self):
-        """As many as may be, and some more, which are refused at once"""
+        """As many as the limit allows, and some more, which are refused at once"""
         kinds = list(self.half_kinds())
         opened = []
         for n in range(self.args.half):
@@ -219,7 +218,7 @@ class Crowd:
         self.all_closed(more, 5, 'peers beyond max-unfinished-handshakes')
         self.still_open(opened, 'peers in the middle of the handshake')
         self.stuck = opened
-        self.log_says('max-unfinished-handshakes', self.args.half)
+        self.check_log('max-unfinished-handshakes', self.args.half)
 
     def half_kinds(self):
         """What is sent: -> (bytes, whether after a whole TLS handshake)"""
@@ -249,17 +248,17 @@ class Crowd:
 
     def timed_out(self):
         self.all_closed(self.stuck, HANDSHAKE_TIMEOUT + 10, 'peers that never end the handshake')
-        self.log_says('handshake-timeout', HANDSHAKE_TIMEOUT)
+        self.check_log('handshake-timeout', HANDSHAKE_TIMEOUT)
 
     def no_room(self):
-        """All places are taken, then some more come"""
+        """As many connections as the limit allows, then some more"""
         free = self.connections - self.args.idle
         answers = [self.try_to_register() for _ in range(free + self.args.refused)]
         refused = answers.count(False)
         self.expect(refused >= self.args.refused,
-                    f'{refused} refused of {len(answers)} that came to {free} places')
-        self.expect(answers[0], 'refused before max-connections are there')
-        self.log_says('max-connections', self.connections)
+                    f'{refused} refused of {len(answers)} for {free} places')
+        self.expect(answers[0], 'refused before max-connections was reached')
+        self.check_log('max-connections', self.connections)
 
     def try_to_register(self):
         try:
@@ -277,8 +276,8 @@ class Crowd:
         left = sum(not at_end(s, max(0, deadline - time.monotonic())) for s in sockets)
         self.expect(not left, f'{left} of {len(sockets)} {what} are not disconnected')
 
-    def log_says(self, setting, value):
-        """What was refused, with the name of the setting and its value"""
+    def check_log(self, setting, value):
+        """The log has the refusal, with the name of the setting and its value"""
         lines = [line for line in self.server.log_text().splitlines() if setting in line]
         self.expect(lines, f'the log does not mention {setting}')
         self.expect(any(re.search(rf'\b{value}\b', line) for line in lines),
@@ -286,9 +285,9 @@ class Crowd:
         if lines:
             print(f'{self.title}: {len(lines)} lines like: {lines[0].strip()}', flush=True)
 
-    # Asks and does not read
+    # A peer that requests records and does not read
 
-    def deaf(self, alone):
+    def unread_replies(self, alone):
         raw = Raw(self.server.address, self.args.codec, tls=self.tls, timeout=PATIENCE)
         raw.register()
         oid = raw.call('new_oids')[0]
@@ -297,38 +296,38 @@ class Crowd:
         for _ in range(RECORDS):
             raw.send('loadBefore', oid, MAXTID)
         peer = '%s:%s' % raw.socket.getsockname()[:2]
-        found = self.measure_well('beside a deaf peer', alone)
-        self.compare('beside a deaf peer', alone, found)
+        found = self.measure_well('beside a peer that does not read', alone)
+        self.compare('beside a peer that does not read', alone, found)
 
-        # One of the crowd may have had the same port before: only the reason shows which.
+        # Another connection may have had the same port before: only the reason shows which it was.
         def reasons():
             return [line.strip() for line in self.server.log_text().splitlines()
                     if peer in line and str(BACKLOG) in line]
 
-        self.talk_until(reasons)
+        self.commit_until(reasons)
         growth = self.server.most_memory() - before
         self.expect(growth < ROOM, f'{growth >> 20} MB for a peer that does not read')
         lines = reasons()
         self.expect(lines, f'the log has no reason why {peer} was disconnected')
-        print(f'{self.title}: +{growth / 2 ** 20:.1f} MB for a deaf peer: {lines[:1]}', flush=True)
+        print(f'{self.title}: +{growth / 2 ** 20:.1f} MB for a peer that does not read: {lines[:1]}', flush=True)
         raw.close()
 
     def disconnected(self):
         return ''.join(line for line in self.server.log_text().splitlines() if 'disconnect' in line.lower())
 
-    def talk_until(self, condition):
-        """Commits with many objects, until the deaf one is given up"""
+    def commit_until(self, condition):
+        """Commits with many objects, until the server has closed the connection that does not read"""
         with contextlib.closing(Raw(self.server.address, self.args.codec, tls=self.tls)) as raw:
             raw.register()
             oids = [oid for _ in range(20) for oid in raw.call('new_oids')]
             data = wire.record(100)
             serial = Z64
-            news = 0
+            queued = 0
             while not condition():
-                if news > 16 * BACKLOG:
+                if queued > 16 * BACKLOG:
                     return self.expect(False, 'a peer that reads nothing is never disconnected')
                 serial = raw.commit(*[(oid, serial, data) for oid in oids])
-                news += 10 * len(oids)
+                queued += 10 * len(oids)
 
     def bound(self, growth):
         connections = self.args.idle + self.args.half + 2 * self.args.refused
@@ -379,7 +378,7 @@ class Waits:
 
 
 class Ordinary:
-    """A client as applications have them, in a process of its own"""
+    """A client like those of applications, in a process of its own"""
 
     def __init__(self, crowd, number):
         self.crowd = crowd
@@ -409,10 +408,10 @@ class Ordinary:
                 serial = self.commit(storage, oid, serial, data)
                 commits.append(time.perf_counter() - started)
                 started = time.perf_counter()
-                # Past the client's cache.
+                # Directly, because the client's cache would answer.
                 found = storage._call('loadBefore', oid, MAXTID)
                 loads.append(time.perf_counter() - started)
-                assert found == (data, serial, None), 'something else was committed'
+                assert found == (data, serial, None), 'the load does not return the commit'
                 time.sleep(THINKING)
             pipe.send((commits, loads))
         storage.close()
@@ -439,7 +438,7 @@ class Ordinary:
         self.process.join(10)
 
 
-class Drip(threading.Thread):
+class SlowSender(threading.Thread):
     """Sends a byte a second: dropped before it is registered, served afterwards"""
 
     def __init__(self, crowd, registered):
@@ -468,7 +467,7 @@ class Drip(threading.Thread):
     def served(self):
         payload = self.raw.encode(77, False, 'lastTransaction', ())
         self.send_slowly(struct.pack('>I', len(payload)) + payload)
-        return None if len(self.raw.answer(77)) == 8 else 'got something else'
+        return None if len(self.raw.answer(77)) == 8 else 'got a wrong reply'
 
     def dropped(self):
         payload = self.raw.encode(1, False, 'register', ('1', False))

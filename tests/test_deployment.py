@@ -2,7 +2,7 @@
 
 One unchanged configuration file: several storages with blobs, TLS, a pid file, logs that are
 rotated, a section for zdaemon. Each server gets it on the command line as an operator would do it,
-goes on with the data that the other left, and has to keep all the rest of the bargain: clients with
+continues with the data that the other left, and must support the rest of the deployment: clients with
 the configuration of a Zope instance, shared blob directories, SIGUSR2, SIGTERM, and the commands
 zeopack and zeo-nagios of Python's distribution, with the same answers.
 """
@@ -30,7 +30,7 @@ PYTHON_COMMAND = shlex.join([sys.executable, '-m', 'ZEO.runzeo'])
 PATIENCE = 30
 TURNS = 4
 STORAGES = '1', 'catalog', 'archive', 'scratch'
-# What a server keeps while it runs only.
+# Storages that a server keeps only while it runs.
 VOLATILE = {'scratch'}
 LOG_SIZE = 20 << 10
 OLD_FILES = 3
@@ -112,7 +112,7 @@ SSL = '''<ssl>
     authenticate $INSTANCE/etc/authority.pem
   </ssl>'''
 
-# A second log, for what is wrong, in a file that logrotate would rename.
+# A second log, for warnings and errors, in a file that logrotate would rename.
 EVENTLOG = '''<logfile>
       path $VAR/log/problems.log
       level warning
@@ -209,7 +209,7 @@ class Deployment:
                 assert known == mode, \
                     f'{kind} has mode {mode:o} by {name} and {known:o} by {first}'
 
-    # Python's commands, which know nothing of TLS
+    # Python's commands, which do not support TLS
 
     def without_tls(self, reference, server):
         found = {}
@@ -247,7 +247,7 @@ class Deployment:
             done = subprocess.run([sys.executable, '-c', code, *words], capture_output=True,
                                   text=True, timeout=PATIENCE * 4)
             printed = done.stdout + done.stderr
-            # Figures that are rates of the moment.
+            # Rates differ from run to run.
             printed = re.sub(r'\d+\.\d+(e-?\d+)?', 'RATE', printed)
             results.append((shlex.join([entry, *words]), done.returncode, printed))
         return results
@@ -370,7 +370,7 @@ class Runs:
                     texts.append(f'{path}:\n{f.read()[-2000:]}')
         return '\n'.join(texts)
 
-    def talk(self):
+    def cause_event(self):
         """An event that is logged"""
         for _ in range(20):
             raw = wire.Raw(self.address, tls=self.deployment.certificates)
@@ -383,7 +383,7 @@ class Runs:
             os.remove(oldest)
 
         def rotated():
-            self.talk()
+            self.cause_event()
             return os.path.exists(oldest)
         self.wait_for(rotated, 'does not rotate its log')
         logs = [name for name in os.listdir(os.path.dirname(self.log))
@@ -394,7 +394,7 @@ class Runs:
             assert size <= LOG_SIZE, f'{self.name}: {name} has {size} bytes'
 
     def logs_are_reopened(self):
-        """SIGUSR2: the rotated log begins anew, the other is opened where it should be"""
+        """SIGUSR2: the rotated log begins anew, the other is opened at its configured path"""
         os.rename(self.problems, self.problems + '.old')
         first = os.stat(self.log).st_ino
         self.process.send_signal(signal.SIGUSR2)

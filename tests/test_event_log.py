@@ -1,7 +1,7 @@
 """The destinations of an <eventlog>: syslog, a web server, a mail server and rotated files.
 
 runzeo and rzeo start with the same configuration, listen, and stop. Each destination must get the same from
-both, in the same order, but for process ids, times, source files and threads.
+both, in the same order, except for process ids, times, source files and threads.
 """
 import collections
 import http.server
@@ -112,7 +112,7 @@ def serve(handler, kind):
 
 
 def packets(*sockets):
-    """What arrived, read until nothing more is there."""
+    """The packets that arrived, read until there are no more."""
     received = []
     for one in sockets:
         one.setblocking(False)
@@ -161,7 +161,7 @@ def form(method, path, kind, body):
     pairs = urllib.parse.parse_qsl(body or query, keep_blank_values=True)
     fields = dict(pairs)
     kept = {key: fields[key] for key in ('name', 'levelname', 'levelno', 'processName', 'exc_info')}
-    # Some of Python's callers pass that there is no exception, others do not.
+    # Some of Python's callers pass False for exc_info, others None.
     kept['exc_info'] = kept['exc_info'].replace('False', 'None')
     if fields['name'] == 'ZEO.runzeo':
         kept['msg'] = fields['msg']

@@ -60,7 +60,7 @@ def write_with_python(path, turn):
     db.undo(db.undoLog(0, 1)[0]['id'])
     transaction.commit()
     if turn == TURNS - 2:
-        # Not between transactions: without gc, Python's packer trips over an undo that it has
+        # Not between transactions: without gc, Python's packer fails at an undo that it has
         # to copy as it is.
         db.storage.pack(time.time() + 60, referencesf, gc=False)
     db.close()
@@ -69,7 +69,7 @@ def write_with_python(path, turn):
 def compare(tool, path):
     fstest.check(str(path))
     python, rzeo = list(as_python_sees(path)), list(as_rzeo_sees(tool, path))
-    assert python == rzeo, f'{len(python)} and {len(rzeo)} transactions, or what is in them'
+    assert python == rzeo, f'{len(python)} and {len(rzeo)} transactions, or their contents'
     return len(python)
 
 

@@ -2,8 +2,8 @@
 
 Python's server and rzeo take turns in serving the same file: each adds commits,
 conflicts, undos and packs, and is stopped or killed. After every turn Python's FileStorage must
-open the file, fstest must find nothing, the contents must be those that the applications were
-promised, and no transaction that was there before may have changed.
+open the file, fstest must find nothing, the contents must be those that were acknowledged to the
+applications, and no transaction that was there before may have changed.
 """
 import base64
 import os
@@ -27,7 +27,7 @@ def test_handover(directory, arguments, runtime, codec):
 
 
 class Handover:
-    """The file on its way, and what must be in it"""
+    """The file between servers, and the contents that it must have"""
 
     def __init__(self, args, codec, path):
         self.args = args
@@ -41,7 +41,7 @@ class Handover:
         for turn in range(self.args.turns):
             name = ('reference', 'server')[turn % 2]
             command = (self.args.reference, self.args.server)[turn % 2]
-            # Every server is killed once in a while.
+            # Every server is killed in some of its turns.
             kill = turn % 4 in (2, 3)
             packs = turn % 3 == 1
             self.turn(command, turn, kill, packs)
@@ -64,7 +64,7 @@ class Handover:
                 db.close()
 
     def work(self, db, turn):
-        """Commits of all kinds. What was answered goes into ``expected``."""
+        """Commits of all kinds. ``expected`` has the acknowledged ones."""
         for n in range(20):
             key = f'{turn}.{n}'
             value = self.random.randbytes(self.random.choice((0, 10, 1000, 100_000)))
@@ -113,7 +113,7 @@ class Handover:
         manager.commit()
 
     def conflict(self, db, key):
-        """A commit that is refused must leave nothing"""
+        """A commit that is refused must not change the file"""
         first, second = (transaction.TransactionManager() for _ in range(2))
         one, two = db.open(first), db.open(second)
         one.root()[key]['value'] = self.expected[key] = b'first'

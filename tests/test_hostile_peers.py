@@ -1,7 +1,7 @@
 """Bad peers, one kind after the other, while a good client works on.
 
-After each attack the good client must have got ahead and never have waited long, the server must
-not have grown by much, and what the attackers held must be free again.
+After each attack the good client must have committed and never have waited long, the memory of the server
+must not have grown by much, and the locks of the attackers must be released.
 """
 import contextlib
 import json
@@ -17,9 +17,9 @@ import pytest
 import wire
 from wire import MAXTID, Z64, Closed, Raw, Refused, p64
 
-# The longest that the good client may wait for an answer, in seconds.
+# Maximum time that the good client may wait for an answer, in seconds.
 PATIENCE = 3
-# What an attack may leave in the server's memory.
+# Maximum growth of the server's memory by an attack, in bytes.
 GROWTH = 256 << 20
 ATTACKS = []
 
@@ -120,7 +120,7 @@ class GoodClient(threading.Thread):
                 data = wire.record(200, b'%d' % self.rounds)
                 serial = raw.commit((oid, serial, data))
                 got = raw.call('loadBefore', oid, MAXTID)
-                assert got == (data, serial, None), 'the good client reads something else'
+                assert got == (data, serial, None), 'the good client reads a wrong record'
                 self.longest = max(self.longest, time.monotonic() - started)
                 self.rounds += 1
                 time.sleep(.002)
@@ -135,7 +135,7 @@ class GoodClient(threading.Thread):
         deadline = time.monotonic() + 10
         while self.rounds < before + 2:
             assert self.problem is None, self.problem
-            assert time.monotonic() < deadline, 'the good client does not get ahead'
+            assert time.monotonic() < deadline, 'the good client does not commit'
             time.sleep(.01)
         return self.longest
 
@@ -176,7 +176,7 @@ def long_frames(attacks):
 
 
 @attack()
-def promises(attacks):
+def announced_frames(attacks):
     """Long frames are announced, little is sent"""
     crowd = [attacks.connect() for _ in range(50)]
     for raw in crowd:
@@ -354,7 +354,7 @@ def resets(attacks):
 
 @attack()
 def byte_by_byte(attacks):
-    """A slow writer is served like any other"""
+    """A slow writer is served like any other client"""
     raw = attacks.connect()
     oid = raw.call('new_oids')[0]
     data = wire.record(200)
@@ -373,7 +373,7 @@ def byte_by_byte(attacks):
 
 @attack()
 def slow_reader(attacks):
-    """Asks for much and reads nothing; then reads all of it"""
+    """Requests much and reads nothing; then reads all of it"""
     memory = attacks.server.memory()
     raw = attacks.connect(timeout=30)
     oid = raw.call('new_oids')[0]
@@ -399,8 +399,8 @@ def slow_reader(attacks):
 
 
 @attack(python=False)
-def deaf_peers(attacks):
-    """Peers that never read while others commit: forgotten in the end, and no burden before"""
+def peers_that_never_read(attacks):
+    """Peers that never read while others commit: the server closes them and its memory stays bounded"""
     crowd = [attacks.connect() for _ in range(20)]
     raw = attacks.connect()
     oids = [oid for _ in range(10) for oid in raw.call('new_oids')]
@@ -419,8 +419,8 @@ def stored(raw, oid, txn=9):
 
 
 @attack()
-def vote_and_vanish(attacks):
-    """What a vote holds is free as soon as its connection is gone"""
+def vote_and_disconnect(attacks):
+    """The locks of a vote are released as soon as its connection is closed"""
     oid = p64(777_000)
     for n in range(20):
         holder, waiter = attacks.connect(), attacks.connect()
@@ -453,7 +453,7 @@ def vote_and_misbehave(attacks):
 
 @attack()
 def queue_with_gaps(attacks):
-    """Many votes for one object; every other voter goes away while it waits"""
+    """Many votes for one object; every other voter disconnects while it waits"""
     oid = p64(777_002)
     holder = attacks.connect()
     stored(holder, oid)
@@ -475,7 +475,7 @@ def queue_with_gaps(attacks):
 
 @attack()
 def half_close(attacks):
-    """What was asked before the end is answered"""
+    """Requests before the end are answered"""
     raw = attacks.connect()
     numbers = [raw.send('lastTransaction') for _ in range(10)]
     raw.socket.shutdown(socket.SHUT_WR)

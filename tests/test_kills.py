@@ -1,18 +1,18 @@
-"""The server under load is killed again and again, and nothing that it promised is lost.
+"""The server under load is killed again and again, and no acknowledged commit is lost.
 
-The racers of races.py move money through the server, in Rust on both runtimes and in Python; a
+The racers of test_races.py move money through the server, in Rust on both runtimes and in Python; a
 thread of this test stores blobs, undoes and packs. The server is killed with SIGKILL at any moment
-and started again, by turns in either encoding; now and then it is killed while it opens its file.
+and started again, in both encodings by turns; sometimes it is killed while it opens its file.
 
 After each kill the files that it left are copied, and of the copy
 
 * Python's ZODB must open it, with the index that is there and without any, and read all of it, blobs
   included; fstest must find nothing;
 * ``rzeo check`` must find nothing, and once rzeo has opened it, no blob too many or too few;
-* what was acknowledged must be there. What was tried is there as a whole or not at all: accounts have
+* acknowledged commits must be there. Attempted ones are there as a whole or not at all: accounts have
   their sum, the common counter that of all counters, a blob is that of its number.
 
-What must happen is counted, and what never did is a failure, too.
+The test counts the events in MUST, and fails if one of them never happened.
 """
 import base64
 import collections
@@ -42,11 +42,11 @@ import cutting_proxy
 import servers
 import test_races as races
 
-#: Seconds between a commit that was seen and the kill, at most.
+#: Maximum seconds between a commit that was seen and the kill.
 LOAD = .6
 #: Seconds that clients may take to reconnect.
 PATIENCE = 60
-#: One of so many kills comes while the server opens its file.
+#: One of this number of kills happens while the server opens its file.
 OPENING = 6
 SLOTS = 5
 #: A pack keeps the revisions of this many seconds: a client that reconnects reads the state as of its disconnection.
@@ -109,7 +109,7 @@ class Kills(races.Race):
             self.args.server, self.path, codec, blob_dir=self.blobs,
             settings=[f'invalidation-queue-size {races.KNOWN_COMMITS}'])
         self.proxy.target = self.server.address
-        # Of whom the racers are compared with in the end.
+        # The encoding for the comparison with the racers in the end.
         self.args.codec = codec
 
     def run(self):
@@ -147,7 +147,7 @@ class Kills(races.Race):
             time.sleep(.02)
 
     def kill_while_opening(self):
-        """As a supervisor with little patience does"""
+        """As a supervisor with a short timeout does"""
         words = self.args.server.split()
         with open(self.path + '.server.log', 'ab') as log:
             process = subprocess.Popen([*words, '-C', self.server.conf], stdin=subprocess.DEVNULL,
@@ -220,7 +220,7 @@ class Kills(races.Race):
 
 
 class Extra(threading.Thread):
-    """What racers do not do: blobs, undo, packs"""
+    """Operations that racers do not do: blobs, undo, packs"""
 
     def __init__(self, kills):
         super().__init__(daemon=True)
@@ -230,7 +230,7 @@ class Extra(threading.Thread):
         self.operations = 0
         self.problem = None
         self.is_over = False
-        #: What the numbers may be, from what is acknowledged to what is tried.
+        #: The numbers may be from the last acknowledged one to the last attempted one.
         self.done, self.tried = 0, 0
         self.values = {0}
         self.db = None
@@ -255,7 +255,7 @@ class Extra(threading.Thread):
             self.problem = traceback.format_exc()
 
     def place(self):
-        """Where it is"""
+        """The stack of the thread"""
         return ''.join(traceback.format_stack(sys._current_frames()[self.ident]))
 
     def opened(self):
@@ -305,7 +305,7 @@ class Extra(threading.Thread):
         with self.connection() as (conn, manager):
             before = conn.root.undone['value']
             assert before in self.values, f'{before} is none of {self.values}'
-            # It may come from a cache that does not know yet how the last commit ended.
+            # It may be of a cache that has no invalidation by the last commit yet.
             value = max(self.values) + 1
             conn.root.undone['value'] = value
             self.values = self.values | {value}
@@ -320,7 +320,7 @@ class Extra(threading.Thread):
             except Exception as error:
                 if 'Undo' not in repr(error):
                     raise
-                # A pack was faster.
+                # A pack has removed the revision before.
                 self.values = {value}
                 self.counts['undos too late'] += 1
                 return
@@ -328,8 +328,8 @@ class Extra(threading.Thread):
             self.counts['undos'] += 1
 
     def look(self, conn):
-        """What a file has"""
-        # What was acknowledged is known before the kill; what is tried may be more by now.
+        """Checks the contents of a file"""
+        # The acknowledged number is read before the kill; attempts may be more by now.
         number = conn.root.extra['blob']
         assert self.done <= number <= self.tried, f'{number}: {self.done} done, {self.tried} tried'
         for slot in range(SLOTS):
@@ -337,7 +337,7 @@ class Extra(threading.Thread):
                           if n % SLOTS == slot), default=None)
             if newest:
                 with conn.root.blobs[slot].open() as f:
-                    assert f.read() == content(newest), f'blob {newest} is another'
+                    assert f.read() == content(newest), f'blob {newest} has other content'
         value = conn.root.undone['value']
         assert value in self.values, f'{value} is none of {self.values}'
 

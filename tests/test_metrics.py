@@ -1,7 +1,7 @@
 """The figures of /metrics, read by Prometheus' own parser while Python's clients are at work.
 
 Each answer must be readable, each counter may only grow, each histogram must add up; and at the end
-the figures must be those of what the clients did.
+the figures must agree with what the clients did.
 """
 import contextlib
 import json
@@ -127,7 +127,7 @@ class Watch:
         for thread in threads:
             thread.join()
         assert not self.failures, self.failures
-        # Whoever has gone is noticed a moment later.
+        # The server notices closed connections a moment later.
         while self.scrape()['rzeo_connections', (('storage', '1'),)]:
             time.sleep(.01)
         commits = sum(self.commits)

@@ -121,7 +121,7 @@ def test_an_example_of_everything(both):
 
 
 @pytest.mark.parametrize('number', range(4))
-def test_values_that_rust_does_not_know_are_written_back(both, number, request, size):
+def test_values_unknown_to_rust_are_written_back(both, number, request, size):
     choose = random.Random(f"{request.config.getoption('seed')} {number}")
     for _ in range(size('values', 40, 500)):
         def change(root):
@@ -254,7 +254,7 @@ def test_conflicts_repeat_the_operation(both):
         both.script.run(both.storage, operations, 1, commit)
 
 
-def test_errors_say_which_object(both):
+def test_errors_name_the_object(both):
     node, = both.write(lambda root: [root.setdefault('node', Node())])
     for operation, message in [
             (['put', 77, 'a', pickled(1)], 'there is no object 0x000000000000004d; a reference to it dangles'),

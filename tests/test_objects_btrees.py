@@ -125,7 +125,7 @@ class Keys:
         return fresh(self.space[self.at % len(self.space)])
 
     def present(self, tree):
-        """A key of the tree, mostly the one after the last that was asked for: so whole buckets become empty."""
+        """A key of the tree, mostly the one after the last that was chosen: so whole buckets become empty."""
         if self.rnd.random() < 0.1 or not tree:
             return self.one()
         if self.rnd.random() < 0.3:
@@ -159,11 +159,11 @@ def value_of(rnd, letter, others):
     return fresh(value)
 
 
-def operation(rnd, tree, kind, keys, letter, others, mood):
-    """A random operation and its arguments. The mood is how likely it is that it adds."""
+def operation(rnd, tree, kind, keys, letter, others, adding):
+    """A random operation and its arguments. ``adding`` is the probability that it adds a key."""
     chance = rnd.random()
     if chance < 0.75:
-        if rnd.random() > mood:
+        if rnd.random() > adding:
             return 'remove', keys.present(tree)
         if kind in MAPPINGS:
             return rnd.choice(('insert', 'replace')), keys.one(), value_of(rnd, letter, others)
@@ -266,14 +266,14 @@ class Round:
         self.results.append(result)
 
     def play(self, operations):
-        mood, rnd = 0.8, self.rnd
+        adding, rnd = 0.8, self.rnd
         until_commit = rnd.choice((1, 10, 40, 200))
         while len(self.commands) < operations:
             if rnd.random() < 0.01:
-                mood = rnd.choice((0.1, 0.45, 0.55, 0.8, 0.95))
+                adding = rnd.choice((0.1, 0.45, 0.55, 0.8, 0.95))
             at = 0 if rnd.random() < 0.8 else 1
             tree = self.trees[at]
-            command = operation(rnd, tree, self.kind, self.keys[at], self.family[1], self.others, mood)
+            command = operation(rnd, tree, self.kind, self.keys[at], self.family[1], self.others, adding)
             self.note(perform(tree, self.kind, *command), command[0], at, *command[1:])
             until_commit -= 1
             if until_commit <= 0:

@@ -11,8 +11,8 @@ power had failed there (support/disk_trace.py). Each is opened by rzeo, and then
 
 Python opens the state by itself, too, before rzeo has; the cases that docs/filestorage.md names are counted.
 
-That the log is whole is seen by its end, which must be the files that are really there; that the states
-are bad enough by a disk that never syncs, with which commits must be lost.
+The final state of the log must be the files of the server, so the log is complete. A disk that never syncs must
+lose commits, so the states are bad enough.
 
 Without strace the test is skipped.
 """
@@ -46,7 +46,7 @@ from disk_trace import STRACE, Disk, Trace, write_state
 
 WRITERS = 4
 OBJECTS = 3
-CANARIES = 40
+UNSYNCED_STATES = 40
 
 
 @pytest.mark.slow
@@ -59,7 +59,7 @@ def test_power_cuts(directory, arguments, serve, size, encoding, packs):
     cuts = PowerCuts(args, directory)
     cuts.load()
     cuts.read_log()
-    cuts.canary()
+    cuts.check_disk_without_sync()
     cuts.cut_often()
     print(', '.join(f'{count} {what}' for what, count in sorted(cuts.counts.items())))
 
@@ -72,7 +72,7 @@ def can_trace():
 
 
 class Lost(AssertionError):
-    """A state in which something is not as it was promised"""
+    """A state that breaks a promise of the storage"""
 
 
 def expect(holds, what):
@@ -137,7 +137,7 @@ class PowerCuts:
             self.problems.append(traceback.format_exc())
 
     def write(self, number, server, ends):
-        """Commits of a few objects that are this thread's"""
+        """Commits of a few objects that only this thread changes"""
         chance = random.Random(f'{self.args.seed} {number}')
         peer = wire.Raw(server.address, self.args.codec, timeout=60)
         peer.register()
@@ -168,7 +168,7 @@ class PowerCuts:
                     f.write(content)
                 conn.root.value['value'] = number
                 blob = conn.root.blob._p_oid
-                # Before anybody can see it.
+                # Before any client can read it.
                 self.blobs[blob] |= {digest(content), digest(b'')}
                 value = conn.root.value._p_oid
             if number % 4 == 0:
@@ -208,7 +208,7 @@ class PowerCuts:
         assert self.acknowledged.keys() == known, f'{missing} commits were never acknowledged'
         for path, file in disk.now.files.items():
             with open(os.path.join(self.root, path), 'rb') as f:
-                assert f.read() == file.now(), f'the log is not whole: {path} is another'
+                assert f.read() == file.now(), f'the log is not complete: {path} differs'
         self.acknowledgements = acknowledgements
         self.counts['events'] = len(self.trace.events)
         self.counts['syncs'] = self.trace.syncs
@@ -217,7 +217,7 @@ class PowerCuts:
     # Cuts
 
     def moments(self, count):
-        """Just before and after a commit is acknowledged, and any"""
+        """Moments just before and after an acknowledgement, and random ones"""
         ends = len(self.trace.events)
         near = [min(ends, max(0, index + self.random.choice((0, 1, -1, -2, -3))))
                 for index in self.random.choices(self.acknowledgements, k=count // 2)]
@@ -231,18 +231,18 @@ class PowerCuts:
                 at += 1
             yield moment, disk.cut(f'{self.args.seed} {number}')
 
-    def canary(self):
-        """On a disk that lies, commits are lost"""
+    def check_disk_without_sync(self):
+        """On a disk that ignores syncs, commits are lost"""
         lost, counts = 0, self.counts.copy()
-        for moment, state in self.states(CANARIES, lies=True):
+        for moment, state in self.states(UNSYNCED_STATES, ignores_sync=True):
             try:
                 self.check_state(moment, state)
             except (AssertionError, POSKeyError, OSError):
                 lost += 1
-        assert lost, 'no loss is seen'
-        # Those states belong to no commit.
+        assert lost, 'no commit is lost'
+        # The counts exclude those states.
         self.counts = counts
-        self.counts[f'of {CANARIES} states of a disk that lies in which something is lost'] = lost
+        self.counts[f'of {UNSYNCED_STATES} states of a disk that never syncs, with a lost commit'] = lost
 
     def cut_often(self):
         for moment, state in self.states(self.args.cuts):
@@ -278,7 +278,7 @@ class PowerCuts:
         fstest.check(path)
 
     def python_at_once(self, place, acknowledged):
-        """What Python makes of it without rzeo"""
+        """Python opens the state before rzeo has opened it"""
         copy = place + '.python'
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(place, copy)
@@ -295,7 +295,7 @@ class PowerCuts:
         self.counts['states that Python opens at once'] += 1
 
     def look(self, storage, acknowledged, blobs=True):
-        """What is there, and whether it is what it should be"""
+        """Checks the contents of a storage"""
         # Python takes the last tid from what it cuts.
         last = max((found.tid for found in storage.iterator()), default=wire.Z64)
         newest = max(acknowledged, default=wire.Z64)
@@ -314,7 +314,7 @@ class PowerCuts:
                 if blobs and record.data and storage.is_blob_record(record.data):
                     with open(storage.loadBlob(record.oid, record.tid), 'rb') as f:
                         known = self.blobs[record.oid] | {digest(b'')}
-                        expect(digest(f.read()) in known, f'blob {u64(record.oid):#x} is another')
+                        expect(digest(f.read()) in known, f'blob {u64(record.oid):#x} has other content')
 
 
 def digest(data):

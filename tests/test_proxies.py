@@ -1,12 +1,12 @@
 """Two proxies over one server: money moves between objects on all three, and no client sees it in between.
 
 Every client moves money from one account to another, or adds all accounts up. The sum is always the same
-in every snapshot that anybody has, also after the server was killed and started again, and what was
+in every snapshot of every client, also after the server was killed and started again, and what was
 acknowledged is there in the end. Then blobs, undo, history, records one by one, iteration and a pack go
 through one proxy and are seen through the other.
 
-The server is rzeo and then Python's; the proxies are rzeo's. Clients of Python's server itself now and then
-see money on its way, without any proxy; that is counted, and is not a fault of the proxies.
+The server is rzeo and then Python's; the proxies are rzeo's. Clients of Python's server itself sometimes
+read sums between two moves, without any proxy; that is counted, and is not a fault of the proxies.
 """
 import faulthandler
 import os
@@ -71,7 +71,7 @@ class ProxiedServer:
                 self.look_around()
             self.server.stop()
         finally:
-            # Not the one that was there at the beginning.
+            # The current server, which may not be the first one.
             if self.server.process.poll() is None:
                 self.server.kill()
 
@@ -91,7 +91,7 @@ class ProxiedServer:
         return servers.Server(self.args.server, path, codec, storages='\n'.join(lines))
 
     def live(self):
-        """Money moves while the server dies now and then"""
+        """Money moves while the server is killed sometimes"""
         clients = [Client(self, address, n) for n, address in enumerate(self.addresses() * 2)]
         for client in clients:
             client.thread.start()
@@ -135,11 +135,11 @@ class ProxiedServer:
             raise AssertionError('\n'.join(self.problems))
 
     def compare(self, clients):
-        """At rest, everybody has the same, and it is what the server has"""
-        truth = clients[0].values_at_rest()
+        """At rest, all clients have the values of the server"""
+        expected = clients[0].values_at_rest()
         for client in clients:
             values = client.values_at_rest()
-            assert values == truth, f'{client.name} has {values}, but the server {truth}'
+            assert values == expected, f'{client.name} has {values}, but the server {expected}'
             made = values.get(client.name, 0)
             most = client.acknowledged + client.uncertain
             assert client.acknowledged <= made <= most, \
@@ -148,7 +148,7 @@ class ProxiedServer:
             client.close()
 
     def look_around(self):
-        """Everything else that goes through a proxy"""
+        """All other operations through a proxy"""
         one, two = (ZEO.DB(proxy.address, blob_dir=f'{self.directory}/client{n}')
                     for n, proxy in enumerate(self.proxies))
         direct = ZEO.DB(self.address)
@@ -176,7 +176,7 @@ class ProxiedServer:
             except POSKeyError:
                 pass
             else:
-                raise AssertionError('a blob that never was is there')
+                raise AssertionError('a blob that was never stored is there')
 
     def undo(self, one, two, direct):
         with one.transaction('first') as connection:
@@ -214,7 +214,7 @@ class ProxiedServer:
             except POSKeyError:
                 pass
             else:
-                raise AssertionError('an object that never was is there')
+                raise AssertionError('an object that was never stored is there')
 
     def pack(self, one, two, direct):
         with one.transaction() as connection:
@@ -232,7 +232,7 @@ def walked(txn):
 
 
 class seen:
-    """A transaction in which something is so; waits until it is"""
+    """A transaction that sees a condition; waits until it is true"""
 
     def __init__(self, db, condition):
         self.manager = transaction.TransactionManager()
@@ -285,7 +285,7 @@ class Client:
             self.acknowledged += 1
         except Exception as error:
             if is_disconnection(error):
-                # The vote may have been lost, or the answer to what came after it.
+                # Either the vote was lost, or the reply to a later request.
                 self.uncertain += is_committing
                 time.sleep(.05)
             elif isinstance(error, TransientError):

@@ -7,9 +7,9 @@ iterators, history, blobs, a pack; each receives what the other commits. Their t
 * A recording from rzeo is played to rzeo on a fresh copy of the database, on both runtimes: the same.
 * One from Python's server is played to rzeo: only what KNOWN lists is different.
 * Four clients that work at the same time on the same objects of rzeo: the same again.
-* A changed line is found and shown, whatever the line.
-* Bytes pass through unchanged, however odd they are, and are in the recording.
-* What a recorder that was killed has written can be played up to its last whole line.
+* A change of any line is found and shown.
+* Bytes that are no ZEO messages pass through unchanged, and are in the recording.
+* The file of a recorder that was killed can be played up to its last complete line.
 
 With ``--captures DIR`` a small recording for each encoding is made with Python's server, for the Rust tests
 that play captures.
@@ -44,11 +44,11 @@ import servers
 import wire
 
 BIG = 24 << 20
-#: Seconds that a crowd works.
+#: How long four clients work at the same time, in seconds.
 CROWD = 1.5
 #: Where rzeo differs from Python's server (see captures/differences.txt), and how many times.
 KNOWN = {
-    'a client hears of the objects that another deletes': (
+    'a client receives invalidations of the objects that another deletes': (
         r'S\d+ - invalidateTransaction \$0x[0-9a-f]{16} [\[(]\$?0x[0-9a-f]{16}[,)\]]', 1),
     'the last transaction stays in a pack': (
         r'S\d+ - info \{"length": \d+, "size": \d+\}', 2),
@@ -167,7 +167,7 @@ class Recordings:
         chance = random.Random(1)
         for number in chance.sample(answers, 5):
             changed = list(lines)
-            # Another record, or another oid in the news of a commit. What the server chooses is its own.
+            # Another record, or another oid in an invalidation. Oids that the server chooses may differ.
             old = lines[number]
             if 'b"' in old:
                 new = old.replace('b"', 'b"!', 1)
@@ -206,7 +206,7 @@ class Recordings:
         self.counts['known differences'] += found.total()
 
     def crowd(self, codec):
-        """What the server has taken first, which only its answers show"""
+        """Only the replies show which request the server has handled first"""
         path = self.record(
             self.rzeo('tokio'), codec, f'crowd-{codec}',
             work=lambda address: Work(self.directory).run_crowd(address, self.counts))
@@ -214,7 +214,7 @@ class Recordings:
             self.expect_same(path, self.rzeo(runtime), codec)
 
     def odd_bytes(self):
-        """What is no ZEO at all passes through, and is in the recording"""
+        """Bytes that are no ZEO messages pass through, and are in the recording"""
         odd = [b'GET / HTTP/1.1\r\n\r\n', b'\0\0\0\4ruok', b'\0\0\0\2X5\0\0\0\3abc',
                b'\0\0\0\2Z5' + b'\0\0\0\7garbage', b'\xff' * 100, b'\0\0']
 
@@ -251,7 +251,7 @@ class Recordings:
                     if number > 100:
                         peer.send('loadBefore', oid, wire.MAXTID)
                 recorder.kill()
-        # Wherever it was cut.
+        # In the middle of a line.
         with open(path, 'r+b') as f:
             f.seek(-100, 2)
             f.truncate()
@@ -280,7 +280,7 @@ class Recordings:
                 self.recorder = recorder
                 work(recorder.address)
         assert path.stat().st_size > 4 * BIG
-        # What the scribe may be behind, and some copies of a frame.
+        # Maximum bytes that are not yet written to the recording, and some copies of a frame.
         assert self.most < (64 << 20) + 6 * BIG, f'the recorder needed {self.most >> 20} MB'
         self.expect_same(path, self.rzeo('smol'), 'msgpack')
         self.counts[f'MB of memory for records of {BIG >> 20} MB'] = self.most >> 20
@@ -329,7 +329,7 @@ class Recorder:
 
 
 def make_base(directory):
-    """A database that is there before anybody records"""
+    """A database that exists before the recording"""
     db = ZODB.DB(FileStorage(str(directory / 'Data.fs'), blob_dir=str(directory / 'blobs')))
     with db.transaction('base') as conn:
         conn.root.things = PersistentMapping(n=0)
@@ -342,7 +342,7 @@ def make_base(directory):
 
 
 class Work:
-    """What two clients do, one after the other"""
+    """The operations of two clients, one after the other"""
 
     def __init__(self, place):
         self.place = place
@@ -379,7 +379,7 @@ class Work:
             db.close()
 
     def run_crowd(self, address, counts):
-        """Four at once"""
+        """Four clients at once"""
         self.dbs = [ZODB.DB(self.client(address)) for _ in range(4)]
         problems = []
 
@@ -455,7 +455,7 @@ class Work:
                 assert lost
                 managers[1].abort()
             a.close(), b.close()
-        # What was only read has changed.
+        # An object that was only read has changed.
         self.settle()
         managers = [transaction.TransactionManager() for _ in 'ab']
         a, b = (db.open(manager) for db, manager in zip((first, second), managers))
@@ -483,7 +483,7 @@ class Work:
         manager.commit()
         with self.transaction(second) as conn:
             assert conn.root.things[0]['fill'] == ''
-        # Too late for this one.
+        # This undo is too late.
         try:
             first.undo(first.undoInfo(0, 20)[4]['id'], manager.get())
             manager.commit()
@@ -526,7 +526,7 @@ class Work:
             pass
 
     def records(self, first, second):
-        """What applications do not do, but storages can"""
+        """Operations of storages that applications do not use"""
         storage, other = first.storage, second.storage
         oid = storage.new_oid()
         serial = self.store(storage, lambda meta: storage.store(

@@ -1,8 +1,8 @@
 """What the admin listener serves, while clients work.
 
 Several clients do things whose number is known; meanwhile /metrics is read again and again with the
-parser of Prometheus' own client library, and no counter may go back. In the end every figure must be
-that of what the clients did. The page for people is looked at, too: it needs no script, shows names
+parser of Prometheus' own client library, and no counter may go back. In the end every figure must
+agree with what the clients did. The test reads the HTML page, too: it needs no script, shows names
 and labels as text whatever is in them, and is drawn by a real browser if there is one.
 """
 import collections
@@ -35,7 +35,7 @@ FLAGS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-
          '--hide-scrollbars']
 SIZES = {'wide': (1280, 1600), 'narrow': (420, 1600)}
 PATIENCE = 60
-# Names and labels are text, whatever they look like.
+# Names and labels are text, also if they look like HTML.
 STORAGES = '1', 'q"<i>&\\n'
 LABEL = '<script>alert("{}")</script>'
 QUEUE = 50
@@ -58,7 +58,7 @@ def keep(directory, target):
 
 
 class Observer:
-    """Looks at one server"""
+    """Reads the status of one server"""
 
     def __init__(self, args, name, command, directory):
         self.args = args
@@ -101,7 +101,7 @@ class Observer:
             assert self.get(path).strip()
 
     def strange_requests(self):
-        """Nobody who asks wrongly, or slowly, or for ever, keeps others from the page"""
+        """Wrong, slow and endless requests do not keep other clients from the page"""
         slow = [socket.create_connection(self.admin) for _ in range(30)]
         for n, s in enumerate(slow):
             s.sendall(b'GET /metrics HTTP/1.1\r\nHost: here\r\n'[:n])
@@ -181,7 +181,7 @@ class Observer:
                 found = self.value(values, f'rzeo_{name}_total', storage) - \
                     self.value(before, f'rzeo_{name}_total', storage)
                 if name.endswith('_bytes'):
-                    # There is more on the wire than records.
+                    # Messages have more bytes than their records.
                     assert count <= found <= count * 2 + 100_000, f'{name}: {found} for {count}'
                 else:
                     assert found == count, f'{name} of {storage}: {found}, clients did {count}'
@@ -220,7 +220,7 @@ class Observer:
             assert time.monotonic() < deadline, f'{name} is {found} instead of {expected}'
 
     def waiting_votes(self):
-        """One holds an object, two wait for it"""
+        """One transaction holds an object, two wait for it"""
         raws = [wire.Raw(self.server.address, self.args.codec) for _ in range(3)]
         for raw in raws:
             raw.register()
@@ -311,7 +311,7 @@ class Observer:
 
 
 class Reader(html.parser.HTMLParser):
-    """Text and tags of a page, and what it would fetch from elsewhere"""
+    """Text and tags of a page, and the addresses that it would fetch"""
 
     def __init__(self):
         super().__init__()
@@ -333,7 +333,7 @@ class Reader(html.parser.HTMLParser):
 
 
 def client(observer, number, results, done, again=False):
-    """In a process of its own: does what it counts"""
+    """A client in a process of its own, which counts its operations"""
     try:
         storage = ClientStorage(observer.server.address, wait_timeout=30,
                                 client_label=LABEL.format(number))
@@ -391,7 +391,7 @@ def conflict(storage, oid, counts):
         counts['conflicts'] += 1
     else:
         raise AssertionError('a conflict was not noticed')
-    # The server has given it up already, and counts it as a conflict only.
+    # The server has aborted it already, and counts it as a conflict only.
     storage.tpc_abort(txn)
 
 

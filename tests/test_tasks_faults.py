@@ -13,7 +13,7 @@ from servers import Server
 from tasks import FINAL, SERVERS, lines, serving, until
 from ZEO.ClientStorage import ClientStorage
 
-#: Options of workers that take others for dead after a short time.
+#: Options of workers that consider others dead after a short time.
 IMPATIENT = '--beat', '0.5', '--dead-after', '3'
 
 

@@ -5,7 +5,7 @@ code makes for its server, and rzeo, then accept or refuse the same client, with
 they do not agree, the difference must be of a kind that support/tls_differences.py lists with its reason; a
 kind that no case shows any more is a failure too.
 
-Good chains with random mistakes are further cases; the option --random says how many.
+Good chains with random mistakes are further cases; the option --random sets their number.
 """
 import functools
 import os
@@ -53,7 +53,7 @@ def ask_python(own, authenticate, client):
     ours, theirs = socket.socketpair()
     ours.settimeout(10)
     theirs.settimeout(10)
-    thread = threading.Thread(target=knock, args=[theirs, client])
+    thread = threading.Thread(target=is_served, args=[theirs, client])
     thread.start()
     try:
         with ours, context.wrap_socket(ours, server_side=True) as wrapped:
@@ -68,8 +68,8 @@ def ask_python(own, authenticate, client):
         thread.join()
 
 
-def knock(sock, context):
-    """Connects; whether the server sends a byte"""
+def is_served(sock, context):
+    """Connects; returns whether the server sends a byte"""
     try:
         with sock, context.wrap_socket(sock) as wrapped:
             return wrapped.recv(1) != b''
@@ -88,7 +88,7 @@ class Accept:
     def ask(self, client):
         if not self.first.isdigit():
             return self.first
-        answered = knock(socket.create_connection(('127.0.0.1', int(self.first)), timeout=10), client)
+        answered = is_served(socket.create_connection(('127.0.0.1', int(self.first)), timeout=10), client)
         verdict = self.process.stdout.readline().strip()
         if answered != (verdict == 'accepted'):
             return f'the client {"got an" if answered else "got no"} answer, the server reports {verdict}'
@@ -117,7 +117,7 @@ class Serve:
         if self.server is None:
             return self.problem
         before = len(self.server.log_text())
-        answered = knock(socket.create_connection(self.server.address, timeout=10), client)
+        answered = is_served(socket.create_connection(self.server.address, timeout=10), client)
         return 'accepted' if answered else f'refused: {self.reason(before)}'
 
     def reason(self, before):

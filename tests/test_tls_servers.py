@@ -6,7 +6,7 @@ certificate from its clients. A TLS context as ZEO's client makes it (by ZEO's o
 configuration then connect to the same server, with TLS 1.2 and with 1.3. Where they do not agree, the
 difference must be of a kind that support/tls_differences.py lists.
 
-Good chains with random mistakes are further cases; the option --random says how many.
+Good chains with random mistakes are further cases; the option --random sets their number.
 """
 import hashlib
 import ipaddress
@@ -33,7 +33,7 @@ SGC = '1.3.6.1.4.1.311.10.3.3', '2.16.840.1.113730.4.1'
 
 
 class Visit:
-    """A case of tls_cases with the expected host, if any, pins, and whether the trusted certificates stand
+    """A case of tls_cases with the expected host, if any, pins, and whether the trusted certificates are
     in the system's trust store"""
 
     def __init__(self, case, host=None, pins=(), differs=None, system=False):

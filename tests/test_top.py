@@ -1,7 +1,7 @@
 """`rzeo top` in a terminal, beside a server of either kind that works, is killed, and is started again.
 
 The terminal is a pseudo one: what the program draws there is read back, keys are pressed and signals
-sent, and at the end the terminal has to be as it was. What it shows is compared with what the server
+sent, and at the end the terminal must be as it was. What it shows is compared with what the server
 answers to another program.
 """
 import contextlib
@@ -58,7 +58,7 @@ def snapshots(rzeo, server):
 
 
 def watching(rzeo, command, server):
-    """A terminal while the server comes and goes"""
+    """A terminal while the server is killed and started again"""
     words = [rzeo, 'top', '-i', '.2', target(server)]
     with Screen(words) as screen:
         screen.wait('storage 1')
@@ -82,7 +82,7 @@ def watching(rzeo, command, server):
 
         server.kill()
         screen.wait(r'no answer for \d+ s: .*refused')
-        assert 'storage 1' in screen.text(), 'what was known is shown on'
+        assert 'storage 1' in screen.text(), 'the last figures are not shown any more'
         server = servers.Server(command, server.path, options=['-a', target(server)])
         text = screen.wait('was restarted')
         assert 'no answer' not in text, text
@@ -115,7 +115,7 @@ def without_a_server(rzeo):
         screen.end()
 
 
-# --- who works ------------------------------------------------------------------------------------
+# --- clients --------------------------------------------------------------------------------------
 
 
 def target(server):

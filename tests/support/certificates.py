@@ -1,7 +1,7 @@
 """Certificates for a test, made by the command ``openssl``.
 
-An authority signs a certificate for ``localhost`` and one for the clients, as a deployment of its
-own would have them; the keys are on a curve, which costs the least.
+An authority signs a certificate for ``localhost`` and one for the clients, as in a deployment
+with its own authority; the keys are on a curve, because these are generated fastest.
 """
 import os
 import ssl

@@ -1,10 +1,10 @@
-"""A proxy that cuts connections at the moment when a client has no means to find out whether its transaction is committed."""
+"""A proxy that cuts connections when a client cannot find out whether its transaction is committed."""
 import collections
 import random
 import socket
 import threading
 
-#: What a client sends to have a transaction committed, in both codecs.
+#: The method that commits a transaction, in both codecs.
 FINISH = b'tpc_finish'
 
 
@@ -18,7 +18,7 @@ class FinishProxy:
         self.target = target
         self.random = random.Random(seed)
         self.chance = chance
-        #: How many finishes have passed, were lost, and lost their reply.
+        #: Number of finishes that were passed on, were lost, and lost their reply.
         self.counts = collections.Counter()
         self.listener = socket.create_server(('127.0.0.1', 0))
         self.address = self.listener.getsockname()
@@ -41,13 +41,13 @@ class FinishProxy:
             threading.Thread(target=link.requests, daemon=True).start()
             threading.Thread(target=link.replies, daemon=True).start()
 
-    def fate(self):
-        """What happens to a finish."""
-        fate = 'passed'
+    def outcome(self):
+        """Chooses the outcome of a finish."""
+        outcome = 'passed'
         if self.random.random() < self.chance:
-            fate = self.random.choice(['request lost', 'reply lost'])
-        self.counts[fate] += 1
-        return fate
+            outcome = self.random.choice(['request lost', 'reply lost'])
+        self.counts[outcome] += 1
+        return outcome
 
     def close(self):
         self.listener.close()
@@ -57,17 +57,17 @@ class Link:
 
     def __init__(self, proxy, client, server):
         self.proxy, self.client, self.server = proxy, client, server
-        self.is_deaf = False
+        self.drops_replies = False
 
     def requests(self):
         try:
             while data := self.client.recv(1 << 16):
-                fate = self.proxy.fate() if FINISH in data else 'passed'
-                if fate == 'request lost':
+                outcome = self.proxy.outcome() if FINISH in data else 'passed'
+                if outcome == 'request lost':
                     break
-                self.is_deaf = fate == 'reply lost'
+                self.drops_replies = outcome == 'reply lost'
                 self.server.sendall(data)
-                if self.is_deaf:
+                if self.drops_replies:
                     # The server has it before the connection ends.
                     self.server.shutdown(socket.SHUT_WR)
                     while self.server.recv(1 << 16):
@@ -79,13 +79,13 @@ class Link:
 
     def replies(self):
         try:
-            while not self.is_deaf and (data := self.server.recv(1 << 16)):
-                if self.is_deaf:
+            while not self.drops_replies and (data := self.server.recv(1 << 16)):
+                if self.drops_replies:
                     return
                 self.client.sendall(data)
         except OSError:
             pass
-        if not self.is_deaf:
+        if not self.drops_replies:
             self.close()
 
     def close(self):

@@ -1,4 +1,4 @@
-"""Classes and values of an application, for test_objects.py: what rzeo-objects must keep without knowing it."""
+"""Classes and values of an application, for test_objects.py: rzeo-objects must keep them without their classes."""
 import collections
 import datetime
 import decimal
@@ -10,7 +10,7 @@ from persistent.mapping import PersistentMapping
 from persistent.wref import WeakRef
 
 
-#: Not UTC, of which a process has only one object: that is known to its class alone.
+#: Not UTC: a process has only one object for UTC, which only its class can restore.
 ZONE = datetime.timezone(datetime.timedelta(hours=1))
 
 

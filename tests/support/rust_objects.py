@@ -1,7 +1,7 @@
-"""Transactions of rzeo-objects on the records that a Python storage has, and what Python does instead.
+"""Transactions of rzeo-objects on the records of a Python storage, and the same transactions in Python.
 
 ``Recorder`` is a storage in memory that keeps what transactions store. ``Script`` runs a program like
-``examples/object_script``, which asks for the records that it needs and says what it would commit.
+``examples/object_script``, which requests the records that it needs and returns what it would commit.
 """
 import json
 import subprocess

@@ -96,10 +96,10 @@ class Server:
                 raise AssertionError(f'the server does not stop:\n{self.tail()}')
             time.sleep(.01)
             if time.monotonic() - started > 1 and self.is_python:
-                # Python's server now and then misses the first signal.
+                # Python's server sometimes misses the first signal.
                 self.process.send_signal(signal.SIGTERM)
         status = self.process.returncode
-        # The second signal now and then kills Python's server.
+        # The second signal sometimes kills Python's server.
         assert status == 0 or self.is_python, \
             f'the server ended with status {status}:\n{self.tail()}'
         return time.monotonic() - started
@@ -122,7 +122,7 @@ class Server:
             return int(f.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
 
     def watch_memory(self):
-        """Starts to measure the largest resident set. Returns the present one."""
+        """Starts to measure the largest resident set. Returns the current one."""
         with open(f'/proc/{self.process.pid}/clear_refs', 'w') as f:
             f.write('5')
         return self.memory()

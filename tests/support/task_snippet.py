@@ -1,4 +1,4 @@
-"""The functions that docs/tasks.md gives to Python applications, as they stand there: ``enqueue`` and ``cancel``."""
+"""The functions that docs/tasks.md gives to Python applications, unchanged: ``enqueue`` and ``cancel``."""
 import os
 import re
 

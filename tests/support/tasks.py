@@ -16,15 +16,15 @@ from ZODB.utils import p64, u64
 
 SERVERS = *RUNTIMES, 'python'
 FINAL = {'done', 'failed', 'cancelled', 'expired'}
-#: Seconds that jobs may take which are executed by themselves.
+#: Maximum seconds until jobs have ended.
 PATIENCE = 90
 
 
 def until(condition, patience=PATIENCE):
-    """Waits until something is true that happens by itself, and returns it."""
+    """Waits until ``condition()`` is true, and returns its value."""
     deadline = time.monotonic() + patience
     while not (value := condition()):
-        assert time.monotonic() < deadline, f'it does not happen in {patience} seconds'
+        assert time.monotonic() < deadline, f'the condition is not true within {patience} seconds'
         time.sleep(.02)
     return value
 

@@ -149,7 +149,7 @@ def one_authority():
         return Case('leaf: ' + title, [certificate(
             'leaf', root, **{'key': own, **options})], [root])
 
-    yield leaf('as it should be')
+    yield leaf('valid')
     yield leaf('root sent too')
     yield leaf('wrong signature', spoil=True)
     yield leaf('signed by another', signer=key('rsa2048', 1))
@@ -283,7 +283,7 @@ def between():
         return Case('between: ' + title, [last, *([middle] if sends else [])],
                     [root, *([middle] if trusts else [])])
 
-    yield case('as it should be')
+    yield case('valid')
     yield case('missing', sends=False)
     yield case('trusted', sends=False, trusts=True)
     yield case('sent and trusted', trusts=True)
@@ -453,7 +453,7 @@ def directories():
 
 
 def spoiled(seed):
-    """A chain that is good but for a few things"""
+    """A valid chain with a few random mistakes"""
     dice = random.Random(seed)
 
     def rarely(*choices):

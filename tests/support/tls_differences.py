@@ -4,13 +4,13 @@ rzeo accepts a certificate that is trusted itself, and leaves paths to authoriti
 allowed if it is of a kind that is listed here:
 
 - STRICTER: rzeo refuses, for this reason, what OpenSSL accepts.
-- FORM: rzeo accepts what OpenSSL refuses only under the flag VERIFY_X509_STRICT, which ZEO sets, for want
-  of VERIFY_X509_PARTIAL_CHAIN, which Python sets since 3.13, or because it looks beyond the trusted
-  certificate. `openssl verify` with that certificate alone has to accept it.
-- LAXER: rzeo accepts what OpenSSL refuses even then.
+- FORM: rzeo accepts what OpenSSL refuses only under the flag VERIFY_X509_STRICT, which ZEO sets,
+  without VERIFY_X509_PARTIAL_CHAIN, which Python sets since 3.13, or because it looks beyond the trusted
+  certificate. `openssl verify` with that certificate alone must accept it.
+- LAXER: rzeo accepts what OpenSSL refuses also without these flags.
 
-Whatever the kind: what rzeo accepts has to be valid now, and to be trusted itself or to lead to a trusted
-certificate by right signatures.
+For every kind, a certificate that rzeo accepts must be valid now, and be trusted itself or lead to a trusted
+certificate by correct signatures.
 """
 import collections
 import os
@@ -32,22 +32,23 @@ STRICTER = {
         'ring does not have the algorithm',
     'no certificate there issued it': 'webpki compares names byte by byte',
     'allows fewer authorities': 'webpki counts self-issued authorities for path lengths',
-    'revoked by a list': 'each list counts, also in a directory, and of authorities too',
-    'extended key usage': 'extended key usages of another vendor do not stand for TLS',
+    'revoked by a list': 'each list counts, also in a directory, and for authorities too',
+    'extended key usage': 'extended key usages of another vendor do not include TLS',
     'is not for .*, but for': 'common names of issued certificates are no hosts, and some patterns are none',
 }
 
 FORM = {
     'unable to get (local )?issuer certificate|self-signed certificate':
         'a certificate that is trusted itself need not be self-signed, nor an authority a root',
-    'Basic Constraints of CA cert not marked critical': 'webpki does not ask',
-    'CA cert does not include key usage extension': 'webpki does not ask of authorities in between',
+    'Basic Constraints of CA cert not marked critical': 'webpki does not check this',
+    'CA cert does not include key usage extension': 'webpki does not check this for authorities in between',
     'BAD_ECC_CERT': 'webpki does not use key usages',
-    "Hostname mismatch.* valid for '[^']*_": 'stars stand for labels with underscores too',
+    "Hostname mismatch.* valid for '[^']*_": 'stars match labels with underscores too',
     'CRL': 'what is trusted itself needs no list',
     'Missing (Authority|Subject) Key Identifier': 'webpki does not use key identifiers',
-    'Empty Subject Alternative Name|(Issuer|Subject) (name )?empty': 'webpki does not ask for names',
-    'invalid CA certificate|Key usage keyCertSign invalid|Path length (invalid|given without)': 'webpki does not ask of leaves',
+    'Empty Subject Alternative Name|(Issuer|Subject) (name )?empty': 'webpki does not require names',
+    'invalid CA certificate|Key usage keyCertSign invalid|Path length (invalid|given without)':
+        'webpki does not check this for leaves',
     'certificate is not yet valid|certificate has expired|at least X509v3|unhandled critical|unsuitable certificate purpose|chain too long|certificate signature failure|digest algorithm too weak|path length constraint':
         'a path ends at the first trusted authority',
 }
@@ -58,8 +59,8 @@ LAXER = {
     'unsuitable certificate purpose':
         'webpki does not use key usages and the Netscape type',
     'CRL is not yet valid|different CRL scope|does not include CRL signing':
-        'webpki does not ask this of lists and of trust anchors',
-    'unhandled critical extension': 'webpki does not ask of trust anchors',
+        'webpki does not check this for lists and trust anchors',
+    'unhandled critical extension': 'webpki does not check this for trust anchors',
     'permitted subtree violation': 'common names are no hosts',
 }
 
@@ -80,7 +81,7 @@ class Verdict:
 
 
 def compare(case, python, rzeo, purpose, folder, host=None):
-    """A verdict about what Python and rzeo decided in a case"""
+    """The verdict about the decisions of Python and rzeo in a case"""
     paths = list(paths_of(case)) if rzeo == 'accepted' else []
     if rzeo == 'accepted' and not (paths and case.sends[0].is_valid):
         return Verdict('no path leads to a trusted certificate, or the certificate is not valid now', True)
@@ -107,7 +108,7 @@ def compare_all(todo, compare_one):
     print(f'{len(todo)} cases, {len(VERSIONS)} versions of TLS each, {count()} known '
           f'differences ({", ".join(f"{count} {end}" for end, count in sorted(ends.items()))})')
     assert not failures, '\n'.join(failures)
-    # Refusals alone would prove little.
+    # A test in which every case is refused proves little.
     assert ends['accepted']
 
 

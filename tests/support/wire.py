@@ -1,4 +1,4 @@
-"""A client that speaks bytes, for messages that the real client would never send."""
+"""A client that sends raw bytes, for messages that the real client would never send."""
 import io
 import socket
 import struct
