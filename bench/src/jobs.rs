@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use rzeo_objects::Snapshot;
+use rzeo_core::Oid;
+use rzeo_objects::{ObjectId, Snapshot};
 use rzeo_tasks::rzeo_zasync::{Call, Error, NewJob};
 use rzeo_tasks::{Functions, Spawn, Tasks, Worker, WorkerOptions, new_id};
 use rzeo_tokio::rzeo_net::tokio::Tokio;
@@ -90,11 +91,11 @@ impl Work {
             }
         };
         words.splice(1..1, [server.address.ip().to_string(), server.address.port().to_string()]);
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/queue.py");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/job_queue.py");
         let output = Command::new(python).arg(script).args(words).output()?;
         let text = String::from_utf8_lossy(&output.stdout);
         text.trim().parse().map_err(|_| {
-            io::Error::other(format!("queue.py: {}", String::from_utf8_lossy(&output.stderr)))
+            io::Error::other(format!("job_queue.py: {}", String::from_utf8_lossy(&output.stderr)))
         })
     }
 }
@@ -151,8 +152,7 @@ impl Bench {
             let enqueueing = all.into_iter().map(async |mut tasks| {
                 let mut stored = 0;
                 while Instant::now() < end {
-                    enqueue(&mut tasks, batch).await?;
-                    stored += batch;
+                    stored += enqueue(&mut tasks, batch).await?.len();
                 }
                 io::Result::Ok(stored)
             });
@@ -162,29 +162,28 @@ impl Bench {
         })
     }
 
-    /// Stores jobs to be executed.
-    fn fill(&self, jobs: usize) -> io::Result<()> {
+    /// Stores jobs to be executed, at least as many, and returns their oids.
+    fn fill(&self, jobs: usize) -> io::Result<Vec<Oid>> {
         self.runtime.block_on(async {
-            let mut tasks = self.tasks().await?;
-            for _ in 0..jobs.div_ceil(BATCH) {
-                enqueue(&mut tasks, BATCH).await?;
+            let (mut tasks, mut oids) = (self.tasks().await?, Vec::new());
+            while oids.len() < jobs {
+                oids.extend(enqueue(&mut tasks, BATCH).await?);
             }
-            Ok(())
+            Ok(oids)
         })
     }
 
     fn run(&self, jobs: usize) -> io::Result<f64> {
-        self.fill(jobs)?;
+        let oids = self.fill(jobs)?;
         self.runtime.block_on(async {
-            let mut tasks = self.tasks().await?;
-            let mut last = job();
-            last.options.priority = Some(7);
+            let tasks = self.tasks().await?;
             let functions = Functions::new().add_in_transaction("bench:nothing", nothing);
             let started = Instant::now();
-            let last = tasks.enqueue(&last).await.map_err(io::Error::other)?;
             let worker = self.start_worker(functions).await?;
-            tasks.wait(last).await.map_err(io::Error::other)?;
-            let rate = rate(jobs, started);
+            for oid in &oids {
+                tasks.wait(*oid).await.map_err(io::Error::other)?;
+            }
+            let rate = rate(oids.len(), started);
             worker.drain(Duration::ZERO, Duration::ZERO);
             Ok(rate)
         })
@@ -237,16 +236,18 @@ fn job() -> NewJob {
     NewJob { id: new_id(), call, options: Default::default() }
 }
 
-/// Enqueues some jobs in one commit.
-async fn enqueue(tasks: &mut Tasks, batch: usize) -> io::Result<()> {
+/// Enqueues some jobs in one commit, and returns their oids.
+async fn enqueue(tasks: &mut Tasks, batch: usize) -> io::Result<Vec<Oid>> {
     if batch == 1 {
-        return tasks.enqueue(&job()).await.map(drop).map_err(io::Error::other);
+        return tasks.enqueue(&job()).await.map(|oid| vec![oid]).map_err(io::Error::other);
     }
     let jobs: Vec<NewJob> = (0..batch).map(|_| job()).collect();
     let database = tasks.database();
-    let all = |snapshot: &mut Snapshot| {
+    let all = |snapshot: &mut Snapshot| -> Result<Vec<ObjectId>, Error> {
         // Keys only have to differ from each other.
-        jobs.iter().zip(0..).try_for_each(|(job, at)| tasks.enqueue_in(snapshot, job, at).map(drop))
+        let enqueued = jobs.iter().zip(0..).map(|(job, at)| tasks.enqueue_in(snapshot, job, at));
+        enqueued.collect()
     };
-    database.transact(all).await.map(drop).map_err(io::Error::other)
+    let committed = database.transact(all).await.map_err(io::Error::other)?;
+    Ok(committed.result.iter().filter_map(|job| committed.new_oids.get(job).copied()).collect())
 }

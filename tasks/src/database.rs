@@ -272,13 +272,17 @@ impl From<CallError> for NotCommitted {
 pub(crate) struct KeptSnapshot {
     snapshot: Snapshot,
     events: Subscription,
-    news: News,
+    pending: PendingInvalidations,
 }
 
 impl KeptSnapshot {
     pub(crate) fn new(client: &Client) -> Self {
         let events = client.subscribe();
-        Self { snapshot: Snapshot::new(client.last_tid()), events, news: News::default() }
+        Self {
+            snapshot: Snapshot::new(client.last_tid()),
+            events,
+            pending: PendingInvalidations::default(),
+        }
     }
 
     /// The snapshot, as of what is committed now, and at least of what was committed up to `at_least`.
@@ -291,38 +295,38 @@ impl KeptSnapshot {
         // All events up to this commit are queued before it is shown.
         let tid = database.client().last_tid();
         while let Some(event) = self.events.try_next() {
-            self.news.add(event);
+            self.pending.add(event);
         }
-        self.news.apply(&mut self.snapshot, tid);
+        self.pending.apply(&mut self.snapshot, tid);
         Ok(&mut self.snapshot)
     }
 }
 
-/// What has happened since a snapshot was advanced.
+/// Invalidations that a snapshot has not applied yet.
 #[derive(Debug, Default)]
-struct News {
+struct PendingInvalidations {
     commits: Vec<(Tid, Arc<[Oid]>)>,
-    is_anything_changed: bool,
+    is_all_invalid: bool,
 }
 
-impl News {
+impl PendingInvalidations {
     fn add(&mut self, event: ClientEvent) {
         match event {
             ClientEvent::Invalidated { tid, oids } | ClientEvent::Committed { tid, oids } => {
                 self.commits.push((tid, oids));
             }
             ClientEvent::InvalidatedAll { .. } | ClientEvent::Disconnected => {
-                self.is_anything_changed = true;
+                self.is_all_invalid = true;
             }
             _ => {}
         }
     }
 
-    /// Advances the snapshot, and keeps what is later. Commits that the snapshot should have seen count, too:
+    /// Advances the snapshot, and keeps later invalidations. Those of commits before the snapshot's tid count, too:
     /// Python's server with uvloop may answer a commit before it has sent the invalidations of earlier ones.
     fn apply(&mut self, snapshot: &mut Snapshot, tid: Tid) {
         let is_large = snapshot.oids().nth(RECORDS_MAX).is_some();
-        if std::mem::take(&mut self.is_anything_changed) || is_large || tid < snapshot.tid() {
+        if std::mem::take(&mut self.is_all_invalid) || is_large || tid < snapshot.tid() {
             *snapshot = Snapshot::new(tid);
         }
         let changed = self.commits.extract_if(.., |(at, _)| *at <= tid);
@@ -347,29 +351,29 @@ mod tests {
     }
 
     /// The oids of the records that the snapshot has after it was advanced.
-    fn advanced(news: &mut News, snapshot: &mut Snapshot, tid: u64) -> Vec<u64> {
-        news.apply(snapshot, Tid(tid));
+    fn advanced(pending: &mut PendingInvalidations, snapshot: &mut Snapshot, tid: u64) -> Vec<u64> {
+        pending.apply(snapshot, Tid(tid));
         assert_eq!(snapshot.tid(), Tid(tid));
         snapshot.oids().map(|oid| oid.0).collect()
     }
 
     #[test]
     fn a_snapshot_keeps_what_has_not_changed() {
-        let (mut news, mut snapshot) = (News::default(), snapshot(5));
-        news.add(invalidated(6, 1));
-        news.add(ClientEvent::Committed { tid: Tid(7), oids: [Oid(2)].into() });
-        assert_eq!(advanced(&mut news, &mut snapshot, 6), [2, 3]);
-        assert_eq!(advanced(&mut news, &mut snapshot, 7), [3]);
-        news.add(ClientEvent::Disconnected);
-        assert!(advanced(&mut news, &mut snapshot, 7).is_empty());
+        let (mut pending, mut snapshot) = (PendingInvalidations::default(), snapshot(5));
+        pending.add(invalidated(6, 1));
+        pending.add(ClientEvent::Committed { tid: Tid(7), oids: [Oid(2)].into() });
+        assert_eq!(advanced(&mut pending, &mut snapshot, 6), [2, 3]);
+        assert_eq!(advanced(&mut pending, &mut snapshot, 7), [3]);
+        pending.add(ClientEvent::Disconnected);
+        assert!(advanced(&mut pending, &mut snapshot, 7).is_empty());
     }
 
     #[test]
     fn an_invalidation_that_comes_late_is_applied() {
-        let (mut news, mut snapshot) = (News::default(), snapshot(5));
-        news.add(ClientEvent::Committed { tid: Tid(7), oids: [Oid(2)].into() });
-        assert_eq!(advanced(&mut news, &mut snapshot, 7), [1, 3]);
-        news.add(invalidated(6, 1));
-        assert_eq!(advanced(&mut news, &mut snapshot, 7), [3]);
+        let (mut pending, mut snapshot) = (PendingInvalidations::default(), snapshot(5));
+        pending.add(ClientEvent::Committed { tid: Tid(7), oids: [Oid(2)].into() });
+        assert_eq!(advanced(&mut pending, &mut snapshot, 7), [1, 3]);
+        pending.add(invalidated(6, 1));
+        assert_eq!(advanced(&mut pending, &mut snapshot, 7), [3]);
     }
 }

@@ -1,7 +1,7 @@
 """A queue in plain Python, of the layout that rzeo's has: what an application without rzeo would write.
 
-    python bench/queue.py enqueue HOST PORT CLIENTS BATCH SECONDS    prints jobs per second
-    python bench/queue.py run HOST PORT JOBS BATCH                   prints jobs per second
+    python bench/job_queue.py enqueue HOST PORT CLIENTS BATCH SECONDS    prints jobs per second
+    python bench/job_queue.py run HOST PORT JOBS BATCH                   prints jobs per second
 
 ``enqueue`` stores jobs from several processes, ``BATCH`` in a commit. ``run`` takes 64 jobs in a transaction and stores
 ``BATCH`` results in a commit, as many as there are of ``JOBS``; an empty function is called for each.
