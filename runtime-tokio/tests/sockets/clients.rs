@@ -17,7 +17,6 @@ use rzeo_client::{
     ConnectError, Observer, Oid, Refused, Tid, Transaction,
 };
 use rzeo_core::storage::Storage;
-use rzeo_host::{Host, StorageSpec};
 use rzeo_storage::{BlobStorage, MappingStorage};
 
 use super::client::{Dial, certificate, client_config, local};
@@ -30,7 +29,7 @@ fn length(value: u8) -> Bytes {
     [b"\x80\x03cBTrees.Length\nLength\nq\0.\x80\x03K", &[value][..], b"."].concat().into()
 }
 
-fn record(len: usize) -> Bytes {
+pub(crate) fn record(len: usize) -> Bytes {
     vec![b'.'; len].into()
 }
 
@@ -48,7 +47,12 @@ async fn client_of(server: &Running) -> Client {
     adapter::connect(options(server.address(), None)).await.unwrap()
 }
 
-async fn commit(client: &Client, oid: Oid, serial: Tid, data: Bytes) -> Result<Tid, CallError> {
+pub(crate) async fn commit(
+    client: &Client,
+    oid: Oid,
+    serial: Tid,
+    data: Bytes,
+) -> Result<Tid, CallError> {
     let mut txn = client.begin(Begin::default()).await?;
     txn.store(oid, serial, data).await?;
     txn.vote().await?.finish().await
@@ -94,26 +98,6 @@ fn clients_use_tcp_and_unix_sockets_with_and_without_tls() {
             }
         }
     }
-}
-
-#[test]
-fn a_client_in_the_process_of_its_server_needs_no_listener() {
-    let storage = StorageSpec { name: "1".to_owned(), storage: memory() };
-    let host = Host::new(&settings(), vec![storage]).unwrap();
-    let open = || adapter::open_local_client(host.clone(), ClientOptions::new([])).unwrap();
-    block_on(async {
-        let (one, other) = (open(), open());
-        let oid = one.new_oid().await.unwrap();
-        let serial = commit(&one, oid, Tid::ZERO, record(LONG)).await.unwrap();
-        other.ping().await.unwrap();
-        assert_eq!(other.load(oid).await.unwrap(), (record(LONG), serial));
-        let mut events = other.subscribe();
-        host.stop_connections();
-        assert_eq!(events.next().await, Some(ClientEvent::Disconnected));
-        one.close().await;
-        other.close().await;
-    });
-    host.close().unwrap();
 }
 
 /// Waits until the log of a client that reaches no server has a line with these parts.

@@ -7,6 +7,7 @@
 
 pub(crate) mod client;
 mod clients;
+mod local_clients;
 mod log;
 pub(crate) mod server;
 

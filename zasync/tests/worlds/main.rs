@@ -83,6 +83,11 @@ fn without_faults_jobs_end_at_once_and_at_the_first_attempt() {
 }
 
 #[test]
+fn a_worker_gives_back_a_job_that_it_does_not_know() {
+    World::play_unknown_claim(1).unwrap();
+}
+
+#[test]
 fn jobs_end_once_whatever_happens() {
     let first = number("TASK_SEED").unwrap_or(0);
     let worlds = number("TASK_WORLDS").unwrap_or(WORLDS);

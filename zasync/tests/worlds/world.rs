@@ -8,8 +8,8 @@ use rzeo_objects::{Changes, ObjectId, PersistentMapping};
 use rzeo_zasync::deferred::{self, Cancelled};
 use rzeo_zasync::machine::{Event, Input, JobEvent, WorkerSettings};
 use rzeo_zasync::queue::{self, Placement};
-use rzeo_zasync::worker::WorkerInfo;
-use rzeo_zasync::{Call, Error, FollowUp, JobOptions, NewJob, Queue, Retry, layout};
+use rzeo_zasync::worker::{self, WorkerInfo};
+use rzeo_zasync::{Call, Error, FollowUp, JobOptions, Lease, NewJob, Queue, Retry, layout};
 use std::time::Duration;
 
 use crate::functions::{CALLS, Functions, RETRY};
@@ -76,6 +76,24 @@ impl World {
         world.heal()?;
         world.judge.judge_attempts(&mut world.storage)?;
         Ok(world.time)
+    }
+
+    /// Plays a world in which a worker has a job of which it has no execution, as after an undo of the job's end.
+    pub(crate) fn play_unknown_claim(seed: u64) -> Result<(), String> {
+        let mut world = Self::new(seed);
+        world.start_program();
+        for _ in 0..100 {
+            world.go_on();
+        }
+        let worker = world.programs[0].worker.id().to_owned();
+        let job = world.enqueue_job(&NewJob::new("1", "app:count"));
+        let now = UnixTime(world.storage.clock);
+        let claimed = world.storage.run(|snapshot| {
+            let queue = Queue::open(snapshot, "default")?;
+            worker::claim(snapshot, &queue, &worker, job, Lease(1), now)
+        });
+        claimed.map_err(|error| error.to_string())?;
+        world.heal()
     }
 
     fn new(seed: u64) -> Self {
@@ -206,7 +224,7 @@ impl World {
         self.enqueue_job(&job);
     }
 
-    fn enqueue_job(&mut self, job: &NewJob) {
+    fn enqueue_job(&mut self, job: &NewJob) -> Oid {
         let oid = self.add(|snapshot, placement| {
             let job = queue::enqueue(snapshot, placement, job)?.job();
             keep(snapshot, job)?;
@@ -214,6 +232,7 @@ impl World {
         });
         self.judge.enqueued(oid, job);
         self.count("enqueued");
+        oid
     }
 
     /// Adds a job whose arguments are of the wrong type, as a program of an application might.
